@@ -1,0 +1,270 @@
+"""Frozen dataclasses that say all a run needs; `configs/*.py` build them, the command line overrides them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class WorldConfig:
+    """The generated world of `jaxrec.data.synthetic`, used where no `path` is given."""
+
+    users: int = 2000
+    items: int = 600
+    events_per_user: float = 16.0
+    """Mean number of events of a user (at least 5 each)."""
+    tastes: int = 24
+    """Planted item clusters, of which each user likes a few."""
+    drift: float = 0.8
+    """How often the next item follows the planted order of its cluster (0 = never, 1 = always)."""
+    popularity: float = 0.6
+    """Exponent of the popularity skew inside a cluster (0 = none)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where events come from and how they are split."""
+
+    name: str = "generated"
+    path: str | None = None
+    """A file; looked up as given, then under $JAXREC_DATA, data/ and ../shared/data. None: the generated world."""
+    format: str = "auto"
+    """A reader's name; "auto" recognises it."""
+    items_path: str | None = None
+    """A file of item titles, where the format has one."""
+    k_core: int = 0
+    """Keep users and items with at least this many events, repeated until none falls out; 0 keeps all."""
+    min_events: int = 3
+    """Users with fewer events are dropped and counted: one each to train, validate and test."""
+    split: Literal["strict", "temporal"] = "strict"
+    world: WorldConfig = WorldConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class WalkConfig:
+    """Meta-path walks; META ID, appendix A.1."""
+
+    rounds: int = 32
+    length: int = 64
+    equal_ratings: bool = True
+    """Walk U-I-U over edges of one rating only (eq. 6); without ratings all edges are one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SkipGramConfig:
+    """Skip-gram with negative sampling; META ID, eq. 9 and 10."""
+
+    dim: int = 64
+    window: int = 5
+    negatives: int = 5
+    form: Literal["banded", "pairs"] = "banded"
+    epochs: int = 10
+    batch_walks: int = 256
+    learning_rate: float = 1e-3
+    patience: int = 2
+    """Stop after this many epochs without a better loss; 0 never stops early."""
+
+
+@dataclasses.dataclass(frozen=True)
+class IdConfig:
+    """From vectors to `<Item><CTi><CIj>`; META ID, section 5.2."""
+
+    clusters: int = 100
+    restarts: int = 4
+    iterations: int = 50
+    ranks: Literal["joint", "per_kind"] = "joint"
+    """Whether users and items of a cluster share one ranking (the paper) or have one each (fewer new tokens)."""
+    spare: int = 32
+    """Fine tokens kept free per cluster, for entities that come later."""
+    users: Literal["static", "causal", "none"] = "causal"
+    """User ids: of all training events (the paper), of the history before the target alone, or left out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class T5Config:
+    """Shape of a T5. Defaults: T5 v1.0 small (Raffel et al. 2020)."""
+
+    vocab: int = 32128
+    d_model: int = 512
+    d_kv: int = 64
+    heads: int = 8
+    d_ff: int = 2048
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    buckets: int = 32
+    max_distance: int = 128
+    activation: Literal["relu", "gated-gelu"] = "relu"
+    tied: bool = True
+    """v1.0 ties the head to the embedding table and scales hidden states by d_model**-0.5; v1.1 does neither."""
+    dropout: float = 0.1
+    epsilon: float = 1e-6
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Dtype of matrix products; parameters, softmax, norms and loss stay float32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OovConfig:
+    """Linear OOV projection E'(x) + alpha F(anchor); META ID, eq. 8 and appendix C.3.1."""
+
+    scope: Literal["encoder", "shared", "none"] = "encoder"
+    """"encoder": the encoder's input alone (the released code); "shared": every use of the table."""
+    alpha: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The language model."""
+
+    t5: T5Config = T5Config()
+    oov: OovConfig = OovConfig()
+    init_from: str | None = None
+    """A local Hugging Face folder or a hub name with T5 weights and tokenizer; None: random weights and a
+    tokenizer trained on the prompts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """What the model is asked."""
+
+    tasks: tuple[str, ...] = ("sequential", "direct")
+    direct_share: float = 0.5
+    """How many direct examples for each sequential one, where both are asked."""
+    max_history: int = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """One training loop."""
+
+    epochs: float = 10
+    steps: int | None = None
+    """Overrides `epochs` where given."""
+    rows: int = 16
+    """Packed rows in a global batch."""
+    source_length: int = 512
+    target_length: int = 64
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    """Share of the steps with a rising learning rate."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    """Largest global norm of the gradient."""
+    label_smoothing: float = 0.0
+    validate_every: float = 1.0
+    """Epochs between validations."""
+    validate_users: int = 2000
+    """Users per validation, drawn once; 0 takes all."""
+    patience: int = 3
+    """Validations without a better NDCG@10 before training stops; 0 never stops early."""
+    checkpoint_minutes: float = 10.0
+    """Also checkpointed at every validation."""
+    log_every: int = 20
+    """Steps between lines of metrics.jsonl."""
+    data_parallel: int = 0
+    """Size of the mesh's `data` axis; 0 takes all devices that `model_parallel` leaves."""
+    model_parallel: int = 1
+    """Size of the mesh's `model` axis, over which the embedding table is sharded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """How a trained model is asked and measured."""
+
+    recommender: Literal["beam", "exact"] = "beam"
+    beams: int = 20
+    batch_users: int = 64
+    prompt: Literal["seen", "unseen"] = "seen"
+    """Whether the evaluation's template was among those of training."""
+    mask_seen: bool = True
+    """Leave items of the history out of the recommendations, for baselines and model alike."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A whole run. `python -m launch.train configs/NAME.py --train.steps 200` overrides any field."""
+
+    name: str
+    seed: int = 0
+    protocol: Literal["strict", "as-released"] = "strict"
+    out: str | None = None
+    """The run folder; default runs/NAME."""
+    data: DataConfig = DataConfig()
+    walks: WalkConfig = WalkConfig()
+    skipgram: SkipGramConfig = SkipGramConfig()
+    ids: IdConfig = IdConfig()
+    model: ModelConfig = ModelConfig()
+    task: TaskConfig = TaskConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @property
+    def folder(self) -> pathlib.Path:
+        return pathlib.Path(self.out or f"runs/{self.name}")
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """The `config` that a configs/*.py file builds.
+
+    Raises:
+      ValueError: there is no such file, or it builds no `config`; names the files there are.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        found = ", ".join(sorted(str(p) for p in pathlib.Path("configs").glob("*.py"))) or "none here"
+        raise ValueError(f"config {path!s} is not a file; there are: {found}")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = getattr(module, "config", None)
+    if not isinstance(config, Config):
+        raise ValueError(f"{path!s} builds no `config = Config(...)`; see configs/demo.py")
+    return config
+
+
+def data_file(path: str) -> pathlib.Path:
+    """Where a data file is: as given, or under $JAXREC_DATA, data/ or ../shared/data, the first that exists.
+
+    Raises:
+      ValueError: it is nowhere; names every place that was tried.
+    """
+    roots = [os.environ.get("JAXREC_DATA"), "data", "../shared/data"]
+    tried = [pathlib.Path(path), *(pathlib.Path(r) / path for r in roots if r)]
+    for file in tried:
+        if file.exists():
+            return file
+    places = ", ".join(str(p) for p in tried)
+    raise ValueError(f"data file {path!r} is at none of: {places}; fetch it with python -m launch.download")
+
+
+def to_json(config: Any) -> str:
+    """A config as indented JSON, for config.json."""
+    return json.dumps(dataclasses.asdict(config), indent=2)
+
+
+def from_dict(kind: type, values: dict[str, Any]) -> Any:
+    """The inverse of `dataclasses.asdict` for the classes of this file.
+
+    Raises:
+      ValueError: a field is not known; names it.
+    """
+    hints = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no field {', '.join(unknown)}; it has {', '.join(hints)}")
+    built = {}
+    for name, value in values.items():
+        default = hints[name].default
+        if dataclasses.is_dataclass(default):
+            value = from_dict(type(default), value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        built[name] = value
+    return kind(**built)

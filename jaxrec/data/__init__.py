@@ -1,0 +1,1 @@
+"""From files (or a generated world) to interactions, splits, graphs, walks and batches."""

@@ -1,0 +1,1 @@
+"""Pure models: arrays in, arrays out; no files, no loops, no random state."""

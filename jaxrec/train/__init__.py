@@ -1,0 +1,1 @@
+"""One loop for everything that is trained: state, step, mesh, checkpoints, progress, metrics."""

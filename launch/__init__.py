@@ -1,0 +1,1 @@
+"""Thin scripts: parse a config, call a method, print."""

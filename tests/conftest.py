@@ -1,0 +1,27 @@
+"""Strict by default: four virtual CPU devices, no rank promotion, no network, warnings are errors."""
+
+import os
+import pathlib
+
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+os.environ.setdefault("NPROC", "16")  # few threads deadlock collectives when many steps are in flight
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import jax
+import pytest
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(__file__).parent.parent / ".cache" / "jax-tests"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """The folder of real data; tests that need it are skipped where it is absent."""
+    folder = pathlib.Path(os.environ.get("JAXREC_DATA", "../shared/data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set JAXREC_DATA")
+    return folder
