@@ -1,0 +1,253 @@
+"""Prompts and answers as integers: templates are tokenised once, ids are spliced in."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxrec.keys import generator
+from jaxrec.tasks.prompts import Template, templates, without_user
+from jaxrec.tokenizers.vocabulary import END, Vocabulary
+from jaxrec.types import Histories
+
+Ragged = tuple[np.ndarray, np.ndarray]
+"""Rows of different lengths: values i32[*] and offsets i64[n+1]."""
+
+
+def ragged_take(pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
+    """Rows pool[starts[i] : starts[i] + lengths[i]] behind each other.
+
+    Args:
+      pool: values [*].
+      starts: i64[n].
+      lengths: i64[n].
+    """
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    return pool[np.repeat(starts, lengths) + within], offsets
+
+
+def pad_rows(rows: Ragged, length: int) -> np.ndarray:
+    """Ragged rows as one array padded with 0, i32[n, length].
+
+    Raises:
+      ValueError: a row is longer than `length`.
+    """
+    values, offsets = rows
+    sizes = np.diff(offsets)
+    if len(sizes) and sizes.max() > length:
+        raise ValueError(f"a row of {sizes.max()} tokens does not fit length={length}; raise the length")
+    out = np.zeros((len(sizes), length), np.int32)
+    out[np.arange(length) < sizes[:, None]] = values
+    return out
+
+
+_TEXT, _USER, _HISTORY = 0, 1, 2
+_PIECES = 5  # text, slot, text, slot, text
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompts:
+    """Tokenised templates, and the arrays that prompts are cut from.
+
+    A prompt is five pieces, each a slice of one pool: the templates' texts, then the tokens of users, then the
+    tokens of all events. A history is contiguous there, so a batch of prompts is one gather.
+
+    Attributes:
+      pool: i32[*], texts | users | events.
+      kinds: i32[templates, 5], text, user or history.
+      starts: i64[templates, 5], where a text piece starts in the pool.
+      lengths: i64[templates, 5], how long a text piece is.
+      user_start, event_start: where those parts of the pool start.
+      user_width, item_width: tokens of one user, of one item (prefix and codes); user_width 0 = no user ids.
+    """
+
+    pool: np.ndarray
+    kinds: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    user_start: int
+    event_start: int
+    user_width: int
+    item_width: int
+
+    @classmethod
+    def make(
+        cls,
+        vocabulary: Vocabulary,
+        asked: Sequence[Template],
+        item_tokens: np.ndarray,
+        histories: Histories,
+        user_tokens: np.ndarray | None,
+    ) -> Prompts:
+        """Tokenises the templates and lays out the pool.
+
+        Args:
+          vocabulary: text and new tokens.
+          asked: the templates.
+          item_tokens: i32[I, 1+L].
+          histories: the events that prompts and answers are cut from.
+          user_tokens: i32[R, 1+L], the rows that `splice` will name; None = no user ids.
+        """
+        if user_tokens is None:
+            asked = [without_user(t) for t in asked]
+        kinds = np.full((len(asked), _PIECES), _TEXT, np.int32)
+        starts = np.zeros((len(asked), _PIECES), np.int64)
+        lengths = np.zeros((len(asked), _PIECES), np.int64)
+        texts: list[np.ndarray] = []
+        for row, template in enumerate(asked):
+            for column, piece in enumerate(_cut(vocabulary, template)):
+                if isinstance(piece, str):
+                    kinds[row, column] = {"user": _USER, "history": _HISTORY}[piece]
+                else:
+                    starts[row, column] = sum(map(len, texts))
+                    lengths[row, column] = len(piece)
+                    texts.append(piece)
+        text = np.concatenate(texts)
+        users = np.zeros((0, 0), np.int32) if user_tokens is None else user_tokens
+        pool = np.concatenate([text, users.ravel(), item_tokens[histories.items].ravel()]).astype(np.int32)
+        return cls(
+            pool, kinds, starts, lengths, len(text), len(text) + users.size, users.shape[1], item_tokens.shape[1]
+        )
+
+    def sizes(self, template: np.ndarray, history: np.ndarray) -> np.ndarray:
+        """Lengths of prompts, i64[n], for template numbers i32[n] and history lengths (in items) i64[n]."""
+        kinds = self.kinds[template]
+        return (
+            self.lengths[template].sum(1)
+            + (kinds == _USER).sum(1) * self.user_width
+            + (kinds == _HISTORY).sum(1) * self.item_width * history
+        )
+
+    def splice(self, template: np.ndarray, user: np.ndarray, first: np.ndarray, history: np.ndarray) -> Ragged:
+        """Prompts with their ids in place.
+
+        Args:
+          template: i32[n], numbers into the templates.
+          user: i64[n], rows of `user_tokens` (ignored without user ids).
+          first: i64[n], number of the history's first event.
+          history: i64[n], how many events it holds.
+        """
+        kinds, starts, lengths = self.kinds[template], self.starts[template], self.lengths[template]
+        user, first, history = user[:, None], first[:, None], history[:, None]
+        starts = np.where(kinds == _USER, self.user_start + user * self.user_width, starts)
+        lengths = np.where(kinds == _USER, self.user_width, lengths)
+        starts = np.where(kinds == _HISTORY, self.event_start + first * self.item_width, starts)
+        lengths = np.where(kinds == _HISTORY, history * self.item_width, lengths)
+        values, _ = ragged_take(self.pool, starts.ravel(), lengths.ravel())
+        return values, np.concatenate([[0], np.cumsum(lengths.sum(1))]).astype(np.int64)
+
+    def answers(self, event: np.ndarray) -> Ragged:
+        """The ids of events i64[n] with end of text: what the decoder has to say."""
+        rows = self.event_start + event[:, None] * self.item_width + np.arange(self.item_width)
+        tokens = np.concatenate([self.pool[rows], np.full((len(event), 1), END, np.int32)], 1)
+        return tokens.ravel(), np.arange(len(event) + 1, dtype=np.int64) * tokens.shape[1]
+
+
+def _cut(vocabulary: Vocabulary, template: Template) -> list[np.ndarray | str]:
+    """A template's tokens cut at its slots, end of text included."""
+    marker = vocabulary.new_tokens[0]  # new tokens split the text, so no neighbour of a slot can change
+    tokens = np.append(vocabulary.encode(template.source.format(user=marker, history=marker)), END).astype(np.int32)
+    slots = np.flatnonzero(tokens == vocabulary.first_oov)
+    pieces: list[np.ndarray | str] = []
+    start = 0
+    for slot, name in zip(slots, template.slots, strict=True):
+        pieces += [tokens[start:slot], name]
+        start = slot + 1
+    return [*pieces, tokens[start:]]
+
+
+class TrainingExamples:
+    """One example per training event that has a history, and direct ones beside them, redrawn every epoch.
+
+    Implements the `Examples` that `jaxrec.data.pipeline.packed` reads.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        item_tokens: np.ndarray,
+        histories: Histories,
+        user_tokens: np.ndarray | None,
+        *,
+        user_rows: str = "users",
+        tasks: Sequence[str] = ("sequential", "direct"),
+        direct_share: float = 0.5,
+        max_history: int = 20,
+        seed: int = 0,
+    ) -> None:
+        """Lays out the examples of a training set.
+
+        Args:
+          vocabulary: text and new tokens.
+          item_tokens: i32[I, 1+L].
+          histories: training histories.
+          user_tokens: i32[U, 1+L], or i32[N, 1+L] where every target has a user id of its own; None = no user ids.
+          user_rows: "users" or "events", which of the two `user_tokens` holds.
+          tasks: among "sequential" and "direct".
+          direct_share: direct examples for each sequential one, where both are asked.
+          max_history: items of a history at most, the newest.
+          seed: of templates and direct targets.
+        Raises:
+          ValueError: a task is not known, direct is asked without user ids, or no user has two events.
+        """
+        if "direct" in tasks and user_tokens is None:
+            raise ValueError("task 'direct' needs user ids; set ids.users or leave the task out")
+        asked = [templates(task) for task in tasks]
+        self.prompts = Prompts.make(
+            vocabulary, [t for group in asked for t in group], item_tokens, histories, user_tokens
+        )
+        start = np.repeat(histories.offsets[:-1], np.diff(histories.offsets))
+        every = np.arange(histories.n_events)
+        self.event = np.flatnonzero(every > start)
+        if not len(self.event):
+            raise ValueError("no user has two training events, so there is nothing to predict")
+        self.available = np.minimum(self.event - start[self.event], max_history)
+        self.user = (every if user_rows == "events" else histories.users)[self.event]
+        self.seed = seed
+        n = len(self.event)
+        sizes = {"sequential": n, "direct": round(n * direct_share) if "sequential" in tasks else n}
+        # (first template, how many, examples an epoch) of each task
+        firsts = np.cumsum([0, *map(len, asked)])
+        self.shares = [(int(f), len(group), sizes[task]) for f, group, task in zip(firsts, asked, tasks)]
+        self._draw = functools.lru_cache(maxsize=2)(self._draw_epoch)
+
+    def __len__(self) -> int:
+        return sum(size for _, _, size in self.shares)
+
+    def lengths(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target lengths of every example of an epoch, i64[n] each."""
+        template, row = self._draw(epoch)
+        source = self.prompts.sizes(template, self.available[row])
+        return source, np.full(len(row), self.prompts.item_width + 1, np.int64)
+
+    def build(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Source values and offsets, target values and offsets of some examples of an epoch."""
+        template, row = (drawn[indices] for drawn in self._draw(epoch))
+        event, history = self.event[row], self.available[row]
+        return *self.prompts.splice(template, self.user[row], event - history, history), *self.prompts.answers(event)
+
+    def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Template and target (a row of `event`) of every example of an epoch."""
+        draw = generator(self.seed, f"prompts of epoch {epoch}")
+        template, row = [], []
+        for first, count, size in self.shares:
+            template.append(first + draw.integers(0, count, size))
+            row.append(_each_once(len(self.event), size, draw))
+        return np.concatenate(template), np.concatenate(row)
+
+
+def _each_once(n: int, size: int, draw: np.random.Generator) -> np.ndarray:
+    """`size` numbers below n, every one once before any comes twice."""
+    rounds = [draw.permutation(n) for _ in range(-(-size // n))]
+    return np.concatenate([np.zeros(0, np.int64), *rounds])[:size]
+
+
+def recent(histories: Histories, users: np.ndarray, max_history: int) -> tuple[np.ndarray, np.ndarray]:
+    """First event and length of the newest `max_history` events of users i64[n]: two i64[n]."""
+    end = histories.offsets[users + 1]
+    length = np.minimum(end - histories.offsets[users], max_history)
+    return end - length, length

@@ -1,0 +1,39 @@
+"""A user's vector from their history alone: the mean of its items' unit vectors. Nothing is trained."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxrec.types import Histories
+
+
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1, f32[n,F]; rows of zeros stay."""
+    norm = np.linalg.norm(x, axis=1, keepdims=True)
+    return (x / np.where(norm > 0, norm, 1)).astype(np.float32)
+
+
+def before_each_event(histories: Histories, item: np.ndarray) -> np.ndarray:
+    """For every event the mean over the events of the same user before it, f32[N,F]; zeros before a first event.
+
+    What is known of a user when that event is predicted: the vector that a causal user id is made from.
+
+    Args:
+      histories: N events.
+      item: item vectors, f32[I,F].
+    """
+    units = unit_rows(item)[histories.items].astype(np.float64)  # running sums over millions of rows
+    sums = np.cumsum(units, 0) - units
+    sizes = np.diff(histories.offsets)
+    users = np.flatnonzero(sizes)
+    base = np.repeat(sums[histories.offsets[users]], sizes[users], 0)
+    position = np.arange(histories.n_events) - np.repeat(histories.offsets[:-1], sizes)
+    return ((sums - base) / np.maximum(position, 1)[:, None]).astype(np.float32)
+
+
+def of_each_user(histories: Histories, item: np.ndarray) -> np.ndarray:
+    """The mean over all events of a user, f32[U,F]; zeros for a user without events."""
+    sizes = np.diff(histories.offsets)
+    sums = np.zeros((histories.n_users, item.shape[1]), np.float64)
+    np.add.at(sums, histories.users, unit_rows(item)[histories.items])
+    return (sums / np.maximum(sizes, 1)[:, None]).astype(np.float32)

@@ -1,0 +1,158 @@
+"""The vocabulary of a language model extended by new tokens that name users and items."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from jaxrec.types import Codes, IdTable
+
+PAD, END = 0, 1
+MULTIPLE = 128
+"""The table is padded to this many rows: shardable over a mesh and friendly to matrix units."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """A text tokenizer and the new tokens behind it.
+
+    Attributes:
+      tokenizer: a Hugging Face tokenizer that knows text and new tokens; padding is 0, end of text is 1.
+      new_tokens: names of the M new tokens, in order; their numbers are first_oov, first_oov + 1, ...
+      first_oov: number of the first new token.
+      size: V, rows of the embedding table: text, new tokens and padding.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    new_tokens: tuple[str, ...]
+    first_oov: int
+    size: int
+
+    def encode(self, text: str) -> np.ndarray:
+        """Tokens of a text without end of text, i32[*]."""
+        return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
+
+    def ids(self, prefix: str, codes: Codes) -> IdTable:
+        """Rows `<prefix><CTi><CIj>` for codes i32[n,2].
+
+        Args:
+          prefix: "<User>" or "<Item>".
+          codes: local numbers; level 0 names `<CTi>`, level 1 `<CIj>`.
+        """
+        position = {name: self.first_oov + i for i, name in enumerate(self.new_tokens)}
+        first = [position[prefix], position["<CT0>"], position["<CI0>"]]
+        rows = np.empty((len(codes.values), 3), np.int32)
+        rows[:, 0] = first[0]
+        rows[:, 1:] = codes.values + np.asarray(first[1:], np.int32)
+        return IdTable(rows)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes a folder that `AutoTokenizer.from_pretrained` reads."""
+        self.tokenizer.save_pretrained(folder)
+
+
+def new_token_names(code_sizes: Sequence[int]) -> tuple[str, ...]:
+    """`<User>`, `<Item>`, `<CT0>`, ..., `<CI0>`, ... for two levels of codes of these sizes."""
+    clusters, fine = code_sizes
+    return ("<User>", "<Item>", *(f"<CT{i}>" for i in range(clusters)), *(f"<CI{j}>" for j in range(fine)))
+
+
+def train_text_tokenizer(texts: Iterable[str], size: int = 2000) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer learned from `texts`, for runs without a pretrained one: no text is unknown to it.
+
+    Args:
+      texts: what it should be good at, the prompts for instance.
+      size: tokens at most, among them `<pad>` = 0, `</s>` = 1, `<unk>` = 2 and 256 bytes.
+    """
+    bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
+    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=True)
+    bpe.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=["<pad>", "</s>", "<unk>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    bpe.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", END)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", clean_up_tokenization_spaces=False
+    )
+
+
+def load_text_tokenizer(name: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
+    """The tokenizer in a local Hugging Face folder, or of a hub name.
+
+    Raises:
+      ValueError: there is none, or its padding is not 0 and its end of text not 1, as T5's are.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no tokenizer at {str(name)!r}: give a local folder or a hub name ({error})") from error
+    if (tokenizer.pad_token_id, tokenizer.eos_token_id) != (PAD, END):
+        raise ValueError(
+            f"the tokenizer at {str(name)!r} pads with {tokenizer.pad_token_id} and ends with "
+            f"{tokenizer.eos_token_id}; a T5 vocabulary has 0 and 1 there"
+        )
+    return tokenizer
+
+
+def extend(tokenizer: PreTrainedTokenizerBase, new_tokens: Sequence[str], table_rows: int = 0) -> Vocabulary:
+    """Adds the new tokens behind a text tokenizer's own, each a single token wherever it stands.
+
+    Args:
+      tokenizer: a text tokenizer; it is extended in place.
+      new_tokens: names, none of which the tokenizer knows yet.
+      table_rows: rows of a pretrained embedding table. Where it has more than the tokenizer has tokens (T5 has
+        32,128 for 32,100), the spare rows are given filler tokens first, so that no new token inherits one.
+    Raises:
+      ValueError: a name is known already or stands twice.
+    """
+    counts = collections.Counter(new_tokens)
+    known = tokenizer.get_vocab()
+    for name, count in counts.items():
+        if name in known or count > 1:
+            raise ValueError(f"new token {name!r} is known to the tokenizer or stands twice; start from a fresh one")
+    fillers = [f"<unused{i}>" for i in range(max(0, table_rows - len(tokenizer)))]
+    _add(tokenizer, fillers)
+    first = len(tokenizer)
+    _add(tokenizer, new_tokens)
+    size = -(-len(tokenizer) // MULTIPLE) * MULTIPLE
+    return Vocabulary(tokenizer, tuple(new_tokens), first, size)
+
+
+def _add(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> None:
+    before = len(tokenizer)
+    # lstrip: the space before an id is part of the id, so that neighbours never change a token.
+    added: list[str | tokenizers.AddedToken] = [
+        tokenizers.AddedToken(name, normalized=False, lstrip=True) for name in names
+    ]
+    tokenizer.add_tokens(added)
+    if len(tokenizer) != before + len(names):
+        raise ValueError(f"added {len(names)} tokens, the tokenizer grew by {len(tokenizer) - before}")
+
+
+def load(folder: str | os.PathLike[str], new_tokens: Sequence[str]) -> Vocabulary:
+    """The inverse of `Vocabulary.save`.
+
+    Raises:
+      ValueError: the folder's tokenizer does not hold these new tokens in a row.
+    """
+    if not (pathlib.Path(folder) / "tokenizer.json").is_file():
+        raise ValueError(f"no tokenizer.json in {folder}; is it a run's tokenizer folder?")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    numbers = tokenizer.convert_tokens_to_ids(list(new_tokens))
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))) or numbers[-1] != len(tokenizer) - 1:
+        raise ValueError(f"the tokenizer in {folder} does not end with the new tokens of this run's ids")
+    return Vocabulary(tokenizer, tuple(new_tokens), numbers[0], -(-len(tokenizer) // MULTIPLE) * MULTIPLE)
