@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from jaxrec.types import Codes, IdTable
@@ -135,8 +135,8 @@ def extend(tokenizer: PreTrainedTokenizerBase, new_tokens: Sequence[str], table_
 def _add(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> None:
     before = len(tokenizer)
     # lstrip: the space before an id is part of the id, so that neighbours never change a token.
-    added: list[str | tokenizers.AddedToken] = [
-        tokenizers.AddedToken(name, normalized=False, lstrip=True) for name in names
+    added: list[str | AddedToken] = [
+        AddedToken(name, normalized=False, lstrip=True) for name in names
     ]
     tokenizer.add_tokens(added)
     if len(tokenizer) != before + len(names):
