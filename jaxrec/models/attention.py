@@ -1,0 +1,189 @@
+"""T5's attention: no scale, no biases, a learned bias per bucket of relative distance, masks by segment.
+
+Heads come first inside this file: arrays are named by their axes, q_BHQK = queries [B, H, queries, K].
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxrec.models.dropout import Dropout
+
+MASKED = -1e9  # finite: a row with nothing to look at becomes uniform instead of NaN
+
+
+def product(equation: str, a: jax.Array, b: jax.Array, dtype: str) -> jax.Array:
+    """An einsum of two arrays with operands in `dtype` and sums and result in float32, in the backward pass too.
+
+    Under bfloat16, autodiff alone would multiply float32 cotangents and miss the fast units; here the cotangent is
+    rounded as the operands are.
+
+    Args:
+      equation: of two operands; every letter stands in exactly two of the three terms, or in all of them.
+      a: the first operand, of any float dtype.
+      b: the second operand.
+      dtype: "float32" or "bfloat16".
+    Returns:
+      f32[...].
+    """
+    if dtype == "float32":
+        return jnp.einsum(equation, a, b)
+    return _rounded_product(equation, a, b, dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
+def _rounded_product(equation: str, a: jax.Array, b: jax.Array, dtype: str) -> jax.Array:
+    return jnp.einsum(equation, a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.float32)
+
+
+def _rounded_forward(equation: str, a: jax.Array, b: jax.Array, dtype: str):
+    a, b = a.astype(dtype), b.astype(dtype)
+    return _rounded_product(equation, a, b, dtype), (a, b)
+
+
+def _rounded_backward(equation: str, dtype: str, operands: tuple[jax.Array, jax.Array], cotangent: jax.Array):
+    (a, b), c = operands, cotangent.astype(dtype)
+    in_a, rest = equation.split(",")
+    in_b, out = rest.split("->")
+    grad_a = jnp.einsum(f"{out},{in_b}->{in_a}", c, b, preferred_element_type=jnp.float32)
+    grad_b = jnp.einsum(f"{in_a},{out}->{in_b}", a, c, preferred_element_type=jnp.float32)
+    return grad_a, grad_b
+
+
+_rounded_product.defvjp(_rounded_forward, _rounded_backward)
+
+
+def relative_bucket(distance: np.ndarray, buckets: int, max_distance: int, *, bidirectional: bool) -> np.ndarray:
+    """T5's buckets: one each for short distances, logarithmic ones up to `max_distance`; Raffel et al. 2020.
+
+    Args:
+      distance: key position minus query position, i32[...].
+      buckets: how many there are; half of them for each direction where both are seen.
+      max_distance: all farther distances share the last bucket.
+      bidirectional: False for a decoder, where keys after the query all fall into bucket 0.
+    Returns:
+      i32[...], in [0, buckets).
+    """
+    distance = np.asarray(distance, np.int32)
+    if bidirectional:
+        buckets //= 2
+        first = np.where(distance > 0, buckets, 0)
+        away = np.abs(distance)
+    else:
+        first = np.zeros_like(distance)
+        away = np.maximum(-distance, 0)
+    exact = buckets // 2
+    log_share = np.log(np.maximum(away, 1).astype(np.float32) / exact) / np.log(np.float32(max_distance / exact))
+    far = np.minimum(exact + (log_share * (buckets - exact)).astype(np.int32), buckets - 1)
+    return (first + np.where(away < exact, away, far)).astype(np.int32)
+
+
+def diagonals(values: jax.Array, queries: int, keys: int) -> jax.Array:
+    """The matrices that are constant along diagonals: out[h, i, j] = values[h, j - i + queries - 1].
+
+    Made by repeating, cutting and reshaping, so that the gradient is a sum and not a scatter with a few hot rows.
+
+    Args:
+      values: f32[H, queries + keys - 1].
+      queries: rows of the result.
+      keys: columns of the result.
+    Returns:
+      f32[H, queries, keys].
+    """
+    heads, count = values.shape
+    rows = jnp.broadcast_to(jnp.pad(values, ((0, 0), (0, 1)))[:, None], (heads, queries, count + 1))
+    flat = rows.reshape(heads, queries * (count + 1))
+    return flat[:, queries - 1 : queries - 1 + queries * count].reshape(heads, queries, count)[:, :, :keys]
+
+
+class RelativeBias(nnx.Module):
+    """A learned number per bucket of distance and head, shared by the layers of a stack."""
+
+    def __init__(
+        self, buckets: int, max_distance: int, heads: int, *, bidirectional: bool, scale: float, rngs: nnx.Rngs
+    ) -> None:
+        self.table = nnx.Param(jax.random.normal(rngs.params(), (buckets, heads)) * scale)
+        self.max_distance = max_distance
+        self.bidirectional = bidirectional
+
+    def __call__(self, queries: int, keys: int, position: int = 0) -> jax.Array:
+        """The bias f32[H, queries, keys] for queries at position, position + 1, ... and keys at 0, 1, ..."""
+        distance = np.arange(queries + keys - 1) - (queries - 1) - position
+        table = self.table[...]
+        bucket = relative_bucket(distance, table.shape[0], self.max_distance, bidirectional=self.bidirectional)
+        return diagonals(table[bucket].T, queries, keys)
+
+
+def attend(
+    q_BHQK: jax.Array,
+    k_BHSK: jax.Array,
+    v_BHSK: jax.Array,
+    bias_HQS: jax.Array | None,
+    mask_BQS: jax.Array,
+    drop: Dropout,
+    dtype: str,
+) -> jax.Array:
+    """softmax(q k + bias) v, without T5's missing 1/sqrt(K); softmax in float32.
+
+    Args:
+      q_BHQK: queries, f32[B,H,Q,K].
+      k_BHSK: keys, f32[B,H,S,K].
+      v_BHSK: values, f32[B,H,S,K].
+      bias_HQS: f32[H,Q,S] or None.
+      mask_BQS: True = may look, bool[B or 1, Q or 1, S].
+      drop: dropout of the weights.
+      dtype: of the products' operands.
+    Returns:
+      f32[B,H,Q,K]; finite, the mean of the values, where a query may look at nothing.
+    """
+    scores = product("bhqk,bhsk->bhqs", q_BHQK, k_BHSK, dtype)
+    if bias_HQS is not None:
+        scores = scores + bias_HQS[None]
+    weights = drop(jax.nn.softmax(jnp.where(mask_BQS[:, None], scores, MASKED), axis=-1))
+    return product("bhqs,bhsk->bhqk", weights, v_BHSK, dtype)
+
+
+class Attention(nnx.Module):
+    """The four projections of multi-head attention; Raffel et al. 2020, initialised as T5 is.
+
+    Args:
+      d_model, heads, d_kv: widths; kernels are [D, H*K] (`output`: [H*K, D]).
+      dtype: of the products' operands.
+    """
+
+    def __init__(self, d_model: int, heads: int, d_kv: int, dtype: str, *, rngs: nnx.Rngs) -> None:
+        def kernel(rows: int, columns: int, scale: float) -> nnx.Param:
+            return nnx.Param(jax.random.normal(rngs.params(), (rows, columns)) * scale)
+
+        width = heads * d_kv
+        self.query = kernel(d_model, width, (d_model * d_kv) ** -0.5)
+        self.key = kernel(d_model, width, d_model**-0.5)
+        self.value = kernel(d_model, width, d_model**-0.5)
+        self.output = kernel(width, d_model, width**-0.5)
+        self.heads = heads
+        self.dtype = dtype
+
+    def queries(self, x: jax.Array) -> jax.Array:
+        """f32[B,Q,D] -> f32[B,H,Q,K]."""
+        return self._split(product("bsd,dn->bsn", x, self.query[...], self.dtype))
+
+    def keys_values(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """f32[B,S,D] -> twice f32[B,H,S,K]."""
+        keys = product("bsd,dn->bsn", x, self.key[...], self.dtype)
+        values = product("bsd,dn->bsn", x, self.value[...], self.dtype)
+        return self._split(keys), self._split(values)
+
+    def merge(self, attended_BHQK: jax.Array) -> jax.Array:
+        """The heads side by side, projected back: f32[B,H,Q,K] -> f32[B,Q,D]."""
+        batch, heads, queries, width = attended_BHQK.shape
+        joined = attended_BHQK.transpose(0, 2, 1, 3).reshape(batch, queries, heads * width)
+        return product("bsn,nd->bsd", joined, self.output[...], self.dtype)
+
+    def _split(self, x: jax.Array) -> jax.Array:
+        batch, length, width = x.shape
+        return x.reshape(batch, length, self.heads, width // self.heads).transpose(0, 2, 1, 3)

@@ -1,0 +1,95 @@
+"""The embedding table with new tokens, and the linear projection of their anchors; META ID, eq. 8."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxrec.config import OovConfig
+from jaxrec.models.attention import product
+
+
+class Buffer(nnx.Variable):
+    """An array that a model needs and no optimizer touches."""
+
+
+class ExtendedEmbedding(nnx.Module):
+    """A table of V rows, to which new tokens add a projection of their anchor: E'(t) = E(t) + alpha * F(anchor_t).
+
+    META ID, eq. 8: F is linear and is initialised from the cluster centroids that the anchors are. Here that means a
+    semi-orthogonal kernel (where F <= D it keeps every angle and ratio of lengths between centroids), scaled so that
+    projected anchors have the root mean square of the table; alpha then is the addition's size next to an embedding.
+    F has no bias, so tokens whose anchor is all zeros (fine tokens, prefixes) receive nothing.
+
+    Args:
+      vocab, d_model: the table's shape [V, D]; entries start standard normal, as T5's do.
+      config: where the projection applies, and alpha.
+      anchors: f32[M,F], the anchor of token first_oov + m in row m, or None for none at all.
+      first_oov: number of the first new token.
+      dtype: of the products' operands.
+    Raises:
+      ValueError: the anchors do not fit into the vocabulary.
+    """
+
+    def __init__(
+        self,
+        vocab: int,
+        d_model: int,
+        config: OovConfig,
+        anchors: np.ndarray | jax.Array | None,
+        first_oov: int,
+        dtype: str,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.table = nnx.Param(jax.random.normal(rngs.params(), (vocab, d_model)))
+        self.scope = "none" if anchors is None else config.scope
+        self.alpha = config.alpha
+        self.first_oov = first_oov
+        self.dtype = dtype
+        if anchors is None or self.scope == "none":
+            return
+        if anchors.ndim != 2 or not 0 <= first_oov <= vocab - len(anchors):
+            raise ValueError(
+                f"anchors {anchors.shape} with first_oov={first_oov} do not fit a vocabulary of {vocab}; "
+                "anchors are [M, F] and first_oov + M is at most V"
+            )
+        self.anchors = Buffer(jnp.asarray(anchors, jnp.float32))
+        orthogonal = jax.nn.initializers.orthogonal()
+        self.kernel = nnx.Param(orthogonal(rngs.params(), (anchors.shape[1], d_model), jnp.float32))
+        self.rescale()
+
+    def rescale(self) -> None:
+        """Scales F to give projected anchors the root mean square of the table; call it again after loading weights."""
+        if self.scope == "none":
+            return
+        anchors, table = self.anchors[...], self.table[...]
+        used = jnp.any(anchors != 0, axis=1).sum()
+        square = jnp.sum(jnp.square(anchors @ self.kernel[...])) / (jnp.maximum(used, 1) * table.shape[1])
+        scale = jnp.sqrt(jnp.mean(jnp.square(table)) / jnp.where(square > 0, square, 1))
+        self.kernel[...] = self.kernel[...] * scale
+
+    def __call__(self, tokens: jax.Array, *, encoder: bool) -> jax.Array:
+        """Embeddings of tokens, i32[B,S] -> f32[B,S,D]; `encoder` says which side's input this is."""
+        embedded = self.table[...][tokens]
+        if self.scope == "none" or (self.scope == "encoder" and not encoder):
+            return embedded
+        # Gathering the narrow anchors costs less than projecting them all, and leaves no scatter to the backward pass.
+        anchors = self.anchors[...]
+        row = tokens - self.first_oov
+        found = (row >= 0) & (row < anchors.shape[0])
+        near = jnp.where(found[..., None], anchors[jnp.where(found, row, 0)], 0)
+        return embedded + self.alpha * product("bsf,fd->bsd", near, self.kernel[...], self.dtype)
+
+    def scores(self, hidden: jax.Array) -> jax.Array:
+        """The tied head, hidden @ E'.T: f32[B,T,D] -> f32[B,T,V]."""
+        scores = product("btd,vd->btv", hidden, self.table[...], self.dtype)
+        if self.scope != "shared":
+            return scores
+        anchors = self.anchors[...]
+        narrow = product("btd,fd->btf", hidden, self.kernel[...], self.dtype)
+        added = self.alpha * product("btf,mf->btm", narrow, anchors, self.dtype)
+        after = scores.shape[-1] - self.first_oov - anchors.shape[0]
+        return scores + jnp.pad(added, ((0, 0), (0, 0), (self.first_oov, after)))
