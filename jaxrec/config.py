@@ -18,7 +18,7 @@ class WorldConfig:
     items: int = 600
     events_per_user: float = 16.0
     """Mean number of events of a user (at least 5 each)."""
-    tastes: int = 24
+    tastes: int = 12
     """Planted item clusters, of which each user likes a few."""
     drift: float = 0.8
     """How often the next item follows the planted order of its cluster (0 = never, 1 = always)."""

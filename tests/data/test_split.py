@@ -1,0 +1,105 @@
+"""Splits by hand, and the promise that training holds no held-out event."""
+
+import numpy as np
+import pytest
+
+from jaxrec.data.split import make_split
+from jaxrec.types import Interactions
+
+
+def world(user: list[int], item: list[int], time: list[int] | None = None) -> Interactions:
+    return Interactions(
+        user=np.array(user, np.int32),
+        item=np.array(item, np.int32),
+        user_names=np.array([f"u{u}" for u in range(max(user) + 1)], dtype=object),
+        item_names=np.array([f"i{i}" for i in range(max(item) + 1)], dtype=object),
+        rating=np.arange(len(user), dtype=np.float32),
+        time=None if time is None else np.array(time, np.int64),
+    )
+
+
+def test_strict_by_hand() -> None:
+    split = make_split(world([0, 0, 0, 0, 1, 1, 1], [5, 2, 7, 1, 3, 4, 0]))
+    assert split.protocol == "strict"
+    assert split.train.offsets.tolist() == [0, 2, 3]
+    assert split.train.items.tolist() == [5, 2, 3]
+    assert split.train.n_items == 8
+    assert split.train.ratings is not None
+    assert split.train.ratings.tolist() == [0, 1, 4]
+    assert split.valid.tolist() == [7, 4]
+    assert split.test.tolist() == [1, 0]
+    assert split.history("test").of(0).tolist() == [5, 2, 7]
+    assert split.history("valid").of(0).tolist() == [5, 2]
+    dtypes = [a.dtype for a in (split.train.offsets, split.train.items, split.valid, split.test)]
+    assert dtypes == [np.int64, np.int32, np.int32, np.int32]
+
+
+def test_strict_takes_rows_of_users_in_any_arrangement() -> None:
+    split = make_split(world([1, 0, 1, 0, 0, 1], [0, 1, 2, 3, 4, 5]))
+    assert split.train.items.tolist() == [1, 0]
+    assert split.valid.tolist() == [3, 2]
+    assert split.test.tolist() == [4, 5]
+
+
+def test_strict_equals_a_loop_and_puts_every_event_in_one_place() -> None:
+    random = np.random.default_rng(0)
+    user = np.repeat(np.arange(40), random.integers(3, 12, size=40)).astype(np.int32)
+    random.shuffle(user)
+    item = random.integers(0, 30, size=len(user))
+    split = make_split(world(user.tolist(), item.tolist()))
+    for u in range(40):
+        mine = item[user == u]
+        assert split.train.of(u).tolist() == mine[:-2].tolist()
+        assert (split.valid[u], split.test[u]) == (mine[-2], mine[-1])
+    assert split.train.n_events + 2 * 40 == len(user)
+
+
+def test_strict_refuses_short_users() -> None:
+    with pytest.raises(ValueError, match=r"3 events.*1 users have fewer, for instance 'u1'"):
+        make_split(world([0, 0, 0, 1, 1], [0, 1, 2, 0, 1]))
+
+
+def test_temporal_by_hand() -> None:
+    # ten events, cuts at the ninth (t=80) and the tenth (t=90); user 2 has no training event
+    split = make_split(
+        world([0, 0, 0, 0, 1, 1, 1, 1, 0, 2], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]),
+        "temporal",
+    )
+    assert split.protocol == "temporal"
+    assert split.train.n_events == 8
+    assert split.valid.tolist() == [8, -1, -1]
+    assert split.test.tolist() == [-1, -1, -1]  # user 2 is unknown to training
+    assert split.between.items.tolist() == [8]
+    assert split.history("test").of(0).tolist() == [0, 1, 2, 3, 8]
+
+
+def test_temporal_training_is_older_than_every_target() -> None:
+    random = np.random.default_rng(1)
+    n = 500
+    user = np.sort(random.integers(0, 30, size=n))
+    time = random.integers(0, 10_000, size=n)
+    order = np.lexsort((time, user))
+    item = np.arange(n)  # an event is its item
+    split = make_split(world(user.tolist(), item.tolist(), time[order].tolist()), "temporal")
+    when = time[order]
+    newest_training = when[split.train.items].max()
+    valid, test = split.valid[split.valid >= 0], split.test[split.test >= 0]
+    assert newest_training < when[split.between.items].min()
+    assert when[split.between.items].max() < when[test].min()
+    for u in np.flatnonzero(split.valid >= 0):
+        assert split.valid[u] == split.between.of(u)[0]
+    assert len(valid)
+    assert len(test)
+    assert split.train.n_events / n == pytest.approx(0.8, abs=0.01)
+
+
+def test_temporal_needs_times_that_differ() -> None:
+    with pytest.raises(ValueError, match="needs times"):
+        make_split(world([0, 0, 0], [0, 1, 2]), "temporal")
+    with pytest.raises(ValueError, match="too coarse"):
+        make_split(world([0, 0, 0], [0, 1, 2], [5, 5, 5]), "temporal")
+
+
+def test_unknown_kind() -> None:
+    with pytest.raises(ValueError, match="random"):
+        make_split(world([0, 0, 0], [0, 1, 2]), "random")  # type: ignore[arg-type]
