@@ -1,0 +1,184 @@
+"""Checkpoints of a training run: the state, the input's position and the progress of early stopping, by orbax."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from jaxrec.train.state import TrainState, Tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a checkpoint held.
+
+    Attributes:
+      step: steps done.
+      state: laid out as asked.
+      position: the grain iterator's state.
+      meta: small numbers by name.
+      warning: which newer checkpoints could not be read, "" where none.
+    """
+
+    step: int
+    state: TrainState
+    position: dict[str, Any]
+    meta: dict[str, Any]
+    warning: str = ""
+
+
+class _Keep(preservation_policy.PreservationPolicy):
+    """The newest two, and the best as each of those two knew it: a broken newest still finds its best.
+
+    Orbax's own BestN breaks ties towards the later step, early stopping towards the earlier one.
+    """
+
+    def __init__(self) -> None:
+        self.best: list[int | None] = []
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        wanted = {info.step for info in checkpoints[-2:]} | set(self.best[-2:])
+        return [info.step in wanted for info in checkpoints]
+
+
+class Checkpoints:
+    """The checkpoints in `folder`, written in the background.
+
+    Each is a folder named by its step with the parts `model` (params, buffers), `training` (step, opt_state, key),
+    `data` (the iterator's position) and `meta`.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder.absolute()
+        self._keep = _Keep()
+        options = ocp.CheckpointManagerOptions(preservation_policy=self._keep, cleanup_tmp_directories=True)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    @property
+    def newest(self) -> int | None:
+        """Step of the newest checkpoint."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: TrainState, position: dict[str, Any], meta: dict[str, Any]) -> None:
+        """Starts to write; returns as soon as the state may be donated.
+
+        Args:
+          step: steps done.
+          state: arrays; finite, which the caller has made sure of.
+          position: the grain iterator's state after the batch of that step; the same in every process.
+          meta: JSON; `best_step` names a checkpoint to keep.
+        Raises:
+          RuntimeError: a checkpoint of this or a later step is there already.
+        """
+        self._keep.best.append(meta["best_step"])
+        parts = ocp.args.Composite(
+            model=ocp.args.StandardSave({"params": state.params, "buffers": state.buffers}),
+            training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state, "key": state.key}),
+            data=ocp.args.JsonSave(position),
+            meta=ocp.args.JsonSave(meta),
+        )
+        if not self._manager.save(step, args=parts):
+            raise RuntimeError(
+                f"{self._folder}: step {step} was not saved, newest is {self.newest}; use a fresh folder"
+            )
+
+    def restore(self, like: TrainState) -> Restored | None:
+        """The newest checkpoint that can be read, laid out as `like`; None where there is none.
+
+        Newer ones that can't be read are moved to `folder/../broken`, so that their steps can be saved again.
+
+        Raises:
+          ValueError: there are checkpoints and none can be read, for instance because they are of another model.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        broken: list[tuple[int, Exception]] = []
+        for step in steps:
+            try:
+                restored = self._read(step, like)
+            except Exception as error:  # whatever a damaged file raises in orbax, tensorstore or json
+                broken.append((step, error))
+                continue
+            if broken:
+                self._set_aside([step for step, _ in broken])
+            self._keep.best = [restored.meta["best_step"]]
+            lost = ", ".join(f"{step} ({type(error).__name__})" for step, error in broken)
+            warning = f"checkpoint {lost} can't be read and was moved to broken/; " if broken else ""
+            return dataclasses.replace(restored, warning=warning)
+        if broken:
+            raise ValueError(
+                f"no checkpoint in {self._folder} can be read; if the model or the optimizer has changed since, give "
+                f"another run folder or remove this one: {broken[0][1]}"
+            ) from broken[0][1]
+        return None
+
+    def _read(self, step: int, like: TrainState) -> Restored:
+        model = {"params": like.params, "buffers": like.buffers}
+        training = {"step": like.step, "opt_state": like.opt_state, "key": like.key}
+        parts = ocp.args.Composite(
+            model=ocp.args.StandardRestore(_shapes(model)),
+            training=ocp.args.StandardRestore(_shapes(training)),
+            data=ocp.args.JsonRestore(),
+            meta=ocp.args.JsonRestore(),
+        )
+        read = self._manager.restore(step, args=parts)
+        return Restored(step, TrainState(**read["model"], **read["training"]), read["data"], read["meta"])
+
+    def _set_aside(self, steps: list[int]) -> None:
+        aside = self._folder.parent / "broken"
+        if jax.process_index() == 0:
+            for step in steps:
+                shutil.rmtree(aside / str(step), ignore_errors=True)
+                aside.mkdir(exist_ok=True)
+                (self._folder / str(step)).rename(aside / str(step))
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("broken checkpoints set aside")
+        self._manager.reload()
+
+    def model(self, step: int, params: Tree, buffers: Tree) -> tuple[Tree, Tree]:
+        """Params and buffers of one step, laid out as those given (arrays, or shapes with a sharding)."""
+        target = _shapes({"params": params, "buffers": buffers})
+        read = self._manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore(target)))
+        return read["model"]["params"], read["model"]["buffers"]
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """The small numbers of one step."""
+        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+
+    def close(self) -> None:
+        """Waits until all is written."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def _shapes(tree: Tree) -> Tree:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
+
+
+def restore_best(folder: pathlib.Path, params: Tree, buffers: Tree) -> tuple[Tree, Tree]:
+    """The best model of a run folder, for evaluation: without the optimizer's moments.
+
+    Args:
+      folder: what `fit` was given.
+      params: arrays of the same shapes, whose layout the result takes.
+      buffers: likewise.
+    Raises:
+      ValueError: the folder holds no checkpoint, or one of another model.
+    """
+    if not (folder / "checkpoints").is_dir():
+        raise ValueError(f"{folder} holds no checkpoints; train first, or name another run folder")
+    checkpoints = Checkpoints(folder / "checkpoints")
+    try:
+        if checkpoints.newest is None:
+            raise ValueError(f"{folder} holds no finished checkpoint; train first, or name another run folder")
+        best = checkpoints.meta(checkpoints.newest)["best_step"]
+        return checkpoints.model(checkpoints.newest if best is None else best, params, buffers)
+    finally:
+        checkpoints.close()

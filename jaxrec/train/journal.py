@@ -1,0 +1,99 @@
+"""Metrics on their way from the device: checked, averaged, shown and written, without making the device wait."""
+
+from __future__ import annotations
+
+import collections
+import math
+import pathlib
+import time
+
+import jax
+
+from jaxrec.train.progress import Progress
+from jaxrec.train.writer import Writer
+
+
+class Journal:
+    """Fetches each step's metrics a few steps late, writes those of every `log_every`th step, shows progress."""
+
+    # Deep enough that the device never waits for the host; the bound itself keeps few steps in flight, because the
+    # collectives of several virtual CPU devices deadlock when dozens are queued.
+    LATE = 8
+
+    def __init__(self, name: str, folder: pathlib.Path | None, steps: int, start: int, log_every: int) -> None:
+        lead = jax.process_index() == 0
+        self.writer = Writer(folder if lead else None, start)
+        self.progress = Progress(name, steps) if lead else None
+        self._loss_sum, self._loss_count = 0.0, 0  # since the last validation
+        self._name, self._log_every = name, log_every
+        self._pending: collections.deque = collections.deque()
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Leaves the time since the last record (a validation, say) out of the rates."""
+        self._since, self._counts = time.monotonic(), collections.Counter()
+
+    def add(self, step: int, metrics: dict[str, jax.Array], counts: dict[str, int]) -> None:
+        """Takes a step's metrics as they leave the step.
+
+        Raises:
+          FloatingPointError: loss or gradient of an earlier step were not finite.
+        """
+        self._pending.append((step, metrics, counts))
+        if len(self._pending) > self.LATE:
+            self._take()
+
+    def drain(self) -> None:
+        """Waits for every step that was added; raises as `add`."""
+        while self._pending:
+            self._take()
+
+    def _take(self) -> None:
+        step, metrics, counts = self._pending.popleft()
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        if not (math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"])):
+            raise FloatingPointError(
+                f"{self._name}: step {step} gave loss {values['loss']}, gradient norm {values['gradient_norm']}; lower "
+                f"the learning rate or lengthen the warm-up, and look at the batch of that step"
+            )
+        self._loss_sum += values["loss"]
+        self._loss_count += 1
+        self._counts.update(counts)
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        rates = {what: count * jax.process_count() / seconds for what, count in self._counts.items()}
+        if self.progress:
+            self.progress.update(step, values["loss"], rates)
+        if step % self._log_every == 0:
+            self.writer.write(step, **values, **{f"{what}_per_second": rate for what, rate in rates.items()})
+            self.restart_clock()
+
+    def mean_loss(self) -> float:
+        """Mean loss since the last call; a fresh mean starts."""
+        mean = self._loss_sum / self._loss_count
+        self._loss_sum, self._loss_count = 0.0, 0
+        return mean
+
+    def sums(self) -> dict[str, float]:
+        """What a checkpoint keeps, so that the next mean is the same after a kill."""
+        return {"loss_sum": self._loss_sum, "loss_count": self._loss_count}
+
+    def resume(self, sums: dict[str, float]) -> None:
+        """Goes on from what a checkpoint kept."""
+        self._loss_sum, self._loss_count = sums["loss_sum"], int(sums["loss_count"])
+
+    def validated(self, step: int, measured: dict[str, float], prefix: str) -> None:
+        """Writes and shows the metrics of a validation."""
+        values = {f"{prefix}{name}": float(value) for name, value in measured.items()}
+        self.writer.write(step, **values)
+        self.say(f"step {step}: " + "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
+
+    def say(self, text: str) -> None:
+        """A line for people, from the first process alone."""
+        if self.progress:
+            self.progress.say(f"{self._name}: {text}")
+
+    def close(self) -> None:
+        """Ends the progress line and closes the files."""
+        if self.progress:
+            self.progress.close()
+        self.writer.close()

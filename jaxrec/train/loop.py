@@ -1,0 +1,208 @@
+"""`fit`: the one training loop, for every model here."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import grain
+import jax
+import jax.numpy as jnp
+import optax
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxrec.train import sharding
+from jaxrec.train.checkpoint import Checkpoints
+from jaxrec.train.feed import Count, Feed
+from jaxrec.train.interrupt import Interrupt
+from jaxrec.train.journal import Journal
+from jaxrec.train.selection import Selection
+from jaxrec.train.state import PureLoss, TrainState, Tree
+from jaxrec.train.writer import Record
+
+Validate = Callable[[Tree, Tree], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A finished run.
+
+    Attributes:
+      state: as it was after the last step.
+      best_params: of the best validation; the last ones where nothing was validated.
+      history: records as in metrics.jsonl, oldest first.
+      stopped: whether it ended early because validation no longer improved.
+    """
+
+    state: TrainState
+    best_params: Tree
+    history: list[Record]
+    stopped: bool
+
+
+def make_step(loss_fn: PureLoss, optimizer: optax.GradientTransformation):
+    """The pure step(state, batch) -> (state, metrics); metrics gain `loss` and `gradient_norm` (before clipping)."""
+
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(state.key, state.step)
+        differentiate = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, metrics), gradients = differentiate(state.params, state.buffers, batch, key)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {**metrics, "loss": loss, "gradient_norm": optax.tree.norm(gradients)}
+        return dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state), metrics
+
+    return step
+
+
+def initial_state(
+    params: Tree,
+    buffers: Tree,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    mesh: Mesh,
+    rules: sharding.Rules,
+) -> TrainState:
+    """A state of copies, laid out on the mesh; moments are born where they belong, never whole on one device."""
+    params = sharding.put(params, sharding.shardings(params, mesh, rules))
+    placed = jax.tree.map(lambda x: x.sharding, params)
+    shapes = jax.eval_shape(optimizer.init, params)
+    opt_state = jax.jit(optimizer.init, out_shardings=sharding.follow(shapes, params, placed, mesh))(params)
+    buffers = sharding.put(buffers, sharding.shardings(buffers, mesh, rules))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    step, key = sharding.put((jnp.int32(0), key), (everywhere, everywhere))
+    return TrainState(step, params, opt_state, buffers, key)
+
+
+def fit(
+    loss_fn: PureLoss,
+    params: Tree,
+    buffers: Tree,
+    optimizer: optax.GradientTransformation,
+    data: grain.IterDataset,
+    *,
+    steps: int,
+    key: jax.Array,
+    mesh: Mesh | None = None,
+    rules: sharding.Rules = (),
+    folder: str | os.PathLike[str] | None = None,
+    count: Count | None = None,
+    validate: Validate | None = None,
+    validate_every: int = 0,
+    select: str = "ndcg@10",
+    mode: Literal["max", "min"] = "max",
+    patience: int = 0,
+    checkpoint_minutes: float = 10.0,
+    log_every: int = 20,
+    name: str = "train",
+) -> Fitted:
+    """Trains for `steps` steps, or until validation no longer improves.
+
+    A run with a folder goes on from its newest checkpoint, with the same losses, bit for bit, as if it had never
+    stopped; a finished one returns its result at once. SIGINT or SIGTERM ends the step, saves and exits.
+
+    Args:
+      loss_fn: loss_fn(params, buffers, batch, key) -> (scalar f32[], metrics of scalars); pure, traced once.
+      params: a pytree of arrays, float32; copied, so that the caller's stay whole.
+      buffers: what the loss reads and no gradient changes; copied likewise.
+      optimizer: see `make_optimizer`.
+      data: yields pytrees of numpy arrays, this process's rows of each global batch; at least `steps` of them. Its
+        iterator's state must be the same in every process, as with `jaxrec.data.pipeline.packed`.
+      steps: length of the run, at least 1.
+      key: the training stream's key; step n draws from fold_in(key, n).
+      mesh: None is this process's default device alone.
+      rules: where arrays lie on the mesh, see `sharding.shardings`.
+      folder: gets checkpoints/, metrics.jsonl and tensorboard/; None keeps everything in memory.
+      count: count(batch) -> {"examples": n, "tokens": m} of a process's rows, shown per second.
+      validate: validate(params, buffers) -> {metric: value}; must not donate them. None selects by the mean training
+        loss since the last validation, under the name "loss".
+      validate_every: steps between validations; the last step is validated as well. 0 never validates.
+      select: the metric that chooses the best parameters.
+      mode: whether more ("max") or less ("min") of it is better.
+      patience: validations without a better value before the run stops; 0 never stops early.
+      checkpoint_minutes: at most this long between checkpoints (looked at every `log_every` steps); one is also
+        written at every validation and at the end.
+      log_every: steps between records of metrics.jsonl.
+      name: what the progress line calls the run.
+    Returns:
+      Fitted; `best_params` are of the best validation.
+    Raises:
+      ValueError: an argument is out of range, the data ended early, `select` is no metric of `validate`, or the
+        folder's checkpoints are of another model.
+      FloatingPointError: loss or gradient was not finite; the last checkpoint is from before.
+      SystemExit: a signal came; the state is saved.
+    """
+    if steps < 1 or log_every < 1:
+        raise ValueError(f"steps={steps} and log_every={log_every} have to be at least 1")
+    mesh = mesh or sharding.single_device_mesh()
+    folder = pathlib.Path(folder) if folder is not None else None
+    state = initial_state(params, buffers, optimizer, key, mesh, rules)
+    selection = Selection(select, mode, patience)
+    start, stopped, position, best_params = 0, False, None, None
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints"))) if folder else None
+        restored = checkpoints.restore(state) if checkpoints else None
+        if restored:
+            state, position, start, stopped = restored.state, restored.position, restored.step, restored.meta["stopped"]
+            selection.resume(restored.meta)
+        journal = stack.enter_context(contextlib.closing(Journal(name, folder, steps, start, log_every)))
+        if restored:
+            journal.resume(restored.meta)
+            journal.say(
+                f"{restored.warning}{'done' if start >= steps or stopped else 'goes on'} at step {start} in {folder}"
+            )
+
+        feed = Feed(data, mesh, count, position)
+        placed = jax.tree.map(lambda x: x.sharding, state), NamedSharding(mesh, PartitionSpec())
+        train_step = jax.jit(make_step(loss_fn, optimizer), donate_argnums=0, out_shardings=placed)
+        interrupt = stack.enter_context(Interrupt(name))
+        step, saved, saved_at = start, start, time.monotonic()
+        while step < steps and not stopped:
+            batch, counts = feed.next()
+            state, metrics = train_step(state, batch)
+            step += 1
+            try:
+                journal.add(step, metrics, counts)
+                validates = validate_every > 0 and (step % validate_every == 0 or step == steps)
+                leaves = interrupt.wanted(step)
+                overdue = step % log_every == 0 and _agreed(time.monotonic() - saved_at > 60 * checkpoint_minutes)
+                if not (validates or leaves or overdue or step == steps):
+                    continue
+                journal.drain()  # nothing is validated or saved before it is known to be finite
+            except FloatingPointError as error:
+                error.add_note(f"the last checkpoint, from before, is step {saved} in {folder}" if saved else "")
+                raise
+
+            if validates:
+                measured = validate(state.params, state.buffers) if validate else {"loss": journal.mean_loss()}
+                better = selection.update(step, measured)
+                stopped = selection.exhausted
+                journal.validated(step, measured, "valid/" if validate else "mean_")
+                if better and not checkpoints:
+                    best_params = jax.tree.map(jnp.copy, state.params)
+            if checkpoints:
+                meta = {**selection.progress(), **journal.sums(), "stopped": stopped}
+                checkpoints.save(step, state, feed.position, meta)
+                saved, saved_at = step, time.monotonic()
+            journal.restart_clock()
+            if leaves and step < steps and not stopped:
+                kept = f"saved in {folder}; the same command goes on from here" if folder else "nothing is saved"
+                journal.say(f"stopped after step {step} of {steps}; {kept}")
+                raise SystemExit(128 + leaves)
+
+        if selection.best_step in (None, step):
+            best_params = state.params
+        elif checkpoints:
+            best_params, _ = checkpoints.model(selection.best_step, state.params, state.buffers)
+        return Fitted(state, best_params, journal.writer.records, stopped)
+
+
+def _agreed(decision: bool) -> bool:
+    """The first process's decision; clocks differ, and a checkpoint is written by all or none."""
+    return decision if jax.process_count() == 1 else bool(multihost_utils.broadcast_one_to_all(decision))

@@ -1,0 +1,66 @@
+"""AdamW with warm-up, a schedule, clipping and weight decay where it belongs."""
+
+from __future__ import annotations
+
+import re
+
+import jax
+import optax
+
+from jaxrec.config import TrainConfig
+from jaxrec.train.sharding import path_name
+
+UNDECAYED = re.compile(r"embed|table|relative|norm|bias|anchor", re.IGNORECASE)
+
+
+def decay_mask(params):
+    """True for the parameters that weight decay shrinks.
+
+    Those are the matrices that map hidden states to hidden states. Tables of embeddings and relative positions
+    are left out: a row that the batch doesn't name has no gradient, and decay alone would pull rare users and
+    items to zero. Norms and biases have no scale to regularise.
+
+    Returns:
+      A pytree of bool like `params`: at least two axes, and no part of the name says table, embedding, relative
+      position, norm or bias.
+    """
+
+    def decays(path, leaf) -> bool:
+        return leaf.ndim >= 2 and not UNDECAYED.search(path_name(path))
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def learning_rate(config: TrainConfig, steps: int) -> optax.Schedule:
+    """Rises linearly over `config.warmup` of the steps, then follows `config.schedule` down to zero.
+
+    Raises:
+      ValueError: the share of warm-up is outside [0, 1).
+    """
+    if not 0 <= config.warmup < 1:
+        raise ValueError(f"train.warmup={config.warmup} is a share of the steps; give a number in [0, 1)")
+    peak, warm = config.learning_rate, round(config.warmup * steps)
+    rest = max(steps - warm, 1)
+    falls = {
+        "linear": optax.linear_schedule(peak, 0.0, rest),
+        "cosine": optax.cosine_decay_schedule(peak, rest),
+        "constant": optax.constant_schedule(peak),
+    }
+    fall = falls[config.schedule]
+    if not warm:
+        return fall
+    # The first step already moves: a rate of 0 there would waste its gradient.
+    return optax.join_schedules([optax.linear_schedule(peak / warm, peak, warm - 1 or 1), fall], [warm])
+
+
+def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter 2019) after clipping by the global norm; moments have the parameters' float32.
+
+    Args:
+      config: learning_rate, warmup, schedule, weight_decay and clip (0 = no clipping) are read.
+      steps: length of the whole run, over which the schedule falls.
+    """
+    adamw = optax.adamw(learning_rate(config, steps), weight_decay=config.weight_decay, mask=decay_mask)
+    if not config.clip:
+        return adamw
+    return optax.chain(optax.clip_by_global_norm(config.clip), adamw)

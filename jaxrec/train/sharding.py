@@ -1,0 +1,124 @@
+"""The mesh, and one table of rules that says how each array lies on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+Rules = Sequence[tuple[str, PartitionSpec]]
+
+
+def make_mesh(data_parallel: int = 0, model_parallel: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh with the axes `data` (batches) and `model` (embedding tables).
+
+    Args:
+      data_parallel: size of `data`; 0 takes all devices that `model_parallel` leaves.
+      model_parallel: size of `model`.
+      devices: default all, of every process.
+    Raises:
+      ValueError: the devices can't be laid out so.
+    """
+    devices = list(devices if devices is not None else jax.devices())
+    data_parallel = data_parallel or len(devices) // model_parallel
+    wanted = data_parallel * model_parallel
+    if not 1 <= wanted <= len(devices):
+        raise ValueError(
+            f"data_parallel={data_parallel} x model_parallel={model_parallel} wants {wanted} devices, "
+            f"there are {len(devices)}; lower one of them"
+        )
+    # Explicit axes, jax's default, would ask every gather in a model for an output sharding.
+    axes = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh((data_parallel, model_parallel), ("data", "model"), axis_types=axes, devices=devices[:wanted])
+
+
+def single_device_mesh() -> Mesh:
+    """A mesh of this process's default device alone."""
+    return make_mesh(1, 1, jax.local_devices()[:1])
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """A parameter's name for rules: the keys of its path joined by "/", as in `encoder/layers/0/query`."""
+    return jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")
+
+
+def shardings(tree: Any, mesh: Mesh, rules: Rules) -> Any:
+    """How each array of `tree` lies on the mesh.
+
+    Args:
+      tree: arrays or their shapes.
+      mesh: see `make_mesh`.
+      rules: (regular expression, PartitionSpec) pairs; the first that is found in an array's name holds. Arrays
+        that no rule names are on every device.
+    Returns:
+      A pytree of NamedSharding like `tree`.
+    Raises:
+      ValueError: an axis doesn't divide over its part of the mesh.
+    """
+
+    def place(path, leaf) -> NamedSharding:
+        name = path_name(path)
+        for pattern, spec in rules:
+            if re.search(pattern, name):
+                _check_divides(name, leaf.shape, spec, mesh)
+                return NamedSharding(mesh, spec)
+        return NamedSharding(mesh, PartitionSpec())
+
+    return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def _check_divides(name: str, shape: tuple[int, ...], spec: PartitionSpec, mesh: Mesh) -> None:
+    if len(spec) > len(shape):
+        raise ValueError(f"{name} has shape {shape}, too few axes for the sharding rule {spec}; narrow its pattern")
+    for size, axis in zip(shape, spec):
+        if axis is not None and size % (parts := mesh.shape[axis]):
+            raise ValueError(
+                f"{name} {shape}: {size} doesn't divide over the {parts} devices of mesh axis {axis!r}; "
+                f"pad it to a multiple of {parts} or make the axis smaller"
+            )
+
+
+def follow(opt_state: Any, params: Any, placed: Any, mesh: Mesh) -> Any:
+    """Optimizer moments lie as their parameters do; counters are on every device.
+
+    Args:
+      opt_state: arrays or shapes; an array whose path ends with a parameter's path, and has its shape, follows it.
+      params: arrays or shapes.
+      placed: `shardings` of `params`.
+      mesh: see `make_mesh`.
+    Returns:
+      A pytree of NamedSharding like `opt_state`.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    table = {(path, leaf.shape): place for (path, leaf), place in zip(leaves, jax.tree.leaves(placed))}
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def place(path, leaf) -> NamedSharding:
+        found = (table.get((path[start:], leaf.shape)) for start in range(len(path)))
+        return next((f for f in found if f is not None), everywhere)
+
+    return jax.tree_util.tree_map_with_path(place, opt_state)
+
+
+def put(tree: Any, placed: Any) -> Any:
+    """Copies of host or device arrays, laid out as `placed`; every process holds the same values in `tree`.
+
+    Always copies: what is given to a step that donates its state must not be anyone else's array.
+    """
+    return jax.tree.map(lambda x, sharding: jax.device_put(x, sharding, may_alias=False), tree, placed)
+
+
+def put_batch(batch: Any, mesh: Mesh) -> Any:
+    """A process's rows of a batch (numpy, leading axis B/processes) as global arrays, leading axis over `data`."""
+    by_row = NamedSharding(mesh, PartitionSpec("data"))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def place(x):
+        x = np.asarray(x)
+        return jax.make_array_from_process_local_data(by_row if x.ndim else everywhere, x)
+
+    return jax.tree.map(place, batch)

@@ -1,0 +1,76 @@
+"""Metrics as JSON lines and for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any, TextIO
+
+import tensorboardX
+
+Record = dict[str, Any]
+
+
+class Writer:
+    """Appends records to `folder/metrics.jsonl` and `folder/tensorboard`; keeps them in memory alone without a folder.
+
+    A run that goes on after `step` drops the lines of later steps, which it is about to write again, so that the
+    file holds each step once.
+
+    Attributes:
+      records: all that the file holds: {"step": ..., metric: value, ...}, oldest first.
+    """
+
+    def __init__(self, folder: pathlib.Path | None, step: int = 0) -> None:
+        self.records: list[Record] = []
+        self._file: TextIO | None = None
+        self._board: tensorboardX.SummaryWriter | None = None  # opened by the first record: a finished run adds none
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "metrics.jsonl"
+        self.records = [r for r in read_records(path) if r["step"] <= step] if step else []
+        fresh = path.with_suffix(".jsonl.tmp")
+        fresh.write_text("".join(json.dumps(r) + "\n" for r in self.records))
+        fresh.replace(path)
+        self._file = path.open("a", buffering=1)  # a line at a time: a killed run loses none that it finished
+        self._folder, self._resumed = folder, step
+
+    def write(self, step: int, **values: float) -> None:
+        """One record: metrics by name, after `step` steps."""
+        record = {"step": step, **values}
+        self.records.append(record)
+        if self._file is None:
+            return
+        self._file.write(json.dumps(record) + "\n")
+        if self._board is None:
+            purge = self._resumed + 1 if self._resumed else None
+            self._board = tensorboardX.SummaryWriter(str(self._folder / "tensorboard"), purge_step=purge)
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flushes and closes both files."""
+        if self._file is not None:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_records(path: pathlib.Path) -> list[Record]:
+    """The records of a metrics.jsonl, [] where there is none; a last line that was cut off by a kill is left out.
+
+    Raises:
+      ValueError: a line before the last one is no JSON; names file and line.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines()
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}:{number}: not a line of JSON: {line[:60]!r}; mend or remove it") from error
+    return records
