@@ -122,3 +122,21 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
         return jax.make_array_from_process_local_data(by_row if x.ndim else everywhere, x)
 
     return jax.tree.map(place, batch)
+
+
+def share_of_data(mesh: Mesh) -> tuple[int, int]:
+    """Which block of a batch's rows this process reads, and how many blocks there are: (index, count).
+
+    Processes that differ only along `model` read the same rows.
+
+    Raises:
+      ValueError: the rows of this process are no block of their own.
+    """
+    here = jax.process_index()
+    mine = np.flatnonzero([any(d.process_index == here for d in line) for line in mesh.devices])
+    count, left = divmod(mesh.shape["data"], len(mine))
+    if left or mine[0] % len(mine) or mine[-1] - mine[0] + 1 != len(mine):
+        raise ValueError(
+            f"process {here} holds the parts {mine.tolist()} of mesh axis 'data'; they have to be one block"
+        )
+    return int(mine[0]) // len(mine), count
