@@ -1,0 +1,92 @@
+"""Beam search over the ids of a trie: at every step a beam sees the children of its node and nothing else."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.models.t5 import reorder
+from jaxrec.recommend.steps import StepDecoder, children, leaves_of, log_probs_of, start, tokens_of
+from jaxrec.tokenizers.trie import Trie
+from jaxrec.types import Array, TopK
+
+
+def beam_search(
+    model: StepDecoder, source: Array, trie: Trie, *, beams: int, k: int, seen: Array | None = None
+) -> TopK:
+    """The k best items that a beam search of fixed depth finds.
+
+    A score is the sum of the log-probabilities of the id's tokens, each normalised over the whole vocabulary *before*
+    invalid tokens are left out, as in Hugging Face's `generate(prefix_allowed_tokens_fn=...)` with length_penalty=0.
+    The encoder runs once, the tokens that all ids begin with are read by one beam, and the last token of an id is
+    scored but never read. A node is left once all items below it are seen, so no beam is spent on them.
+
+    Args:
+      model: evaluated without dropout.
+      source: prompts, i32[B,S], 0 = padding.
+      trie: the valid ids.
+      beams: how many prefixes are kept, W.
+      k: how many items to return, at most `beams`.
+      seen: items to leave out, i32[B,X], -1 = padding, or None.
+    Returns:
+      TopK, best first, ties in the order of leaves; where fewer than k items are left, the rest is item -1 with -inf.
+    Raises:
+      ValueError: k is not in 1..beams.
+    """
+    if not 1 <= k <= beams:
+        raise ValueError(f"k={k} is not in 1..{beams}, the number of beams; lower k or raise beams")
+    trie = jax.tree.map(jnp.asarray, trie)
+    seen_BX = None if seen is None else leaves_of(trie, seen)
+    memory, cache, hidden_BWD, scores_BW = start(model, source, trie)
+    nodes_BW = jnp.zeros((len(source), 1), jnp.int32)
+
+    def expand(depth: int) -> tuple[Array, Array]:
+        """All children of all beams and their scores, [B,W*C]; beams stand in the order of leaves, hence so do they."""
+        below_BWC, is_open_BWC = children(trie, depth, nodes_BW)
+        if seen_BX is not None:
+            is_open_BWC &= has_unseen(trie, depth + 1, below_BWC, seen_BX)
+        log_probs_BWC = log_probs_of(model, hidden_BWD, tokens_of(trie, depth + 1, below_BWC))
+        scores_BWC = jnp.where(is_open_BWC, scores_BW[:, :, None] + log_probs_BWC, -jnp.inf)
+        return below_BWC.reshape(len(source), -1), scores_BWC.reshape(len(source), -1)
+
+    for depth in range(trie.stem, trie.depth - 1):
+        below_BR, scores_BR = expand(depth)
+        _, chosen_BW = jax.lax.top_k(scores_BR, min(beams, trie.size(depth + 1)))
+        chosen_BW = jnp.sort(chosen_BW, axis=1)  # by leaf, not by score, so that top_k breaks ties by leaf
+        nodes_BW, scores_BW = (jnp.take_along_axis(x, chosen_BW, axis=1) for x in (below_BR, scores_BR))
+        cache = reorder(cache, chosen_BW // trie.widths[depth])
+        hidden, cache = model.step(tokens_of(trie, depth + 1, nodes_BW)[:, :, None], depth + 1, cache, memory)
+        hidden_BWD = hidden[:, :, 0]
+    leaves_BR, scores_BR = expand(trie.depth - 1)
+    best_Bk, chosen_Bk = jax.lax.top_k(scores_BR, min(k, trie.n_items))
+    return top_items(trie, jnp.take_along_axis(leaves_BR, chosen_Bk, axis=1), best_Bk, k)
+
+
+def has_unseen(trie: Trie, depth: int, nodes_BWC: Array, seen_BX: Array) -> Array:
+    """Whether an item below each node is not seen.
+
+    Args:
+      trie: the valid ids.
+      depth: of the nodes.
+      nodes_BWC: i32[B,W,C].
+      seen_BX: from `leaves_of`.
+    Returns:
+      bool[B,W,C].
+    """
+    low, high = trie.starts[depth][nodes_BWC], trie.starts[depth][nodes_BWC + 1]
+    count_below = jax.vmap(jnp.searchsorted)
+    return count_below(seen_BX, high) - count_below(seen_BX, low) < high - low
+
+
+def top_items(trie: Trie, leaves: Array, scores: Array, k: int) -> TopK:
+    """Leaves as items, -1 where the score is -inf, filled up to k places.
+
+    Args:
+      trie: the valid ids.
+      leaves: i32[B,n], n <= k.
+      scores: f32[B,n], best first.
+      k: how many places.
+    """
+    items = jnp.where(scores > -jnp.inf, trie.items[leaves], -1)
+    fill = ((0, 0), (0, k - leaves.shape[1]))
+    return TopK(jnp.pad(items, fill, constant_values=-1), jnp.pad(scores, fill, constant_values=-jnp.inf))

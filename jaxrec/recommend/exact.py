@@ -1,0 +1,123 @@
+"""The exact log-probability of every item, and how far a beam search was from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.models.t5 import reorder
+from jaxrec.recommend.beam import top_items
+from jaxrec.recommend.steps import Started, StepDecoder, children, leaves_of, log_probs_of, start, tokens_of
+from jaxrec.tokenizers.trie import Trie
+from jaxrec.types import Array, TopK
+
+
+def exact(model: StepDecoder, source: Array, trie: Trie, *, k: int, seen: Array | None = None, block: int = 64) -> TopK:
+    """The k best items of the whole catalogue; `beam_search` approaches this as beams grow.
+
+    Args:
+      model: evaluated without dropout.
+      source: prompts, i32[B,S], 0 = padding.
+      trie: the valid ids.
+      k: how many items to return.
+      seen: items to leave out, i32[B,X], -1 = padding, or None.
+      block: see `score_all`.
+    Returns:
+      TopK, best first, ties in the order of leaves; where fewer than k items are left, the rest is item -1 with -inf.
+    Raises:
+      ValueError: k is not positive.
+    """
+    if k < 1:
+        raise ValueError(f"k={k} must be at least 1")
+    trie = jax.tree.map(jnp.asarray, trie)
+    scores = _score_leaves(model, source, trie, block)
+    if seen is not None:
+        rows = jnp.arange(scores.shape[0])[:, None]
+        scores = scores.at[rows, leaves_of(trie, seen)].set(-jnp.inf, mode="drop")
+    best, leaves = jax.lax.top_k(scores, min(k, trie.n_items))
+    return top_items(trie, leaves, best, k)
+
+
+def score_all(model: StepDecoder, source: Array, trie: Trie, *, block: int = 64) -> Array:
+    """The log-probability of every item's id, f32[B,I] in the order of items.
+
+    The decoder reads every distinct proper prefix once: 1 + G positions a user where ids are <Item><CTi><CIj> with G
+    clusters. Deeper prefixes are read from the end of the stem on, so that memory is bounded by `block`.
+
+    Args:
+      model: evaluated without dropout.
+      source: prompts, i32[B,S], 0 = padding.
+      trie: the valid ids.
+      block: how many prefixes are read at a time; logits take B * block * V floats.
+    """
+    trie = jax.tree.map(jnp.asarray, trie)
+    return _score_leaves(model, source, trie, block)[:, trie.leaves]
+
+
+def _score_leaves(model: StepDecoder, source: Array, trie: Trie, block: int) -> Array:
+    """As `score_all`, in the order of leaves."""
+    started = start(model, source, trie)
+    scores = started.scores
+    for depth in range(trie.stem, trie.depth):
+        first = trie.starts[depth + 1][:-1]
+        parents = jnp.searchsorted(trie.starts[depth], first, side="right") - 1
+        places = jnp.arange(trie.size(depth + 1)) - trie.first_child[depth][parents]
+        scores = scores[:, parents] + _score_children(model, trie, depth, started, block)[:, parents, places]
+    return scores
+
+
+def _score_children(model: StepDecoder, trie: Trie, depth: int, started: Started, block: int) -> Array:
+    """Log-probability of each child given its parent, f32[B,n,C] for n >= N_depth nodes; empty places hold anything."""
+    batch = started.scores.shape[0]
+    if depth == trie.stem:
+        return _log_probs_below(model, trie, depth, jnp.zeros((batch, 1), jnp.int32), started.hidden)
+    block = min(block, trie.size(depth))
+    n_blocks = -(-trie.size(depth) // block)
+    nodes = jnp.minimum(jnp.arange(n_blocks * block, dtype=jnp.int32), trie.size(depth) - 1).reshape(n_blocks, block)
+
+    def score_block(nodes_W: Array) -> Array:
+        paths_WQ = trie.rows[trie.starts[depth][nodes_W], trie.stem : depth]
+        cache = reorder(started.cache, jnp.zeros((batch, block), jnp.int32))
+        tokens_BWQ = jnp.broadcast_to(paths_WQ, (batch, *paths_WQ.shape))
+        hidden, _ = model.step(tokens_BWQ, trie.stem + 1, cache, started.memory)
+        nodes_BW = jnp.broadcast_to(nodes_W, (batch, block))
+        return _log_probs_below(model, trie, depth, nodes_BW, hidden[:, :, -1])
+
+    scores = jax.lax.map(score_block, nodes)
+    return jnp.moveaxis(scores, 0, 1).reshape(batch, n_blocks * block, -1)
+
+
+def _log_probs_below(model: StepDecoder, trie: Trie, depth: int, nodes_BW: Array, hidden_BWD: Array) -> Array:
+    below_BWC, _ = children(trie, depth, nodes_BW)
+    return log_probs_of(model, hidden_BWD, tokens_of(trie, depth + 1, below_BWC))
+
+
+class Gap(NamedTuple):
+    """How far a beam search was from exact scoring.
+
+    Attributes:
+      recall: the share of the exact list that the beam's list holds, f32[B], 1 = nothing missed.
+      shortfall: exact minus beam score, mean over the ranks that both fill, f32[B] in nats, 0 = nothing missed.
+    """
+
+    recall: np.ndarray
+    shortfall: np.ndarray
+
+
+def gap(found: TopK, best: TopK) -> Gap:
+    """Compares a beam's list with the exact one, both of the same prompts, k and seen items."""
+    found_items, best_items = np.asarray(found.items), np.asarray(best.items)
+    if found_items.shape != best_items.shape:
+        raise ValueError(f"the lists have shapes {found_items.shape} and {best_items.shape}; ask both for the same k")
+    is_item = best_items >= 0
+    hits = (found_items[:, None, :] == best_items[:, :, None]).any(-1) & is_item
+    both = is_item & (found_items >= 0)
+    difference = np.zeros(both.shape, np.float32)
+    np.subtract(np.asarray(best.scores), np.asarray(found.scores), where=both, out=difference)
+    return Gap(
+        (hits.sum(1) / np.maximum(is_item.sum(1), 1)).astype(np.float32),
+        (difference.sum(1) / np.maximum(both.sum(1), 1)).astype(np.float32),
+    )

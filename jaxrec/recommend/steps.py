@@ -1,0 +1,125 @@
+"""What beam search and exact scoring share: the start of decoding, the children of a node, the items left out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxrec.tokenizers.trie import Trie
+from jaxrec.types import Array
+
+
+class StepDecoder(Protocol):
+    """An encoder-decoder that decodes step by step; `jaxrec.models.t5.T5` is one."""
+
+    def encode(self, source: Array, segments: Array | None = None) -> Array:
+        """Source tokens i32[B,S], 0 = padding -> [B,S,D]."""
+        ...
+
+    def memory(self, encoded: Array, source_segments: Array) -> Any:
+        """What cross-attention needs of the source; one per user, shared by all beams."""
+        ...
+
+    def empty_cache(self, batch: int, beams: int, length: int) -> Any:
+        """Room for `length` decoder positions of every beam; arrays [B,W,H,length,K], as `t5.reorder` wants them."""
+        ...
+
+    def step(self, tokens: Array, position: int, cache: Any, memory: Any) -> tuple[Array, Any]:
+        """Tokens i32[B,W,Q] at positions position..position+Q-1 -> hidden [B,W,Q,D] and the filled cache."""
+        ...
+
+    def logits(self, hidden: Array) -> Array:
+        """Hidden [...,D] -> f32[...,V]."""
+        ...
+
+
+class Started(NamedTuple):
+    """Decoding after the tokens that all ids begin with.
+
+    Attributes:
+      memory: of the source.
+      cache: of one beam, filled at positions 0..stem.
+      hidden: what predicts the first token that differs, [B,1,D].
+      scores: log-probability of the stem, f32[B,1].
+    """
+
+    memory: Any
+    cache: Any
+    hidden: Array
+    scores: Array
+
+
+def start(model: StepDecoder, source: Array, trie: Trie) -> Started:
+    """Runs the encoder, and the decoder over its start token and the trie's stem, with one beam.
+
+    Args:
+      model: evaluated without dropout.
+      source: prompts, i32[B,S], 0 = padding.
+      trie: the valid ids.
+    """
+    chex.assert_rank(source, 2)
+    batch, stem = source.shape[0], trie.stem
+    segments = (source != 0).astype(jnp.int32)
+    memory = model.memory(model.encode(source, segments), segments)
+    tokens = jnp.concatenate([jnp.zeros(1, jnp.int32), trie.rows[0, :stem]])
+    inputs = jnp.broadcast_to(tokens, (batch, 1, stem + 1))
+    hidden, cache = model.step(inputs, 0, model.empty_cache(batch, 1, trie.depth), memory)
+    scores = jnp.zeros((batch, 1), jnp.float32)
+    if stem:
+        log_probs = jax.nn.log_softmax(model.logits(hidden[:, :, :-1]))
+        scores = jnp.take_along_axis(log_probs, inputs[:, :, 1:, None], axis=-1).sum((-2, -1))
+    return Started(memory, cache, hidden[:, :, -1], scores)
+
+
+def children(trie: Trie, depth: int, nodes: Array) -> tuple[Array, Array]:
+    """The children of nodes of one depth, C = trie.widths[depth] places for each.
+
+    Args:
+      trie: the valid ids.
+      depth: of the nodes.
+      nodes: i32[...].
+    Returns:
+      Nodes of the next depth in lexicographic order, i32[...,C], and which places hold a child, bool[...,C].
+    """
+    places = jnp.arange(trie.widths[depth], dtype=jnp.int32).reshape((1,) * nodes.ndim + (-1,))
+    below = trie.first_child[depth][nodes][..., None] + places
+    is_child = below < trie.first_child[depth][nodes + 1][..., None]
+    return jnp.minimum(below, trie.size(depth + 1) - 1), is_child
+
+
+def tokens_of(trie: Trie, depth: int, nodes: Array) -> Array:
+    """The last token of each node of depth >= 1, i32 like `nodes`."""
+    return trie.rows[trie.starts[depth][nodes], depth - 1]
+
+
+def log_probs_of(model: StepDecoder, hidden: Array, tokens: Array) -> Array:
+    """Log-probabilities of some tokens, normalised over the whole vocabulary.
+
+    Args:
+      model: has the head.
+      hidden: what predicts them, [B,W,D].
+      tokens: i32[B,W,C].
+    Returns:
+      f32[B,W,C].
+    """
+    logits_BWV = model.logits(hidden)
+    normaliser = jax.nn.logsumexp(logits_BWV, axis=-1, keepdims=True)
+    return jnp.take_along_axis(logits_BWV, tokens, axis=-1) - normaliser
+
+
+def leaves_of(trie: Trie, seen: Array) -> Array:
+    """The leaves of seen items in rising order, each once.
+
+    Args:
+      trie: the valid ids.
+      seen: i32[B,X], -1 = padding; an item may stand there more than once.
+    Returns:
+      i32[B,X]; I, which is no leaf, fills the end.
+    """
+    chex.assert_rank(seen, 2)
+    leaves = jnp.sort(jnp.where(seen >= 0, trie.leaves[seen], trie.n_items), axis=-1)
+    again = jnp.pad(leaves[:, 1:] == leaves[:, :-1], ((0, 0), (1, 0)))
+    return jnp.sort(jnp.where(again, trie.n_items, leaves), axis=-1)

@@ -1,0 +1,86 @@
+"""The recommender gives each user what a search for that user alone gives, and compiles once a shape."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from jaxrec.recommend import recommender as module
+from jaxrec.recommend.beam import beam_search
+from jaxrec.recommend.exact import exact
+from jaxrec.recommend.recommender import TrieRecommender
+from jaxrec.tokenizers.trie import Trie
+
+VOCAB = 9
+REFERENCES = {
+    "beam": jax.jit(beam_search, static_argnames=("beams", "k")),
+    "exact": jax.jit(exact, static_argnames="k"),
+}
+
+
+@pytest.fixture
+def world(make_tables, make_ids):
+    """Model, trie, 23 prompts of length 0..40, seen items."""
+    rng = np.random.default_rng(0)
+    source = rng.integers(1, VOCAB, (23, 40)).astype(np.int32)
+    source *= np.arange(40)[None] < rng.integers(0, 41, 23)[:, None]
+    return make_tables(VOCAB, 3), Trie.build(make_ids(30, 3, VOCAB)), source, rng.integers(-1, 30, (23, 9))
+
+
+@pytest.mark.parametrize("mode", ["beam", "exact"])
+@pytest.mark.parametrize("masked", [True, False])
+def test_equals_one_search_for_all(world, mode, masked) -> None:
+    model, trie, source, seen = world
+    seen = seen if masked else None
+    found = TrieRecommender(model, trie, mode=mode, beams=4, batch_users=4)(source, seen, 4)
+    arguments = {"exact": {"k": 4}, "beam": {"k": 4, "beams": 4}}[mode]
+    expected = REFERENCES[mode](model, source, trie, seen=seen, **arguments)
+    assert type(found.items) is type(found.scores) is np.ndarray
+    np.testing.assert_array_equal(found.items, expected.items)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("users", [0, 1, 3, 4, 5])
+def test_any_number_of_users(world, users) -> None:
+    model, trie, source, seen = world
+    recommend = TrieRecommender(model, trie, beams=4, batch_users=4)
+    found, all_found = recommend(source[:users], seen[:users], 3), recommend(source, seen, 3)
+    assert found.items.shape == found.scores.shape == (users, 3)
+    np.testing.assert_array_equal(found.items, all_found.items[:users])
+
+
+def test_more_items_than_beams(world) -> None:
+    model, trie, source, _ = world
+    found = TrieRecommender(model, trie, beams=2)(source, None, 12)
+    assert (found.items >= 0).all()
+
+
+def test_newer_parameters_and_other_lengths_compile_nothing_again(world, monkeypatch) -> None:
+    model, trie, source, seen = world
+    chex.clear_trace_counter()
+    counted = chex.assert_max_traces(lambda *args: beam_search(*args[:3], beams=4, k=4, seen=args[3]), n=2)
+    monkeypatch.setattr(
+        module,
+        "_recommend",
+        jax.jit(lambda m, s, t, x, *, mode, beams, k: counted(m, s, t, x), static_argnames=("mode", "beams", "k")),
+    )
+    recommend = TrieRecommender(model, trie, beams=4, batch_users=4)
+    before = recommend(source, seen, 4)  # prompts of up to 32 and of up to 64 tokens: two traces
+    recommend(source[:, :35], seen[:, :5], 4)
+    recommend.model = jax.tree.map(lambda x: -x, model)
+    assert (recommend(source, seen, 4).items != before.items).any()
+
+
+def test_clear_errors(world) -> None:
+    model, trie, source, seen = world
+    recommend = TrieRecommender(model, trie)
+    with pytest.raises(ValueError, match=r"source must be i32\[B,S\]"):
+        recommend(source[0], None, 3)
+    with pytest.raises(ValueError, match="with B=23"):
+        recommend(source, seen[:2], 3)
+    with pytest.raises(ValueError, match=r"items are 0\.\.29"):
+        recommend(source, np.full((23, 1), 30), 3)
+    with pytest.raises(ValueError, match="k=0"):
+        recommend(source, None, 0)
+    with pytest.raises(ValueError, match="mode='greedy'"):
+        TrieRecommender(model, trie, mode="greedy")  # pyright: ignore[reportArgumentType]
