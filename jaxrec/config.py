@@ -35,6 +35,8 @@ class DataConfig:
     """A file; looked up as given, then under $JAXREC_DATA, data/ and ../shared/data. None: the generated world."""
     format: str = "auto"
     """A reader's name; "auto" recognises it."""
+    columns: tuple[str, ...] = ()
+    """What a table's columns mean where their names do not say it: "user=customer" "item=sku" "time=bought"."""
     items_path: str | None = None
     """A file of item titles, where the format has one."""
     k_core: int = 0

@@ -87,7 +87,7 @@ def test_temporal_training_is_older_than_every_target() -> None:
     assert newest_training < when[split.between.items].min()
     assert when[split.between.items].max() < when[test].min()
     for u in np.flatnonzero(split.valid >= 0):
-        assert split.valid[u] == split.between.of(u)[0]
+        assert split.valid[u] == split.between.of(int(u))[0]
     assert len(valid)
     assert len(test)
     assert split.train.n_events / n == pytest.approx(0.8, abs=0.01)

@@ -128,7 +128,7 @@ def test_reviews_name_the_thing_and_follow_the_stars(world: Interactions) -> Non
     assert world.text is not None
     assert world.rating is not None
     for row in range(0, world.n_events, 997):
-        thing = world.titles()[world.item[row]].split()[1].lower()
+        thing = str(world.titles()[world.item[row]]).split()[1].lower()
         assert thing in world.text["review"][row]
         assert world.text["review"][row].startswith(world.text["summary"][row])
     loved = {s for s, r in zip(world.text["summary"], world.rating, strict=True) if r == 5}

@@ -1,0 +1,180 @@
+"""From a frame of events to `Interactions`: names become numbers, time gives the order, and every loss is counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import polars as pl
+
+from jaxrec.keys import generator
+from jaxrec.types import Interactions
+
+
+@dataclasses.dataclass(frozen=True)
+class Notes:
+    """What became of the events on their way in; printable.
+
+    Attributes:
+      source: the file, or "generated".
+      read: events in the file.
+      repeats: events dropped because the user had met the item before.
+      tied: events that share their time with another one of their user; a seeded shuffle ordered them.
+      has_times: whether times gave the order; if not, the lines of the file did.
+      least_user: events that a user needs to stay; users below were dropped, again and again until none was left.
+      least_item: the same for items; 0 asks for none.
+      users, items, events: how many were dropped by that.
+      untitled: items without a title, where titles were given; they go by their name.
+    """
+
+    source: str
+    read: int
+    repeats: int = 0
+    tied: int = 0
+    has_times: bool = True
+    least_user: int = 0
+    least_item: int = 0
+    users: int = 0
+    items: int = 0
+    events: int = 0
+    untitled: int = 0
+
+    def warnings(self) -> list[str]:
+        """A line for everything that was dropped or guessed; empty where the data came in whole."""
+        found = []
+        if self.repeats:
+            found.append(f"{self.repeats} events repeat a user's item; the first of each was kept")
+        if self.users or self.items:
+            needs = f"users with fewer than {self.least_user} events"
+            if self.least_item:
+                needs += f" and items with fewer than {self.least_item}"
+            found.append(f"{needs} were dropped: {self.users} users, {self.items} items, {self.events} events")
+        if self.tied:
+            found.append(f"{self.tied} events share their time with another one of their user; shuffled by the seed")
+        if self.untitled:
+            found.append(f"{self.untitled} items have no title and go by their name")
+        return found
+
+    def __str__(self) -> str:
+        order = "times" if self.has_times else "the lines of the file"
+        lines = [f"{self.source}: {self.read} events read, ordered by {order}"]
+        return "\n".join(lines + [f"{self.source}: {line}" for line in self.warnings()])
+
+
+def assemble(events: pl.DataFrame, *, seed: int, source: str) -> tuple[Interactions, Notes]:
+    """Number the names, put each user's events in order, keep the first event of a user with an item.
+
+    Events of a user at the same time have no order: a shuffle drawn from `seed` gives them one, for the file's order or
+    the item's name could carry what is to be predicted. Numbers follow a digest of the names, for the same reason.
+
+    Args:
+      events: as jaxrec.data.readers describes it, at least one row.
+      seed: of the shuffle.
+      source: what to call the data in messages.
+
+    Returns:
+      Interactions with rows sorted by user, then time; and what was dropped.
+    """
+    user, user_names = _number(events["user"])
+    item, item_names = _number(events["item"])
+    tied = 0
+    if "time" in events.columns:
+        time = events["time"].to_numpy()
+        order = np.lexsort((generator(seed, "ties").permutation(len(user)), time, user))
+        same = (np.diff(user[order]) == 0) & (np.diff(time[order]) == 0)
+        tied = int((np.append(same, False) | np.append(False, same)).sum())
+    else:
+        time = None
+        order = np.argsort(user, kind="stable")
+    pair = user[order].astype(np.int64) * len(item_names) + item[order]
+    rows = order[np.sort(np.unique(pair, return_index=True)[1])]
+
+    interactions = Interactions(
+        user=user[rows],
+        item=item[rows],
+        user_names=user_names,
+        item_names=item_names,
+        rating=events["rating"].to_numpy()[rows].astype(np.float32) if "rating" in events.columns else None,
+        time=None if time is None else time[rows] // 1000,
+        text={name: _strings(events[name])[rows] for name in ("review", "summary") if name in events.columns} or None,
+    )
+    return interactions, Notes(source, len(user), repeats=len(user) - len(rows), tied=tied, has_times=time is not None)
+
+
+def keep_frequent(
+    interactions: Interactions, notes: Notes, *, k_core: int, min_events: int
+) -> tuple[Interactions, Notes]:
+    """Drop users with fewer than max(k_core, min_events) events and items with fewer than k_core, and again, until
+    nobody falls out. Items that lose their last event leave the catalogue.
+
+    Raises:
+      ValueError: nothing is left.
+    """
+    least_user, least_item = max(k_core, min_events), k_core
+    keep = np.ones(interactions.n_events, bool)
+    while True:
+        users = np.bincount(interactions.user[keep], minlength=interactions.n_users)
+        items = np.bincount(interactions.item[keep], minlength=interactions.n_items)
+        stays = (users[interactions.user] >= least_user) & (items[interactions.item] >= least_item)
+        if stays[keep].all():
+            break
+        keep &= stays
+    if not keep.any():
+        raise ValueError(
+            f"{notes.source}: no event is left of {interactions.n_events} when users need {least_user} events and"
+            f" items {least_item}; lower --data.k-core or --data.min-events"
+        )
+    kept = _select(interactions, keep, users > 0, items > 0)
+    return kept, dataclasses.replace(
+        notes,
+        least_user=least_user,
+        least_item=least_item,
+        users=interactions.n_users - kept.n_users,
+        items=interactions.n_items - kept.n_items,
+        events=interactions.n_events - kept.n_events,
+    )
+
+
+def with_titles(interactions: Interactions, notes: Notes, titles: dict[str, str]) -> tuple[Interactions, Notes]:
+    """Put titles to the items; an item without one goes by its name."""
+    found = [titles.get(name) or name for name in interactions.item_names]
+    untitled = sum(not titles.get(name) for name in interactions.item_names)
+    return (
+        dataclasses.replace(interactions, item_titles=np.array(found, dtype=object)),
+        dataclasses.replace(notes, untitled=untitled),
+    )
+
+
+def _number(names: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers i32[N] and names object[n]; sorted by a digest, which says nothing of order, time or popularity."""
+    distinct = names.unique().to_list()
+    distinct.sort(key=lambda name: (hashlib.blake2b(name.encode(), digest_size=8).digest(), name))
+    numbers = names.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int32)
+    return numbers, np.array(distinct, dtype=object)
+
+
+def _strings(column: pl.Series) -> np.ndarray:
+    return np.array(column.to_list(), dtype=object)
+
+
+def _select(interactions: Interactions, rows: np.ndarray, users: np.ndarray, items: np.ndarray) -> Interactions:
+    """The events, users and items of three masks, numbered anew in the old order."""
+    new_user = (np.cumsum(users) - 1).astype(np.int32)
+    new_item = (np.cumsum(items) - 1).astype(np.int32)
+    rating, time, text, titles = (
+        interactions.rating,
+        interactions.time,
+        interactions.text,
+        interactions.item_titles,
+    )
+    return Interactions(
+        user=new_user[interactions.user[rows]],
+        item=new_item[interactions.item[rows]],
+        user_names=interactions.user_names[users],
+        item_names=interactions.item_names[items],
+        rating=None if rating is None else rating[rows],
+        time=None if time is None else time[rows],
+        text=None if text is None else {name: column[rows] for name, column in text.items()},
+        item_titles=None if titles is None else titles[items],
+    )
