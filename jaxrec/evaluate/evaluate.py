@@ -1,0 +1,220 @@
+"""The one door to measured ranks: every user of a part of the split, over all items, for scores and for lists."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from jaxrec.evaluate.baselines import BASELINES, Scorer
+from jaxrec.evaluate.ranking import CUTOFFS, metrics, rank_in, rank_of
+from jaxrec.types import Array, Histories, Recommender, Split
+
+Prompts = Callable[[np.ndarray], Array]
+"""prompts(users i32[B]) -> source i32[B,S]: what a recommender is asked for these users; S never changes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What one system did on one part of a split.
+
+    Attributes:
+      system: its name, as in the papers ("META ID", "item-kNN", ...).
+      ranks: f32[U] in the order of the split's users; inf = not recommended, NaN = no target or not asked.
+      seconds: how long ranking took, compiling included and training not.
+      listed: how many items a recommendation held; None where every item was scored.
+    """
+
+    system: str
+    ranks: np.ndarray
+    seconds: float
+    listed: int | None = None
+
+    def row(self) -> dict[str, str | float]:
+        """The line of results.json; cutoffs beyond the length of the lists are left out."""
+        ks = tuple(k for k in CUTOFFS if self.listed is None or k <= self.listed)
+        n_users = int((~np.isnan(self.ranks)).sum())
+        return {"system": self.system, **metrics(self.ranks, ks), "n_users": n_users, "seconds": round(self.seconds, 2)}
+
+
+def evaluate_scores(
+    system: str,
+    score: Scorer,
+    split: Split,
+    part: str,
+    *,
+    mask_seen: bool = True,
+    batch_users: int = 512,
+    users: np.ndarray | None = None,
+) -> Result:
+    """Ranks of a system that scores every item.
+
+    Args:
+      system: its name.
+      score: score(histories, users i32[batch_users]) -> f32[batch_users,I]; always asked for full batches.
+      split: whose targets and histories.
+      part: "valid" or "test".
+      mask_seen: leave the items of the history out of the ranking (never the target).
+      batch_users: users scored at once.
+      users: whom to ask, i32[n] without repeats; None asks all.
+    Raises:
+      ValueError: no user asked has a target, or the scores have another shape.
+    """
+    histories = split.history(part)
+    started = time.monotonic()
+
+    def ranks(batch: np.ndarray) -> Array:
+        scores = score(histories, batch)
+        _check_shape(system, "scores", scores, (len(batch), histories.n_items))
+        # Few widths, so few traces; batches hold users of like lengths, so little padding.
+        width = 1 << (max(int(_lengths(histories)[batch].max()), 8) - 1).bit_length()
+        return rank_of(scores, split.target(part)[batch], seen_rows(histories, batch, width) if mask_seen else None)
+
+    asked = _asked(split, part, users)
+    asked = asked[np.argsort(_lengths(histories)[asked], kind="stable")]
+    found = _collect(system, ranks, asked, len(split.test), batch_users)
+    return Result(system, found, time.monotonic() - started)
+
+
+def evaluate_recommender(
+    system: str,
+    recommend: Recommender,
+    prompts: Prompts,
+    split: Split,
+    part: str,
+    *,
+    k: int = max(CUTOFFS),
+    mask_seen: bool = True,
+    batch_users: int = 64,
+    users: np.ndarray | None = None,
+) -> Result:
+    """Ranks of a system that lists k items for a prompt; a target outside the list has rank inf.
+
+    Args:
+      system: its name.
+      recommend: recommend(source, seen i32[B,X] or None, k) -> TopK; sees one shape only.
+      prompts: prompts(users i32[batch_users]) -> source i32[batch_users,S].
+      split: whose targets and histories.
+      part: "valid" or "test".
+      k: length of the lists, at most the number of items; metrics stop at this cutoff.
+      mask_seen: hand the history to the recommender as items to leave out (never the target).
+      batch_users: users asked at once.
+      users: whom to ask, i32[n] without repeats; None asks all.
+    Raises:
+      ValueError: no user asked has a target, k is below the first cutoff or above the number of items, or the lists
+        have another shape.
+    """
+    histories = split.history(part)
+    if not min(CUTOFFS) <= k <= histories.n_items:
+        raise ValueError(f"k={k} is not between {min(CUTOFFS)}, the first cutoff, and {histories.n_items} items")
+    width = int(_lengths(histories).max())
+    started = time.monotonic()
+
+    def ranks(batch: np.ndarray) -> Array:
+        target = split.target(part)[batch]
+        seen = None
+        if mask_seen:
+            seen = seen_rows(histories, batch, width)
+            seen = np.where(seen == target[:, None], -1, seen)
+        topk = recommend(prompts(batch), seen, k)
+        _check_shape(system, "recommended items", topk.items, (len(batch), k))
+        return rank_in(topk, target)
+
+    found = _collect(system, ranks, _asked(split, part, users), len(split.test), batch_users)
+    return Result(system, found, time.monotonic() - started, listed=k)
+
+
+def evaluate_baselines(
+    split: Split, part: str, *, mask_seen: bool = True, users: np.ndarray | None = None
+) -> list[Result]:
+    """The three baselines, trained on `split.train` alone; arguments as for `evaluate_scores`."""
+    return [
+        evaluate_scores(name, build(split.train), split, part, mask_seen=mask_seen, users=users)
+        for name, build in BASELINES.items()
+    ]
+
+
+def seen_rows(histories: Histories, users: np.ndarray, width: int) -> np.ndarray:
+    """The last `width` items of each user as i32[B,width], oldest first, padded with -1 at the end."""
+    lengths = np.minimum(_lengths(histories)[users], width)
+    place = np.arange(width)
+    held = place < lengths[:, None]
+    rows = np.full(held.shape, -1, np.int32)
+    rows[held] = histories.items[((histories.offsets[1:][users] - lengths)[:, None] + place)[held]]
+    return rows
+
+
+def _lengths(histories: Histories) -> np.ndarray:
+    return np.diff(histories.offsets)
+
+
+def _asked(split: Split, part: str, users: np.ndarray | None) -> np.ndarray:
+    """The users to rank for: those asked that have a target, i64[n]."""
+    if part not in ("valid", "test"):
+        raise ValueError(f"part={part!r} is not one of valid, test")
+    target = split.target(part)
+    asked = np.arange(len(target)) if users is None else np.asarray(users)
+    if asked.size and (asked.min() < 0 or asked.max() >= len(target) or len(np.unique(asked)) < len(asked)):
+        raise ValueError(f"users must be different numbers from 0 to {len(target) - 1}, the users of this split")
+    asked = asked[target[asked] >= 0]
+    if not asked.size:
+        raise ValueError(f"no user asked has a target in the {part} part of this split")
+    return asked
+
+
+def _collect(
+    system: str, ranks: Callable[[np.ndarray], Array], asked: np.ndarray, n_users: int, batch_users: int
+) -> np.ndarray:
+    """Ranks of all asked users as f32[U]; one batch is read back while the next one runs."""
+    found = np.full(n_users, np.nan, np.float32)
+    progress = _Progress(system, len(asked))
+    waiting: tuple[np.ndarray, Array] | None = None
+    for batch in _batches(asked, batch_users):
+        launched = batch, ranks(batch)
+        if waiting is not None:
+            found[waiting[0]] = waiting[1]
+            progress.add(batch_users)
+        waiting = launched
+    assert waiting is not None  # `asked` is not empty
+    found[waiting[0]] = waiting[1]
+    return found
+
+
+def _batches(asked: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Batches of one size, so that one trace serves all; the last is filled up with its last user."""
+    for start in range(0, len(asked), size):
+        batch = asked[start : start + size]
+        yield np.pad(batch, (0, size - len(batch)), mode="edge").astype(np.int32)
+
+
+def _check_shape(system: str, what: str, found: Array, wanted: tuple[int, int]) -> None:
+    if tuple(found.shape) != wanted:
+        raise ValueError(
+            f"{system}: {what} have shape {tuple(found.shape)}, wanted {wanted}: a row for each user asked; "
+            "make the system from the same split"
+        )
+
+
+class _Progress:
+    """A line on stderr every ten seconds: users done, rate, time left."""
+
+    def __init__(self, system: str, total: int) -> None:
+        self.system, self.total, self.done = system, total, 0
+        self.started = self.printed = time.monotonic()
+
+    def add(self, users: int) -> None:
+        self.done += users
+        now = time.monotonic()
+        if now - self.printed < 10:
+            return
+        self.printed = now
+        rate = self.done / (now - self.started)
+        left = (self.total - self.done) / rate
+        print(
+            f"{self.system}: {self.done:,} of {self.total:,} users, {rate:,.0f} users/s, {left:,.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
