@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -74,7 +76,7 @@ def has_unseen(trie: Trie, depth: int, nodes_BWC: Array, seen_BX: Array) -> Arra
       bool[B,W,C].
     """
     low, high = trie.starts[depth][nodes_BWC], trie.starts[depth][nodes_BWC + 1]
-    count_below = jax.vmap(jnp.searchsorted)
+    count_below = jax.vmap(functools.partial(jnp.searchsorted, method="scan_unrolled"))
     return count_below(seen_BX, high) - count_below(seen_BX, low) < high - low
 
 
