@@ -1,0 +1,243 @@
+"""Can these data and these ids be trusted? Order, ties, and the leak meter for cluster tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from jaxrec.types import Histories, Interactions, Split
+
+DAY = 86_400
+LEAK_RATIO = 0.3
+LEAK_DEVIATIONS = 2.0
+FEWEST_MATCHES = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """Counts and order of a set of events; printable.
+
+    Attributes:
+      users, items, events: how many.
+      shortest, median, longest: events of a user.
+      rarest, usual, commonest: events of an item (least, median, most).
+      ratings: how often each rating value stands, or None.
+      first, last: ISO dates of the oldest and newest event, or None without times.
+      ordered: whether each user's rows stand in time order; None without times.
+      same_time: share of neighbouring events of a user that have one time; None without times.
+      same_day: share that fall on one day (UTC); None without times.
+      same_day_ends: share of users whose last two events fall on one day; None without times.
+    """
+
+    users: int
+    items: int
+    events: int
+    shortest: int
+    median: float
+    longest: int
+    rarest: int
+    usual: float
+    commonest: int
+    ratings: dict[float, int] | None
+    first: str | None
+    last: str | None
+    ordered: bool | None
+    same_time: float | None
+    same_day: float | None
+    same_day_ends: float | None
+
+    def __str__(self) -> str:
+        density = self.events / (self.users * self.items)
+        lines = [
+            f"users {self.users:,}   items {self.items:,}   events {self.events:,}   density {density:.4%}",
+            f"events of a user: {self.shortest} to {self.longest}, median {self.median:g}",
+            f"events of an item: {self.rarest} to {self.commonest}, median {self.usual:g}",
+        ]
+        if self.ratings is None:
+            lines.append("ratings: none")
+        else:
+            lines.append("ratings: " + "  ".join(f"{value:g}: {count:,}" for value, count in self.ratings.items()))
+        if self.same_day is None:
+            lines.append("order: the file's own; there are no times, so ties can't be seen")
+        else:
+            order = (
+                "each user's events stand in time order" if self.ordered else "BROKEN, a user's events go back in time"
+            )
+            lines.append(f"order: {order}, {self.first} to {self.last}")
+            lines.append(
+                f"ties: {self.same_time:.1%} of neighbouring events share their time, {self.same_day:.1%} their day; the"
+                f" last two of a user, which select and test, share the day for {self.same_day_ends:.1%} of users"
+            )
+        return "\n".join(lines)
+
+
+def audit(interactions: Interactions) -> Audit:
+    """Count, and look at the order of each user's events."""
+    by_user = np.argsort(interactions.user, kind="stable")
+    user = interactions.user[by_user]
+    per_user = np.bincount(user, minlength=interactions.n_users)
+    per_item = np.bincount(interactions.item, minlength=interactions.n_items)
+    ratings = None
+    if interactions.rating is not None:
+        values, counts = np.unique(interactions.rating, return_counts=True)
+        ratings = {float(v): int(c) for v, c in zip(values, counts, strict=True)}
+    first = last = ordered = same_time = same_day = same_day_ends = None
+    if interactions.time is not None:
+        time = interactions.time[by_user]
+        first, last = (str(np.datetime64(int(t), "s").astype("datetime64[D]")) for t in (time.min(), time.max()))
+        neighbours = user[1:] == user[:-1]
+        one_day = (np.diff(time // DAY) == 0) & neighbours
+        ordered = bool((np.diff(time)[neighbours] >= 0).all())
+        same_time = float(((np.diff(time) == 0) & neighbours).sum() / max(neighbours.sum(), 1))
+        same_day = float(one_day.sum() / max(neighbours.sum(), 1))
+        ends = np.cumsum(per_user)[per_user >= 2] - 2  # the pair that ends at a user's last row
+        same_day_ends = float(one_day[ends].mean()) if len(ends) else 0.0
+    return Audit(
+        users=interactions.n_users,
+        items=interactions.n_items,
+        events=interactions.n_events,
+        shortest=int(per_user.min()),
+        median=float(np.median(per_user)),
+        longest=int(per_user.max()),
+        rarest=int(per_item.min()),
+        usual=float(np.median(per_item)),
+        commonest=int(per_item.max()),
+        ratings=ratings,
+        first=first,
+        last=last,
+        ordered=ordered,
+        same_time=same_time,
+        same_day=same_day,
+        same_day_ends=same_day_ends,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How often users' clusters equal the clusters of one item of each.
+
+    Attributes:
+      rate: share of users whose cluster is that of the item.
+      chance: the share if users and items were drawn independently, sum over c of P(user in c) P(item in c).
+      lonely_rate: rate among the lonely, users with at most one other training item in the item's cluster.
+      lonely_train: what the last training items reach among as lonely users (weighted to the same mix of 0 and 1).
+      lonely_users: how many lonely users there are.
+      leaked: whether the item was in view when the ids were made; None where there are too few cases to say.
+    """
+
+    rate: float
+    chance: float
+    lonely_rate: float
+    lonely_train: float
+    lonely_users: int
+    leaked: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
+class LeakMeter:
+    """Agreement of users' clusters with their test, validation and last training item; printable.
+
+    The plain rates can't tell a leak from a user who stays true to a taste: where tastes are strong, a held-out item
+    lies in the user's cluster nearly as often as a training item. So the meter asks the lonely: users of whom at most
+    one other training item lies in the item's cluster. Only the item itself can have drawn such a user there. Among
+    them, ids made from the training part agree with the last training item, which they saw, and hardly with the test
+    item. An item counts as leaked when its lonely rate is more than 0.3 times that of the last training item, by two
+    standard errors.
+    """
+
+    test: Agreement
+    valid: Agreement
+    train: Agreement
+
+    @property
+    def leaked(self) -> bool | None:
+        """Whether a held-out item was in view; None where neither can be said to be, and one can't be judged."""
+        verdicts = (self.test.leaked, self.valid.leaked)
+        if True in verdicts:
+            return True
+        return None if None in verdicts else False
+
+    def __str__(self) -> str:
+        lines = ["a user's cluster token is that of their   users   chance   lonely users   as the last training item"]
+        for name, part in (
+            ("test item", self.test),
+            ("validation item", self.valid),
+            ("last training item", self.train),
+        ):
+            lines.append(
+                f"  {name:<38}{part.rate:>7.1%}{part.chance:>9.1%}{part.lonely_rate:>15.1%}{part.lonely_train:>29.1%}"
+            )
+        lines.append(
+            f"lonely: at most one other training item in the item's cluster; leaked: a lonely rate above {LEAK_RATIO:g}"
+            f" times that of the last training item by {LEAK_DEVIATIONS:g} standard errors"
+        )
+        verdict = {
+            True: "LEAKED: held-out items were in view when these ids were made",
+            False: "not leaked: nothing shows that held-out items were in view",
+            None: f"can't tell: fewer than {FEWEST_MATCHES} lonely users agree even with their last training item",
+        }[self.leaked]
+        return "\n".join([*lines, f"verdict: {verdict}"])
+
+
+def leak_meter(split: Split, user_clusters: np.ndarray, item_clusters: np.ndarray) -> LeakMeter:
+    """Measure whether cluster tokens were made with held-out items in view; LeakMeter says by which rule.
+
+    Args:
+      split: what was to be held out.
+      user_clusters: cluster of each user, i32[U], -1 = none. Static ids: one for all of training and test.
+      item_clusters: cluster of each item, i32[I], -1 = none.
+
+    Raises:
+      ValueError: the clusters are not one per user and one per item.
+    """
+    train = split.train
+    for name, clusters, size in (("user", user_clusters, train.n_users), ("item", item_clusters, train.n_items)):
+        if clusters.shape != (size,):
+            raise ValueError(f"{name}_clusters has shape {clusters.shape}, and the split has {size} {name}s")
+    last = np.full(train.n_users, -1, np.int32)
+    some = np.diff(train.offsets) > 0
+    last[some] = train.items[train.offsets[1:][some] - 1]
+    seen = _Cases(train, user_clusters, item_clusters, last, itself=1)
+    parts = [
+        _agreement(_Cases(train, user_clusters, item_clusters, target, itself=itself), seen)
+        for target, itself in ((split.test, 0), (split.valid, 0), (last, 1))
+    ]
+    return LeakMeter(test=parts[0], valid=parts[1], train=dataclasses.replace(parts[2], leaked=None))
+
+
+class _Cases:
+    """Users with an item of theirs: do the clusters agree, and how many others of the training items lie there?"""
+
+    def __init__(
+        self, train: Histories, user_clusters: np.ndarray, item_clusters: np.ndarray, item: np.ndarray, itself: int
+    ) -> None:
+        cluster = np.where(item >= 0, item_clusters[item], -1)
+        there = item_clusters[train.items] == cluster[train.users]
+        others = np.bincount(train.users[there], minlength=train.n_users) - itself
+        known = (cluster >= 0) & (user_clusters >= 0) & (np.diff(train.offsets) > 0)
+        self.user_cluster, self.cluster = user_clusters[known], cluster[known]
+        self.agree = self.user_cluster == self.cluster
+        self.others = others[known]
+
+
+def _agreement(cases: _Cases, seen: _Cases) -> Agreement:
+    n = len(cases.agree)
+    if not n:
+        return Agreement(np.nan, np.nan, np.nan, np.nan, 0, None)
+    size = int(max(cases.user_cluster.max(), cases.cluster.max())) + 1
+    chance = float(np.bincount(cases.user_cluster, minlength=size) @ np.bincount(cases.cluster, minlength=size)) / n**2
+    rate = train_rate = variance = matches = 0.0
+    lonely = sum(int((cases.others == k).sum()) for k in (0, 1) if (seen.others == k).any())
+    for k in (0, 1):
+        mine, theirs = cases.agree[cases.others == k], seen.agree[seen.others == k]
+        if len(mine) and len(theirs):
+            weight, here, there = len(mine) / lonely, mine.mean(), theirs.mean()
+            rate += weight * here
+            train_rate += weight * there
+            variance += weight**2 * (here * (1 - here) / len(mine) + LEAK_RATIO**2 * there * (1 - there) / len(theirs))
+            matches += theirs.sum()
+    leaked = None
+    if matches >= FEWEST_MATCHES:
+        leaked = bool(rate - LEAK_RATIO * train_rate > LEAK_DEVIATIONS * np.sqrt(variance))
+    return Agreement(float(cases.agree.mean()), chance, float(rate), float(train_rate), lonely, leaked)
