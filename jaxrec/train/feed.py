@@ -54,7 +54,3 @@ class Feed:
             )
         batch, counts, self.position = self._ready.popleft()
         return batch, counts
-
-    def close(self) -> None:
-        """Drops what was read ahead."""
-        self._ready.clear()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from types import FrameType, TracebackType
 
@@ -35,16 +34,16 @@ class Interrupt:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+        if self.signal is not None and kind is None:  # it came after the last step
+            raise SystemExit(128 + self.signal)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self.signal = number
-        print(
-            f"\n{self._name}: {signal.Signals(number).name}: finishing this step and saving; once more to stop now",
-            file=sys.stderr,
-        )
+        text = f"\n{self._name}: {signal.Signals(number).name}: finishing this step and saving; once more to stop now\n"
+        os.write(2, text.encode())  # print may be what was interrupted
 
     def wanted(self, step: int) -> int | None:
         """The signal that asks to stop after `step`, or None; the same answer in every process."""

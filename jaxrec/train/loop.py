@@ -167,6 +167,8 @@ def fit(
             batch, counts = feed.next()
             state, metrics = train_step(state, batch)
             step += 1
+            if step == start + 1:
+                journal.restart_clock()  # the first call compiled
             try:
                 journal.add(step, metrics, counts)
                 validates = validate_every > 0 and (step % validate_every == 0 or step == steps)
@@ -176,7 +178,8 @@ def fit(
                     continue
                 journal.drain()  # nothing is validated or saved before it is known to be finite
             except FloatingPointError as error:
-                error.add_note(f"the last checkpoint, from before, is step {saved} in {folder}" if saved else "")
+                if checkpoints and saved:
+                    error.add_note(f"the last checkpoint, from before, is step {saved} in {folder}")
                 raise
 
             if validates:
@@ -191,7 +194,7 @@ def fit(
                 checkpoints.save(step, state, feed.position, meta)
                 saved, saved_at = step, time.monotonic()
             journal.restart_clock()
-            if leaves and step < steps and not stopped:
+            if leaves:
                 kept = f"saved in {folder}; the same command goes on from here" if folder else "nothing is saved"
                 journal.say(f"stopped after step {step} of {steps}; {kept}")
                 raise SystemExit(128 + leaves)
