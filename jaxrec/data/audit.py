@@ -12,6 +12,7 @@ DAY = 86_400
 LEAK_RATIO = 0.3
 LEAK_DEVIATIONS = 2.0
 FEWEST_MATCHES = 20
+FEWEST_CHANCES = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Audit:
             )
             lines.append(f"order: {order}, {self.first} to {self.last}")
             lines.append(
-                f"ties: {self.same_time:.1%} of neighbouring events share their time, {self.same_day:.1%} their day; the"
-                f" last two of a user, which select and test, share the day for {self.same_day_ends:.1%} of users"
+                f"ties: {self.same_time:.1%} of neighbouring events share their time, {self.same_day:.1%} their day;"
+                f" the last two of a user, which select and test, share the day for {self.same_day_ends:.1%} of users"
             )
         return "\n".join(lines)
 
@@ -143,7 +144,8 @@ class LeakMeter:
     one other training item lies in the item's cluster. Only the item itself can have drawn such a user there. Among
     them, ids made from the training part agree with the last training item, which they saw, and hardly with the test
     item. An item counts as leaked when its lonely rate is more than 0.3 times that of the last training item, by two
-    standard errors.
+    standard errors. There is no verdict where the ids hardly follow the training items themselves: fewer than 20 lonely
+    users agree with their last one, or all users together less than twice as often as by chance.
     """
 
     test: Agreement
@@ -175,7 +177,8 @@ class LeakMeter:
         verdict = {
             True: "LEAKED: held-out items were in view when these ids were made",
             False: "not leaked: nothing shows that held-out items were in view",
-            None: f"can't tell: fewer than {FEWEST_MATCHES} lonely users agree even with their last training item",
+            None: f"can't tell: fewer than {FEWEST_MATCHES} lonely users agree even with their last training item, or users"
+            f" as a whole less than {FEWEST_CHANCES:g} times as often as by chance",
         }[self.leaked]
         return "\n".join([*lines, f"verdict: {verdict}"])
 
@@ -222,11 +225,8 @@ class _Cases:
 
 
 def _agreement(cases: _Cases, seen: _Cases) -> Agreement:
-    n = len(cases.agree)
-    if not n:
+    if not len(cases.agree):
         return Agreement(np.nan, np.nan, np.nan, np.nan, 0, None)
-    size = int(max(cases.user_cluster.max(), cases.cluster.max())) + 1
-    chance = float(np.bincount(cases.user_cluster, minlength=size) @ np.bincount(cases.cluster, minlength=size)) / n**2
     rate = train_rate = variance = matches = 0.0
     lonely = sum(int((cases.others == k).sum()) for k in (0, 1) if (seen.others == k).any())
     for k in (0, 1):
@@ -238,6 +238,14 @@ def _agreement(cases: _Cases, seen: _Cases) -> Agreement:
             variance += weight**2 * (here * (1 - here) / len(mine) + LEAK_RATIO**2 * there * (1 - there) / len(theirs))
             matches += theirs.sum()
     leaked = None
-    if matches >= FEWEST_MATCHES:
+    if matches >= FEWEST_MATCHES and seen.agree.mean() >= FEWEST_CHANCES * _chance(seen):
         leaked = bool(rate - LEAK_RATIO * train_rate > LEAK_DEVIATIONS * np.sqrt(variance))
-    return Agreement(float(cases.agree.mean()), chance, float(rate), float(train_rate), lonely, leaked)
+    return Agreement(float(cases.agree.mean()), _chance(cases), float(rate), float(train_rate), lonely, leaked)
+
+
+def _chance(cases: _Cases) -> float:
+    """How often the clusters of users and items agree when they are paired at random."""
+    size = int(max(cases.user_cluster.max(), cases.cluster.max())) + 1
+    users = np.bincount(cases.user_cluster, minlength=size) / len(cases.agree)
+    items = np.bincount(cases.cluster, minlength=size) / len(cases.agree)
+    return float(users @ items)

@@ -90,8 +90,7 @@ def _table(source: Source, format: str, columns: tuple[str, ...]) -> Table:
     if format == "movielens-100k":
         return tables.delimited(source, "\t", quoted=False, names=MOVIELENS)
     if format == "movielens-dat":
-        with_tabs = Source(source.path, source.data.replace(b"::", b"\t"))
-        return tables.delimited(with_tabs, "\t", quoted=False, names=MOVIELENS)
+        return tables.delimited(source, "::", quoted=False, names=MOVIELENS)
     if format == "recbole":
         return tables.delimited(source, "\t", quoted=False)
     if format == "json":

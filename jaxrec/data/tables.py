@@ -39,20 +39,23 @@ def delimited(source: Source, separator: str, *, quoted: bool, names: list[str] 
 
     Args:
       source: the file.
-      separator: one character.
+      separator: one character or more; none of them quoted where it is more.
       quoted: whether "..." may hold separators and line ends.
       names: the columns, where the file has no line that says them.
 
     Raises:
       ValueError: a column's name stands twice, or a line has more or fewer fields than there are columns.
     """
-    records = _Records(source, separator, quoted)
+    data = source.data
+    if len(separator) > 1:  # polars and csv know single ones only
+        data, separator = data.replace(separator.encode(), b"\t"), "\t"
+    records = _Records(source, data, separator, quoted)
     has_header = names is None
     if names is None:
         names = header(source, separator, quoted)
     try:
         frame = pl.read_csv(
-            source.data,
+            data,
             separator=separator,
             quote_char='"' if quoted else None,
             has_header=has_header,
@@ -63,7 +66,7 @@ def delimited(source: Source, separator: str, *, quoted: bool, names: list[str] 
         records.fail_at_first_bad(len(names))
         raise ValueError(f"{source.path}: not a table that can be read: {error}") from error
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()  # polars makes such rows from blank lines
-    if blank.any() or frame.width != len(names):
+    if blank.any() or frame.width != len(names) or frame.to_series(-1).has_nulls():  # and nulls from short lines
         records.fail_at_first_bad(len(names))
     return Table(source, frame.filter(~blank), lambda row: records.line(row + has_header))
 
@@ -122,12 +125,13 @@ class _Records:
     """The slow walk over a text table that finds lines for messages; polars does the reading."""
 
     source: Source
+    data: bytes
     separator: str
     quoted: bool
 
     def _walk(self) -> Iterator[tuple[int, list[str] | None]]:
         """The line at which a record starts and its fields, None where it can't be read; blank lines are left out."""
-        text = io.StringIO(self.source.data.decode("utf-8"), newline="")
+        text = io.StringIO(self.data.decode("utf-8"), newline="")
         quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
         reader = csv.reader(text, delimiter=self.separator, quoting=quoting, strict=True)
         start = 1

@@ -25,8 +25,7 @@ def read_titles(path: pathlib.Path) -> dict[str, str]:
     if line.startswith("{"):
         table = tables.json_lines(source, lambda keys: list(_columns(source, keys)))
     elif "::" in line:
-        with_tabs = Source(source.path, source.data.replace(b"::", b"\t"))
-        table = tables.delimited(with_tabs, "\t", quoted=False, names=["item", "title", "genres"])
+        table = tables.delimited(source, "::", quoted=False, names=["item", "title", "genres"])
     elif line.count("|") > 2:
         width = line.count("|") + 1
         names = ["item", "title", *(f"field{i}" for i in range(2, width))]
