@@ -1,0 +1,80 @@
+"""Evaluation of all users over all items: batches on the device beside a loop over users in NumPy."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.config import DataConfig, WorldConfig
+from jaxrec.data.load import load
+from jaxrec.data.split import make_split
+from jaxrec.evaluate.evaluate import evaluate_scores
+from jaxrec.evaluate.ranking import CUTOFFS
+from jaxrec.types import Histories, Split
+
+name = "evaluation"
+reach, aim = 10.0, 10.0
+
+WIDTH = 64
+BEAUTY = "amazon-beauty/user_sequence.txt.gz"
+
+
+def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], float, str, str]:
+    """Vectors of width 64 score every item; seen items are left out, ties count half, nine metrics come out."""
+    split, source = _data(quick)
+    rng = np.random.default_rng(0)
+    users = rng.normal(size=(split.train.n_users, WIDTH)).astype(np.float32)
+    items = rng.normal(size=(split.train.n_items, WIDTH)).astype(np.float32)
+    # Whole numbers: sums are exact in any order, so both sides see the same ties.
+    users, items = np.round(users), np.round(items)
+    device_users, device_items = jax.device_put(users), jax.device_put(items)
+    known = split.history("test")
+
+    @jax.jit
+    def product(users: jax.Array, items: jax.Array, rows: jax.Array) -> jax.Array:
+        return jnp.matmul(users[rows], items.T)
+
+    def score(_: Histories, rows: np.ndarray) -> jax.Array:
+        return product(device_users, device_items, rows)
+
+    def ours() -> dict[str, str | float]:
+        return evaluate_scores("vectors", score, split, "test").row()
+
+    def peer() -> dict[str, float]:
+        total = {f"{metric}@{k}": 0.0 for k in CUTOFFS for metric in ("hr", "ndcg", "mrr")}
+        for user, target in enumerate(split.test):
+            scores = items @ users[user]
+            goal = scores[target]
+            scores[known.of(user)] = -np.inf
+            scores[target] = -np.inf
+            rank = 1 + np.count_nonzero(scores > goal) + 0.5 * np.count_nonzero(scores == goal)
+            for k in CUTOFFS:
+                if rank < k + 1:
+                    total[f"hr@{k}"] += 1
+                    total[f"ndcg@{k}"] += 1 / np.log2(1 + rank)
+                    total[f"mrr@{k}"] += 1 / rank
+        return {metric: value / len(split.test) for metric, value in total.items()}
+
+    found, wanted = ours(), peer()
+    for metric, value in wanted.items():
+        np.testing.assert_allclose(found[metric], value, rtol=1e-6)
+    n_users, n_items = split.train.n_users, split.train.n_items
+    note = f"{source}, {n_users:,} users x {n_items:,} items, width {WIDTH}; the peer counts, it doesn't sort; same metrics"
+    return ours, peer, n_users, "users", note
+
+
+def _data(quick: bool) -> tuple[Split, str]:
+    """Beauty where the real data is at hand, else a generated world of its size; every user has a test item."""
+    file = pathlib.Path(os.environ.get("JAXREC_DATA", "../shared/data")) / BEAUTY
+    if quick:
+        config, source = DataConfig(world=WorldConfig(users=300, items=200)), "generated"
+    elif file.exists():
+        config, source = DataConfig(path=str(file)), "Beauty"
+    else:
+        config, source = DataConfig(world=WorldConfig(users=22363, items=12101, events_per_user=9)), "generated"
+    return make_split(load(config, seed=0)[0]), source

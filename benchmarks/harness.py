@@ -1,0 +1,149 @@
+"""Times two ways of doing one piece of work side by side, and writes down what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+
+ROUNDS = 7
+PACKAGES = ("jax", "jaxlib", "flax", "numpy", "scikit-learn", "torch", "transformers", "gensim")
+
+
+class Workload(Protocol):
+    """What a file of this folder holds.
+
+    Attributes:
+      name: what the table calls it.
+      reach: how many times faster than the peer it has to be.
+      aim: how many times faster it should be.
+    """
+
+    name: str
+    reach: float
+    aim: float
+
+    def cases(self, quick: bool) -> tuple[Callable[[], object], Callable[[], object], float, str, str]:
+        """Sets up both sides and checks that they agree.
+
+        Args:
+          quick: small sizes, to see in seconds that all is wired up; its ratios mean nothing.
+        Returns:
+          ours(), peer(): each does the whole piece of work and returns when the device is done with it.
+          work, unit: how much that is, for instance 198502, "events".
+          note: sizes, what the peer is, and how far the results agree.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds of each round, in the order in which they were run."""
+
+    ours: tuple[float, ...]
+    peer: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is, by the medians."""
+        return statistics.median(self.peer) / statistics.median(self.ours)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Lowest and highest ratio of neighbouring rounds."""
+        ratios = [peer / ours for ours, peer in zip(self.ours, self.peer, strict=True)]
+        return min(ratios), max(ratios)
+
+
+def interleave(ours: Callable[[], object], peer: Callable[[], object], rounds: int = ROUNDS) -> Timing:
+    """Times ours, peer, ours, peer, ... after one round of each that compiles and warms up.
+
+    Interleaved, so that a machine which slows down slows both sides.
+    """
+    taken: dict[Callable[[], object], list[float]] = {ours: [], peer: []}
+    for number in range(rounds + 1):
+        for work, seconds in taken.items():
+            started = time.perf_counter()
+            work()
+            if number > 0:
+                seconds.append(time.perf_counter() - started)
+    return Timing(tuple(taken[ours]), tuple(taken[peer]))
+
+
+def measure(workload: Workload, *, quick: bool) -> dict[str, Any]:
+    """Sets up, times and describes one workload, as its JSON file holds it."""
+    ours, peer, work, unit, note = workload.cases(quick)
+    timing = interleave(ours, peer, 3 if quick else ROUNDS)
+    return {
+        "workload": workload.name,
+        "ratio": timing.ratio,
+        "ratio_spread": timing.spread,
+        "reach": workload.reach,
+        "aim": workload.aim,
+        "verdict": verdict(timing.ratio, workload.reach, workload.aim, quick=quick),
+        "work": work,
+        "unit": unit,
+        "note": note,
+        "quick": quick,
+        "ours": _side(timing.ours, work),
+        "peer": _side(timing.peer, work),
+        **circumstances(),
+    }
+
+
+def verdict(ratio: float, reach: float, aim: float, *, quick: bool) -> str:
+    """What the table says: "aim", "reach" or "below", or "quick" where sizes are too small to tell."""
+    if quick:
+        return "quick"
+    return "aim" if ratio >= aim else "reach" if ratio >= reach else "below"
+
+
+def circumstances() -> dict[str, Any]:
+    """What a number needs beside it: command, device, processor, versions."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "command": "python -m " + " ".join(["benchmarks." + pathlib.Path(sys.argv[0]).stem, *sys.argv[1:]]),
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "processor": f"{os.cpu_count()} cores, {_processor()}",
+        "versions": versions,
+    }
+
+
+def write(folder: pathlib.Path, name: str, found: dict[str, Any]) -> None:
+    """Writes `found` to folder/name.json, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{name}.json.tmp"
+    part.write_text(json.dumps(found, indent=2) + "\n")
+    part.replace(folder / f"{name}.json")
+
+
+def _side(seconds: tuple[float, ...], work: float) -> dict[str, Any]:
+    median = statistics.median(seconds)
+    return {"median": median, "lowest": min(seconds), "highest": max(seconds), "rate": work / median, "rounds": seconds}
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it."""
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()

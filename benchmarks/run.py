@@ -1,0 +1,84 @@
+"""Runs workloads and prints the table: `python -m benchmarks.run [NAME ...] [--quick] [--out FOLDER]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any, cast
+
+from benchmarks import harness
+
+WORKLOADS = ("walks", "skipgram", "t5_step", "training", "beam", "evaluation")
+
+
+def main() -> int:
+    """Each workload runs in a process of its own, so that thread pools and memory of one don't slow the next.
+
+    Returns 1 where a workload could not be run; a slow one is a row of the table, not an error.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(WORKLOADS)}; all when left out")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all is wired up")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks/results"), help="folder of JSON")
+    parser.add_argument("--here", action="store_true", help="in this process; what the processes of a run are given")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.names) - set(WORKLOADS))
+    if unknown:
+        parser.error(f"no workload is called {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
+    names = arguments.names or WORKLOADS
+    if arguments.here:
+        for name in names:
+            workload = cast(harness.Workload, importlib.import_module(f"benchmarks.{name}"))
+            harness.write(arguments.out, name, harness.measure(workload, quick=arguments.quick))
+        return 0
+    failed = []
+    for name in names:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        command = [sys.executable, "-m", "benchmarks.run", name, "--here", "--out", str(arguments.out)]
+        if subprocess.run([*command, *(["--quick"] if arguments.quick else [])]).returncode:
+            failed.append(name)
+    done = [json.loads((arguments.out / f"{name}.json").read_text()) for name in names if name not in failed]
+    if done:
+        print(table(done))
+    if failed:
+        print(f"could not be run (see above): {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Workloads as aligned lines; rates are medians, the ratio's range is that of neighbouring rounds."""
+    cells = [["workload", "ours", "peer", "ratio", "(range)", "reach", "aim", "verdict"]]
+    for row in rows:
+        low, high = row["ratio_spread"]
+        cells.append(
+            [
+                row["workload"],
+                f"{_short(row['ours']['rate'])} {row['unit']}/s",
+                f"{_short(row['peer']['rate'])} {row['unit']}/s",
+                f"{row['ratio']:.2f}x",
+                f"({low:.2f}-{high:.2f})",
+                f"{row['reach']:g}x",
+                f"{row['aim']:g}x",
+                row["verdict"],
+            ]
+        )
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    notes = [f"{row['workload']}: {row['note']}" for row in rows]
+    return "\n".join([*lines, "", *notes, f"on {rows[0]['device']}; {rows[0]['processor']}"])
+
+
+def _short(value: float) -> str:
+    """A rate with three digits: 812, 34.1k, 2.50M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
