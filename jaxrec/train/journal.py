@@ -30,7 +30,7 @@ class Journal:
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Leaves the time since the last record (a validation, say) out of the rates."""
+        """Rates are means since this call: what took time before (compiling, validating, saving) isn't training."""
         self._since, self._counts = time.monotonic(), collections.Counter()
 
     def add(self, step: int, metrics: dict[str, jax.Array], counts: dict[str, int]) -> None:
@@ -65,7 +65,6 @@ class Journal:
             self.progress.update(step, values["loss"], rates)
         if step % self._log_every == 0:
             self.writer.write(step, **values, **{f"{what}_per_second": rate for what, rate in rates.items()})
-            self.restart_clock()
 
     def mean_loss(self) -> float:
         """Mean loss since the last call; a fresh mean starts."""

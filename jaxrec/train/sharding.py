@@ -109,7 +109,16 @@ def put(tree: Any, placed: Any) -> Any:
 
     Always copies: what is given to a step that donates its state must not be anyone else's array.
     """
-    return jax.tree.map(lambda x, sharding: jax.device_put(x, sharding, may_alias=False), tree, placed)
+
+    def copy(x, sharding: NamedSharding):
+        if sharding.is_fully_addressable:
+            return jax.device_put(x, sharding, may_alias=False)
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(copy(jax.random.key_data(x), sharding), impl=jax.random.key_impl(x))
+        host = np.array(x)
+        return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
+
+    return jax.tree.map(copy, tree, placed)
 
 
 def put_batch(batch: Any, mesh: Mesh) -> Any:

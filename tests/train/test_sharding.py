@@ -93,13 +93,21 @@ def start_two(program, folder, *options: str) -> list[subprocess.Popen]:
     return [subprocess.Popen([*common, "--process", p], stderr=subprocess.PIPE, text=True) for p in "01"]
 
 
-def finish(runs: list[subprocess.Popen], seconds: float = 90) -> list[tuple[int, str]]:
-    """Waits for all; kills all (SIGTERM would be caught) when one takes too long."""
+def kill(runs: list[subprocess.Popen]) -> None:
+    """SIGKILL: jax's preemption service catches SIGTERM."""
+    for run in runs:
+        run.kill()
+        run.communicate()
+
+
+def finish(runs: list[subprocess.Popen]) -> list[tuple[int, str]]:
+    """Exit codes and what was said on standard error; kills all when one takes too long."""
     try:
-        return [(run.returncode, text) for run in runs for text in [run.communicate(timeout=seconds)[1]]]
-    finally:
-        for run in runs:
-            run.kill()
+        said = [run.communicate(timeout=90)[1] for run in runs]
+        return [(run.returncode, text) for run, text in zip(runs, said)]
+    except subprocess.TimeoutExpired:
+        kill(runs)
+        raise
 
 
 def read(small, folder) -> dict[int, float]:
@@ -122,12 +130,17 @@ def test_two_processes_give_the_losses_of_one(small, program, tmp_path, mesh) ->
 @pytest.mark.slow
 def test_two_processes_agree_when_one_is_told_to_stop(small, program, tmp_path) -> None:
     runs = start_two(program, tmp_path, "--data", "2", "--pause", "0.1", "--steps", "400")
-    deadline = time.monotonic() + 60
-    while not ((tmp_path / "metrics.jsonl").exists() and len(read(small, tmp_path)) > 5):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    runs[1].send_signal(signal.SIGTERM)
-    for code, text in finish(runs):
+    try:
+        deadline = time.monotonic() + 60
+        while not ((tmp_path / "metrics.jsonl").exists() and len(read(small, tmp_path)) > 5):
+            assert all(run.poll() is None for run in runs)
+            assert time.monotonic() < deadline, "the runs make no progress"
+            time.sleep(0.05)
+        runs[1].send_signal(signal.SIGTERM)
+        ended = finish(runs)
+    finally:
+        kill(runs)
+    for code, text in ended:
         assert code == 128 + signal.SIGTERM, text
     left_at = max(read(small, tmp_path))
     assert left_at < 400
