@@ -1,0 +1,48 @@
+"""Losses of sequence models over packed batches."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.models.t5 import T5
+from jaxrec.types import Batch
+
+
+def sequence_loss(
+    model: T5, batch: Batch, key: jax.Array | None = None, *, label_smoothing: float = 0.0
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Cross-entropy of the target tokens given the source and the target's earlier tokens; META ID, eq. 11.
+
+    Args:
+      model: a T5.
+      batch: rows of one or more examples each.
+      key: for dropout, or None.
+      label_smoothing: share of the label's probability that is spread evenly over the vocabulary, in [0, 1).
+    Returns:
+      The mean over labels by their weights, f32[] (0 where all weights are 0), and metrics f32[]: "loss", the same
+      without smoothing, and "accuracy", the weighted share of labels that score highest.
+    """
+    encoded = model.encode(batch.source, batch.source_segments, key=key)
+    inputs = shift_right(batch.target, batch.target_segments)
+    hidden = model.decode(inputs, encoded, batch.source_segments, batch.target_segments, key=key)
+    logits = model.logits(hidden)
+    log_sum = jax.nn.logsumexp(logits, axis=-1)
+    # A comparison and a sum, not a gather: its gradient fuses with the softmax's, and the vocabulary may be sharded.
+    is_label = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2) == batch.target[..., None]
+    of_label = jnp.sum(jnp.where(is_label, logits, 0), axis=-1)
+    total = jnp.maximum(jnp.sum(batch.weights), 1e-6)
+    loss = jnp.sum(batch.weights * (log_sum - of_label)) / total
+    hit = (of_label >= jnp.max(logits, axis=-1)).astype(jnp.float32)
+    metrics = {"loss": loss, "accuracy": jnp.sum(batch.weights * hit) / total}
+    if label_smoothing == 0:
+        return loss, metrics
+    spread = jnp.sum(batch.weights * (log_sum - jnp.mean(logits, axis=-1))) / total
+    return (1 - label_smoothing) * loss + label_smoothing * spread, metrics
+
+
+def shift_right(target: jax.Array, segments: jax.Array) -> jax.Array:
+    """The decoder's inputs: each target after its predecessor, 0 (the start) first in each segment, i32[B,T]."""
+    before = jnp.pad(target[:, :-1], ((0, 0), (1, 0)))
+    segment_before = jnp.pad(segments[:, :-1], ((0, 0), (1, 0)))
+    return jnp.where(segments == segment_before, before, 0)
