@@ -64,7 +64,7 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     for metric, value in wanted.items():
         np.testing.assert_allclose(found[metric], value, rtol=1e-6)
     n_users, n_items = split.train.n_users, split.train.n_items
-    note = f"{source}, {n_users:,} users x {n_items:,} items, width {WIDTH}; the peer counts, it doesn't sort; same metrics"
+    note = f"{source}, {n_users:,} users x {n_items:,} items, width {WIDTH}; the peer does not sort; metrics equal"
     return ours, peer, n_users, "users", note
 
 
