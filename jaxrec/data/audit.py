@@ -144,8 +144,8 @@ class LeakMeter:
     one other training item lies in the item's cluster. Only the item itself can have drawn such a user there. Among
     them, ids made from the training part agree with the last training item, which they saw, and hardly with the test
     item. An item counts as leaked when its lonely rate is more than 0.3 times that of the last training item, by two
-    standard errors. There is no verdict where the ids hardly follow the training items themselves: fewer than 20 lonely
-    users agree with their last one, or all users together less than twice as often as by chance.
+    standard errors. There is no verdict where the ids hardly follow the training items themselves: fewer than 20
+    lonely users agree with their last one, or all users together less than twice as often as by chance.
     """
 
     test: Agreement
@@ -177,8 +177,8 @@ class LeakMeter:
         verdict = {
             True: "LEAKED: held-out items were in view when these ids were made",
             False: "not leaked: nothing shows that held-out items were in view",
-            None: f"can't tell: fewer than {FEWEST_MATCHES} lonely users agree even with their last training item, or users"
-            f" as a whole less than {FEWEST_CHANCES:g} times as often as by chance",
+            None: f"can't tell: fewer than {FEWEST_MATCHES} lonely users agree even with their last training item,"
+            f" or users as a whole less than {FEWEST_CHANCES:g} times as often as by chance",
         }[self.leaked]
         return "\n".join([*lines, f"verdict: {verdict}"])
 

@@ -1,0 +1,98 @@
+"""Public data sets: their official addresses, and what of them is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from jaxrec.data.download import fetch, fetch_md5, unpack
+
+GROUPLENS = "https://files.grouplens.org/datasets"
+AMAZON_2014 = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
+CATEGORIES = (  # of Amazon 2014 that have a 5-core
+    "Amazon_Instant_Video",
+    "Apps_for_Android",
+    "Automotive",
+    "Baby",
+    "Beauty",
+    "Books",
+    "CDs_and_Vinyl",
+    "Cell_Phones_and_Accessories",
+    "Clothing_Shoes_and_Jewelry",
+    "Digital_Music",
+    "Electronics",
+    "Grocery_and_Gourmet_Food",
+    "Health_and_Personal_Care",
+    "Home_and_Kitchen",
+    "Kindle_Store",
+    "Movies_and_TV",
+    "Musical_Instruments",
+    "Office_Products",
+    "Patio_Lawn_and_Garden",
+    "Pet_Supplies",
+    "Sports_and_Outdoors",
+    "Tools_and_Home_Improvement",
+    "Toys_and_Games",
+    "Video_Games",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PublicSet:
+    """A data set on the net.
+
+    Attributes:
+      url: the official address of one file.
+      events: the file that readers.read takes; inside the archive where `url` is one.
+      titles: the file that titles.read_titles takes, or None.
+      md5_url: where the publisher tells the checksum, or None: then the size is compared, and gzip or zip check
+        their own sums when they are opened.
+    """
+
+    url: str
+    events: str
+    titles: str | None = None
+    md5_url: str | None = None
+
+
+def _movielens(size: str, events: str, titles: str) -> PublicSet:
+    url = f"{GROUPLENS}/movielens/ml-{size}.zip"
+    return PublicSet(url, events, titles, md5_url=f"{url}.md5")
+
+
+def _amazon(category: str) -> PublicSet:
+    file = f"reviews_{category}_5.json.gz"
+    return PublicSet(f"{AMAZON_2014}/{file}", file)
+
+
+SETS: dict[str, PublicSet] = {
+    "ml-100k": _movielens("100k", "u.data", "u.item"),
+    "ml-1m": _movielens("1m", "ratings.dat", "movies.dat"),
+    "ml-20m": _movielens("20m", "ratings.csv", "movies.csv"),
+    "lastfm": PublicSet(
+        f"{GROUPLENS}/hetrec2011/hetrec2011-lastfm-2k.zip", "user_taggedartists-timestamps.dat", "artists.dat"
+    ),
+    **{f"amazon-{category.lower().replace('_', '-')}": _amazon(category) for category in CATEGORIES},
+}
+
+
+def get(name: str, folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path | None]:
+    """Download a set into a folder of its own under `folder`; what is there already stays as it is.
+
+    Returns:
+      The files of events and of titles (None where the set has none).
+
+    Raises:
+      ValueError: the set is not known, or can't be fetched whole.
+    """
+    if name not in SETS:
+        raise ValueError(f"data set {name!r} is not known; there are: {', '.join(SETS)}")
+    wanted, home = SETS[name], folder / name
+    names = tuple(file for file in (wanted.events, wanted.titles) if file is not None)
+    if not all((home / file).exists() for file in names):
+        file = home / wanted.url.rpartition("/")[2]
+        md5 = None if wanted.md5_url is None or file.exists() else fetch_md5(wanted.md5_url)
+        fetch(wanted.url, file, md5=md5)
+        if file.suffix == ".zip":
+            unpack(file, names, home)
+    return home / wanted.events, None if wanted.titles is None else home / wanted.titles
