@@ -10,7 +10,7 @@ import optax
 from jaxrec.config import TrainConfig
 from jaxrec.train.sharding import path_name
 
-UNDECAYED = re.compile(r"embed|table|relative|norm|bias|anchor", re.IGNORECASE)
+UNDECAYED = re.compile(r"embedding$|table|relative|norm|bias")
 
 
 def decay_mask(params):
@@ -21,8 +21,8 @@ def decay_mask(params):
     items to zero. Norms and biases have no scale to regularise.
 
     Returns:
-      A pytree of bool like `params`: at least two axes, and no part of the name says table, embedding, relative
-      position, norm or bias.
+      A pytree of bool like `params`: at least two axes, and the name neither ends in "embedding" nor says table,
+      relative, norm or bias.
     """
 
     def decays(path, leaf) -> bool:
