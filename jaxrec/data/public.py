@@ -72,7 +72,7 @@ SETS: dict[str, PublicSet] = {
     "lastfm": PublicSet(
         f"{GROUPLENS}/hetrec2011/hetrec2011-lastfm-2k.zip", "user_taggedartists-timestamps.dat", "artists.dat"
     ),
-    **{f"amazon-{category.lower().replace('_', '-')}": _amazon(category) for category in CATEGORIES},
+    **{f"amazon-{name.removeprefix('Amazon_').lower().replace('_', '-')}": _amazon(name) for name in CATEGORIES},
 }
 
 
