@@ -86,9 +86,9 @@ class TrieRecommender:
             )
             if len(found) > IN_FLIGHT:
                 jax.block_until_ready(found[-IN_FLIGHT])
-        items, scores = (np.concatenate([np.asarray(x) for x in xs])[:users] for xs in _columns(found))
         back = np.argsort(order)
-        return TopK(items[back], scores[back])
+        items, scores = [top.items for top in found], [top.scores for top in found]
+        return TopK(np.concatenate(items)[back], np.concatenate(scores)[back])
 
     def _checked(self, source: np.ndarray, seen: Array | None) -> np.ndarray | None:
         if source.ndim != 2:
@@ -112,10 +112,6 @@ def _recommend(
     if mode == "exact":
         return exact(model, source, trie, k=k, seen=seen)
     return beam_search(model, source, trie, beams=beams, k=k, seen=seen)
-
-
-def _columns(found: list[TopK]) -> tuple[list[Array], list[Array]]:
-    return [top.items for top in found], [top.scores for top in found]
 
 
 def _padded(rows: np.ndarray, value: int) -> np.ndarray:
