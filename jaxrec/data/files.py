@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import io
 import pathlib
 import zlib
 from collections.abc import Iterator
@@ -34,9 +35,9 @@ class Source:
 
     def first_line(self) -> str:
         """The first line that is not blank; without outer blanks save tabs, which may part empty fields."""
-        for line in self.data.split(b"\n"):
+        for line in io.BytesIO(self.data):
             if line.strip():
-                return line.decode("utf-8").strip(" \r")
+                return line.decode("utf-8").strip(" \r\n")
         raise ValueError(f"{self.path}: the file is empty")
 
 

@@ -81,7 +81,8 @@ def assemble(events: pl.DataFrame, *, seed: int, source: str) -> tuple[Interacti
     tied = 0
     if "time" in events.columns:
         time = events["time"].to_numpy()
-        order = np.lexsort((generator(seed, "ties").permutation(len(user)), time, user))
+        order = generator(seed, "ties").permutation(len(user))
+        order = order[np.lexsort((time[order], user[order]))]  # a stable sort, which leaves ties shuffled
         same = (np.diff(user[order]) == 0) & (np.diff(time[order]) == 0)
         tied = int((np.append(same, False) | np.append(False, same)).sum())
     else:
