@@ -1,0 +1,131 @@
+"""Training META ID on Beauty's prompts: packed rows beside the same T5 on rows padded to the longest of a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxrec.config import Config, DataConfig, T5Config, WorldConfig, load_config
+from jaxrec.data.load import load
+from jaxrec.data.pipeline import packed
+from jaxrec.data.split import make_split
+from jaxrec.models.objectives import sequence_loss
+from jaxrec.models.t5 import T5
+from jaxrec.tasks.examples import TrainingExamples, pad_rows
+from jaxrec.tasks.prompts import texts
+from jaxrec.tokenizers import vocabulary
+from jaxrec.train.loop import make_step
+from jaxrec.train.optimizer import make_optimizer
+from jaxrec.train.state import TrainState, functional
+from jaxrec.types import Batch, Codes
+
+name = "training"
+reach, aim = 1.5, 2.2
+
+EXAMPLES = 64  # of a padded batch: the paper's batch size
+BEAUTY = "amazon-beauty/user_sequence.txt.gz"
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], float, str, str]:
+    """Both sides train on one list of examples, each in batches of its own form; the work is real tokens."""
+    config = load_config(ROOT / "configs" / "meta_id_beauty_cpu.py")
+    examples, words, source = _examples(config, quick)
+    rows = 8 if quick else config.train.rows
+    data = packed(
+        examples,
+        rows=rows,
+        source_length=config.train.source_length,
+        target_length=config.train.target_length,
+        seed=0,
+    )
+    batches = [batch for batch, _ in zip(data, range(2 if quick else 4))]
+    padded = _padded(batches)
+    tokens, seen = (
+        sum(int(np.count_nonzero(b.source) + np.count_nonzero(b.target)) for b in work) for work in (batches, padded)
+    )
+    step, state = _step(config.model.t5, words, config)
+
+    def run(work: list[Batch]) -> jax.Array:
+        now, loss = jax.tree.map(jnp.copy, state), None
+        for batch in work:
+            now, metrics = step(now, batch)
+            loss = metrics["loss"]
+        assert loss is not None
+        return loss.block_until_ready()
+
+    note = (
+        f"{source}: ours {rows} x {config.train.source_length} packed, the peer {EXAMPLES} examples a batch padded to "
+        f"their longest, the same examples but for the last {1 - seen / tokens:.1%}"
+    )
+    return functools.partial(run, batches), functools.partial(run, padded), tokens, "real tokens", note
+
+
+def _step(shape: T5Config, words: vocabulary.Vocabulary, config: Config):
+    """The jitted training step that both sides share, and a state to start from."""
+    model = T5(dataclasses.replace(shape, vocab=words.size), config.model.oov, None, words.first_oov, rngs=nnx.Rngs(0))
+    params, buffers, loss_fn = functional(model, sequence_loss)
+    optimizer = make_optimizer(config.train, 1000)
+    state = TrainState(jnp.int32(0), params, optimizer.init(params), buffers, jax.random.key(0))
+    return jax.jit(make_step(loss_fn, optimizer), donate_argnums=0), state
+
+
+def _padded(batches: list[Batch]) -> list[Batch]:
+    """The examples of packed batches one by one, in batches of `EXAMPLES` padded to their longest."""
+    source, target = [], []
+    for batch in batches:
+        for row in range(len(batch.source)):
+            for number in range(1, int(batch.source_segments[row].max()) + 1):
+                source.append(batch.source[row][batch.source_segments[row] == number])
+                target.append(batch.target[row][batch.target_segments[row] == number])
+    return [
+        _padded_batch(source[i : i + EXAMPLES], target[i : i + EXAMPLES])
+        for i in range(0, len(source) - EXAMPLES + 1, EXAMPLES)
+    ]
+
+
+def _padded_batch(source: list[np.ndarray], target: list[np.ndarray]) -> Batch:
+    longest = -(-max(map(len, source)) // 8) * 8  # few shapes, so few compilations
+    rows, answers = (
+        pad_rows((np.concatenate(part), np.concatenate([[0], np.cumsum([len(x) for x in part])])), length)
+        for part, length in ((source, longest), (target, max(map(len, target))))
+    )
+    segments, answer_segments = (rows > 0).astype(np.int32), (answers > 0).astype(np.int32)
+    return Batch(rows, segments, answers, answer_segments, answer_segments.astype(np.float32))
+
+
+def _examples(config: Config, quick: bool) -> tuple[TrainingExamples, vocabulary.Vocabulary, str]:
+    """Beauty's prompts with ids of the right form (their meaning costs no time), or a generated world's."""
+    file = pathlib.Path(os.environ.get("JAXREC_DATA", "../shared/data")) / BEAUTY
+    if quick:
+        data, source = DataConfig(world=WorldConfig(users=300, items=200)), "generated"
+    elif file.exists():
+        data, source = DataConfig(path=str(file)), "Beauty"
+    else:
+        data, source = DataConfig(world=WorldConfig(users=22363, items=12101, events_per_user=9)), "generated"
+    train = make_split(load(data, seed=0)[0]).train
+    clusters = config.ids.clusters
+    sizes = (clusters, -(-max(train.n_items, train.n_users) // clusters) + 1)
+    words = vocabulary.extend(vocabulary.train_text_tokenizer(texts()), vocabulary.new_token_names(sizes))
+
+    def ids(prefix: str, n: int) -> np.ndarray:
+        number = np.arange(n, dtype=np.int32)
+        return words.ids(prefix, Codes(np.stack([number % clusters, number // clusters], 1), sizes)).tokens
+
+    asked = TrainingExamples(
+        words,
+        ids("<Item>", train.n_items),
+        train,
+        ids("<User>", train.n_users),
+        tasks=config.task.tasks,
+        max_history=config.task.max_history,
+    )
+    return asked, words, source

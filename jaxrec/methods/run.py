@@ -1,0 +1,147 @@
+"""A run and its folder: one config, the data it names, and where each stage leaves what it made."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrec.config import Config, from_dict, to_json
+from jaxrec.data.load import load
+from jaxrec.data.split import make_split
+from jaxrec.types import Histories, Interactions, Split, Vectors, join_histories
+
+CHANGEABLE = ("eval", "out")
+"""Parts of a config that may differ between the calls on one folder: they change nothing that was learned."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A config with its data and folder.
+
+    Attributes:
+      config: what was asked for.
+      folder: where stages leave their files.
+      data: events and names.
+      split: training histories and held-out targets.
+    """
+
+    config: Config
+    folder: pathlib.Path
+    data: Interactions
+    split: Split
+
+    @property
+    def learned_from(self) -> Histories:
+        """What the embedder may see: training alone or, under `as-released`, every event, as the papers' code did."""
+        if self.config.protocol == "strict":
+            return self.split.train
+        users = np.flatnonzero(self.split.test >= 0)
+        offsets = np.searchsorted(users, np.arange(self.data.n_users + 1))
+        test = Histories(offsets, self.split.test[users], self.data.n_items)
+        return join_histories(self.split.history("test"), test)
+
+    @property
+    def key(self) -> jax.Array:
+        """The key that every stage's stream is derived from."""
+        return jax.random.key(self.config.seed)
+
+    def say(self, message: str) -> None:
+        """One line about where the run is, on stderr."""
+        print(f"[{self.config.name}] {message}", file=sys.stderr, flush=True)
+
+
+def start(config: Config) -> Run:
+    """Opens a run's folder and loads its data; a folder that holds the same config is gone on with.
+
+    Raises:
+      ValueError: the folder holds a run of another config; names the fields that differ.
+    """
+    folder = config.folder
+    file = folder / "config.json"
+    if file.is_file():
+        _check_same(config, _read_config(file), folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(file, to_json(config) + "\n")
+    return _load(config, folder)
+
+
+def reopen(folder: str | os.PathLike[str]) -> Run:
+    """The run in a folder.
+
+    Raises:
+      ValueError: the folder holds no run, or its config is not of this version.
+    """
+    folder = pathlib.Path(folder)
+    file = folder / "config.json"
+    if not file.is_file():
+        raise ValueError(f"{folder} holds no run (no config.json); train one with python -m launch.train")
+    return _load(_read_config(file), folder)
+
+
+def write_whole(file: pathlib.Path, text: str) -> None:
+    """Writes a file so that it is there whole or not at all."""
+    part = file.with_name(file.name + ".part")
+    part.write_text(text)
+    part.replace(file)
+
+
+def cached_vectors(run: Run) -> Vectors | None:
+    """The vectors an earlier call left in the folder, or None."""
+    file = run.folder / "vectors.npz"
+    if not file.is_file():
+        return None
+    with np.load(file) as arrays:
+        return Vectors(arrays["user"], arrays["item"])
+
+
+def save_vectors(run: Run, vectors: Vectors) -> None:
+    """Leaves vectors in the folder, whole or not at all."""
+    part = run.folder / "vectors.part.npz"
+    np.savez(part, user=vectors.user, item=vectors.item)
+    part.replace(run.folder / "vectors.npz")
+
+
+def command() -> str:
+    """The command line of this process, as a reader would repeat it."""
+    main = sys.modules["__main__"].__spec__
+    return " ".join(["python -m", main.name if main else pathlib.Path(sys.argv[0]).stem, *sys.argv[1:]])
+
+
+def _load(config: Config, folder: pathlib.Path) -> Run:
+    data, _ = load(config.data, seed=config.seed)
+    split = make_split(data, config.data.split)
+    if config.protocol != "strict":
+        split = dataclasses.replace(split, protocol=config.protocol)
+    return Run(config, folder, data, split)
+
+
+def _read_config(file: pathlib.Path) -> Config:
+    try:
+        return from_dict(Config, json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is not a config of this version of jaxrec: {error}") from error
+
+
+def _check_same(wanted: Config, found: Config, folder: pathlib.Path) -> None:
+    one, other = _leaves(dataclasses.asdict(wanted)), _leaves(dataclasses.asdict(found))
+    differing = sorted(n for n in one if one[n] != other[n] and n.split(".")[0] not in CHANGEABLE)
+    if differing:
+        raise ValueError(
+            f"{folder} holds a run of another config ({', '.join(differing)} differ); "
+            f"give --out another folder, or delete this one"
+        )
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested dict as a flat one with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

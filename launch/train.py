@@ -1,0 +1,24 @@
+"""Train and measure a run: `python -m launch.train configs/demo.py [--train.steps 200 ...]`."""
+
+from __future__ import annotations
+
+import sys
+
+from jaxrec.methods import experiment
+from launch.arguments import config_from_command_line, explained
+
+
+@explained
+def main() -> None:
+    """Trains what a config describes, measures it beside the baselines, and leaves all of it in the run's folder."""
+    config, show = config_from_command_line(sys.argv[1:])
+    system, table = experiment.train(config)
+    print(f"\n{table}\n")
+    if show:
+        for user in experiment.examples(system, 3):
+            print(f"{experiment.recommend(system, 10, user=user)}\n")
+    print(f"run folder: {config.folder}  (results.json, metrics.jsonl, ids/, checkpoints/)")
+
+
+if __name__ == "__main__":
+    main()

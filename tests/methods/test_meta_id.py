@@ -1,0 +1,175 @@
+"""META ID from events to recommendations, whole, on a world of 80 users."""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrec.config import Config
+from jaxrec.methods import experiment, meta_id
+from jaxrec.methods import run as runs
+from jaxrec.types import Histories
+
+
+def at(config: Config, folder: pathlib.Path, **parts) -> Config:
+    changed = {name: dataclasses.replace(getattr(config, name), **values) for name, values in parts.items()}
+    return dataclasses.replace(config, out=str(folder), **changed)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> meta_id.MetaId:
+    return experiment.train(at(tiny, tmp_path_factory.mktemp("runs") / "tiny"))[0]
+
+
+def test_the_folder_holds_all_that_is_promised(trained: meta_id.MetaId) -> None:
+    folder = trained.run.folder
+    for name in ("config.json", "metrics.jsonl", "results.json", "ranks.npz", "vectors.npz", "ids/items.txt"):
+        assert (folder / name).is_file(), name
+    assert list((folder / "checkpoints").iterdir())
+    found = json.loads((folder / "results.json").read_text())
+    assert [row["system"] for row in found["rows"]] == [
+        "META ID",
+        "META ID (direct)",
+        "popularity",
+        "item-kNN",
+        "transitions",
+    ]
+    assert found["protocol"] == "strict"
+    assert all(row["n_users"] == 80 and 0 <= row["hr@10"] <= 1 for row in found["rows"])
+    assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()][-1] == 8
+
+
+def test_a_finished_run_is_not_trained_again(trained: meta_id.MetaId) -> None:
+    again, _ = experiment.train(trained.run.config)
+    for one, other in zip(jax.tree.leaves(trained.model), jax.tree.leaves(again.model)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_loaded_recommends_the_same(trained: meta_id.MetaId) -> None:
+    loaded = experiment.load(trained.run.folder)
+    history, users = trained.run.split.history("test"), np.arange(20)
+    one, other = (s.recommend(history, users, 5) for s in (trained, loaded))
+    np.testing.assert_array_equal(one.items, other.items)
+    np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
+
+
+def test_seen_items_are_left_out(trained: meta_id.MetaId) -> None:
+    history, users = trained.run.split.history("test"), np.arange(80)
+    found = trained.recommend(history, users, 10).items
+    for user in users:
+        assert not set(found[user]) & set(history.of(user))
+        listed = found[user][found[user] >= 0]
+        assert len(set(listed)) == len(listed)
+
+
+def test_a_beam_as_wide_as_the_catalogue_is_exact(trained: meta_id.MetaId) -> None:
+    wide = experiment.load(trained.run.folder, beams=48)
+    exact = experiment.load(trained.run.folder, recommender="exact")
+    history, users = trained.run.split.history("test"), np.arange(40)
+    one, other = (s.recommend(history, users, 10) for s in (wide, exact))
+    np.testing.assert_array_equal(one.items, other.items)
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+
+
+def test_shown_names_ids_and_truth(trained: meta_id.MetaId) -> None:
+    name = experiment.examples(trained, 1)[0]
+    shown = experiment.recommend(trained, 5, user=name)
+    assert len(shown.items) == 5
+    assert all(id_.startswith("<Item><CT") for _, id_, _ in shown.items)
+    assert name in str(shown)
+    assert "<User><CT" in str(shown)
+
+
+def test_somebody_new(trained: meta_id.MetaId) -> None:
+    names = [str(n) for n in trained.run.data.item_names[:3]]
+    shown = experiment.recommend(trained, 5, history=names)
+    assert [id_ for _, id_ in shown.history] == [trained.item_name(i) for i in range(3)]
+    assert not {id_ for _, id_, _ in shown.items} & {id_ for _, id_ in shown.history}
+    empty = experiment.recommend(trained, 5, history=[])
+    assert len(empty.items) == 5
+
+
+def test_unknown_names_are_told(trained: meta_id.MetaId) -> None:
+    with pytest.raises(ValueError, match=r"user 'nobody' is not in this run's data; names look like"):
+        experiment.recommend(trained, 5, user="nobody")
+    with pytest.raises(ValueError, match=r"item 'nothing' is not in this run's data"):
+        experiment.recommend(trained, 5, history=["nothing"])
+    with pytest.raises(ValueError, match=r"k=49 is not between 1 and the 48 items"):
+        experiment.recommend(trained, 49, history=[])
+
+
+def test_a_folder_keeps_to_its_config(trained: meta_id.MetaId) -> None:
+    other = at(trained.run.config, trained.run.folder, train={"learning_rate": 1.0})
+    with pytest.raises(ValueError, match=r"holds a run of another config \(train.learning_rate differ\)"):
+        runs.start(other)
+    runs.start(at(trained.run.config, trained.run.folder, eval={"beams": 7}))
+    runs.start(trained.run.config)
+
+
+def test_no_run_no_checkpoint(tiny: Config, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="holds no run"):
+        experiment.load(tmp_path)
+    system = meta_id.build(runs.start(at(tiny, tmp_path / "new")))
+    with pytest.raises(ValueError, match="holds no checkpoints"):
+        meta_id.restore(system)
+
+
+def test_nothing_learned_depends_on_held_out_items(tiny: Config, tmp_path: pathlib.Path) -> None:
+    """Strict: other validation and test items give the same vectors, ids and training batches, bit for bit."""
+    one = runs.start(at(tiny, tmp_path / "one"))
+    draw = np.random.default_rng(0)
+    split = dataclasses.replace(
+        one.split,
+        valid=draw.permutation(one.split.valid),
+        test=draw.permutation(one.split.test),
+        between=dataclasses.replace(one.split.between, items=draw.permutation(one.split.between.items)),
+    )
+    other = dataclasses.replace(one, folder=tmp_path / "other", split=split)
+    other.folder.mkdir()
+    first, second = meta_id.build(one), meta_id.build(other)
+    np.testing.assert_array_equal(first.vectors.item, second.vectors.item)
+    np.testing.assert_array_equal(first.vectors.user, second.vectors.user)
+    np.testing.assert_array_equal(first.item_tokens, second.item_tokens)
+    every = np.arange(len(meta_id.training_examples(first)))
+    for a, b in zip(*(meta_id.training_examples(s).build(every, 0) for s in (first, second))):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_as_released_sees_every_event(tiny: Config, tmp_path: pathlib.Path) -> None:
+    config = dataclasses.replace(at(tiny, tmp_path / "leaky"), protocol="as-released")
+    run = runs.start(config)
+    assert run.learned_from.n_events == run.data.n_events
+    assert run.split.protocol == "as-released"
+    for user in range(run.data.n_users):
+        np.testing.assert_array_equal(run.learned_from.of(user), run.data.item[run.data.user == user])
+
+
+@pytest.mark.parametrize("users", ["static", "causal", "none"])
+def test_user_ids(tiny: Config, tmp_path: pathlib.Path, users: str) -> None:
+    tasks = ("sequential",) if users == "none" else ("sequential", "direct")
+    system = meta_id.build(runs.start(at(tiny, tmp_path / users, ids={"users": users}, task={"tasks": tasks})))
+    examples = meta_id.training_examples(system)
+    source = examples.build(np.arange(len(examples)), 0)[0]
+    marker = system.vocabulary.encode("<User>")[0]
+    assert (source == marker).sum() == (0 if users == "none" else len(examples))
+    tokens = system.user_tokens(system.run.split.train)
+    if users == "static":
+        assert tokens is not None
+        np.testing.assert_array_equal(tokens, system.vocabulary.ids("<User>", system.ids.users).tokens)
+    stranger = Histories(np.array([0, 2]), np.array([1, 2], np.int32), system.run.data.n_items)
+    assert (system.user_name(stranger, 0) == "") == (users == "none")
+
+
+def test_a_mesh_of_four_gives_the_losses_of_one(tiny: Config, tmp_path: pathlib.Path) -> None:
+    """2 x 2: batches over `data`, the embedding table over `model`; losses agree to 1e-5."""
+    losses = []
+    for data, model in ((1, 1), (2, 2)):
+        folder = tmp_path / f"{data}x{model}"
+        config = at(tiny, folder, train={"data_parallel": data, "model_parallel": model, "steps": 6})
+        _, fitted = meta_id.train(meta_id.build(runs.start(config)))
+        losses.append([record["loss"] for record in fitted.history if "loss" in record])
+    assert len(losses[0]) >= 6
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)

@@ -1,0 +1,50 @@
+import dataclasses
+import json
+import pathlib
+
+import pytest
+
+from jaxrec.config import Config, TrainConfig, data_file, from_dict, load_config, to_json
+
+CONFIGS = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda f: f.stem)
+def test_every_config_is_built_and_survives_json(file: pathlib.Path) -> None:
+    config = load_config(file)
+    assert config.name == file.stem
+    assert from_dict(Config, json.loads(to_json(config))) == config
+
+
+def test_there_are_configs() -> None:
+    assert {"demo", "meta_id_beauty", "meta_id_beauty_cpu", "meta_id_ml100k", "meta_id_ml100k_cpu"} <= {
+        f.stem for f in CONFIGS
+    }
+
+
+def test_a_missing_config_names_those_there_are(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mine.py").write_text("config = 3\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"is not a file; there are: configs/mine.py"):
+        load_config("configs/other.py")
+    with pytest.raises(ValueError, match=r"builds no `config = Config"):
+        load_config("configs/mine.py")
+
+
+def test_unknown_fields_are_named() -> None:
+    values = json.loads(to_json(Config(name="x")))
+    values["train"]["lerning_rate"] = 1
+    with pytest.raises(ValueError, match="TrainConfig has no field lerning_rate; it has epochs"):
+        from_dict(Config, values)
+    assert from_dict(TrainConfig, {"epochs": 2.0}) == dataclasses.replace(TrainConfig(), epochs=2.0)
+
+
+def test_data_files_are_looked_up(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.txt").write_text("u i\n")
+    monkeypatch.setenv("JAXREC_DATA", str(tmp_path))
+    assert data_file("set/a.txt") == tmp_path / "set" / "a.txt"
+    assert data_file(str(tmp_path / "set" / "a.txt")).is_file()
+    with pytest.raises(ValueError, match=r"'set/b.txt' is at none of: set/b.txt, .*python -m launch.download"):
+        data_file("set/b.txt")
