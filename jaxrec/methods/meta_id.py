@@ -6,7 +6,6 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-import jax
 import numpy as np
 from flax import nnx
 from jax.sharding import PartitionSpec
@@ -32,7 +31,7 @@ from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.train.checkpoint import restore_best
 from jaxrec.train.loop import Fitted, fit
 from jaxrec.train.optimizer import make_optimizer
-from jaxrec.train.sharding import make_mesh
+from jaxrec.train.sharding import make_mesh, share_of_data
 from jaxrec.train.state import functional, rebuilder
 from jaxrec.types import Histories, TopK, Vectors
 
@@ -187,14 +186,16 @@ def train(system: MetaId) -> tuple[MetaId, Fitted]:
     META ID, eq. 8: the negative log-likelihood of the answers' tokens, over templates, ids and the OOV projection.
     """
     run, settings = system.run, system.run.config.train
+    mesh = make_mesh(settings.data_parallel, settings.model_parallel)
+    process_index, process_count = share_of_data(mesh)
     data = packed(
         training_examples(system),
         rows=settings.rows,
         source_length=settings.source_length,
         target_length=settings.target_length,
         seed=run.config.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=process_index,
+        process_count=process_count,
     )
     steps = settings.steps or round(settings.epochs * data.steps_per_epoch)
     loss = functools.partial(sequence_loss, label_smoothing=settings.label_smoothing)
@@ -209,7 +210,7 @@ def train(system: MetaId) -> tuple[MetaId, Fitted]:
         data,
         steps=steps,
         key=stream(run.key, "train"),
-        mesh=make_mesh(settings.data_parallel, settings.model_parallel),
+        mesh=mesh,
         rules=SHARDING,
         folder=run.folder,
         count=count,
