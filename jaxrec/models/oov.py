@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from jaxrec.config import OovConfig
-from jaxrec.models.attention import product
+from jaxrec.models.products import dense
 
 
 class Buffer(nnx.Variable):
@@ -81,15 +81,15 @@ class ExtendedEmbedding(nnx.Module):
         row = tokens - self.first_oov
         found = (row >= 0) & (row < anchors.shape[0])
         near = jnp.where(found[..., None], anchors[jnp.where(found, row, 0)], 0)
-        return embedded + self.alpha * product("bsf,fd->bsd", near, self.kernel[...], self.dtype)
+        return embedded + self.alpha * dense(near, self.kernel[...], self.dtype)
 
     def scores(self, hidden: jax.Array) -> jax.Array:
-        """The tied head, hidden @ E'.T: f32[B,T,D] -> f32[B,T,V]."""
-        scores = product("btd,vd->btv", hidden, self.table[...], self.dtype)
+        """The tied head, hidden @ E'.T: f32[...,D] -> f32[...,V]."""
+        scores = dense(hidden, self.table[...].T, self.dtype)
         if self.scope != "shared":
             return scores
         anchors = self.anchors[...]
-        narrow = product("btd,fd->btf", hidden, self.kernel[...], self.dtype)
-        added = self.alpha * product("btf,mf->btm", narrow, anchors, self.dtype)
+        narrow = dense(hidden, self.kernel[...].T, self.dtype)
+        added = self.alpha * dense(narrow, anchors.T, self.dtype)
         after = scores.shape[-1] - self.first_oov - anchors.shape[0]
-        return scores + jnp.pad(added, ((0, 0), (0, 0), (self.first_oov, after)))
+        return scores + jnp.pad(added, ((0, 0),) * (added.ndim - 1) + ((self.first_oov, after),))

@@ -11,9 +11,10 @@ from flax import nnx
 
 from jaxrec.config import OovConfig, T5Config
 from jaxrec.keys import stream
-from jaxrec.models.attention import Attention, RelativeBias, attend, product
+from jaxrec.models.attention import Attention, RelativeBias, attend
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.oov import ExtendedEmbedding
+from jaxrec.models.products import dense
 
 
 @jax.tree_util.register_dataclass
@@ -69,12 +70,12 @@ class FeedForward(nnx.Module):
     def __call__(self, x: jax.Array, drop: Dropout) -> jax.Array:
         """f32[B,S,D] -> f32[B,S,D]."""
         dtype = self.config.compute_dtype
-        hidden = product("bsd,df->bsf", x, self.expand[...], dtype)
+        hidden = dense(x, self.expand[...], dtype)
         if self.config.activation == "gated-gelu":
-            hidden = hidden * jax.nn.gelu(product("bsd,df->bsf", x, self.gate[...], dtype), approximate=True)
+            hidden = hidden * jax.nn.gelu(dense(x, self.gate[...], dtype), approximate=True)
         else:
             hidden = jax.nn.relu(hidden)
-        return product("bsf,fd->bsd", drop(hidden), self.contract[...], dtype)
+        return dense(drop(hidden), self.contract[...], dtype)
 
 
 class Layer(nnx.Module):
@@ -214,12 +215,9 @@ class T5(nnx.Module):
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Scores of the vocabulary, f32[...,D] -> f32[...,V]; padded rows of the table are scored like any other."""
-        rows = hidden.reshape(1, -1, hidden.shape[-1])
         if self.config.tied:
-            scores = self.embedding.scores(rows * self.config.d_model**-0.5)
-        else:
-            scores = product("btd,dv->btv", rows, self.head[...], self.config.compute_dtype)
-        return scores.reshape(*hidden.shape[:-1], self.config.vocab)
+            return self.embedding.scores(hidden * self.config.d_model**-0.5)
+        return dense(hidden, self.head[...], self.config.compute_dtype)
 
     def memory(self, encoded: jax.Array, source_segments: jax.Array) -> Memory:
         """Keys and values of the encoded source, f32[B,S,D], for `step`; i32[B,S] is 0 on padding."""
