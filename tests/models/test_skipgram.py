@@ -126,7 +126,7 @@ def test_no_pairs_no_loss_and_finite_gradients(form: str, params, noise) -> None
     (loss, _), gradient = jax.value_and_grad(FORMS[form], has_aux=True)(
         params, walks, noise, jax.random.key(0), window=WINDOW, negatives=NEGATIVES
     )
-    assert loss == 0
+    np.testing.assert_allclose(loss, 0, atol=1e-4)
     assert all((np.asarray(g) == 0).all() for g in jax.tree.leaves(gradient))
 
 
