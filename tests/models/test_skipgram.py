@@ -36,7 +36,7 @@ def noise() -> jax.Array:
     return jnp.asarray(skipgram.noise_table(COUNTS))
 
 
-def pairs_of(walks: np.ndarray) -> list[tuple[int, int]]:
+def pairs_of(walks: jax.Array) -> list[tuple[int, int]]:
     """(centre, context) of every pair, by the definition."""
     found = []
     for row in np.asarray(walks).tolist():
