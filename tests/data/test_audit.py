@@ -119,6 +119,16 @@ def test_random_ids_are_not_judged(split: Split) -> None:
     assert meter.leaked is None
 
 
+def test_ids_that_hardly_follow_the_training_items_are_not_judged(split: Split, clusters: np.ndarray) -> None:
+    """Embeddings that were hardly trained say so little that honest ones would look as bad as leaking ones."""
+    random = np.random.default_rng(0)
+    honest = favourite(split.train, clusters)
+    weak = np.where(random.random(len(honest)) < 0.1, honest, random.integers(clusters.max() + 1, size=len(honest)))
+    meter = leak_meter(split, weak, clusters)
+    assert meter.train.rate > 2 * meter.train.chance
+    assert meter.leaked is None
+
+
 def test_too_few_cases_are_not_judged() -> None:
     split = make_split(world([0, 0, 0, 1, 1, 1], [0, 1, 2, 2, 1, 0], None))
     meter = leak_meter(split, np.array([0, 1]), np.array([0, 1, 0]))
