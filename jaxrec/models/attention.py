@@ -110,7 +110,7 @@ def attend(
 def _add_bias(scores_BHQS: jax.Array, bias_HQS: jax.Array) -> jax.Array:
     """Adds one bias to every row of the batch; its gradient sums the batch by a product with ones.
 
-    On CPU XLA's own reduction over a leading axis of that shape took five times as long.
+    XLA's own reduction over that leading axis takes several times as long on CPU.
     """
     return scores_BHQS + bias_HQS[None]
 

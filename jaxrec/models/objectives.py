@@ -12,7 +12,7 @@ from jaxrec.types import Batch
 def sequence_loss(
     model: T5, batch: Batch, key: jax.Array | None = None, *, label_smoothing: float = 0.0
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Cross-entropy of the target tokens given the source and the target's earlier tokens; META ID, eq. 11.
+    """Cross-entropy of the target tokens given the source and the target's earlier tokens; META ID, eq. 8.
 
     Args:
       model: a T5.
