@@ -39,7 +39,7 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
             walks[step], begin, size = target[edge], low[edge], count[edge]
         return walks.T
 
-    visits = [np.bincount(np.asarray(run()).reshape(-1), minlength=graph.n_nodes) for run in (ours, peer)]
-    alike = float(np.corrcoef(*visits)[0, 1])
+    mine, theirs = (np.bincount(np.asarray(run()).reshape(-1), minlength=graph.n_nodes) for run in (ours, peer))
+    alike = np.corrcoef(mine, theirs)[0, 1]
     note = f"{source}, {len(starts):,} walks of {length}; correlation of visits per node with the peer's {alike:.4f}"
     return ours, peer, float(starts.size * length), "nodes", note
