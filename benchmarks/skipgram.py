@@ -77,6 +77,7 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
 
     def peer() -> np.ndarray:
         model.init_weights()
+        model.min_alpha_yet_reached = model.alpha  # afresh, else gensim warns that the rate rises again
         model.train(sentences, total_examples=len(sentences), epochs=CONFIG.epochs)
         vectors = np.zeros((graph.n_nodes, CONFIG.dim), np.float32)
         vectors[np.array(model.wv.index_to_key, np.int64)] = model.wv.vectors
