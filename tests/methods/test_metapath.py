@@ -1,4 +1,4 @@
-"""The embedder on a planted graph: clusters are found, a run is a function of its seed, and it resumes."""
+"""The embedder on a planted graph: clusters are found, a run is a function of its seed, and is kept in its folder."""
 
 import pathlib
 
@@ -47,7 +47,7 @@ def test_planted_clusters_are_neighbours(planted: Histories, form) -> None:
     assert not vectors.item[40].any()
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(planted: Histories, tmp_path: pathlib.Path) -> None:
+def test_a_folder_changes_nothing_and_a_finished_run_is_read_back(planted: Histories, tmp_path: pathlib.Path) -> None:
     whole = embed(planted, WALKS, SKIPGRAM, seed=1)
     kept = embed(planted, WALKS, SKIPGRAM, seed=1, folder=tmp_path)
     again = embed(planted, WALKS, SKIPGRAM, seed=1, folder=tmp_path)
