@@ -20,11 +20,11 @@ config = Config(
     ),
     walks=WalkConfig(rounds=32, length=32),
     skipgram=SkipGramConfig(epochs=5),
-    ids=IdConfig(clusters=50),
+    ids=IdConfig(clusters=50, users="none"),
     model=ModelConfig(
-        t5=T5Config(d_model=64, d_kv=32, heads=2, d_ff=256, encoder_layers=2, decoder_layers=2, dropout=0.1)
+        t5=T5Config(d_model=96, d_kv=32, heads=3, d_ff=384, encoder_layers=2, decoder_layers=2, dropout=0.0)
     ),
     task=TaskConfig(tasks=("sequential",), max_history=10),
-    train=TrainConfig(epochs=6, rows=64, source_length=128, target_length=16, learning_rate=3e-3),
+    train=TrainConfig(epochs=6, rows=16, source_length=128, target_length=16, learning_rate=2e-2, relative=True),
     eval=EvalConfig(beams=20),
 )

@@ -135,9 +135,7 @@ def extend(tokenizer: PreTrainedTokenizerBase, new_tokens: Sequence[str], table_
 def _add(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> None:
     before = len(tokenizer)
     # lstrip: the space before an id is part of the id, so that neighbours never change a token.
-    added: list[str | AddedToken] = [
-        AddedToken(name, normalized=False, lstrip=True) for name in names
-    ]
+    added: list[str | AddedToken] = [AddedToken(name, normalized=False, lstrip=True) for name in names]
     tokenizer.add_tokens(added)
     if len(tokenizer) != before + len(names):
         raise ValueError(f"added {len(names)} tokens, the tokenizer grew by {len(tokenizer) - before}")

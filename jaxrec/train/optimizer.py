@@ -56,11 +56,18 @@ def learning_rate(config: TrainConfig, steps: int) -> optax.Schedule:
 def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
     """AdamW (Loshchilov and Hutter 2019) after clipping by the global norm; moments have the parameters' float32.
 
+    With `config.relative` an update is also multiplied by the root mean square of what it changes, the rule of
+    Adafactor (Shazeer and Stern 2018) that T5 was trained with.
+
     Args:
-      config: learning_rate, warmup, schedule, weight_decay and clip (0 = no clipping) are read.
+      config: learning_rate, relative, warmup, schedule, weight_decay and clip (0 = no clipping) are read.
       steps: length of the whole run, over which the schedule falls.
     """
-    adamw = optax.adamw(learning_rate(config, steps), weight_decay=config.weight_decay, mask=decay_mask)
-    if not config.clip:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(config.clip), adamw)
+    parts = [
+        optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
+        optax.scale_by_adam(),
+        optax.scale_by_param_block_rms() if config.relative else optax.identity(),
+        optax.add_decayed_weights(config.weight_decay, decay_mask),
+        optax.scale_by_learning_rate(learning_rate(config, steps)),
+    ]
+    return optax.chain(*parts)

@@ -66,3 +66,15 @@ def test_an_unseen_row_of_the_table_does_not_move() -> None:
     np.testing.assert_array_equal(updates["embedding"][1:], 0)
     assert (updates["embedding"][0] < 0).all()
     assert (updates["kernel"] < 0).all()
+
+
+def test_relative_updates_grow_with_what_they_change() -> None:
+    """By hand: Adam's first update is the gradient's sign, so a relative one is learning rate x root mean square."""
+    config = TrainConfig(learning_rate=0.01, relative=True, warmup=0.0, schedule="constant", weight_decay=0.0, clip=0.0)
+    params = {"small": jnp.array([0.1, -0.1]), "large": jnp.array([30.0, 40.0])}
+    optimizer = make_optimizer(config, 5)
+    gradients = {"small": jnp.array([2.0, -3.0]), "large": jnp.array([-1.0, 5.0])}
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["small"], [-0.001, 0.001], rtol=1e-3)
+    rms = np.sqrt((30.0**2 + 40.0**2) / 2)
+    np.testing.assert_allclose(updates["large"], [0.01 * rms, -0.01 * rms], rtol=1e-3)
