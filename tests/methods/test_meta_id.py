@@ -7,10 +7,15 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+from flax import nnx
+from safetensors.numpy import save_file
 
-from jaxrec.config import Config
+from jaxrec.config import Config, OovConfig, T5Config
+from jaxrec.hub.t5 import to_hf
 from jaxrec.methods import experiment, meta_id
 from jaxrec.methods import run as runs
+from jaxrec.models.t5 import T5
+from jaxrec.tokenizers import vocabulary
 from jaxrec.types import Histories
 
 
@@ -173,3 +178,49 @@ def test_a_mesh_of_four_gives_the_losses_of_one(tiny: Config, tmp_path: pathlib.
         losses.append([record["loss"] for record in fitted.history if "loss" in record])
     assert len(losses[0]) >= 6
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(tiny: Config, tmp_path: pathlib.Path) -> None:
+    """A T5 of another shape, written as Hugging Face does, is where training starts; its text rows come through."""
+    shape = T5Config(
+        vocab=384, d_model=24, d_kv=6, heads=2, d_ff=40, encoder_layers=2, decoder_layers=1, activation="gated-gelu"
+    )
+    pretrained = T5(shape, OovConfig(scope="none"), None, 384, rngs=nnx.Rngs(5))
+    folder = tmp_path / "t5"
+    vocabulary.train_text_tokenizer(["some words to start from"], size=300).save_pretrained(folder)
+    flat = {name: np.ascontiguousarray(value) for name, value in to_hf(pretrained).items()}
+    save_file(flat, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "model_type": "t5",
+                "architectures": ["T5ForConditionalGeneration"],
+                "vocab_size": 384,
+                "d_model": 24,
+                "d_kv": 6,
+                "num_heads": 2,
+                "d_ff": 40,
+                "num_layers": 2,
+                "num_decoder_layers": 1,
+                "feed_forward_proj": "gated-gelu",
+                "tie_word_embeddings": True,
+                "scale_decoder_outputs": True,
+                "relative_attention_num_buckets": 32,
+                "relative_attention_max_distance": 128,
+                "pad_token_id": 0,
+                "eos_token_id": 1,
+                "decoder_start_token_id": 0,
+            }
+        )
+    )
+    system = meta_id.build(runs.start(at(tiny, tmp_path / "run", model={"init_from": str(folder)})))
+    assert system.model.config.d_model == 24
+    assert system.vocabulary.first_oov == 384
+    np.testing.assert_array_equal(system.model.embedding.table[...][:384], pretrained.embedding.table[...])
+    np.testing.assert_array_equal(
+        system.model.decoder.layers[0].cross.query[...], pretrained.decoder.layers[0].cross.query[...]
+    )
+    again = meta_id.build(runs.reopen(tmp_path / "run"))
+    np.testing.assert_array_equal(again.item_tokens, system.item_tokens)
+    with pytest.raises(ValueError, match="nothing"):
+        meta_id.build(runs.start(at(tiny, tmp_path / "bad", model={"init_from": str(tmp_path / "nothing")})))
