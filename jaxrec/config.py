@@ -133,7 +133,7 @@ class ModelConfig:
 class TaskConfig:
     """What the model is asked."""
 
-    tasks: tuple[str, ...] = ("sequential", "direct")
+    tasks: tuple[Literal["sequential", "direct"], ...] = ("sequential", "direct")
     direct_share: float = 0.5
     """How many direct examples for each sequential one, where both are asked."""
     max_history: int = 20

@@ -23,7 +23,8 @@ class Arguments:
     """Names of items, oldest first, with commas between: for somebody new."""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """How many items."""
-    task: Literal["sequential", "direct"] = "sequential"
+    task: Literal["sequential", "direct"] | None = None
+    """Default: the first that the run was trained on."""
 
 
 @explained
@@ -32,7 +33,9 @@ def main() -> None:
     arguments = tyro.cli(Arguments, prog="launch.recommend")
     if (arguments.user is None) == (arguments.history is None):
         raise ValueError("give either --user NAME or --history a,b,c")
-    items = None if arguments.history is None else [name.strip() for name in arguments.history.split(",")]
+    items = (
+        None if arguments.history is None else [name.strip() for name in arguments.history.split(",") if name.strip()]
+    )
     system = experiment.load(arguments.run)
     print(experiment.recommend(system, arguments.k, user=arguments.user, history=items, task=arguments.task))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -29,9 +30,16 @@ def train(config: Config) -> tuple[MetaId, str]:
     started = time.monotonic()
     system, _ = meta_id.train(meta_id.build(runs.start(config)))
     results = _measure(system, "test")
-    found = _report(system, "test", results, time.monotonic() - started)
+    # A call that went on with an older one's work doesn't know how long that took.
+    found = _report(system, "test", results, time.monotonic() - started if system.run.fresh else _seconds(system))
     write(system.run.folder, found, results)
     return system, table(found)
+
+
+def _seconds(system: MetaId) -> float | None:
+    """What results.json says of the run's time, if there is one and it does."""
+    file = system.run.folder / "results.json"
+    return json.loads(file.read_text()).get("seconds") if file.is_file() else None
 
 
 def load(folder: str | os.PathLike[str], **changed: Any) -> MetaId:
@@ -44,6 +52,8 @@ def load(folder: str | os.PathLike[str], **changed: Any) -> MetaId:
       ValueError: the folder holds no run, or one that has no checkpoint yet.
     """
     run = runs.reopen(folder)
+    if not all((run.folder / part).is_dir() for part in ("ids", "tokenizer", "checkpoints")):
+        raise ValueError(f"{run.folder} holds no checkpoints yet; python -m launch.train makes or finishes the run")
     settings = dataclasses.replace(run.config.eval, **changed)
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, eval=settings))
     return meta_id.restore(meta_id.build(run))
@@ -80,7 +90,7 @@ def _measure(system: MetaId, part: str) -> list[Result]:
     return results + evaluate_baselines(run.split, part, mask_seen=run.config.eval.mask_seen)
 
 
-def _report(system: MetaId, part: str, results: list[Result], seconds: float) -> dict[str, Any]:
+def _report(system: MetaId, part: str, results: list[Result], seconds: float | None) -> dict[str, Any]:
     config = system.run.config
     return report(
         results,
@@ -100,24 +110,24 @@ class Shown:
 
     Attributes:
       who: whom they are for.
-      history: (title, id) of the items that the prompt held, oldest first.
-      items: (title, id, score) of the recommendations, best first; a score is a log-probability.
-      truth: title of the held-out item, where there is one.
+      history: (label, id) of the items that the prompt held, oldest first; a label is the title, or title and name.
+      items: (label, id, score, whether it is the held-out item), best first; a score is a log-probability.
     """
 
     who: str
     history: list[tuple[str, str]]
-    items: list[tuple[str, str, float]]
-    truth: str | None = None
+    items: list[tuple[str, str, float, bool]]
 
     def __str__(self) -> str:
-        width = max((len(title) for title, *_ in [*self.history, *self.items]), default=0)
-        lines = [self.who, "  history, oldest first:"]
-        lines += [f"    {title:<{width}}  {name}" for title, name in self.history]
+        width = max((len(label) for label, *_ in [*self.history, *self.items]), default=0)
+        lines = [self.who]
+        if self.history:
+            lines.append("  history, oldest first:")
+            lines += [f"    {label:<{width}}  {tokens}" for label, tokens in self.history]
         lines.append("  recommendations, log-probability:")
-        for title, name, score in self.items:
-            mark = "  <- the held-out item" if title == self.truth else ""
-            lines.append(f"    {title:<{width}}  {name:<24} {score:8.3f}{mark}")
+        for label, tokens, score, held_out in self.items:
+            mark = "  <- the held-out item" if held_out else ""
+            lines.append(f"    {label:<{width}}  {tokens:<22} {score:8.3f}{mark}")
         return "\n".join(lines)
 
 
@@ -127,7 +137,7 @@ def recommend(
     *,
     user: str | None = None,
     history: Sequence[str] | None = None,
-    task: str = "sequential",
+    task: str | None = None,
 ) -> Shown:
     """The best k items for a user of the data, or for somebody new with a history.
 
@@ -136,11 +146,14 @@ def recommend(
       k: how many.
       user: a name from the data; all but the test item is known of them.
       history: names of items, oldest first, instead of a user.
-      task: "sequential" or "direct".
+      task: one that the run was trained on; default its first.
     Raises:
-      ValueError: a name is unknown, or k is out of range.
+      ValueError: a name or the task is unknown, or k is out of range.
     """
-    data = system.run.data
+    data, trained = system.run.data, system.run.config.task.tasks
+    task = task or trained[0]
+    if task not in trained:
+        raise ValueError(f"task {task!r} was not trained in this run; it knows {', '.join(trained)}")
     if not 1 <= k <= data.n_items:
         raise ValueError(f"k={k} is not between 1 and the {data.n_items} items of this catalogue")
     if user is not None:
@@ -155,13 +168,21 @@ def recommend(
 
 def _show(system: MetaId, histories: Histories, user: int, k: int, task: str, who: str, truth: int) -> Shown:
     top = system.recommend(histories, np.array([user]), k, task)
-    titles = system.run.data.titles()
-    asked = histories.of(user)[-system.run.config.task.max_history :]
+    data = system.run.data
+
+    def label(item: int) -> str:
+        name, title = str(data.item_names[item]), str(data.titles()[item])
+        return name if name == title else f"{title} ({name})"
+
+    asked = histories.of(user)[-system.run.config.task.max_history :] if task == "sequential" else ()
     return Shown(
         who,
-        [(str(titles[i]), system.item_name(i)) for i in asked],
-        [(str(titles[i]), system.item_name(i), float(s)) for i, s in zip(top.items[0], top.scores[0]) if i >= 0],
-        str(titles[truth]) if truth >= 0 else None,
+        [(label(i), system.item_name(i)) for i in asked],
+        [
+            (label(i), system.item_name(i), float(score), bool(i == truth))
+            for i, score in zip(top.items[0], top.scores[0])
+            if i >= 0
+        ],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -13,11 +14,10 @@ from jax.sharding import PartitionSpec
 from jaxrec.config import T5Config
 from jaxrec.data.pipeline import count, packed
 from jaxrec.evaluate.evaluate import Result, evaluate_recommender, seen_rows
-from jaxrec.evaluate.ranking import metrics
 from jaxrec.hub.t5 import load_weights, read_t5
 from jaxrec.keys import generator, stream
 from jaxrec.methods.metapath import embed
-from jaxrec.methods.run import Run, cached_vectors, save_vectors
+from jaxrec.methods.run import Run, cached_vectors, save_vectors, write_whole
 from jaxrec.models.objectives import sequence_loss
 from jaxrec.models.t5 import T5
 from jaxrec.recommend.recommender import TrieRecommender
@@ -137,6 +137,9 @@ class MetaId:
     ) -> Result:
         """Ranks of the held-out items of a part ("valid" or "test"), for all users or some."""
         settings, split = self.run.config.eval, self.run.split
+        asked = int((split.target(part) >= 0).sum()) if users is None else len(users)
+        # The recommender sorts what it is given by length; batches of one size, so that none is filled up for nothing.
+        batches = -(-asked // (16 * settings.batch_users))
         return evaluate_recommender(
             name,
             self.recommender,
@@ -145,7 +148,7 @@ class MetaId:
             part,
             k=min(settings.beams, self.run.data.n_items),
             mask_seen=settings.mask_seen,
-            batch_users=16 * settings.batch_users,  # the recommender sorts them by length into batches of its own
+            batch_users=-(-asked // batches),
             users=users,
         )
 
@@ -187,6 +190,12 @@ def train(system: MetaId) -> tuple[MetaId, Fitted]:
     """
     run, settings = system.run, system.run.config.train
     mesh = make_mesh(settings.data_parallel, settings.model_parallel)
+    if settings.rows % mesh.shape["data"]:
+        raise ValueError(
+            f"train.rows={settings.rows} doesn't divide over the {mesh.shape['data']} devices of the mesh's data axis; "
+            "give a multiple, or lower train.data_parallel"
+        )
+    _keep_to_ids(system)
     process_index, process_count = share_of_data(mesh)
     data = packed(
         training_examples(system),
@@ -223,12 +232,31 @@ def train(system: MetaId) -> tuple[MetaId, Fitted]:
     return dataclasses.replace(system, model=rebuild(fitted.best_params, fitted.state.buffers)), fitted
 
 
+def _keep_to_ids(system: MetaId) -> None:
+    """Notes which ids training began with.
+
+    Raises:
+      ValueError: the ids were edited since.
+    """
+    file = system.run.folder / "trained_ids.sha256"
+    rows = np.concatenate([system.ids.users.values, system.ids.items.values])
+    now = hashlib.sha256(rows.tobytes()).hexdigest()
+    if not file.is_file():
+        write_whole(file, now + "\n")
+    elif file.read_text().strip() != now:
+        raise ValueError(
+            f"the ids in {system.run.folder / 'ids'} were edited after training began; "
+            "train on them in a new folder: --out NEW, after copying ids/ into it"
+        )
+
+
 def restore(system: MetaId) -> MetaId:
     """The system with the best weights of the run's checkpoints.
 
     Raises:
-      ValueError: there are none yet.
+      ValueError: there are none yet, or the ids were edited since training began.
     """
+    _keep_to_ids(system)
     _, params, buffers = nnx.split(system.model, nnx.Param, ...)
     params, buffers = restore_best(system.run.folder, params, buffers)
     return dataclasses.replace(system, model=rebuilder(system.model)(params, buffers))
@@ -260,7 +288,8 @@ def validate(system: MetaId) -> dict[str, float]:
     users = np.flatnonzero(split.valid >= 0)
     if 0 < config.train.validate_users < len(users):
         users = generator(config.seed, "validation users").permutation(users)[: config.train.validate_users]
-    return metrics(system.measure("valid", task=config.task.tasks[0], users=users).ranks)
+    row = system.measure("valid", task=config.task.tasks[0], users=users).row()
+    return {name: float(value) for name, value in row.items() if "@" in name}
 
 
 def _user_rows(vocabulary: Vocabulary, ids: MetaIds, codes: np.ndarray) -> np.ndarray:
@@ -287,12 +316,14 @@ def _vocabulary(run: Run, ids: MetaIds) -> tuple[Vocabulary, T5Config, dict[str,
     if config.init_from is not None:
         found, weights = read_t5(config.init_from)
         shape = dataclasses.replace(found, dropout=config.t5.dropout, compute_dtype=config.t5.compute_dtype)
-    if folder.is_dir():
+    if folder.is_dir():  # whole: it was renamed when it was
         return vocabularies.load(folder, names), shape, weights
     if config.init_from is not None:
         text = vocabularies.load_text_tokenizer(config.init_from)
     else:
         text = vocabularies.train_text_tokenizer(texts())
     made = vocabularies.extend(text, names, table_rows=shape.vocab if weights is not None else 0)
-    made.save(folder)
+    part = folder.with_name("tokenizer.part")
+    made.save(part)
+    part.rename(folder)
     return made, shape, weights

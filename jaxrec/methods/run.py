@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shlex
 import sys
 from typing import Any
 
@@ -15,10 +16,7 @@ import numpy as np
 from jaxrec.config import Config, from_dict, to_json
 from jaxrec.data.load import load
 from jaxrec.data.split import make_split
-from jaxrec.types import Histories, Interactions, Split, Vectors, join_histories
-
-CHANGEABLE = ("eval", "out")
-"""Parts of a config that may differ between the calls on one folder: they change nothing that was learned."""
+from jaxrec.types import Histories, Interactions, Split, Vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,22 +28,22 @@ class Run:
       folder: where stages leave their files.
       data: events and names.
       split: training histories and held-out targets.
+      fresh: whether this call is the first on the folder.
     """
 
     config: Config
     folder: pathlib.Path
     data: Interactions
     split: Split
+    fresh: bool = False
 
     @property
     def learned_from(self) -> Histories:
         """What the embedder may see: training alone or, under `as-released`, every event, as the papers' code did."""
         if self.config.protocol == "strict":
             return self.split.train
-        users = np.flatnonzero(self.split.test >= 0)
-        offsets = np.searchsorted(users, np.arange(self.data.n_users + 1))
-        test = Histories(offsets, self.split.test[users], self.data.n_items)
-        return join_histories(self.split.history("test"), test)
+        offsets = np.searchsorted(self.data.user, np.arange(self.data.n_users + 1))
+        return Histories(offsets, self.data.item, self.data.n_items, self.data.rating)
 
     @property
     def key(self) -> jax.Array:
@@ -61,15 +59,18 @@ def start(config: Config) -> Run:
     """Opens a run's folder and loads its data; a folder that holds the same config is gone on with.
 
     Raises:
-      ValueError: the folder holds a run of another config; names the fields that differ.
+      ValueError: the config contradicts itself, its data can't be read, or the folder holds a run of another
+        config; names the fields that differ.
     """
+    _check(config)
     folder = config.folder
     file = folder / "config.json"
     if file.is_file():
         _check_same(config, _read_config(file), folder)
+    run = _load(config, folder, fresh=not file.is_file())
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, to_json(config) + "\n")
-    return _load(config, folder)
+    return run
 
 
 def reopen(folder: str | os.PathLike[str]) -> Run:
@@ -111,15 +112,28 @@ def save_vectors(run: Run, vectors: Vectors) -> None:
 def command() -> str:
     """The command line of this process, as a reader would repeat it."""
     main = sys.modules["__main__"].__spec__
-    return " ".join(["python -m", main.name if main else pathlib.Path(sys.argv[0]).stem, *sys.argv[1:]])
+    return f"python -m {main.name if main else pathlib.Path(sys.argv[0]).stem} {shlex.join(sys.argv[1:])}".strip()
 
 
-def _load(config: Config, folder: pathlib.Path) -> Run:
+def _check(config: Config) -> None:
+    if config.protocol == "as-released" and config.data.split != "strict":
+        raise ValueError("protocol 'as-released' is leave-one-out with a leak; it goes with data.split strict")
+    if config.ids.users == "none" and "direct" in config.task.tasks:
+        raise ValueError("task 'direct' needs user ids; set ids.users, or --task.tasks sequential")
+    if config.eval.beams < 10:
+        raise ValueError(
+            f"eval.beams={config.eval.beams} can't list ten items, by which training is validated; give 10"
+        )
+    if jax.process_count() > 1:
+        raise ValueError("a run's stages are made by one process; start one, with all devices of a host")
+
+
+def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
     data, _ = load(config.data, seed=config.seed)
     split = make_split(data, config.data.split)
     if config.protocol != "strict":
         split = dataclasses.replace(split, protocol=config.protocol)
-    return Run(config, folder, data, split)
+    return Run(config, folder, data, split, fresh)
 
 
 def _read_config(file: pathlib.Path) -> Config:
@@ -131,7 +145,7 @@ def _read_config(file: pathlib.Path) -> Config:
 
 def _check_same(wanted: Config, found: Config, folder: pathlib.Path) -> None:
     one, other = _leaves(dataclasses.asdict(wanted)), _leaves(dataclasses.asdict(found))
-    differing = sorted(n for n in one if one[n] != other[n] and n.split(".")[0] not in CHANGEABLE)
+    differing = sorted(n for n in one if one[n] != other[n] and n != "out")
     if differing:
         raise ValueError(
             f"{folder} holds a run of another config ({', '.join(differing)} differ); "

@@ -14,7 +14,7 @@ from jaxrec.recommend.steps import StepDecoder
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
 
-MULTIPLE = 32  # prompts and lists of seen items are padded up to this, so that few shapes are compiled
+MULTIPLE = 16  # prompts and lists of seen items are padded up to this, so that few shapes are compiled
 IN_FLIGHT = 8  # batches queued before one is awaited: a long queue of collectives can deadlock a CPU mesh
 
 

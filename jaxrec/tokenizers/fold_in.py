@@ -6,6 +6,8 @@ import numpy as np
 
 from jaxrec.types import Histories
 
+BLOCK = 65_536  # users at a time; bounds the memory
+
 
 def unit_rows(x: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1, f32[n,F]; rows of zeros stay."""
@@ -22,13 +24,17 @@ def before_each_event(histories: Histories, item: np.ndarray) -> np.ndarray:
       histories: N events.
       item: item vectors, f32[I,F].
     """
-    units = unit_rows(item)[histories.items].astype(np.float64)  # running sums over millions of rows
-    sums = np.cumsum(units, 0) - units
-    sizes = np.diff(histories.offsets)
-    users = np.flatnonzero(sizes)
-    base = np.repeat(sums[histories.offsets[users]], sizes[users], 0)
-    position = np.arange(histories.n_events) - np.repeat(histories.offsets[:-1], sizes)
-    return ((sums - base) / np.maximum(position, 1)[:, None]).astype(np.float32)
+    units = unit_rows(item)
+    out = np.empty((histories.n_events, item.shape[1]), np.float32)
+    for first in range(0, histories.n_users, BLOCK):
+        bounds = histories.offsets[first : first + BLOCK + 1]
+        rows = units[histories.items[bounds[0] : bounds[-1]]].astype(np.float64)  # running sums over many rows
+        sums = np.cumsum(rows, 0) - rows
+        sizes = np.diff(bounds)
+        begins = np.repeat(bounds[:-1] - bounds[0], sizes)
+        position = np.arange(len(rows)) - begins
+        out[bounds[0] : bounds[-1]] = (sums - sums[begins]) / np.maximum(position, 1)[:, None]
+    return out
 
 
 def of_each_user(histories: Histories, item: np.ndarray) -> np.ndarray:

@@ -56,10 +56,15 @@ class Checkpoints:
     `data` (the iterator's position) and `meta`.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, *, read_only: bool = False) -> None:
         self._folder = folder.absolute()
         self._keep = _Keep()
-        options = ocp.CheckpointManagerOptions(preservation_policy=self._keep, cleanup_tmp_directories=True)
+        # A reader may look at a run that is being trained: it must not clear away what is being written.
+        options = (
+            ocp.CheckpointManagerOptions(read_only=True)
+            if read_only
+            else ocp.CheckpointManagerOptions(preservation_policy=self._keep, cleanup_tmp_directories=True)
+        )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     @property
@@ -174,7 +179,7 @@ def restore_best(folder: pathlib.Path, params: Tree, buffers: Tree) -> tuple[Tre
     """
     if not (folder / "checkpoints").is_dir():
         raise ValueError(f"{folder} holds no checkpoints; train first, or name another run folder")
-    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
     try:
         if checkpoints.newest is None:
             raise ValueError(f"{folder} holds no finished checkpoint; train first, or name another run folder")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -83,7 +84,7 @@ def test_shown_names_ids_and_truth(trained: meta_id.MetaId) -> None:
     name = experiment.examples(trained, 1)[0]
     shown = experiment.recommend(trained, 5, user=name)
     assert len(shown.items) == 5
-    assert all(id_.startswith("<Item><CT") for _, id_, _ in shown.items)
+    assert all(id_.startswith("<Item><CT") for _, id_, *_ in shown.items)
     assert name in str(shown)
     assert "<User><CT" in str(shown)
 
@@ -92,7 +93,7 @@ def test_somebody_new(trained: meta_id.MetaId) -> None:
     names = [str(n) for n in trained.run.data.item_names[:3]]
     shown = experiment.recommend(trained, 5, history=names)
     assert [id_ for _, id_ in shown.history] == [trained.item_name(i) for i in range(3)]
-    assert not {id_ for _, id_, _ in shown.items} & {id_ for _, id_ in shown.history}
+    assert not {id_ for _, id_, *_ in shown.items} & {id_ for _, id_ in shown.history}
     empty = experiment.recommend(trained, 5, history=[])
     assert len(empty.items) == 5
 
@@ -110,8 +111,55 @@ def test_a_folder_keeps_to_its_config(trained: meta_id.MetaId) -> None:
     other = at(trained.run.config, trained.run.folder, train={"learning_rate": 1.0})
     with pytest.raises(ValueError, match=r"holds a run of another config \(train.learning_rate differ\)"):
         runs.start(other)
-    runs.start(at(trained.run.config, trained.run.folder, eval={"beams": 7}))
-    runs.start(trained.run.config)
+    with pytest.raises(ValueError, match=r"\(eval.mask_seen differ\)"):  # it steers validation
+        runs.start(at(trained.run.config, trained.run.folder, eval={"mask_seen": False}))
+    assert not runs.start(trained.run.config).fresh
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"ids": {"users": "none"}}, "task 'direct' needs user ids"),
+        ({"eval": {"beams": 4}}, "eval.beams=4 can't list ten items"),
+        ({"data": {"path": "no/such/file.txt"}}, "'no/such/file.txt' is at none of"),
+    ],
+)
+def test_a_config_that_can_not_work_leaves_no_folder(
+    tiny: Config, tmp_path: pathlib.Path, changed: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        runs.start(at(tiny, tmp_path / "run", **changed))
+    assert not (tmp_path / "run").exists()
+
+
+def test_rows_have_to_divide_over_the_devices(tiny: Config, tmp_path: pathlib.Path) -> None:
+    config = at(tiny, tmp_path / "run", train={"rows": 6, "data_parallel": 4})
+    with pytest.raises(ValueError, match=r"train.rows=6 doesn't divide over the 4 devices"):
+        meta_id.train(meta_id.build(runs.start(config)))
+
+
+def test_ids_edited_after_training_are_refused_and_before_it_are_used(
+    trained: meta_id.MetaId, tmp_path: pathlib.Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trained.run.folder, copy)
+    lines = (copy / "ids" / "items.txt").read_text().splitlines()
+    (one, first), (other, second) = (line.rsplit(maxsplit=1) for line in lines[:2])
+    lines[:2] = [f"{one} {second}", f"{other} {first}"]
+    (copy / "ids" / "items.txt").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match="were edited after training began"):
+        experiment.load(copy)
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    shutil.copytree(copy / "ids", fresh / "ids")
+    system = meta_id.build(runs.start(at(trained.run.config, fresh)))
+    assert system.item_name(0) == trained.item_name(1)
+
+
+def test_a_question_that_was_not_trained_is_refused(tiny: Config, tmp_path: pathlib.Path) -> None:
+    system = meta_id.build(runs.start(at(tiny, tmp_path / "run", task={"tasks": ("sequential",)})))
+    with pytest.raises(ValueError, match=r"task 'direct' was not trained in this run; it knows sequential"):
+        experiment.recommend(system, 5, history=[], task="direct")
 
 
 def test_no_run_no_checkpoint(tiny: Config, tmp_path: pathlib.Path) -> None:
@@ -150,6 +198,7 @@ def test_as_released_sees_every_event(tiny: Config, tmp_path: pathlib.Path) -> N
     assert run.split.protocol == "as-released"
     for user in range(run.data.n_users):
         np.testing.assert_array_equal(run.learned_from.of(user), run.data.item[run.data.user == user])
+    np.testing.assert_array_equal(run.learned_from.ratings, run.data.rating)
 
 
 @pytest.mark.parametrize("users", ["static", "causal", "none"])

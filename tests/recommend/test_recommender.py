@@ -58,14 +58,14 @@ def test_more_items_than_beams(world) -> None:
 def test_newer_parameters_and_other_lengths_compile_nothing_again(world, monkeypatch) -> None:
     model, trie, source, seen = world
     chex.clear_trace_counter()
-    counted = chex.assert_max_traces(lambda *args: beam_search(*args[:3], beams=4, k=4, seen=args[3]), n=2)
+    counted = chex.assert_max_traces(lambda *args: beam_search(*args[:3], beams=4, k=4, seen=args[3]), n=3)
     monkeypatch.setattr(
         module,
         "_recommend",
         jax.jit(lambda m, s, t, x, *, mode, beams, k: counted(m, s, t, x), static_argnames=("mode", "beams", "k")),
     )
     recommend = TrieRecommender(model, trie, beams=4, batch_users=4)
-    before = recommend(source, seen, 4)  # prompts of up to 32 and of up to 64 tokens: two traces
+    before = recommend(source, seen, 4)  # prompts of up to 16, 32 and 48 tokens: three traces
     recommend(source[:, :35], seen[:, :5], 4)
     recommend.model = jax.tree.map(lambda x: -x, model)
     assert (recommend(source, seen, 4).items != before.items).any()
