@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.config import DataConfig, WorldConfig
-from jaxrec.data.load import load
-from jaxrec.data.split import make_split
+from benchmarks.data import beauty_or_generated
 from jaxrec.evaluate.evaluate import evaluate_scores
 from jaxrec.evaluate.ranking import CUTOFFS
-from jaxrec.types import Histories, Split
+from jaxrec.types import Histories
 
 name = "evaluation"
 reach, aim = 10.0, 10.0
 
 WIDTH = 64
-BEAUTY = "amazon-beauty/user_sequence.txt.gz"
 
 
 def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], float, str, str]:
     """Vectors of width 64 score every item; seen items are left out, ties count half, nine metrics come out."""
-    split, source = _data(quick)
+    split, source = beauty_or_generated(quick)
     rng = np.random.default_rng(0)
     users = rng.normal(size=(split.train.n_users, WIDTH)).astype(np.float32)
     items = rng.normal(size=(split.train.n_items, WIDTH)).astype(np.float32)
@@ -66,15 +61,3 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     n_users, n_items = split.train.n_users, split.train.n_items
     note = f"{source}, {n_users:,} users x {n_items:,} items, width {WIDTH}; the peer does not sort; metrics equal"
     return ours, peer, n_users, "users", note
-
-
-def _data(quick: bool) -> tuple[Split, str]:
-    """Beauty where the real data is at hand, else a generated world of its size; every user has a test item."""
-    file = pathlib.Path(os.environ.get("JAXREC_DATA", "../shared/data")) / BEAUTY
-    if quick:
-        config, source = DataConfig(world=WorldConfig(users=300, items=200)), "generated"
-    elif file.exists():
-        config, source = DataConfig(path=str(file)), "Beauty"
-    else:
-        config, source = DataConfig(world=WorldConfig(users=22363, items=12101, events_per_user=9)), "generated"
-    return make_split(load(config, seed=0)[0]), source

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import pathlib
 from collections.abc import Callable
 
@@ -13,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxrec.config import Config, DataConfig, T5Config, WorldConfig, load_config
-from jaxrec.data.load import load
+from benchmarks.data import beauty_or_generated
+from jaxrec.config import Config, T5Config, load_config
 from jaxrec.data.pipeline import packed
-from jaxrec.data.split import make_split
 from jaxrec.models.objectives import sequence_loss
 from jaxrec.models.t5 import T5
 from jaxrec.tasks.examples import TrainingExamples, pad_rows
@@ -32,7 +30,6 @@ reach, aim = 1.5, 2.2
 
 EXAMPLES = 64  # of a padded batch: the paper's batch size
 ROWS = 8  # of a packed batch on CPU: about as many examples
-BEAUTY = "amazon-beauty/user_sequence.txt.gz"
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -105,14 +102,8 @@ def _padded_batch(source: list[np.ndarray], target: list[np.ndarray]) -> Batch:
 
 def _examples(config: Config, quick: bool) -> tuple[TrainingExamples, vocabulary.Vocabulary, str]:
     """Beauty's prompts with ids of the right form (their meaning costs no time), or a generated world's."""
-    file = pathlib.Path(os.environ.get("JAXREC_DATA", "../shared/data")) / BEAUTY
-    if quick:
-        data, source = DataConfig(world=WorldConfig(users=300, items=200)), "generated"
-    elif file.exists():
-        data, source = DataConfig(path=str(file)), "Beauty"
-    else:
-        data, source = DataConfig(world=WorldConfig(users=22363, items=12101, events_per_user=9)), "generated"
-    train = make_split(load(data, seed=0)[0]).train
+    split, source = beauty_or_generated(quick)
+    train = split.train
     clusters = config.ids.clusters
     sizes = (clusters, -(-max(train.n_items, train.n_users) // clusters) + 1)
     words = vocabulary.extend(vocabulary.train_text_tokenizer(texts()), vocabulary.new_token_names(sizes))
