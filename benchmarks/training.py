@@ -60,8 +60,8 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
 
     examples_seen = sum(int(b.source_segments.max(1).sum()) for b in batches)
     note = (
-        f"{source}, T5-small, {examples_seen} examples: ours {rows} x {length} packed, the peer's {EXAMPLES} examples a "
-        f"batch padded to their longest ({', '.join(str(b.source.shape[1]) for b in padded)} tokens)"
+        f"{source}, T5-small, {examples_seen} examples: ours {rows} x {length} packed, the peer {EXAMPLES} a batch "
+        f"padded to their longest ({', '.join(str(b.source.shape[1]) for b in padded)} tokens)"
     )
     return functools.partial(run, batches), functools.partial(run, padded), tokens, "real tokens", note
 
