@@ -6,6 +6,7 @@ import gzip
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -53,34 +54,44 @@ def read_codes(
     values = np.full((len(row), 2), -1, np.int32)
     lines: dict[str, int] = {}
     owners: dict[tuple[int, int], str] = {}
-    opener = gzip.open if str(path).endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            name, last = ["", *line.strip().rsplit(None, 1)][-2:]
-            match, place = ID.fullmatch(last), f"{path}, line {number}"
-            if not name or match is None:
-                raise ValueError(f"{place}: {line.strip()[:60]!r} is not of the form NAME {prefix}<CT3><CI17>")
-            if match["prefix"] not in (None, prefix):
-                raise ValueError(f"{place}: {name!r} has the prefix {match['prefix']} in a file of {prefix}")
-            if name not in row:
-                raise ValueError(
-                    f"{place}: {name!r} is not in the data; remove the line or read the data it belongs to"
-                )
-            if name in lines:
-                raise ValueError(f"{place}: {name!r} has an id already, in line {lines[name]}; keep one of them")
-            code = int(match["cluster"]), int(match["rank"])
-            if code in owners:
-                other = owners[code]
-                raise ValueError(f"{place}: {last} of {name!r} is that of {other!r} in line {lines[other]}; change one")
-            if sizes is not None and not (code[0] < sizes[0] and code[1] < sizes[1]):
-                raise ValueError(
-                    f"{place}: {last} is out of range; clusters are below {sizes[0]}, ranks below {sizes[1]}"
-                )
-            lines[name], owners[code] = number, name
-            values[row[name]] = code
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        name, last = ["", *line.strip().rsplit(None, 1)][-2:]
+        match, place = ID.fullmatch(last), f"{path}, line {number}"
+        if not name or match is None:
+            raise ValueError(f"{place}: {line.strip()[:60]!r} is not of the form NAME {prefix}<CT3><CI17>")
+        if match["prefix"] not in (None, prefix):
+            raise ValueError(f"{place}: {name!r} has the prefix {match['prefix']} in a file of {prefix}")
+        if name not in row:
+            raise ValueError(f"{place}: {name!r} is not in the data; remove the line or read the data it belongs to")
+        if name in lines:
+            raise ValueError(f"{place}: {name!r} has an id already, in line {lines[name]}; keep one of them")
+        code = int(match["cluster"]), int(match["rank"])
+        if code in owners:
+            other = owners[code]
+            raise ValueError(f"{place}: {last} of {name!r} is that of {other!r} in line {lines[other]}; change one")
+        if sizes is not None and not (code[0] < sizes[0] and code[1] < sizes[1]):
+            raise ValueError(f"{place}: {last} is out of range; clusters are below {sizes[0]}, ranks below {sizes[1]}")
+        lines[name], owners[code] = number, name
+        values[row[name]] = code
     missing = [name for name in row if name not in lines]
     if missing:
         raise ValueError(f"{path} has no id for {len(missing)} of {len(row)} names, the first is {missing[0]!r}")
     return Codes(values, sizes or (int(values[:, 0].max(initial=-1)) + 1, int(values[:, 1].max(initial=-1)) + 1))
+
+
+def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """Numbered lines of a plain or gzipped text file.
+
+    Raises:
+      ValueError: it can't be opened, is cut off, or is not gzip or not UTF-8; names the file and the last good line.
+    """
+    opener = gzip.open if str(path).endswith(".gz") else open
+    number = 0
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} can't be read after line {number}: {error}") from error

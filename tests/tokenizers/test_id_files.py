@@ -84,3 +84,13 @@ def test_the_released_ids_are_read(real_data: pathlib.Path, kind: str, count: in
     assert codes.values.shape == (count, 2)
     for (_, text), (cluster, rank) in zip(rows[:200], codes.values[:200].tolist()):
         assert text == f"<CT{cluster}><{rank}>"
+
+
+def test_a_file_that_is_damaged_or_missing_is_named(tmp_path) -> None:
+    whole = gzip.compress(b"a <CT0><0>\nb <CT0><1>\n" * 500)
+    for name, content in (("cut.gz", whole[:-12]), ("plain.gz", b"a <CT0><0>\n"), ("latin.txt", b"\xe9 <CT0><0>\n")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}.*"):
+            read_codes(tmp_path / name, np.array(["a", "b"]), "<Item>")
+    with pytest.raises(ValueError, match=r"nothing.txt can't be read after line 0"):
+        read_codes(tmp_path / "nothing.txt", np.array(["a"]), "<Item>")
