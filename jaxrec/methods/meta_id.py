@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import json
 from collections.abc import Callable
 
 import numpy as np
 from flax import nnx
 from jax.sharding import PartitionSpec
 
-from jaxrec.config import T5Config
+from jaxrec.config import T5Config, from_dict, to_json
 from jaxrec.data.pipeline import count, packed
 from jaxrec.evaluate.evaluate import Result, evaluate_recommender, seen_rows
 from jaxrec.hub.t5 import load_weights, read_t5
@@ -309,13 +310,16 @@ def _anchors(ids: MetaIds, new_tokens: int) -> np.ndarray:
 
 
 def _vocabulary(run: Run, ids: MetaIds) -> tuple[Vocabulary, T5Config, dict[str, np.ndarray] | None]:
-    """The vocabulary, the model's shape, and pretrained weights where the config names some."""
-    config, folder = run.config.model, run.folder / "tokenizer"
+    """The vocabulary, the model's shape, and pretrained weights where the config names some and training starts."""
+    config, folder, file = run.config.model, run.folder / "tokenizer", run.folder / "t5.json"
     names = vocabularies.new_token_names(ids.items.sizes)
+    if file.is_file() and any((run.folder / "checkpoints").glob("[0-9]*")):  # what was pretrained is not needed again
+        return vocabularies.load(folder, names), from_dict(T5Config, json.loads(file.read_text())), None
     shape, weights = config.t5, None
     if config.init_from is not None:
         found, weights = read_t5(config.init_from)
         shape = dataclasses.replace(found, dropout=config.t5.dropout, compute_dtype=config.t5.compute_dtype)
+    write_whole(file, to_json(shape) + "\n")
     if folder.is_dir():  # whole: it was renamed when it was
         return vocabularies.load(folder, names), shape, weights
     if config.init_from is not None:
