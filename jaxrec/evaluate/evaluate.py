@@ -14,7 +14,7 @@ from jaxrec.evaluate.ranking import CUTOFFS, metrics, rank_in, rank_of
 from jaxrec.types import Array, Histories, Recommender, Split
 
 Prompts = Callable[[np.ndarray], Array]
-"""prompts(users i32[B]) -> source i32[B,S]: what a recommender is asked for these users; S never changes."""
+"""prompts(users i32[B]) -> source i32[B,S]: what a recommender is asked for these users, as wide as the longest."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ def evaluate_recommender(
 
     Args:
       system: its name.
-      recommend: recommend(source, seen i32[B,X] or None, k) -> TopK; sees one shape only.
+      recommend: recommend(source, seen i32[B,X] or None, k) -> TopK; B and X never change.
       prompts: prompts(users i32[batch_users]) -> source i32[batch_users,S].
       split: whose targets and histories.
       part: "valid" or "test".
