@@ -140,7 +140,7 @@ class MetaId:
         settings, split = self.run.config.eval, self.run.split
         asked = int((split.target(part) >= 0).sum()) if users is None else len(users)
         # The recommender sorts what it is given by length; batches of one size, so that none is filled up for nothing.
-        batches = -(-asked // (16 * settings.batch_users))
+        batches = max(1, -(-asked // (16 * settings.batch_users)))
         return evaluate_recommender(
             name,
             self.recommender,
@@ -149,7 +149,7 @@ class MetaId:
             part,
             k=min(settings.beams, self.run.data.n_items),
             mask_seen=settings.mask_seen,
-            batch_users=-(-asked // batches),
+            batch_users=max(1, -(-asked // batches)),
             users=users,
         )
 

@@ -89,6 +89,7 @@ def test_evaluate_again(folder: pathlib.Path) -> None:
     code, out, err = finished(launch("evaluate", "runs/tiny", "--recommender", "exact", folder=folder))
     assert code == 0, err
     assert "META ID" in out
+    assert "10 beams on 80 of these users" in out
     found = json.loads((folder / "runs/tiny/evaluations/test-exact-10-seen/results.json").read_text())
     assert found["rows"][0]["n_users"] == 80
 
