@@ -20,6 +20,7 @@ from jaxrec.models.t5 import T5
 from jaxrec.tasks.examples import TrainingExamples, pad_rows
 from jaxrec.tasks.prompts import texts
 from jaxrec.tokenizers import vocabulary
+from jaxrec.tokenizers.meta_id import LEVELS
 from jaxrec.train.loop import make_step
 from jaxrec.train.optimizer import make_optimizer
 from jaxrec.train.state import TrainState, functional
@@ -106,11 +107,14 @@ def _examples(config: Config, quick: bool) -> tuple[TrainingExamples, vocabulary
     train = split.train
     clusters = config.ids.clusters
     sizes = (clusters, -(-max(train.n_items, train.n_users) // clusters) + 1)
-    words = vocabulary.extend(vocabulary.train_text_tokenizer(texts()), vocabulary.new_token_names(sizes))
+    words = vocabulary.extend(
+        vocabulary.train_text_tokenizer(texts()),
+        vocabulary.new_token_names(Codes(np.zeros((0, 2), np.int32), sizes, LEVELS)),
+    )
 
     def ids(prefix: str, n: int) -> np.ndarray:
         number = np.arange(n, dtype=np.int32)
-        return words.ids(prefix, Codes(np.stack([number % clusters, number // clusters], 1), sizes)).tokens
+        return words.ids(prefix, Codes(np.stack([number % clusters, number // clusters], 1), sizes, LEVELS)).tokens
 
     asked = TrainingExamples(
         words,

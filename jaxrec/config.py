@@ -44,6 +44,10 @@ class DataConfig:
     min_events: int = 3
     """Users with fewer events are dropped and counted: one each to train, validate and test."""
     split: Literal["strict", "temporal"] = "strict"
+    unseen_users: float = 0.0
+    """Share of the users, those with the fewest events, that nothing but a refresh of the embedder sees."""
+    unseen_items: float = 0.0
+    """Share of the items, drawn at random, likewise."""
     world: WorldConfig = WorldConfig()
 
 
@@ -73,9 +77,56 @@ class SkipGramConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class IdConfig:
-    """From vectors to `<Item><CTi><CIj>`; META ID, section 5.2."""
+class LightGcnConfig:
+    """LightGCN (He et al. 2020) and, with no layers, matrix factorisation; both by BPR (Rendle et al. 2009)."""
 
+    dim: int = 64
+    layers: int = 3
+    """Propagations over the graph; the embedder "mf" has none."""
+    batch: int = 2048
+    """Training events in a step, each with one negative drawn on the device."""
+    learning_rate: float = 1e-3
+    regularization: float = 1e-4
+    """Weight of half the squared length of a triple's layer-0 rows."""
+    epochs: int = 1000
+    """At most; training stops when validation no longer improves."""
+    validate_every: int = 5
+    """Epochs between validations."""
+    patience: int = 10
+    """Validations without a better NDCG@10 before training stops; 0 never stops early."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizerConfig:
+    """From vectors to codes by a learned quantizer, one for users and one for items; TokenRec, section 2.3."""
+
+    codebooks: int = 3
+    """K: codes of an id. RQ-VAE: levels of residuals. "vq_vae" and "kmeans" have one, of codebooks * codewords."""
+    codewords: int = 256
+    """L: codewords of a codebook."""
+    mask: float = 0.2
+    """rho, eq. 2: how often an entry of a vector is masked, drawn anew for each row, entry and step."""
+    width: int = 64
+    """d_c: width of a codeword."""
+    hidden: tuple[int, ...] = (128, 128, 128)
+    """Hidden layers of an encoder."""
+    beta: float = 0.25
+    """Weight of the commitment loss, eq. 13."""
+    ema: float = 0.0
+    """Decay of codebooks that follow their members' moving average; 0 trains them by the codebook loss, eq. 11."""
+    revive: int = 100
+    """Steps after which a codeword that nothing chose is put onto a row of the batch; 0 never."""
+    epochs: int = 300
+    batch: int = 1024
+    learning_rate: float = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class IdConfig:
+    """From vectors to ids: META ID's `<Item><CTi><CIj>` (section 5.2), or the codes of a quantizer."""
+
+    kind: Literal["meta_id", "mq", "rq_vae", "vq_vae", "kmeans"] = "meta_id"
+    """"mq" is TokenRec's masked K-way quantizer; those from "mq" on read `Config.quantizer`."""
     clusters: int = 100
     restarts: int = 4
     iterations: int = 50
@@ -133,10 +184,34 @@ class ModelConfig:
 class TaskConfig:
     """What the model is asked."""
 
-    tasks: tuple[Literal["sequential", "direct"], ...] = ("sequential", "direct")
+    tasks: tuple[Literal["sequential", "collaborative", "direct"], ...] = ("sequential", "direct")
+    """"sequential" and "collaborative" show the history, the first in time order; "direct" the user's id alone."""
     direct_share: float = 0.5
-    """How many direct examples for each sequential one, where both are asked."""
+    """How many direct examples for each one of another task, where others are asked too."""
     max_history: int = 20
+    """The newest items of a history that a prompt holds."""
+    shuffle: bool = True
+    """Show the history of "collaborative" in random order, drawn anew every epoch (TokenRec, section 3.1.1)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalConfig:
+    """How a model that answers with a vector is built and trained; TokenRec, section 2.4."""
+
+    loss: Literal["margin", "sampled", "full"] = "full"
+    """"margin": eq. 20 with one negative. Beyond the paper: softmax over cosine / temperature, "sampled" against
+    `negatives` items that the whole batch shares, "full" against all items."""
+    margin: float = 0.1
+    temperature: float = 0.07
+    negatives: int = 512
+    pooling: Literal["mean", "flatten"] = "mean"
+    """Of the decoder's positions before the projection: their mean (the paper), or all side by side (its code)."""
+    decoder_prompt: str = "The user prefers"
+    """What the decoder is fed."""
+    hidden: int = 256
+    """Width of the projection's two hidden layers."""
+    approximate: bool = False
+    """Search with `approx_max_k`, which a TPU does faster than an exact top-k."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +270,10 @@ class Config:
     """A whole run. `python -m launch.train configs/NAME.py --train.steps 200` overrides any field."""
 
     name: str
+    embedder: Literal["walks", "lightgcn", "mf"] = "walks"
+    """Where vectors come from: META ID's walks and skip-gram, TokenRec's LightGCN, or matrix factorisation."""
+    answer: Literal["id", "vector"] = "id"
+    """What the model says: an item's id token by token (beam search), or a vector to search items with (retrieval)."""
     seed: int = 0
     protocol: Literal["strict", "as-released"] = "strict"
     out: str | None = None
@@ -202,9 +281,12 @@ class Config:
     data: DataConfig = DataConfig()
     walks: WalkConfig = WalkConfig()
     skipgram: SkipGramConfig = SkipGramConfig()
+    lightgcn: LightGcnConfig = LightGcnConfig()
     ids: IdConfig = IdConfig()
+    quantizer: QuantizerConfig = QuantizerConfig()
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
 

@@ -103,6 +103,9 @@ class Split:
       test: i32[U], the item that tests, -1 where a user has none.
       between: events after training and before the test item (under leave-one-out: the validation item).
       protocol: "strict", "temporal" or "as-released"; printed in every table.
+      known: all events before `between`: `train` and, where users or items were held out as unseen, theirs.
+      unseen_users: bool[U], users that `train` holds nothing of.
+      unseen_items: bool[I], likewise.
     """
 
     train: Histories
@@ -110,6 +113,15 @@ class Split:
     test: np.ndarray
     between: Histories
     protocol: str
+    known: Histories
+    unseen_users: np.ndarray
+    unseen_items: np.ndarray
+
+    @classmethod
+    def of(cls, train: Histories, valid: np.ndarray, test: np.ndarray, between: Histories, protocol: str) -> Split:
+        """A split without unseen users and items."""
+        unseen = np.zeros(train.n_users, bool), np.zeros(train.n_items, bool)
+        return cls(train, valid, test, between, protocol, train, *unseen)
 
     def target(self, part: str) -> np.ndarray:
         """Held-out items of `part` ("valid" or "test"), i32[U], -1 = none."""
@@ -117,11 +129,13 @@ class Split:
 
     def history(self, part: str) -> Histories:
         """All that is known of each user when `part` ("train", "valid" or "test") is predicted."""
-        if part in ("train", "valid"):
+        if part == "train":
             return self.train
+        if part == "valid":
+            return self.known
         if part != "test":
             raise ValueError(f"part={part!r} is not one of train, valid, test")
-        return join_histories(self.train, self.between)
+        return join_histories(self.known, self.between)
 
 
 def join_histories(first: Histories, then: Histories) -> Histories:
@@ -148,10 +162,17 @@ class Vectors:
 
 @dataclasses.dataclass(frozen=True)
 class Codes:
-    """Local numbers per entity: values i32[n,L]; values[:, l] < sizes[l]."""
+    """Local numbers per entity, and how each level's tokens are called.
+
+    Attributes:
+      values: i32[n,L]; values[:, l] < sizes[l].
+      sizes: how many codes each level has.
+      levels: a token's name at each level, "{}" where its number stands: ("<CT{}>", "<CI{}>").
+    """
 
     values: np.ndarray
     sizes: tuple[int, ...]
+    levels: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)

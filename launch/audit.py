@@ -13,6 +13,7 @@ from jaxrec.data.split import make_split
 from jaxrec.evaluate import report
 from jaxrec.evaluate.evaluate import evaluate_baselines
 from jaxrec.tokenizers.id_files import read_codes
+from jaxrec.tokenizers.meta_id import LEVELS
 from launch.arguments import explained
 
 
@@ -38,8 +39,8 @@ def main() -> None:
     results = evaluate_baselines(split, "test")
     print(report.table(report.report(results, split, "test", dataset=notes.source, seed=arguments.seed)))
     if arguments.ids is not None:
-        users = read_codes(data_file(arguments.ids[0]), interactions.user_names, "<User>")
-        items = read_codes(data_file(arguments.ids[1]), interactions.item_names, "<Item>")
+        users = read_codes(data_file(arguments.ids[0]), interactions.user_names, "<User>", LEVELS)
+        items = read_codes(data_file(arguments.ids[1]), interactions.item_names, "<Item>", LEVELS)
         print(leak_meter(split, users.values[:, 0], items.values[:, 0]))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal
 
 import numpy as np
 
+from jaxrec.keys import generator
 from jaxrec.types import Histories, Interactions, Split
 
 TRAIN_SHARE = 0.8
@@ -32,6 +34,51 @@ def make_split(interactions: Interactions, kind: Literal["strict", "temporal"] =
     raise ValueError(f"split={kind!r} is not one of strict, temporal")
 
 
+def hold_unseen(split: Split, *, users: float, items: float, seed: int) -> Split:
+    """Takes users and items out of training altogether, to see how a system does with newcomers; TokenRec, section 3.3.
+
+    Their events stay in `known`, from which an embedder may be refreshed and prompts are made, and their held-out
+    items still test. They do not select: `valid` is -1 for users held out and for targets held out.
+
+    Args:
+      split: a split that holds nothing out yet.
+      users: share of the users, those with the fewest events first, ties by lot.
+      items: share of the items, by lot.
+      seed: of both lots.
+    Raises:
+      ValueError: a share is not in [0, 1), or no training event would be left.
+    """
+    for name, share in (("unseen_users", users), ("unseen_items", items)):
+        if not 0 <= share < 1:
+            raise ValueError(f"{name}={share} is a share, wanted 0 <= {name} < 1")
+    if not users and not items:
+        return split
+    known = split.known
+    lot = generator(seed, "unseen users").permutation(known.n_users)
+    fewest = lot[np.argsort(np.diff(known.offsets)[lot], kind="stable")]
+    out_users, out_items = np.zeros(known.n_users, bool), np.zeros(known.n_items, bool)
+    out_users[fewest[: round(users * known.n_users)]] = True
+    out_items[generator(seed, "unseen items").permutation(known.n_items)[: round(items * known.n_items)]] = True
+    stays = ~out_users[known.users] & ~out_items[known.items]
+    if not stays.any():
+        raise ValueError(f"unseen_users={users} and unseen_items={items} leave no training event; lower them")
+    counts = np.bincount(known.users[stays], minlength=known.n_users)
+    train = Histories(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        known.items[stays],
+        known.n_items,
+        None if known.ratings is None else known.ratings[stays],
+    )
+    selects = (split.valid >= 0) & ~out_users & ~out_items[split.valid]
+    return dataclasses.replace(
+        split,
+        train=train,
+        valid=np.where(selects, split.valid, -1).astype(np.int32),
+        unseen_users=out_users,
+        unseen_items=out_items,
+    )
+
+
 def _strict(interactions: Interactions) -> Split:
     order, counts = _by_user(interactions)
     if counts.min(initial=3) < 3:
@@ -42,7 +89,7 @@ def _strict(interactions: Interactions) -> Split:
         )
     from_end = np.repeat(np.cumsum(counts), counts) - 1 - np.arange(len(order))  # 0 at the last event of a user
     items = interactions.item[order]
-    return Split(
+    return Split.of(
         train=_histories(interactions, order[from_end >= 2]),
         valid=items[from_end == 1],
         test=items[from_end == 0],
@@ -66,7 +113,7 @@ def _temporal(interactions: Interactions) -> Split:
     if not (train.n_events and between.n_events and after.n_events):
         raise ValueError(f"times are too coarse for a temporal split: cuts fall at {first_cut} and {second_cut}")
     known = np.diff(train.offsets) > 0
-    return Split(
+    return Split.of(
         train=train,
         valid=np.where(known, _first(between), -1).astype(np.int32),
         test=np.where(known, _first(after), -1).astype(np.int32),

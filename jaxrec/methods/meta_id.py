@@ -312,7 +312,7 @@ def _anchors(ids: MetaIds, new_tokens: int) -> np.ndarray:
 def _vocabulary(run: Run, ids: MetaIds) -> tuple[Vocabulary, T5Config, dict[str, np.ndarray] | None]:
     """The vocabulary, the model's shape, and pretrained weights where the config names some and training starts."""
     config, folder, file = run.config.model, run.folder / "tokenizer", run.folder / "t5.json"
-    names = vocabularies.new_token_names(ids.items.sizes)
+    names = vocabularies.new_token_names(ids.users, ids.items)
     if file.is_file() and any((run.folder / "checkpoints").glob("[0-9]*")):  # what was pretrained is not needed again
         return vocabularies.load(folder, names), from_dict(T5Config, json.loads(file.read_text())), None
     shape, weights = config.t5, None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
+from jaxrec.config import TaskConfig
 from jaxrec.keys import generator
 from jaxrec.tasks.prompts import Template, templates, without_user
 from jaxrec.tokenizers.vocabulary import END, Vocabulary
@@ -45,6 +47,35 @@ def pad_rows(rows: Ragged, length: int) -> np.ndarray:
     return out
 
 
+def ragged_range(starts: np.ndarray, lengths: np.ndarray) -> Ragged:
+    """Rows starts[i], starts[i] + 1, ..., starts[i] + lengths[i] - 1 behind each other."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
+
+
+def shuffled(rows: Ragged, which: np.ndarray, draw: np.ndarray) -> Ragged:
+    """Some rows in random order, the others as they were.
+
+    Args:
+      rows: the rows.
+      which: bool[n], the rows to shuffle.
+      draw: u64[n], a row's order is a function of its number here, however the rows are batched.
+    """
+    values, offsets = rows
+    row = np.repeat(np.arange(len(which)), np.diff(offsets))
+    place = np.arange(len(values), dtype=np.uint64) - offsets[row].astype(np.uint64)
+    rank = np.where(which[row], _mixed(_mixed(draw)[row] + place), place)
+    return values[np.lexsort((rank, row))], offsets
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    """splitmix64 (Steele et al. 2014): numbers u64 to well mixed ones."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
 _TEXT, _USER, _HISTORY = 0, 1, 2
 _PIECES = 5  # text, slot, text, slot, text
 
@@ -54,7 +85,7 @@ class Prompts:
     """Tokenised templates, and the arrays that prompts are cut from.
 
     A prompt is five pieces, each a slice of one pool: the templates' texts, then the tokens of users, then the
-    tokens of all events. A history is contiguous there, so a batch of prompts is one gather.
+    tokens of all events (a history is a slice an item). So a batch of prompts is one gather.
 
     Attributes:
       pool: i32[*], texts | users | events.
@@ -122,23 +153,25 @@ class Prompts:
             + (kinds == _HISTORY).sum(1) * self.item_width * history
         )
 
-    def splice(self, template: np.ndarray, user: np.ndarray, first: np.ndarray, history: np.ndarray) -> Ragged:
+    def splice(self, template: np.ndarray, user: np.ndarray, events: Ragged) -> Ragged:
         """Prompts with their ids in place.
 
         Args:
           template: i32[n], numbers into the templates.
           user: i64[n], rows of `user_tokens` (ignored without user ids).
-          first: i64[n], number of the history's first event.
-          history: i64[n], how many events it holds.
+          events: the events of each history, in the order in which they are shown; none for a template without one.
         """
+        numbers, offsets = events
         kinds, starts, lengths = self.kinds[template], self.starts[template], self.lengths[template]
-        user, first, history = user[:, None], first[:, None], history[:, None]
-        starts = np.where(kinds == _USER, self.user_start + user * self.user_width, starts)
+        starts = np.where(kinds == _USER, self.user_start + user[:, None] * self.user_width, starts)
         lengths = np.where(kinds == _USER, self.user_width, lengths)
-        starts = np.where(kinds == _HISTORY, self.event_start + first * self.item_width, starts)
-        lengths = np.where(kinds == _HISTORY, history * self.item_width, lengths)
-        values, _ = ragged_take(self.pool, starts.ravel(), lengths.ravel())
-        return values, np.concatenate([[0], np.cumsum(lengths.sum(1))]).astype(np.int64)
+        counts = np.where(kinds == _HISTORY, np.diff(offsets)[:, None], 1).ravel()  # a history is a piece an item
+        is_event = np.repeat((kinds == _HISTORY).ravel(), counts)
+        starts, lengths = np.repeat(starts.ravel(), counts), np.repeat(lengths.ravel(), counts)
+        starts[is_event] = self.event_start + numbers * self.item_width
+        lengths[is_event] = self.item_width
+        values, ends = ragged_take(self.pool, starts, lengths)
+        return values, ends[np.concatenate([[0], np.cumsum(counts.reshape(kinds.shape).sum(1))])]
 
     def answers(self, event: np.ndarray) -> Ragged:
         """The ids of events i64[n] with end of text: what the decoder has to say."""
@@ -161,7 +194,7 @@ def _cut(vocabulary: Vocabulary, template: Template) -> list[np.ndarray | str]:
 
 
 class TrainingExamples:
-    """One example per training event that has a history, and direct ones beside them, redrawn every epoch.
+    """One example per task and training event that has a history, and direct ones beside them, redrawn every epoch.
 
     Implements the `Examples` that `jaxrec.data.pipeline.packed` reads.
     """
@@ -174,9 +207,8 @@ class TrainingExamples:
         user_tokens: np.ndarray | None,
         *,
         user_rows: str = "users",
-        tasks: Sequence[str] = ("sequential", "direct"),
-        direct_share: float = 0.5,
-        max_history: int = 20,
+        answer: str = "id",
+        task: TaskConfig = TaskConfig(),
         seed: int = 0,
     ) -> None:
         """Lays out the examples of a training set.
@@ -187,32 +219,36 @@ class TrainingExamples:
           histories: training histories.
           user_tokens: i32[U, 1+L], or i32[N, 1+L] where every target has a user id of its own; None = no user ids.
           user_rows: "users" or "events", which of the two `user_tokens` holds.
-          tasks: among "sequential" and "direct".
-          direct_share: direct examples for each sequential one, where both are asked.
-          max_history: items of a history at most, the newest.
-          seed: of templates and direct targets.
+          answer: "id", the target's tokens and end of text, or "vector", the numbers (item, user) of the target.
+          task: what is asked, and how much history is shown.
+          seed: of templates, direct targets and shuffled histories.
         Raises:
           ValueError: a task is not known, direct is asked without user ids, or no user has two events.
         """
-        if "direct" in tasks and user_tokens is None:
+        if "direct" in task.tasks and user_tokens is None:
             raise ValueError("task 'direct' needs user ids; set ids.users or leave the task out")
-        asked = [templates(task) for task in tasks]
-        self.prompts = Prompts.make(
-            vocabulary, [t for group in asked for t in group], item_tokens, histories, user_tokens
-        )
+        groups = [templates(name) for name in task.tasks]
+        asked = [t for group in groups for t in group]
+        self.prompts = Prompts.make(vocabulary, asked, item_tokens, histories, user_tokens)
         start = np.repeat(histories.offsets[:-1], np.diff(histories.offsets))
         every = np.arange(histories.n_events)
         self.event = np.flatnonzero(every > start)
         if not len(self.event):
             raise ValueError("no user has two training events, so there is nothing to predict")
-        self.available = np.minimum(self.event - start[self.event], max_history)
+        self.available = np.minimum(self.event - start[self.event], task.max_history)
         self.user = (every if user_rows == "events" else histories.users)[self.event]
-        self.seed = seed
+        self.labels = np.stack([histories.items, histories.users], 1)
+        self.answer, self.seed = answer, seed
+        self.shows = np.array(["history" in t.slots for t in asked])
+        self.shuffles = np.array([task.shuffle and t.task == "collaborative" for t in asked])
         n = len(self.event)
-        sizes = {"sequential": n, "direct": round(n * direct_share) if "sequential" in tasks else n}
+        direct = n if set(task.tasks) == {"direct"} else round(n * task.direct_share)
         # (first template, how many, examples an epoch) of each task
-        firsts = np.cumsum([0, *map(len, asked)])
-        self.shares = [(int(f), len(group), sizes[task]) for f, group, task in zip(firsts, asked, tasks)]
+        firsts = np.cumsum([0, *map(len, groups)])
+        self.shares = [
+            (int(first), len(group), direct if name == "direct" else n)
+            for first, group, name in zip(firsts, groups, task.tasks)
+        ]
         self._draw = functools.lru_cache(maxsize=2)(self._draw_epoch)
 
     def __len__(self) -> int:
@@ -222,13 +258,23 @@ class TrainingExamples:
         """Source and target lengths of every example of an epoch, i64[n] each."""
         template, row = self._draw(epoch)
         source = self.prompts.sizes(template, self.available[row])
-        return source, np.full(len(row), self.prompts.item_width + 1, np.int64)
+        target = self.labels.shape[1] if self.answer == "vector" else self.prompts.item_width + 1
+        return source, np.full(len(row), target, np.int64)
 
     def build(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Source values and offsets, target values and offsets of some examples of an epoch."""
         template, row = (drawn[indices] for drawn in self._draw(epoch))
-        event, history = self.event[row], self.available[row]
-        return *self.prompts.splice(template, self.user[row], event - history, history), *self.prompts.answers(event)
+        event, length = self.event[row], np.where(self.shows[template], self.available[row], 0)
+        seed = zlib.crc32(f"shuffles of {self.seed}, epoch {epoch}".encode()) << 32
+        order = indices.astype(np.uint64) + np.uint64(seed)
+        history = shuffled(ragged_range(event - length, length), self.shuffles[template], order)
+        return *self.prompts.splice(template, self.user[row], history), *self._answers(event)
+
+    def _answers(self, event: np.ndarray) -> Ragged:
+        if self.answer == "id":
+            return self.prompts.answers(event)
+        labels = self.labels[event]
+        return labels.ravel(), np.arange(len(event) + 1, dtype=np.int64) * labels.shape[1]
 
     def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Template and target (a row of `event`) of every example of an epoch."""
@@ -246,8 +292,8 @@ def _each_once(n: int, size: int, draw: np.random.Generator) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.int64), *rounds])[:size]
 
 
-def recent(histories: Histories, users: np.ndarray, max_history: int) -> tuple[np.ndarray, np.ndarray]:
-    """First event and length of the newest `max_history` events of users i64[n]: two i64[n]."""
+def recent(histories: Histories, users: np.ndarray, max_history: int) -> Ragged:
+    """Numbers of the newest `max_history` events of users i64[n], oldest first."""
     end = histories.offsets[users + 1]
     length = np.minimum(end - histories.offsets[users], max_history)
-    return end - length, length
+    return ragged_range(end - length, length)

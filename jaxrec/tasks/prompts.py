@@ -11,7 +11,7 @@ class Template:
     """A prompt with slots.
 
     Attributes:
-      task: "sequential" or "direct".
+      task: "sequential", "collaborative" or "direct".
       source: what the encoder reads; `{user}` and `{history}` stand for ids.
       seen: False for the one template that training never uses.
     """
@@ -41,6 +41,21 @@ SEQUENTIAL = (
 )
 """Sequential recommendation: the next item from the items before it (META ID, table 6)."""
 
+COLLABORATIVE = (
+    Template("collaborative", "{user} likes {history}. What else?"),
+    Template("collaborative", "Among the items of {user} are {history}. Describe the taste behind them."),
+    Template("collaborative", "Taste of {user}: {history}. It also covers"),
+    Template("collaborative", "Somebody who owns {history} is {user}. What is missing?"),
+    Template("collaborative", "Given the favourites {history}, find something for {user}"),
+    Template("collaborative", "What goes with {history} in the collection of {user}?"),
+    Template("collaborative", "{user} has picked {history}, in no special order. Match them."),
+    Template("collaborative", "Collected by {user}: {history}. Add to it."),
+    Template("collaborative", "Knowing {history}, tell what {user} cares for"),
+    Template("collaborative", "Think of {user} and of {history}. Which item belongs there?"),
+    Template("collaborative", "On the shelf of {user} stand {history}. Fill the gap.", seen=False),
+)
+"""Collaborative recommendation: an item from a history whose order says nothing (TokenRec, prompt 2)."""
+
 DIRECT = (
     Template("direct", "What should {user} be offered?"),
     Template("direct", "Recommend an item to {user}"),
@@ -54,9 +69,9 @@ DIRECT = (
     Template("direct", "Choose an item on behalf of {user}"),
     Template("direct", "If {user} came by now, which item would you present?", seen=False),
 )
-"""Direct recommendation: an item from the user's id alone (META ID, table 6)."""
+"""Direct recommendation: an item from the user's id alone (META ID, table 6; TokenRec, prompt 1)."""
 
-TEMPLATES = {"sequential": SEQUENTIAL, "direct": DIRECT}
+TEMPLATES = {"sequential": SEQUENTIAL, "collaborative": COLLABORATIVE, "direct": DIRECT}
 
 
 def templates(task: str, *, seen: bool = True) -> tuple[Template, ...]:

@@ -6,13 +6,11 @@ import gzip
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from jaxrec.types import Codes
-
-ID = re.compile(r"(?P<prefix><User>|<Item>)?<CT(?P<cluster>\d{1,9})><(?:CI)?(?P<rank>\d{1,9})>")
 
 
 def write_codes(path: str | os.PathLike[str], codes: Codes, names: np.ndarray, prefix: str) -> None:
@@ -20,7 +18,7 @@ def write_codes(path: str | os.PathLike[str], codes: Codes, names: np.ndarray, p
 
     Args:
       path: the file, replaced where it exists.
-      codes: values i32[n, 2].
+      codes: values i32[n, L].
       names: str[n]; may hold spaces, not line ends.
       prefix: "<User>" or "<Item>".
     Raises:
@@ -28,14 +26,25 @@ def write_codes(path: str | os.PathLike[str], codes: Codes, names: np.ndarray, p
     """
     if len(names) != len(codes.values):
         raise ValueError(f"{len(names)} names for {len(codes.values)} ids of {prefix}; one each is wanted")
-    lines = [f"{name} {prefix}<CT{g}><CI{j}>\n" for name, (g, j) in zip(names, codes.values.tolist())]
+    lines = [f"{name} {prefix}{text(codes, row)}\n" for name, row in zip(names, codes.values.tolist())]
     pathlib.Path(path).write_text("".join(lines), encoding="utf-8")
 
 
+def text(codes: Codes, row: Sequence[int]) -> str:
+    """One row of codes as people read it, `<CT3><CI17>`."""
+    return "".join(level.format(code) for level, code in zip(codes.levels, row, strict=True))
+
+
 def read_codes(
-    path: str | os.PathLike[str], names: np.ndarray, prefix: str, *, sizes: tuple[int, int] | None = None
+    path: str | os.PathLike[str],
+    names: np.ndarray,
+    prefix: str,
+    levels: Sequence[str],
+    *,
+    sizes: Sequence[int] | None = None,
+    unique: bool = True,
 ) -> Codes:
-    """Reads ids, plain or gzip, in `write_codes`' form or the authors' two columns `NAME <CT79><1220>`.
+    """Reads ids, plain or gzip, in `write_codes`' form; later levels may stand without letters, `NAME <CT79><1220>`.
 
     Empty lines are skipped, the order is free, and the last column is the id, so that a name may hold spaces.
 
@@ -43,42 +52,57 @@ def read_codes(
       path: the file.
       names: str[n], who has to be in it.
       prefix: "<User>" or "<Item>"; a line may leave it out.
+      levels: how the tokens of each level are called, as in `Codes`.
       sizes: the codes' limits; None takes the least that hold all codes of the file.
+      unique: whether two names with one id are an error.
     Returns:
-      Codes in the order of `names`, i32[n, 2].
+      Codes in the order of `names`, i32[n, L].
     Raises:
       ValueError: a line can't be understood or has the other prefix, a name is unknown, double or missing, an
         id is double, or a code is not below `sizes`; names the file and the line.
     """
+    form = _form(levels)
     row = {str(name): i for i, name in enumerate(names)}
-    values = np.full((len(row), 2), -1, np.int32)
+    values = np.full((len(row), len(levels)), -1, np.int32)
     lines: dict[str, int] = {}
-    owners: dict[tuple[int, int], str] = {}
+    owners: dict[tuple[int, ...], str] = {}
     for number, line in _lines(path):
         if not line.strip():
             continue
         name, last = ["", *line.strip().rsplit(None, 1)][-2:]
-        match, place = ID.fullmatch(last), f"{path}, line {number}"
+        match, place = form.fullmatch(last), f"{path}, line {number}"
         if not name or match is None:
-            raise ValueError(f"{place}: {line.strip()[:60]!r} is not of the form NAME {prefix}<CT3><CI17>")
+            wanted = "".join(level.format(n) for level, n in zip(levels, (3, 17, 5, 2, 8, 1, 9, 4)))
+            raise ValueError(f"{place}: {line.strip()[:60]!r} is not of the form NAME {prefix}{wanted}")
         if match["prefix"] not in (None, prefix):
             raise ValueError(f"{place}: {name!r} has the prefix {match['prefix']} in a file of {prefix}")
         if name not in row:
             raise ValueError(f"{place}: {name!r} is not in the data; remove the line or read the data it belongs to")
         if name in lines:
             raise ValueError(f"{place}: {name!r} has an id already, in line {lines[name]}; keep one of them")
-        code = int(match["cluster"]), int(match["rank"])
-        if code in owners:
+        code = tuple(int(n) for n in match.groups()[1:])
+        if unique and code in owners:
             other = owners[code]
             raise ValueError(f"{place}: {last} of {name!r} is that of {other!r} in line {lines[other]}; change one")
-        if sizes is not None and not (code[0] < sizes[0] and code[1] < sizes[1]):
-            raise ValueError(f"{place}: {last} is out of range; clusters are below {sizes[0]}, ranks below {sizes[1]}")
+        if sizes is not None and any(c >= size for c, size in zip(code, sizes, strict=True)):
+            limits = ", ".join(f"{level.format('N')} below {size}" for level, size in zip(levels, sizes))
+            raise ValueError(f"{place}: {last} is out of range; {limits}")
         lines[name], owners[code] = number, name
         values[row[name]] = code
     missing = [name for name in row if name not in lines]
     if missing:
         raise ValueError(f"{path} has no id for {len(missing)} of {len(row)} names, the first is {missing[0]!r}")
-    return Codes(values, sizes or (int(values[:, 0].max(initial=-1)) + 1, int(values[:, 1].max(initial=-1)) + 1))
+    return Codes(values, tuple(sizes or values.max(axis=0, initial=-1) + 1), tuple(levels))
+
+
+def _form(levels: Sequence[str]) -> re.Pattern[str]:
+    """The pattern of an id: a group "prefix", then one group for each level's number."""
+    parts = []
+    for place, level in enumerate(levels):
+        before, after = level.removeprefix("<").split("{}")
+        name = re.escape(before) if place == 0 else f"(?:{re.escape(before)})?"
+        parts.append(rf"<{name}(\d{{1,9}}){re.escape(after)}")
+    return re.compile("(?P<prefix><User>|<Item>)?" + "".join(parts))
 
 
 def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:

@@ -19,6 +19,7 @@ from jaxrec.tokenizers.id_files import read_codes, write_codes
 from jaxrec.types import Codes, Vectors
 
 KINDS = ("user", "item")
+LEVELS = ("<CT{}>", "<CI{}>")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +82,8 @@ class MetaIds:
         sizes = (config.clusters, int(codes[:, 1].max()) + 1 + config.spare)
         n_users = len(vectors.user)
         return cls(
-            Codes(codes[:n_users], sizes),
-            Codes(codes[n_users:], sizes),
+            Codes(codes[:n_users], sizes, LEVELS),
+            Codes(codes[n_users:], sizes, LEVELS),
             np.asarray(found.centroids),
             distance[:n_users],
             distance[n_users:],
@@ -177,8 +178,8 @@ class MetaIds:
         folder = pathlib.Path(folder)
         with np.load(folder / "centroids.npz") as kept:
             clusters, fine = kept["sizes"].tolist()
-            users = read_codes(folder / "users.txt", user_names, "<User>", sizes=(clusters, fine))
-            items = read_codes(folder / "items.txt", item_names, "<Item>", sizes=(clusters, fine))
+            users = read_codes(folder / "users.txt", user_names, "<User>", LEVELS, sizes=(clusters, fine))
+            items = read_codes(folder / "items.txt", item_names, "<Item>", LEVELS, sizes=(clusters, fine))
             return cls(
                 users, items, kept["centroids"], kept["user_distance"], kept["item_distance"], str(kept["ranks"])
             )

@@ -41,17 +41,17 @@ class Vocabulary:
         return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
 
     def ids(self, prefix: str, codes: Codes) -> IdTable:
-        """Rows `<prefix><CTi><CIj>` for codes i32[n,2].
+        """Rows of a prefix and the codes' tokens, `<Item><CT3><CI17>`, for codes i32[n,L].
 
         Args:
           prefix: "<User>" or "<Item>".
-          codes: local numbers; level 0 names `<CTi>`, level 1 `<CIj>`.
+          codes: their levels say which tokens.
         """
         position = {name: self.first_oov + i for i, name in enumerate(self.new_tokens)}
-        first = [position[prefix], position["<CT0>"], position["<CI0>"]]
-        rows = np.empty((len(codes.values), 3), np.int32)
-        rows[:, 0] = first[0]
-        rows[:, 1:] = codes.values + np.asarray(first[1:], np.int32)
+        first = np.array([position[level.format(0)] for level in codes.levels], np.int32)
+        rows = np.empty((len(codes.values), 1 + len(first)), np.int32)
+        rows[:, 0] = position[prefix]
+        rows[:, 1:] = codes.values + first
         return IdTable(rows)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -59,10 +59,10 @@ class Vocabulary:
         self.tokenizer.save_pretrained(folder)
 
 
-def new_token_names(code_sizes: Sequence[int]) -> tuple[str, ...]:
-    """`<User>`, `<Item>`, `<CT0>`, ..., `<CI0>`, ... for two levels of codes of these sizes."""
-    clusters, fine = code_sizes
-    return ("<User>", "<Item>", *(f"<CT{i}>" for i in range(clusters)), *(f"<CI{j}>" for j in range(fine)))
+def new_token_names(*tables: Codes) -> tuple[str, ...]:
+    """`<User>`, `<Item>` and the tokens of every level of some codes, level by level; tables may share levels."""
+    levels = {level: size for codes in tables for level, size in zip(codes.levels, codes.sizes, strict=True)}
+    return ("<User>", "<Item>", *(level.format(i) for level, size in levels.items() for i in range(size)))
 
 
 def train_text_tokenizer(texts: Iterable[str], size: int = 2000) -> PreTrainedTokenizerFast:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxrec.data.split import make_split
+from jaxrec.data.split import hold_unseen, make_split
 from jaxrec.types import Interactions
 
 
@@ -103,3 +103,33 @@ def test_temporal_needs_times_that_differ() -> None:
 def test_unknown_kind() -> None:
     with pytest.raises(ValueError, match="random"):
         make_split(world([0, 0, 0], [0, 1, 2]), "random")  # type: ignore[arg-type]
+
+
+def test_unseen_users_and_items_leave_training_and_are_known_when_asked() -> None:
+    draw = np.random.default_rng(0)
+    counts = draw.integers(5, 20, 40)
+    user = np.repeat(np.arange(40), counts)
+    split = make_split(world(user.tolist(), draw.integers(0, 30, len(user)).tolist()))
+    held = hold_unseen(split, users=0.1, items=0.2, seed=3)
+    assert held.unseen_users.sum() == 4
+    assert held.unseen_items.sum() == round(0.2 * len(held.unseen_items))
+    sizes = np.diff(split.train.offsets)
+    assert sizes[held.unseen_users].max() <= sizes[~held.unseen_users].min()
+    assert not held.unseen_items[held.train.items].any()
+    for one in range(40):
+        kept = [i for i in split.train.of(one) if not held.unseen_items[i]]
+        assert held.train.of(one).tolist() == ([] if held.unseen_users[one] else kept)
+        assert held.history("valid").of(one).tolist() == split.train.of(one).tolist()
+        assert held.history("test").of(one).tolist() == split.history("test").of(one).tolist()
+    assert (held.valid[held.unseen_users] == -1).all()
+    assert not held.unseen_items[held.valid[held.valid >= 0]].any()
+    np.testing.assert_array_equal(held.test, split.test)
+    again = hold_unseen(split, users=0.1, items=0.2, seed=3)
+    np.testing.assert_array_equal(again.train.items, held.train.items)
+
+
+def test_shares_of_unseen_are_checked() -> None:
+    split = make_split(world([0, 0, 0, 1, 1, 1], [5, 2, 7, 3, 4, 0]))
+    assert hold_unseen(split, users=0, items=0, seed=0) is split
+    with pytest.raises(ValueError, match="unseen_users=1 is a share"):
+        hold_unseen(split, users=1, items=0, seed=0)

@@ -19,4 +19,6 @@ def split() -> Split:
     valid, test = rng.integers(0, 12, (2, 11)).astype(np.int32)
     train[3], valid[3], test[3] = [], -1, -1
     test[4] = train[4][0]
-    return Split(ragged(train, 12), valid, test, ragged([[i] if i >= 0 else [] for i in valid.tolist()], 12), "strict")
+    return Split.of(
+        ragged(train, 12), valid, test, ragged([[i] if i >= 0 else [] for i in valid.tolist()], 12), "strict"
+    )

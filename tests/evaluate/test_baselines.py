@@ -75,7 +75,7 @@ def read_sequences(file: pathlib.Path) -> Split:
     numbers: dict[str, int] = {}
     with gzip.open(file, "rt") as lines:
         rows = [[numbers.setdefault(name, len(numbers)) for name in line.split()[1:]] for line in lines]
-    return Split(
+    return Split.of(
         train=ragged([r[:-2] for r in rows], len(numbers)),
         valid=np.array([r[-2] for r in rows], np.int32),
         test=np.array([r[-1] for r in rows], np.int32),

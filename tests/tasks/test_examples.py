@@ -5,14 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxrec.config import TaskConfig
 from jaxrec.tasks import examples, prompts
 from jaxrec.tokenizers import vocabulary
+from jaxrec.tokenizers.meta_id import LEVELS
 from jaxrec.types import Codes, Histories
 
 
 @pytest.fixture(scope="module")
 def words() -> vocabulary.Vocabulary:
-    names = vocabulary.new_token_names((5, 10))
+    names = vocabulary.new_token_names(Codes(np.zeros((0, 2), np.int32), (5, 10), LEVELS))
     return vocabulary.extend(vocabulary.train_text_tokenizer(prompts.texts()), names)
 
 
@@ -23,12 +25,13 @@ HISTORIES = Histories(
 
 def rows(words: vocabulary.Vocabulary, prefix: str, n: int) -> np.ndarray:
     codes = np.stack(np.divmod(np.arange(n, dtype=np.int32), 10), 1)
-    return words.ids(prefix, Codes(codes, (5, 10))).tokens
+    return words.ids(prefix, Codes(codes, (5, 10), LEVELS)).tokens
 
 
 def make(words: vocabulary.Vocabulary, **changed) -> examples.TrainingExamples:
     users = changed.pop("users", rows(words, "<User>", 6))
-    return examples.TrainingExamples(words, rows(words, "<Item>", 40), HISTORIES, users, **changed)
+    task = TaskConfig(**{name: changed.pop(name) for name in list(changed) if name in TaskConfig.__annotations__})
+    return examples.TrainingExamples(words, rows(words, "<Item>", 40), HISTORIES, users, task=task, **changed)
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), max_size=8))
@@ -116,12 +119,72 @@ def test_without_user_ids(words: vocabulary.Vocabulary) -> None:
 
 
 def test_newest_events() -> None:
-    first, length = examples.recent(HISTORIES, np.array([1, 2, 3]), 4)
-    np.testing.assert_array_equal(first, [4, 8, 8])
-    np.testing.assert_array_equal(length, [4, 0, 1])
+    events, offsets = examples.recent(HISTORIES, np.array([1, 2, 3]), 4)
+    np.testing.assert_array_equal(events, [4, 5, 6, 7, 8])
+    np.testing.assert_array_equal(offsets, [0, 4, 4, 5])
 
 
 def test_nothing_to_predict(words: vocabulary.Vocabulary) -> None:
     single = Histories(np.array([0, 1, 2]), np.array([0, 1], np.int32), 40)
     with pytest.raises(ValueError, match="no user has two training events"):
         examples.TrainingExamples(words, rows(words, "<Item>", 40), single, rows(words, "<User>", 2))
+
+
+def test_shuffled_rows_keep_their_items_and_their_order_follows_their_number() -> None:
+    counts = np.array([5, 0, 7, 6])
+    rows = examples.ragged_range(np.array([0, 9, 20, 40]), counts)
+    which, draw = np.array([True, True, True, False]), np.array([3, 4, 5, 6], np.uint64)
+    values, offsets = examples.shuffled(rows, which, draw)
+    for row, (a, b) in enumerate(itertools.pairwise(offsets)):
+        assert sorted(values[a:b]) == list(rows[0][a:b])
+        assert which[row] or list(values[a:b]) == list(rows[0][a:b])
+    alone, _ = examples.shuffled((rows[0][5:12], np.array([0, 7])), np.array([True]), draw[2:3])
+    np.testing.assert_array_equal(alone, values[5:12])  # however rows are batched
+
+
+def test_every_order_is_drawn_about_as_often() -> None:
+    n = 6000
+    rows = examples.ragged_range(np.zeros(n, np.int64), np.full(n, 3))
+    values, _ = examples.shuffled(rows, np.ones(n, bool), np.arange(n, dtype=np.uint64))
+    _, counts = np.unique(values.reshape(n, 3), axis=0, return_counts=True)
+    assert len(counts) == 6
+    assert abs(counts - n / 6).max() < 5 * (n / 6) ** 0.5  # five standard deviations
+
+
+def test_collaborative_prompts_show_the_history_shuffled_anew_every_epoch(words: vocabulary.Vocabulary) -> None:
+    made, timed = make(words, tasks=("collaborative",)), make(words, tasks=("collaborative",), shuffle=False)
+    items = rows(words, "<Item>", 40)[:, 1:].tolist()
+
+    def shown(of: examples.TrainingExamples, epoch: int) -> list[tuple[int, list[int]]]:
+        source, at, _, _ = of.build(np.arange(len(of)), epoch)
+        _, row = of._draw(epoch)
+        item_start = words.encode("<Item>")[0]
+        return [
+            (
+                int(of.event[row[i]]),
+                [items.index(source[j + 1 : j + 3].tolist()) for j in range(a, b) if source[j] == item_start],
+            )
+            for i, (a, b) in enumerate(itertools.pairwise(at))
+        ]
+
+    orders = []
+    for epoch in (0, 1):
+        for event, history in shown(timed, epoch):
+            user = HISTORIES.users[event]
+            assert history == HISTORIES.items[HISTORIES.offsets[user] : event].tolist()
+        first = dict(shown(made, epoch))
+        assert {event: sorted(h) for event, h in first.items()} == {e: sorted(h) for e, h in shown(timed, epoch)}
+        orders.append(first)
+    assert orders[0] != orders[1]
+    assert orders[0] == dict(shown(made, 0))
+
+
+def test_answers_as_numbers(words: vocabulary.Vocabulary) -> None:
+    made = make(words, tasks=("collaborative", "direct"), answer="vector")
+    _, target_lengths = made.lengths(0)
+    assert set(target_lengths) == {2}
+    _, _, target, offsets = made.build(np.arange(len(made)), 0)
+    _, row = made._draw(0)
+    event = made.event[row]
+    np.testing.assert_array_equal(np.diff(offsets), 2)
+    np.testing.assert_array_equal(target.reshape(-1, 2), np.stack([HISTORIES.items, HISTORIES.users], 1)[event])

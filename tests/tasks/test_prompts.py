@@ -11,13 +11,13 @@ def test_ten_seen_and_one_unseen(task: str) -> None:
 
 
 def test_slots() -> None:
-    assert all(sorted(t.slots) == ["history", "user"] for t in prompts.SEQUENTIAL)
+    assert all(sorted(t.slots) == ["history", "user"] for t in (*prompts.SEQUENTIAL, *prompts.COLLABORATIVE))
     assert all(t.slots == ["user"] for t in prompts.DIRECT)
     assert prompts.without_user(prompts.SEQUENTIAL[0]).slots == ["history"]
 
 
 def test_unknown_task() -> None:
-    with pytest.raises(ValueError, match="'rate' is not known; there are: sequential, direct"):
+    with pytest.raises(ValueError, match="'rate' is not known; there are: sequential, collaborative, direct"):
         prompts.templates("rate")
 
 

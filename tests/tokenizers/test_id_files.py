@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxrec.tokenizers.id_files import read_codes, write_codes
+from jaxrec.tokenizers.meta_id import LEVELS
 from jaxrec.types import Codes
 
 NAMES = np.array(["a", "two words", "c"])
-CODES = Codes(np.array([[0, 1], [3, 0], [0, 0]], np.int32), (4, 2))
+CODES = Codes(np.array([[0, 1], [3, 0], [0, 0]], np.int32), (4, 2), LEVELS)
 
 
 def test_written_lines_are_as_people_read_them(tmp_path: pathlib.Path) -> None:
@@ -32,18 +33,18 @@ def test_what_was_written_is_read_in_any_order(tmp_path_factory: pytest.TempPath
     rows = {code: name for name, code in ids.items()}  # one name an id
     names, values = list(rows.values()), np.array(list(rows), np.int32)
     path = tmp_path_factory.mktemp("ids") / "ids"
-    write_codes(path, Codes(values, (100, 100)), np.array(names, object), "<User>")
+    write_codes(path, Codes(values, (100, 100), LEVELS), np.array(names, object), "<User>")
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     random.shuffle(lines)
     path.write_text("\n".join(lines), encoding="utf-8")
-    np.testing.assert_array_equal(read_codes(path, np.array(names, object), "<User>").values, values)
+    np.testing.assert_array_equal(read_codes(path, np.array(names, object), "<User>", LEVELS).values, values)
 
 
 def test_two_columns_and_gzip(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "ids.gz"
     with gzip.open(path, "wt") as file:
         file.write("c <CT79><1220>\n\ntwo words\t<CT1><7>\na <CT0><7>\n")
-    codes = read_codes(path, NAMES, "<Item>")
+    codes = read_codes(path, NAMES, "<Item>", LEVELS)
     np.testing.assert_array_equal(codes.values, [[0, 7], [1, 7], [79, 1220]])
     assert codes.sizes == (80, 1221)
 
@@ -58,7 +59,7 @@ def test_two_columns_and_gzip(tmp_path: pathlib.Path) -> None:
         ("z <CT0><CI0>\n", "line 1: 'z' is not in the data"),
         ("a <CT0><CI0>\na <CT0><CI1>\n", "line 2: 'a' has an id already, in line 1"),
         ("a <CT0><CI0>\nc <CT0><CI0>\n", "line 2: <CT0><CI0> of 'c' is that of 'a' in line 1"),
-        ("a <CT4><CI0>\n", "line 1: <CT4><CI0> is out of range; clusters are below 4, ranks below 2"),
+        ("a <CT4><CI0>\n", "line 1: <CT4><CI0> is out of range; <CTN> below 4, <CIN> below 2"),
         ("a <CT0><CI0>\n", "has no id for 2 of 3 names, the first is 'two words'"),
     ],
 )
@@ -66,7 +67,7 @@ def test_what_is_wrong_is_named(tmp_path: pathlib.Path, text: str, message: str)
     path = tmp_path / "ids.txt"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"ids\.txt") as error:
-        read_codes(path, NAMES, "<Item>", sizes=(4, 2))
+        read_codes(path, NAMES, "<Item>", LEVELS, sizes=(4, 2))
     assert message in str(error.value)
 
 
@@ -80,7 +81,7 @@ def test_the_released_ids_are_read(real_data: pathlib.Path, kind: str, count: in
     path = real_data / "amazon-beauty" / f"meta_id_released_{kind}.txt.gz"
     with gzip.open(path, "rt") as file:
         rows = [line.split() for line in file]
-    codes = read_codes(path, np.array([name for name, _ in rows]), "<Item>" if kind == "items" else "<User>")
+    codes = read_codes(path, np.array([name for name, _ in rows]), "<Item>" if kind == "items" else "<User>", LEVELS)
     assert codes.values.shape == (count, 2)
     for (_, text), (cluster, rank) in zip(rows[:200], codes.values[:200].tolist()):
         assert text == f"<CT{cluster}><{rank}>"
@@ -91,6 +92,6 @@ def test_a_file_that_is_damaged_or_missing_is_named(tmp_path) -> None:
     for name, content in (("cut.gz", whole[:-12]), ("plain.gz", b"a <CT0><0>\n"), ("latin.txt", b"\xe9 <CT0><0>\n")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f"{name}.*"):
-            read_codes(tmp_path / name, np.array(["a", "b"]), "<Item>")
+            read_codes(tmp_path / name, np.array(["a", "b"]), "<Item>", LEVELS)
     with pytest.raises(ValueError, match=r"nothing.txt can't be read after line 0"):
-        read_codes(tmp_path / "nothing.txt", np.array(["a"]), "<Item>")
+        read_codes(tmp_path / "nothing.txt", np.array(["a"]), "<Item>", LEVELS)

@@ -5,9 +5,15 @@ from hypothesis import strategies as st
 
 from jaxrec.tasks import prompts
 from jaxrec.tokenizers import vocabulary
+from jaxrec.tokenizers.meta_id import LEVELS
 from jaxrec.types import Codes
 
-NAMES = vocabulary.new_token_names((6, 9))
+
+def sized(*sizes: int) -> Codes:
+    return Codes(np.zeros((0, 2), np.int32), sizes, LEVELS)
+
+
+NAMES = vocabulary.new_token_names(sized(6, 9))
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +22,15 @@ def words() -> vocabulary.Vocabulary:
 
 
 def test_names_in_order() -> None:
-    assert vocabulary.new_token_names((2, 3)) == ("<User>", "<Item>", "<CT0>", "<CT1>", "<CI0>", "<CI1>", "<CI2>")
+    assert vocabulary.new_token_names(sized(2, 3), sized(2, 3)) == (
+        "<User>",
+        "<Item>",
+        "<CT0>",
+        "<CT1>",
+        "<CI0>",
+        "<CI1>",
+        "<CI2>",
+    )
 
 
 def test_layout(words: vocabulary.Vocabulary) -> None:
@@ -48,7 +62,7 @@ def test_no_text_is_unknown(words: vocabulary.Vocabulary) -> None:
 
 
 def test_id_rows(words: vocabulary.Vocabulary) -> None:
-    rows = words.ids("<Item>", Codes(np.array([[0, 8], [5, 0]], np.int32), (6, 9))).tokens
+    rows = words.ids("<Item>", Codes(np.array([[0, 8], [5, 0]], np.int32), (6, 9), LEVELS)).tokens
     assert words.tokenizer.convert_ids_to_tokens(rows[0]) == ["<Item>", "<CT0>", "<CI8>"]
     assert words.tokenizer.convert_ids_to_tokens(rows[1]) == ["<Item>", "<CT5>", "<CI0>"]
     np.testing.assert_array_equal(words.encode("<Item><CT0><CI8>"), rows[0])
