@@ -1,0 +1,97 @@
+"""The training of a learned quantizer: an epoch is one scan on the device, where all rows lie."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxrec.config import QuantizerConfig
+from jaxrec.keys import stream
+from jaxrec.models import codebook, masked_vq, rq_vae
+from jaxrec.models.masked_vq import Params
+from jaxrec.types import Array
+
+MODELS = {"mq": masked_vq, "vq_vae": masked_vq, "rq_vae": rq_vae}
+START_ROWS = 16384
+"""Rows that codebooks start from, at most."""
+TELL_EVERY = 10.0
+"""Seconds between lines of progress."""
+
+
+class State(NamedTuple):
+    """Training: step i32[], params, Adam's moments, and the codebooks' use."""
+
+    step: Array
+    params: Params
+    moments: Any
+    use: codebook.Use
+
+
+def train(
+    rows: np.ndarray, kind: str, config: QuantizerConfig, *, key: jax.Array, say: Callable[[str], None], name: str
+) -> Params:
+    """Trains "mq", "vq_vae" or "rq_vae" on centred rows f32[n, F], which stay on the device; gives the weights."""
+    model, x = MODELS[kind], jnp.asarray(rows)
+    n, batch = len(rows), min(config.batch, len(rows))
+    steps = n // batch  # rows that fill no batch wait for the next epoch's order
+    params = model.init(rows.shape[1], config, key=stream(key, "weights"))
+    some = jax.random.permutation(stream(key, "start rows"), n)[:START_ROWS]
+    params = model.start(params, x[some], key=stream(key, "start"))
+    moments = _optimizer(config, steps).init(params)
+    state = State(jnp.int32(0), params, moments, codebook.fresh_use(params["codebook"]))
+    began = told = time.monotonic()
+    for epoch in range(config.epochs):
+        key_of = jax.random.fold_in(stream(key, "epochs"), epoch)
+        state, metrics = train_epoch(state, x, kind=kind, config=config, batch=batch, key=key_of)
+        losses = "  ".join(f"{part} {float(value):.3g}" for part, value in metrics.items())  # waits for the device
+        now, done = time.monotonic(), epoch + 1
+        if now - told >= TELL_EVERY:
+            told = now
+            rate = done * steps * batch / (now - began)
+            left = (now - began) / done * (config.epochs - done)
+            say(f"{name} epoch {done}/{config.epochs}  {losses}  {rate:,.0f} rows/s  ETA {left:.0f} s")
+    return jax.device_get(state.params)
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "config", "batch"), donate_argnums=0)
+def train_epoch(
+    state: State, rows: Array, *, kind: str, config: QuantizerConfig, batch: int, key: jax.Array
+) -> tuple[State, dict[str, jax.Array]]:
+    """One pass over rows f32[n, F] in a fresh order, in batches; a pure function, one scan on the device.
+
+    Returns:
+      The state after n // batch steps; metrics of the losses' parts, means over the steps, and "revived", a sum.
+    """
+    steps = rows.shape[0] // batch
+    order = jax.random.permutation(stream(key, "order"), rows.shape[0])[: steps * batch].reshape(steps, batch)
+    loss = functools.partial(MODELS[kind].loss, config=config)
+    optimizer = _optimizer(config, steps)
+
+    def step(state: State, at: jax.Array) -> tuple[State, dict[str, jax.Array]]:
+        draw = jax.random.fold_in(stream(key, "steps"), state.step)
+        gradients, (metrics, encoded, codes) = jax.grad(loss, has_aux=True)(state.params, rows[at], key=draw)
+        updates, moments = optimizer.update(gradients, state.moments, state.params)
+        params: Any = optax.apply_updates(state.params, updates)
+        book, use = params["codebook"], state.use
+        if config.ema > 0:
+            book, use = codebook.follow(book, use, encoded, codes, config.ema)
+        if config.revive > 0:
+            book, use, back = codebook.revive(book, use, encoded, codes, state.step, config.revive)
+            metrics["revived"] = back
+        return State(state.step + 1, {**params, "codebook": book}, moments, use), metrics
+
+    state, metrics = jax.lax.scan(step, state, order)
+    revived = metrics.pop("revived", jnp.zeros(1, jnp.int32)).sum()
+    return state, {**{part: value.mean() for part, value in metrics.items()}, "revived": revived}
+
+
+def _optimizer(config: QuantizerConfig, steps: int) -> optax.GradientTransformation:
+    """Adam whose rate falls to nothing along a cosine: codes settle."""
+    return optax.adam(optax.cosine_decay_schedule(config.learning_rate, max(config.epochs * steps, 1)))
