@@ -1,0 +1,78 @@
+"""Any number of prompts, run through a recommender on the device in batches of few shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from jaxrec.types import Array, TopK
+
+MULTIPLE = 16  # prompts and lists of seen items are padded up to this, so that few shapes are compiled
+IN_FLIGHT = 8  # batches queued before one is awaited: a long queue of collectives can deadlock a CPU mesh
+
+
+def checked(source: Array, seen: Array | None, n_items: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """`source` i32[B,S] and `seen` i32[B,X] as numpy arrays.
+
+    Raises:
+      ValueError: shapes don't fit each other, or `seen` holds no item of this catalogue.
+    """
+    source = np.asarray(source, np.int32)
+    if source.ndim != 2:
+        raise ValueError(f"source must be i32[B,S]; came shape {list(source.shape)}")
+    if seen is None:
+        return source, None
+    seen = np.asarray(seen, np.int32)
+    if seen.ndim != 2 or len(seen) != len(source):
+        raise ValueError(f"seen must be i32[B,X] with B={len(source)}, as source; came shape {list(seen.shape)}")
+    if seen.size and not -1 <= seen.min() <= seen.max() < n_items:
+        raise ValueError(f"seen holds {seen.min()}..{seen.max()}; items are 0..{n_items - 1}, and -1 is padding")
+    return source, seen
+
+
+def in_batches(
+    run: Callable[[np.ndarray, np.ndarray | None], TopK],
+    source: np.ndarray,
+    seen: np.ndarray | None,
+    k: int,
+    *,
+    users: int,
+    multiple: int = 1,
+) -> TopK:
+    """What `run` finds for each prompt, in the order of prompts.
+
+    Args:
+      run: the best k items for prompts i32[b,s] and seen items i32[b,x], on the device.
+      source: prompts, i32[B,S], padded with 0 at the end.
+      seen: items to leave out, i32[B,X], or None.
+      k: how many items.
+      users: prompts at a time, at most.
+      multiple: what the number of prompts in a batch divides by, for instance devices.
+    Returns:
+      TopK of numpy arrays.
+    """
+    count = len(source)
+    if not count:
+        return TopK(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
+    lengths = (source.shape[1] - (source[:, ::-1] != 0).argmax(axis=1)) * (source != 0).any(axis=1)
+    order = np.argsort(lengths, kind="stable")  # prompts of like length share a batch, so little is padding
+    batch = -(-min(users, 1 << (count - 1).bit_length()) // multiple) * multiple
+    found: list[TopK] = []
+    for begin in range(0, count, batch):
+        rows = order[begin : begin + batch]
+        longest = max(int(lengths[rows[-1]]), 1)
+        rows = np.pad(rows, (0, batch - len(rows)), mode="edge")
+        found.append(run(_padded(source[rows, :longest], 0), None if seen is None else _padded(seen[rows], -1)))
+        if len(found) > IN_FLIGHT:
+            jax.block_until_ready(found[-IN_FLIGHT])
+    back = np.argsort(order)
+    items, scores = [top.items for top in found], [top.scores for top in found]
+    return TopK(np.concatenate(items)[back], np.concatenate(scores)[back])
+
+
+def _padded(rows: np.ndarray, value: int) -> np.ndarray:
+    """Columns padded up to the next multiple of `MULTIPLE`, at least one of them."""
+    width = max(-(-rows.shape[1] // MULTIPLE), 1) * MULTIPLE
+    return np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=value)

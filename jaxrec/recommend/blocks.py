@@ -1,0 +1,123 @@
+"""The best items for each user, found block by block, so that scores of the whole catalogue are never kept."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrec.types import Array
+
+GROUP = 64  # items that are compared by their best score first; a power of two
+
+
+def exactly_best(
+    z: jax.Array, items: jax.Array, k: int, seen: jax.Array | None, norms: jax.Array | None, block: int
+) -> tuple[Array, Array]:
+    """Scores f32[B,k] and items i32[B,k], in two stages; groups in the order of items keep ties in that order."""
+    batch, n_items = z.shape[0], items.shape[0]
+    block = min(-(-block // GROUP), -(-n_items // GROUP)) * GROUP
+    per_block = block // GROUP
+
+    def best_of_groups(first: Array | int, rows: Array, norms: Array | None) -> Array:
+        scores = _score(z, rows, norms, seen, first)
+        return scores.reshape(-1, GROUP, batch).max(1)
+
+    def step(number: Array, best: Array) -> Array:
+        first = number * block
+        rows, lengths = _rows(items, norms, first, block)
+        return lax.dynamic_update_slice(best, best_of_groups(first, rows, lengths), (number * per_block, 0))
+
+    whole, left = divmod(n_items, block)
+    best = jnp.zeros((whole * per_block, batch), jnp.float32)
+    if whole:
+        best = lax.fori_loop(0, whole, step, best)
+    if left:
+        ragged = best_of_groups(
+            whole * block,
+            pad_rows(items[whole * block :], GROUP, 0),
+            None if norms is None else pad_rows(norms[whole * block :], GROUP, 0),
+        )
+        best = jnp.concatenate([best, ragged])
+    groups = lax.top_k(best.T, min(k, best.shape[0]))[1]
+    groups = jnp.sort(groups, axis=1)  # ties in the order of items
+    numbers = (groups[:, :, None] * GROUP + jnp.arange(GROUP, dtype=jnp.int32)[None, None]).reshape(batch, -1)
+    rows = jnp.minimum(numbers, n_items - 1)
+    near = items[rows].astype(jnp.float32)
+    lengths = norms_of(near) if norms is None else norms[rows]
+    scores = jnp.einsum("bcf,bf->bc", near, z, precision="highest") * inverse(lengths)
+    scores = jnp.where((lengths > 0) & (numbers < n_items), scores, -jnp.inf)
+    if seen is not None:
+        of_group = groups[:, :, None] == (seen // GROUP)[:, None, :]  # [B, k, X]
+        at = jnp.argmax(of_group, axis=1) * GROUP + seen % GROUP
+        at = jnp.where(of_group.any(1) & (seen >= 0), at, numbers.shape[1])
+        scores = scores.at[jnp.arange(batch)[:, None], at].set(-jnp.inf, mode="drop")
+    scores, at = lax.top_k(scores, k)
+    return scores, jnp.take_along_axis(numbers, at, axis=1)
+
+
+def approximately_best(
+    z: jax.Array, items: jax.Array, k: int, seen: jax.Array | None, norms: jax.Array | None, block: int
+) -> tuple[Array, Array]:
+    """As `exactly_best`, by the approximate best of each block, merged as they come."""
+    batch, n_items = z.shape[0], items.shape[0]
+    block = min(block, n_items)
+
+    def merge(best: tuple[Array, Array], first: Array | int, rows: Array, norms: Array | None) -> tuple[Array, Array]:
+        scores = _score(z, rows, norms, seen, first).T
+        scores, at = lax.approx_max_k(scores, min(k, scores.shape[1]))
+        scores = jnp.concatenate([best[0], scores], axis=1)
+        numbers = jnp.concatenate([best[1], at + first], axis=1)
+        scores, at = lax.top_k(scores, k)
+        return scores, jnp.take_along_axis(numbers, at, axis=1)
+
+    def step(number: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+        return merge(best, number * block, *_rows(items, norms, number * block, block))
+
+    whole, left = divmod(n_items, block)
+    nothing = (jnp.full((batch, k), -jnp.inf), jnp.full((batch, k), -1, jnp.int32))
+    best = lax.fori_loop(0, whole, step, nothing)
+    if left:
+        first = whole * block
+        best = merge(best, first, items[first:], None if norms is None else norms[first:])
+    return best
+
+
+def _score(
+    z: jax.Array, rows: jax.Array, norms: jax.Array | None, seen: jax.Array | None, first: Array | int
+) -> jax.Array:
+    """Cosines of items [n,F], `first` and the next, with unit vectors z f32[B,F]: f32[n,B].
+
+    -inf for unknown items, and for seen ones.
+    """
+    rows = rows.astype(jnp.float32)
+    lengths = norms_of(rows) if norms is None else norms
+    # Items first, so that the best of a group is found along whole rows of users.
+    scores = jnp.einsum("nf,bf->nb", rows * inverse(lengths)[:, None], z, precision="highest")
+    scores = jnp.where((lengths > 0)[:, None], scores, -jnp.inf)
+    if seen is None:
+        return scores
+    at = jnp.where(seen >= first, seen - first, rows.shape[0])  # a negative place would count from the end
+    return scores.at[at, jnp.arange(z.shape[0])[:, None]].set(-jnp.inf, mode="drop")
+
+
+def _rows(items: Array, norms: Array | None, first: Array, block: int) -> tuple[Array, Array | None]:
+    """`block` items from `first` on, and their lengths."""
+    rows = lax.dynamic_slice_in_dim(items, first, block)
+    return rows, None if norms is None else lax.dynamic_slice_in_dim(norms, first, block)
+
+
+def norms_of(items: jax.Array) -> jax.Array:
+    """The length of each item's vector, f32[I]; 0 for unknown items."""
+    return jnp.sqrt(jnp.square(items.astype(jnp.float32)).sum(-1))
+
+
+def inverse(norms: jax.Array) -> jax.Array:
+    """1 / norms, and 0 for 0."""
+    return jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0)
+
+
+def pad_rows(x: Array, multiple: int, value: int) -> Array:
+    """Rows added so that their number is a multiple."""
+    left = -x.shape[0] % multiple
+    return jnp.pad(x, ((0, left), *[(0, 0)] * (x.ndim - 1)), constant_values=value) if left else x
