@@ -44,7 +44,7 @@ def train(
     params = model.init(rows.shape[1], config, key=stream(key, "weights"))
     some = jax.random.permutation(stream(key, "start rows"), n)[:START_ROWS]
     params = model.start(params, x[some], key=stream(key, "start"))
-    moments = _optimizer(config, steps).init(params)
+    moments = optimizer(config, steps).init(params)
     state = State(jnp.int32(0), params, moments, codebook.fresh_use(params["codebook"]))
     began = told = time.monotonic()
     for epoch in range(config.epochs):
@@ -72,12 +72,12 @@ def train_epoch(
     steps = rows.shape[0] // batch
     order = jax.random.permutation(stream(key, "order"), rows.shape[0])[: steps * batch].reshape(steps, batch)
     loss = functools.partial(MODELS[kind].loss, config=config)
-    optimizer = _optimizer(config, steps)
+    adam = optimizer(config, steps)
 
     def step(state: State, at: jax.Array) -> tuple[State, dict[str, jax.Array]]:
         draw = jax.random.fold_in(stream(key, "steps"), state.step)
         gradients, (metrics, encoded, codes) = jax.grad(loss, has_aux=True)(state.params, rows[at], key=draw)
-        updates, moments = optimizer.update(gradients, state.moments, state.params)
+        updates, moments = adam.update(gradients, state.moments, state.params)
         params: Any = optax.apply_updates(state.params, updates)
         book, use = params["codebook"], state.use
         if config.ema > 0:
@@ -92,6 +92,6 @@ def train_epoch(
     return state, {**{part: value.mean() for part, value in metrics.items()}, "revived": revived}
 
 
-def _optimizer(config: QuantizerConfig, steps: int) -> optax.GradientTransformation:
+def optimizer(config: QuantizerConfig, steps: int) -> optax.GradientTransformation:
     """Adam whose rate falls to nothing along a cosine: codes settle."""
     return optax.adam(optax.cosine_decay_schedule(config.learning_rate, max(config.epochs * steps, 1)))
