@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxrec.types import Array
 
-GROUP = 64  # items that are compared by their best score first; a power of two
+
+def group_size(n_items: int, k: int) -> int:
+    """How many neighbouring items are compared by their best score first.
+
+    Few groups are quick to choose from, k small ones to score again: the square root balances both, and the factor
+    and the bounds were found by trying on two cores.
+    """
+    return min(max(1 << int(math.log2(math.sqrt(n_items / k) / 4 + 1)), 8), 128)
 
 
 def exactly_best(
@@ -16,12 +25,13 @@ def exactly_best(
 ) -> tuple[Array, Array]:
     """Scores f32[B,k] and items i32[B,k], in two stages; groups in the order of items keep ties in that order."""
     batch, n_items = z.shape[0], items.shape[0]
-    block = min(-(-block // GROUP), -(-n_items // GROUP)) * GROUP
-    per_block = block // GROUP
+    group = group_size(n_items, k)
+    block = min(-(-block // group), -(-n_items // group)) * group
+    per_block = block // group
 
     def best_of_groups(first: Array | int, rows: Array, norms: Array | None) -> Array:
         scores = _score(z, rows, norms, seen, first)
-        return scores.reshape(-1, GROUP, batch).max(1)
+        return scores.reshape(-1, group, batch).max(1)
 
     def step(number: Array, best: Array) -> Array:
         first = number * block
@@ -35,21 +45,21 @@ def exactly_best(
     if left:
         ragged = best_of_groups(
             whole * block,
-            pad_rows(items[whole * block :], GROUP, 0),
-            None if norms is None else pad_rows(norms[whole * block :], GROUP, 0),
+            pad_rows(items[whole * block :], group, 0),
+            None if norms is None else pad_rows(norms[whole * block :], group, 0),
         )
         best = jnp.concatenate([best, ragged])
     groups = lax.top_k(best.T, min(k, best.shape[0]))[1]
     groups = jnp.sort(groups, axis=1)  # ties in the order of items
-    numbers = (groups[:, :, None] * GROUP + jnp.arange(GROUP, dtype=jnp.int32)[None, None]).reshape(batch, -1)
+    numbers = (groups[:, :, None] * group + jnp.arange(group, dtype=jnp.int32)[None, None]).reshape(batch, -1)
     rows = jnp.minimum(numbers, n_items - 1)
     near = items[rows].astype(jnp.float32)
     lengths = norms_of(near) if norms is None else norms[rows]
-    scores = jnp.einsum("bcf,bf->bc", near, z, precision="highest") * inverse(lengths)
+    scores = jnp.einsum("bcf,bf->bc", near * inverse(lengths)[..., None], z, precision="highest")
     scores = jnp.where((lengths > 0) & (numbers < n_items), scores, -jnp.inf)
     if seen is not None:
-        of_group = groups[:, :, None] == (seen // GROUP)[:, None, :]  # [B, k, X]
-        at = jnp.argmax(of_group, axis=1) * GROUP + seen % GROUP
+        of_group = groups[:, :, None] == (seen // group)[:, None, :]  # [B, k, X]
+        at = jnp.argmax(of_group, axis=1) * group + seen % group
         at = jnp.where(of_group.any(1) & (seen >= 0), at, numbers.shape[1])
         scores = scores.at[jnp.arange(batch)[:, None], at].set(-jnp.inf, mode="drop")
     scores, at = lax.top_k(scores, k)

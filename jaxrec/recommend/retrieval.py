@@ -34,8 +34,9 @@ def search(
     """Top-k items by cosine between predictions and item vectors.
 
     TokenRec, eq. (19): score = <z, q> / (|z| |q|). Scores are never kept for the whole catalogue: blocks of items are
-    scored, and of every 64 neighbouring items only the best score is kept. The k groups with the best scores hold the
-    k best items, and are scored again.
+    scored, and of every few neighbouring items only the best score is kept. The k groups with the best scores hold the
+    k best items, and are scored again. Exact but for the rounding of float32: scores that differ by less may change
+    places, equal vectors don't.
 
     Args:
       z: predicted vectors, f32[B,F]; a row of zeros scores 0 with every item.
