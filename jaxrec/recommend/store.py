@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import pathlib
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxrec.recommend.entities import Entities, check_entities, check_sums, from_arrow, schema_of, to_arrow
+from jaxrec.recommend.store_files import REPAIR, explained, last_version, locked
 from jaxrec.types import Array
 
 TABLES = ("items", "users")
 INDEX_FROM = 5000  # rows; below, an exact search is as fast, and partitions would be too small to train
 ATTEMPTS = 10  # of a write that other writers overtook
-LOCK_SECONDS = 60.0
 PROBES = 20  # partitions of the index that a search reads
-REPAIR = "open an older state with versions=..., or write these rows again"
 
 
 class LanceStore:
     """A `VectorStore` in LanceDB: a folder or an object storage URI (s3://, gs://), no server.
 
     Each write is one atomic, durable commit with a version of its own; older versions stay readable. Every row holds a
-    check sum of its values, so that a damaged file is found even where it still parses. Writers to a local folder take
-    turns by a lock that dies with its process; on object storage, a writer that was overtaken numbers its new names
-    again, and a reader in that moment is told so.
+    check sum of its values, by which `read` finds a damaged file even where it still parses. Writers to a local folder
+    take turns by a lock that dies with its process; on object storage, a writer that was overtaken numbers its new
+    names again, and a reader in that moment is told so.
     """
 
     def __init__(self, path: str, tables: dict[str, Any], pinned: bool) -> None:
@@ -41,15 +38,14 @@ class LanceStore:
     def create(cls, path: str | pathlib.Path, width: int) -> LanceStore:
         """An empty store of vectors of `width` numbers.
 
-        Raises:
-          ValueError: there is a store already, or the path can't be written.
+        Raises ValueError where a store is already, or the path can't be written.
         """
         if width < 1:
             raise ValueError(f"width={width} must be at least 1")
         path, database = _connect(path)
         if there := sorted(_names(path, database)):
             raise ValueError(f"{path} holds tables already ({', '.join(there)}); open it, or take another folder")
-        with _explained(path, "can't be created", "take a folder that can be written"):
+        with explained(path, "can't be created", "take a folder that can be written"):
             return cls(path, {name: database.create_table(name, schema=schema_of(width)) for name in TABLES}, False)
 
     @classmethod
@@ -67,20 +63,19 @@ class LanceStore:
         """
         local = "://" not in str(path)
         if local and not pathlib.Path(path).is_dir():
-            raise ValueError(f"{path} holds no vector store: there is no such folder; LanceStore.create makes one")
+            raise ValueError(f"{path} holds no vector store: there is no such folder; create one")
         path, database = _connect(path)
         if missing := sorted(set(TABLES) - _names(path, database)):
-            raise ValueError(
-                f"{path} holds no vector store: no table {', '.join(missing)}; LanceStore.create makes one"
-            )
+            raise ValueError(f"{path} holds no vector store: no table {', '.join(missing)}; create one")
+        promised = {name: last_version(path, name) for name in TABLES}  # before others write yet another
         tables = {}
         for name in TABLES:
-            with _explained(path, f"table {name!r} can't be opened"):
-                tables[name] = database.open_table(name)
-            wanted = None if versions is None else versions.get(name)
-            if wanted is not None:
-                with _explained(path, f"table {name!r} has no readable version {wanted}"):
-                    tables[name].checkout(wanted)
+            version = None if versions is None else versions.get(name)
+            what = "can't be opened" if version is None else f"has no readable version {version}"
+            with explained(path, f"table {name!r} {what}"):
+                tables[name] = database.open_table(name, version=version)
+            if version is None and tables[name].version < promised[name]:
+                raise ValueError(f"{path}: version {promised[name]} of table {name!r} is gone; {REPAIR}")
             columns = tables[name].schema
             if "vector" not in columns.names or columns != schema_of(columns.field("vector").type.list_size):
                 raise ValueError(f"{path}: table {name!r} lacks the columns of a vector store, or is damaged; {REPAIR}")
@@ -103,18 +98,17 @@ class LanceStore:
           ValueError: an unknown table; names twice; vectors that are not finite; shapes that disagree; a store opened
             at a version; or another writer holds the store for too long.
         """
-        handle = self._table(table)
+        self._table(table)
         check_entities(entities, self.width)
-        if self._pinned:
-            raise ValueError(f"{self.path} was opened at versions, which can't be written; open it without")
+        self._check_writable()
         if not len(entities):
             return np.zeros(0, np.int32)
-        with _locked(self.path):
+        with locked(self.path):
             for _ in range(ATTEMPTS):
                 handle = self._table(table)
                 before = handle.version
                 numbers = self._numbers(table, entities)
-                with _explained(self.path, f"table {table!r} can't be written"):
+                with explained(self.path, f"table {table!r} can't be written"):
                     merge = handle.merge_insert("name").when_matched_update_all().when_not_matched_insert_all()
                     written = merge.execute(to_arrow(entities, numbers))
                 if written.version == before + 1:
@@ -128,7 +122,7 @@ class LanceStore:
           ValueError: an unknown or damaged table.
         """
         handle = self._table(table)
-        with _explained(self.path, f"table {table!r} can't be read"):
+        with explained(self.path, f"table {table!r} can't be read"):
             rows = handle.to_arrow()
             numbers = rows["number"].to_numpy()
         if not np.array_equal(np.sort(numbers), np.arange(len(numbers))):
@@ -136,7 +130,7 @@ class LanceStore:
                 f"{self.path}: the numbers of table {table!r} are not 0 to {len(numbers) - 1}: it is damaged, or a "
                 "writer is at work or was cut off; read again, or upsert the names of that writer again"
             )
-        with _explained(self.path, f"table {table!r} can't be read"):
+        with explained(self.path, f"table {table!r} can't be read"):
             rows = rows.take(np.argsort(numbers))
             entities = from_arrow(rows, self.width)
             sound = rows["check"].to_numpy() == check_sums(entities, np.arange(len(rows)))
@@ -151,7 +145,7 @@ class LanceStore:
         """The number of a name, or None."""
         handle = self._table(table)
         quoted = name.replace("'", "''")
-        with _explained(self.path, f"table {table!r} can't be read"):
+        with explained(self.path, f"table {table!r} can't be read"):
             found = handle.search().where(f"name = '{quoted}'").select(["number"]).limit(1).to_arrow()
         return found["number"][0].as_py() if len(found) else None
 
@@ -164,9 +158,9 @@ class LanceStore:
         Args:
           table: "items" or "users".
           queries: f32[B,F].
-          k: how many.
+          k: how many; where there are fewer, -1 with -inf.
         Returns:
-          Numbers i32[B,k] and cosines f32[B,k], best first; -1 and -inf where there are fewer.
+          Numbers i32[B,k] and cosines f32[B,k], best first.
         Raises:
           ValueError: an unknown or damaged table, or shapes that don't fit.
         """
@@ -179,7 +173,7 @@ class LanceStore:
         numbers = np.full((len(queries), k), -1, np.int32)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         for row, query in enumerate(queries):
-            with _explained(self.path, f"table {table!r} can't be searched"):
+            with explained(self.path, f"table {table!r} can't be searched"):
                 near = handle.search(query, vector_column_name="vector").distance_type("cosine").limit(k)
                 near = near.nprobes(PROBES).select(["number", "_distance"]).to_arrow()
             found, distances = near["number"].to_numpy(), near["_distance"].to_numpy()
@@ -195,11 +189,10 @@ class LanceStore:
           False where the table has fewer than 5000 rows: an exact search is as fast there, and no index is made.
         """
         handle = self._table(table)
-        if self._pinned:
-            raise ValueError(f"{self.path} was opened at versions, which can't be written; open it without")
+        self._check_writable()
         from lancedb.index import IvfFlat
 
-        with _locked(self.path), _explained(self.path, f"table {table!r} can't be indexed"):
+        with locked(self.path), explained(self.path, f"table {table!r} can't be indexed"):
             handle.optimize(cleanup_older_than=datetime.timedelta(days=36500))
             if (rows := handle.count_rows()) < INDEX_FROM:
                 return False
@@ -209,12 +202,16 @@ class LanceStore:
             )
         return True
 
+    def _check_writable(self) -> None:
+        if self._pinned:
+            raise ValueError(f"{self.path} was opened at versions, which can't be written; open it without")
+
     def _table(self, name: str) -> Any:
         """The table's newest state, or the one that was opened."""
         if name not in TABLES:
             raise ValueError(f"table={name!r} is none of {', '.join(TABLES)}")
         if not self._pinned:
-            with _explained(self.path, f"table {name!r} can't be opened"):
+            with explained(self.path, f"table {name!r} can't be opened"):
                 self._tables[name].checkout_latest()
         return self._tables[name]
 
@@ -225,7 +222,7 @@ class LanceStore:
 
         index_in: Any = pyarrow.compute.index_in  # pyright: ignore[reportAttributeAccessIssue]
 
-        with _explained(self.path, f"table {table!r} can't be read"):
+        with explained(self.path, f"table {table!r} can't be read"):
             rows = self._tables[table].search().select(["name", "number"]).to_arrow()
             held = rows["number"].to_numpy()
             names = pyarrow.array(entities.names.tolist(), pyarrow.string())
@@ -236,6 +233,8 @@ class LanceStore:
                 f"{self.path}: ids of table {table!r} have {len(codes[0])} codes, came {entities.codes.shape[1]}; "
                 "write ids of another tokenizer to a store of their own"
             )
+        if len(held) and not 0 <= held.min() <= held.max() < len(held):
+            raise ValueError(f"{self.path}: numbers of table {table!r} are damaged; {REPAIR}")
         values, counts = np.unique(held, return_counts=True)
         ours = np.append(held, -1)[at]  # -1 where a name is new
         new = (at < 0) | np.isin(ours, values[counts > 1])
@@ -247,45 +246,10 @@ def _connect(path: str | pathlib.Path) -> tuple[str, Any]:
     """The path as text, and LanceDB's connection; it makes the folder where it is not there."""
     import lancedb  # takes a second, which who only recommends shouldn't wait for
 
-    with _explained(str(path), "can't be reached", "look at its spelling and rights"):
+    with explained(str(path), "can't be reached", "look at its spelling and rights"):
         return str(path), lancedb.connect(str(path))
 
 
 def _names(path: str, database: Any) -> set[str]:
-    with _explained(path, "can't be listed", "look at its spelling and rights"):
+    with explained(path, "can't be listed", "look at its spelling and rights"):
         return set(database.list_tables().tables)
-
-
-@contextlib.contextmanager
-def _explained(path: str, what: str, hint: str = REPAIR) -> Iterator[None]:
-    """Turns what LanceDB and Arrow raise into a ValueError that names the path."""
-    try:
-        yield
-    except BaseException as error:
-        # A damaged file can make their Rust code panic, which is no Exception.
-        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            raise ValueError(f"{path}: {what}; {hint} ({str(error)[:300]})") from error
-        raise
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """One writer at a time in a local folder, of all processes and threads; nothing for a URI."""
-    if "://" in path:
-        yield
-        return
-    import fcntl
-
-    deadline = time.monotonic() + LOCK_SECONDS
-    with (pathlib.Path(path) / "writer.lock").open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ValueError(
-                        f"{path}: another process has been writing for {LOCK_SECONDS:.0f} s; try again when it is done"
-                    ) from None
-                time.sleep(0.02)
-        yield

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxrec.recommend import store as module
+from jaxrec.recommend import store_files
 from jaxrec.recommend.store import Entities, LanceStore
 
 WIDTH = 6
@@ -68,9 +69,7 @@ def test_known_names_keep_their_numbers(store) -> None:
     first, then = make(0, 20), make(15, 10, seed=1)
     store.upsert("items", first)
     shuffled = np.random.default_rng(0).permutation(10)
-    then = dataclasses.replace(
-        Entities.of(then.names[shuffled], then.vectors[shuffled], then.codes[shuffled], then.titles[shuffled])
-    )
+    then = Entities.of(then.names[shuffled], then.vectors[shuffled], then.codes[shuffled], then.titles[shuffled])
     numbers = store.upsert("items", then)
     known = np.array([int(name.split()[1]) < 20 for name in then.names])
     np.testing.assert_array_equal(numbers[known], [int(name.split()[1]) for name in then.names[known]])
@@ -176,10 +175,7 @@ def test_clear_errors(store, tmp_path) -> None:
     store.upsert("items", good)
     for wrong, message in (
         ({"names": np.array(["a", "b", "a", "c"], object)}, "'a' stands 2 times"),
-        (
-            {"vectors": np.full((4, WIDTH), np.nan, np.float32)},
-            "4 vectors are not finite",
-        ),
+        ({"vectors": np.full((4, WIDTH), np.nan, np.float32)}, "4 vectors are not finite"),
         ({"vectors": np.zeros((4, 3), np.float32)}, r"vectors of 4 entities have shape \(4, 3\), wanted \(4, 6\)"),
         ({"vectors": np.zeros((3, WIDTH), np.float32)}, "vectors of 4"),
         ({"codes": np.zeros((2, 3), np.int32)}, "codes of 4"),
@@ -201,10 +197,7 @@ def files(store, pattern):
     return sorted(pathlib.Path(store.path, "users.lance").glob(pattern))
 
 
-def fill(size):
-    return np.random.default_rng(0).bytes(size)
-
-
+fill = np.random.default_rng(0).bytes
 DAMAGES = {
     "garbage": lambda file, whole: file.write_bytes(fill(len(whole))),
     "zeros": lambda file, whole: file.write_bytes(bytes(len(whole))),
@@ -240,6 +233,22 @@ def test_damaged_manifests_are_told(store, damage) -> None:
     assert store.path in str(error.value)
 
 
+@pytest.mark.parametrize("pattern", ["data/*.lance", "_versions/*.manifest"])
+def test_an_older_state_survives_damage_to_a_newer_one(store, pattern) -> None:
+    store.upsert("users", make(0, 100))
+    versions, there = store.versions, set(files(store, pattern))
+    store.upsert("users", make(0, 100, seed=1))
+    (file,) = set(files(store, pattern)) - there
+    DAMAGES["garbage"](file, file.read_bytes())
+    with pytest.raises(ValueError, match="users"):
+        LanceStore.open(store.path).read("users")
+    if file.suffix == ".manifest":  # LanceDB looks at the newest one first; without it, the older state is not newest
+        file.unlink()
+        with pytest.raises(ValueError, match="version 3 of table 'users' is gone"):
+            LanceStore.open(store.path)
+    assert_same(LanceStore.open(store.path, versions=versions).read("users"), make(0, 100))
+
+
 def test_processes_that_write_at_once_lose_nothing(store) -> None:
     """Two writers, each with its own names and some in common."""
     script = """
@@ -260,7 +269,7 @@ def test_processes_that_write_at_once_lose_nothing(store) -> None:
 
 def test_an_overtaken_writer_numbers_its_new_names_again(store, monkeypatch) -> None:
     """As on object storage, where no lock is: another writer commits between this one's look and its commit."""
-    monkeypatch.setattr(module, "_locked", lambda path: contextlib.nullcontext())
+    monkeypatch.setattr(module, "locked", lambda path: contextlib.nullcontext())
     store.upsert("items", make(0, 3))
     other, numbers_of = LanceStore.open(store.path), LanceStore._numbers
     pending = [make(10, 4)]
@@ -279,10 +288,9 @@ def test_an_overtaken_writer_numbers_its_new_names_again(store, monkeypatch) -> 
 
 
 def test_a_writer_that_waits_too_long_says_so(store, monkeypatch) -> None:
-    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
-    with module._locked(store.path), pytest.raises(ValueError, match="another process has been writing"):
+    monkeypatch.setattr(store_files, "LOCK_SECONDS", 0.1)
+    with store_files.locked(store.path), pytest.raises(ValueError, match="another process has been writing"):
         store.upsert("items", make(0, 1))
-    store.upsert("items", make(0, 1))
 
 
 def test_recommending_does_not_wait_for_the_database() -> None:
