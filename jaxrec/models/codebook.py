@@ -66,23 +66,23 @@ def losses(encoded: Array, quantized: Array) -> tuple[jax.Array, jax.Array]:
 
 @functools.partial(jax.jit, static_argnames=("codewords", "iterations"))
 def kmeans(rows: Array, codewords: int, *, iterations: int = 10, key: jax.Array) -> jax.Array:
-    """Where codebooks start: Lloyd's means from rows drawn at random, for every codebook on its own.
+    """Where codebooks start: Lloyd's means from k-means++ seeds (Arthur and Vassilvitskii 2007), for each on its own.
 
     Args:
       rows: what each codebook has to quantize, f32[K, n, d_c].
-      codewords: L. Where L exceeds n, rows are taken again and again.
+      codewords: L. Where L exceeds n, rows are seeds more than once.
       iterations: updates of the means; a mean without members stays.
       key: random key.
     Returns:
       f32[K, L, d_c].
     """
-    drawn = jax.random.permutation(key, rows.shape[1])[jnp.arange(codewords) % rows.shape[1]]
+    seeds = jax.vmap(functools.partial(_seeds, codewords=codewords))(rows, jax.random.split(key, len(rows)))
 
     def update(_: jax.Array, means: jax.Array) -> jax.Array:
         size, total = _members(nearest(means, rows), rows, codewords)
         return jnp.where(size[..., None] > 0, total / jnp.maximum(size, 1.0)[..., None], means)
 
-    return lax.fori_loop(0, iterations, update, rows[:, drawn])
+    return lax.fori_loop(0, iterations, update, seeds)
 
 
 def follow(codebook: Array, use: Use, encoded: Array, codes: Array, decay: float) -> tuple[jax.Array, Use]:
@@ -127,6 +127,22 @@ def revive(
     size = jnp.where(dead, 1.0, use.size)
     total = jnp.where(dead[..., None], fresh, use.total)
     return codebook, Use(jnp.where(dead, step, last), size, total), dead.sum()
+
+
+def _seeds(rows: jax.Array, key: jax.Array, codewords: int) -> jax.Array:
+    """Rows f32[L, d_c] of f32[n, d_c], each drawn by its squared distance from the nearest that was drawn before."""
+
+    def distance(seed: jax.Array) -> jax.Array:
+        return jnp.sum((rows - seed[None]) ** 2, -1)
+
+    def add(i: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        seeds, nearest_one = state
+        drawn = rows[jax.random.categorical(jax.random.fold_in(key, i), jnp.log(jnp.maximum(nearest_one, 1e-12)))]
+        return seeds.at[i].set(drawn), jnp.minimum(nearest_one, distance(drawn))
+
+    first = rows[jax.random.randint(key, (), 0, len(rows))]
+    start = jnp.zeros((codewords, rows.shape[1])).at[0].set(first)
+    return lax.fori_loop(1, codewords, add, (start, distance(first)))[0]
 
 
 def _members(codes: Array, rows: Array, codewords: int) -> tuple[jax.Array, jax.Array]:

@@ -134,23 +134,29 @@ class QuantizedIds:
             numbers[row] = free
         return np.concatenate([codes, numbers[:, None]], axis=1)
 
-    def extended(self, kind: str, codes: np.ndarray) -> QuantizedIds:
-        """A copy with rows i32[m, L] of `encode` behind those of `kind`.
+    def with_rows(self, kind: str, rows: np.ndarray, values: np.ndarray) -> QuantizedIds:
+        """A copy in which some entities have the codes that `encode` gave them.
 
+        Args:
+          kind: "user" or "item".
+          rows: i64[m], whose codes; rows behind the last are new entities.
+          values: i32[m, L].
         Raises:
           ValueError: another number of levels, a code that is not below its size, or an item's id stands twice.
         """
         if kind not in KINDS:
             raise ValueError(f"kind={kind!r} is not one of {', '.join(KINDS)}")
         old = self.users if kind == "user" else self.items
-        if codes.ndim != 2 or codes.shape[1] != len(old.sizes):
-            raise ValueError(f"codes have shape {codes.shape}, wanted [m, {len(old.sizes)}] for {kind}s of these ids")
-        if ((codes < 0) | (codes >= np.array(old.sizes))).any():
-            raise ValueError(f"codes go from {codes.min()} to {codes.max()}, wanted 0 to below {old.sizes}")
-        values = np.concatenate([old.values, codes]).astype(np.int32)
-        if kind == "item" and self.unique and len(np.unique(values, axis=0)) < len(values):
+        if values.ndim != 2 or values.shape[1] != len(old.sizes):
+            raise ValueError(f"values have shape {values.shape}, wanted [m, {len(old.sizes)}] for {kind}s of these ids")
+        if ((values < 0) | (values >= np.array(old.sizes))).any():
+            raise ValueError(f"values go from {values.min()} to {values.max()}, wanted 0 to below {old.sizes}")
+        more = max(len(old.values), int(rows.max(initial=-1)) + 1) - len(old.values)
+        table = np.concatenate([old.values, np.zeros((more, len(old.sizes)), np.int32)])
+        table[rows] = values
+        if kind == "item" and self.unique and len(np.unique(table, axis=0)) < len(table):
             raise ValueError("an item's id stands twice; take all newcomers' codes from one encode(..., unique=True)")
-        return dataclasses.replace(self, **{f"{kind}s": dataclasses.replace(old, values=values)})
+        return dataclasses.replace(self, **{f"{kind}s": dataclasses.replace(old, values=table)})
 
     def codewords(self, kind: str) -> list[np.ndarray | None]:
         """Codewords of each level of `kind`, f32[size, d]; None for the numbers that set items apart."""

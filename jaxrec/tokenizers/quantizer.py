@@ -137,10 +137,11 @@ class Quantizer:
 
 
 def collapsed(report: dict[str, Any], name: str) -> list[str]:
-    """A sentence for each codebook of a report that has collapsed.
+    """A sentence for each codebook of a report that has collapsed, and one where codes say next to nothing.
 
-    That is where its perplexity is not a tenth of the way from one codeword to all it could use: it then carries less
-    than log2(L) - 3.3 bits, and entities that differ get the same tokens.
+    A codebook has where its perplexity is not a tenth of the way from one codeword to all it could use: it then carries
+    less than log2(L) - 3.3 bits, and entities that differ get the same tokens. Codes say next to nothing where
+    less than a tenth of the rows' spread is rebuilt from them.
 
     Args:
       report: of `Quantizer.report`.
@@ -155,6 +156,11 @@ def collapsed(report: dict[str, Any], name: str) -> list[str]:
                 f"codewords used, perplexity {book['perplexity']:.1f}; raise quantizer.epochs, lower quantizer.revive "
                 "(0 is off) or quantizer.learning_rate, or ask for fewer quantizer.codewords"
             )
+    if report["error"] > 0.9:
+        lines.append(
+            f"the {name} quantizer has learned next to nothing: its error is {report['error']:.2f} of the spread; "
+            "lower quantizer.learning_rate or raise quantizer.epochs"
+        )
     return lines
 
 

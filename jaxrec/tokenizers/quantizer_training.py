@@ -93,5 +93,7 @@ def train_epoch(
 
 
 def optimizer(config: QuantizerConfig, steps: int) -> optax.GradientTransformation:
-    """Adam whose rate falls to nothing along a cosine: codes settle."""
-    return optax.adam(optax.cosine_decay_schedule(config.learning_rate, max(config.epochs * steps, 1)))
+    """Adam; its rate rises for a twentieth of the steps, then falls to nothing along a cosine, so that codes settle."""
+    total = max(config.epochs * steps, 1)
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(total // 20, 1), max(total, 2))
+    return optax.adam(rate)

@@ -90,7 +90,7 @@ def test_without_unique_there_is_no_last_level(vectors: Vectors) -> None:
 def test_newcomers_get_free_numbers(ids: QuantizedIds, vectors: Vectors) -> None:
     new = np.concatenate([make_vectors(1, 3, zeros=0, seed=9).item, vectors.item[:2]])
     codes = ids.encode(new, "item", unique=True)
-    grown = ids.extended("item", codes)
+    grown = ids.with_rows("item", ITEMS + np.arange(5), codes)
     assert grown.items.values.shape == (ITEMS + 5, 3)
     assert len(np.unique(grown.items.values, axis=0)) == ITEMS + 5
     np.testing.assert_array_equal(grown.items.values[:ITEMS], ids.items.values)
@@ -100,8 +100,12 @@ def test_newcomers_get_free_numbers(ids: QuantizedIds, vectors: Vectors) -> None
     for code in codes[3:]:
         holders = grown.items.values[(grown.items.values[:, :2] == code[:2]).all(1), 2]
         assert sorted(holders) == list(range(len(holders)))
-    users = ids.extended("user", ids.encode(vectors.user[:2], "user", unique=False))
-    np.testing.assert_array_equal(users.users.values[USERS:], ids.users.values[:2])
+    users = ids.with_rows("user", USERS + np.arange(2), ids.users.values[:2])
+    np.testing.assert_array_equal(users.users.values, np.concatenate([ids.users.values, ids.users.values[:2]]))
+    moved = ids.with_rows("item", np.array([7, ITEMS]), codes[:2])  # one that was there, one that was not
+    np.testing.assert_array_equal(moved.items.values[[7, ITEMS]], codes[:2])
+    others = np.delete(np.arange(ITEMS), 7)
+    np.testing.assert_array_equal(moved.items.values[others], ids.items.values[others])
 
 
 def test_the_nearest_newcomer_comes_first(ids: QuantizedIds, vectors: Vectors) -> None:
@@ -126,11 +130,11 @@ def test_bad_arguments_are_named(ids: QuantizedIds, vectors: Vectors) -> None:
     with pytest.raises(ValueError, match="users may share ids"):
         ids.encode(vectors.user, "user", unique=True)
     with pytest.raises(ValueError, match="stands twice"):
-        ids.extended("item", ids.items.values[:1])
+        ids.with_rows("item", np.array([ITEMS]), ids.items.values[:1])
     with pytest.raises(ValueError, match=r"shape \(70, 2\), wanted \[m, 3\]"):
-        ids.extended("item", ids.items.values[:, :2])
+        ids.with_rows("item", np.arange(ITEMS), ids.items.values[:, :2])
     with pytest.raises(ValueError, match="from 9 to 9, wanted 0 to below"):
-        ids.extended("user", np.full((1, 2), 9))
+        ids.with_rows("user", np.array([0]), np.full((1, 2), 9))
 
 
 def test_no_newcomers(ids: QuantizedIds) -> None:

@@ -16,7 +16,7 @@ from jaxrec.tokenizers import quantizer_training
 from jaxrec.tokenizers.quantizer import BLOCK, KINDS, Quantizer, collapsed, fit_quantizer, shaped
 
 CONFIG = QuantizerConfig(
-    codebooks=2, codewords=8, width=8, hidden=(32,), batch=64, epochs=80, learning_rate=3e-3, revive=20
+    codebooks=2, codewords=8, width=8, hidden=(64,), batch=64, epochs=160, learning_rate=3e-3, revive=20
 )
 CLUSTERS, PER_CLUSTER, DIM = 8, 40, 10
 
@@ -142,13 +142,16 @@ def test_a_collapsed_codebook_is_named() -> None:
     def book(perplexity: float, used: int) -> dict:
         return {"codewords": 256, "used": used, "perplexity": perplexity}
 
-    report = {"rows": 5000, "codebooks": [book(180.0, 250), book(1.9, 3), book(26.0, 256)]}
+    report = {"rows": 5000, "error": 0.5, "codebooks": [book(180.0, 250), book(1.9, 3), book(26.0, 256)]}
     lines = collapsed(report, "item")
     assert len(lines) == 2  # a tenth of the way from 1 to 256 is 26.5
     assert lines[0].startswith("codebook 2 of the item quantizer has collapsed: 3 of 256 codewords used")
     assert "perplexity 1.9; raise quantizer.epochs" in lines[0]
     assert lines[1].startswith("codebook 3 of the item quantizer")
     assert collapsed({**report, "rows": 100}, "item") == lines[:1]  # 100 rows can use 100 codewords at most
+    lost = {**report, "codebooks": [book(180.0, 250)], "error": 0.95}
+    assert len(collapsed(lost, "user")) == 1
+    assert "user quantizer has learned next to nothing: its error is 0.95" in collapsed(lost, "user")[0]
 
 
 def test_training_that_collapses_is_told() -> None:
@@ -156,10 +159,10 @@ def test_training_that_collapses_is_told() -> None:
     rows, _ = planted()
     config = dataclasses.replace(CONFIG, codebooks=1, codewords=64, revive=0, epochs=1, learning_rate=1e-6)
     fitted = fit("mq", rows, config)
+    assert not [line for line in collapsed(fitted.report(rows), "user") if line.startswith("codebook")]
     far = np.array(fitted.params["codebook"])
     far[0, 2:] += 1e3
     broken = dataclasses.replace(fitted, params={**fitted.params, "codebook": far})
-    assert not collapsed(fitted.report(rows), "user")
     assert "codebook 1 of the user quantizer has collapsed" in collapsed(broken.report(rows), "user")[0]
 
 
