@@ -50,10 +50,11 @@ def beside(quick: bool, layout: str) -> Case:
     steps = math.ceil(len(pairs) / batch)
     table = np.asarray(lightgcn.init(n_users + n_items, dim, key=jax.random.key(0)))
     optimizer = optax.adam(CONFIG.learning_rate)
-    settings = {"layers": CONFIG.layers, "regularization": CONFIG.regularization}
 
     def loss(params, buffers, rows, key):
-        return lightgcn.loss(params["node"], *buffers, rows, **settings, key=key)
+        nodes, (graph, known) = params["node"], buffers
+        layers, weight = CONFIG.layers, CONFIG.regularization
+        return lightgcn.loss(nodes, graph, known, rows, layers=layers, regularization=weight, key=key)
 
     train_step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
 
@@ -102,7 +103,7 @@ def beside(quick: bool, layout: str) -> Case:
 
     @jax.jit
     def check(nodes):
-        final = lightgcn.propagate(nodes, graph, CONFIG.layers)
+        final: jax.Array = lightgcn.propagate(nodes, graph, CONFIG.layers)
         bpr, squares = lightgcn.triple_loss(final[rows], nodes[rows], jnp.ones(len(triples)))
         return bpr + CONFIG.regularization * squares
 
