@@ -85,7 +85,7 @@ class LightGcnConfig:
     """Propagations over the graph; the embedder "mf" has none."""
     batch: int = 2048
     """Training events in a step, each with one negative drawn on the device."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-3
     regularization: float = 1e-4
     """Weight of half the squared length of a triple's layer-0 rows."""
     epochs: int = 1000
@@ -114,11 +114,11 @@ class QuantizerConfig:
     """Weight of the commitment loss, eq. 13."""
     ema: float = 0.0
     """Decay of codebooks that follow their members' moving average; 0 trains them by the codebook loss, eq. 11."""
-    revive: int = 100
+    revive: int = 20
     """Steps after which a codeword that nothing chose is put onto a row of the batch; 0 never."""
-    epochs: int = 300
-    batch: int = 1024
-    learning_rate: float = 1e-3
+    epochs: int = 200
+    batch: int = 256
+    learning_rate: float = 3e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +201,9 @@ class RetrievalConfig:
     loss: Literal["margin", "sampled", "full"] = "full"
     """"margin": eq. 20 with one negative. Beyond the paper: softmax over cosine / temperature, "sampled" against
     `negatives` items that the whole batch shares, "full" against all items."""
+    similarity: Literal["cosine", "inner"] = "cosine"
+    """"cosine" (eq. 19) forgets how long an item's vector is. "inner" ranks by inner product, as LightGCN does, which
+    is a cosine in one more dimension (Bachrach et al. 2014)."""
     margin: float = 0.1
     temperature: float = 0.07
     negatives: int = 512
@@ -259,8 +262,8 @@ class EvalConfig:
     recommender: Literal["beam", "exact"] = "beam"
     beams: int = 20
     batch_users: int = 64
-    prompt: Literal["seen", "unseen"] = "seen"
-    """Whether the evaluation's template was among those of training."""
+    prompt: Literal["seen", "unseen", "both"] = "seen"
+    """Whether the evaluation's template was among those of training; "both" measures one after the other."""
     mask_seen: bool = True
     """Leave items of the history out of the recommendations, for baselines and model alike."""
 
@@ -301,6 +304,28 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     Raises:
       ValueError: there is no such file, or it builds no `config`; names the files there are.
     """
+    config = getattr(_module(path), "config", None)
+    if not isinstance(config, Config):
+        raise ValueError(f"{path!s} builds no `config = Config(...)`; see configs/demo.py")
+    return config
+
+
+def load_study(path: str | os.PathLike[str]) -> dict[str, Config]:
+    """The `study` that a configs/*.py file builds: configs by the names of their rows; or its one `config`.
+
+    Raises:
+      ValueError: there is no such file, or it builds neither; names the files there are.
+    """
+    module = _module(path)
+    study = getattr(module, "study", None)
+    if study is None and isinstance(config := getattr(module, "config", None), Config):
+        study = {config.name: config}
+    if not isinstance(study, dict) or not study or not all(isinstance(c, Config) for c in study.values()):
+        raise ValueError(f"{path!s} builds no `study` of configs by name, nor a `config`; see configs/demo_study.py")
+    return study
+
+
+def _module(path: str | os.PathLike[str]) -> Any:
     file = pathlib.Path(path)
     if not file.is_file():
         found = ", ".join(sorted(str(p) for p in pathlib.Path("configs").glob("*.py"))) or "none here"
@@ -310,10 +335,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = getattr(module, "config", None)
-    if not isinstance(config, Config):
-        raise ValueError(f"{path!s} builds no `config = Config(...)`; see configs/demo.py")
-    return config
+    return module
 
 
 def data_file(path: str) -> pathlib.Path:

@@ -22,7 +22,7 @@ class Arguments:
     recommender: Literal["beam", "exact"] | None = None
     """Default: as the run's config says."""
     beams: int | None = None
-    prompt: Literal["seen", "unseen"] | None = None
+    prompt: Literal["seen", "unseen", "both"] | None = None
     """Whether the question was among those of training."""
 
 

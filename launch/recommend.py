@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxrec.methods import experiment
+from jaxrec.methods import experiment, serving
 from launch.arguments import explained
 
 
@@ -23,7 +23,7 @@ class Arguments:
     """Names of items, oldest first, with commas between: for somebody new."""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """How many items."""
-    task: Literal["sequential", "direct"] | None = None
+    task: Literal["sequential", "collaborative", "direct"] | None = None
     """Default: the first that the run was trained on."""
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     items = (
         None if arguments.history is None else [name.strip() for name in arguments.history.split(",") if name.strip()]
     )
-    system = experiment.load(arguments.run)
+    system = serving.served(experiment.load(arguments.run))
     print(experiment.recommend(system, arguments.k, user=arguments.user, history=items, task=arguments.task))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from jaxrec.evaluate.report import table
 from jaxrec.methods import experiment
 from launch.arguments import config_from_command_line, explained
 
@@ -12,12 +13,13 @@ from launch.arguments import config_from_command_line, explained
 def main() -> None:
     """Trains what a config describes, measures it beside the baselines, and leaves all of it in the run's folder."""
     config, show = config_from_command_line(sys.argv[1:])
-    system, table = experiment.train(config)
-    print(f"\n{table}\n")
+    system, found = experiment.train(config)
+    print(f"\n{table(found)}")
+    print(f"{found['ms_per_user']:.2f} ms per user for a list of ten\n")
     if show:
         for user in experiment.examples(system, 3):
             print(f"{experiment.recommend(system, 10, user=user)}\n")
-    print(f"run folder: {config.folder}  (results.json, metrics.jsonl, ids/, checkpoints/)")
+    print(f"run folder: {config.folder}  (results.json, metrics.jsonl, ids/, checkpoints/, store/)")
 
 
 if __name__ == "__main__":

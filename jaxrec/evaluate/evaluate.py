@@ -137,6 +137,20 @@ def evaluate_baselines(
     ]
 
 
+def divided(result: Result, group: str, members: np.ndarray) -> list[Result]:
+    """A result for some of the users alone, named "SYSTEM, GROUP"; none where it has no rank for any of them.
+
+    Args:
+      result: of all users.
+      group: what to call them.
+      members: bool[U].
+    """
+    ranks = np.where(members, result.ranks, np.nan)
+    if np.isnan(ranks).all():
+        return []
+    return [dataclasses.replace(result, system=f"{result.system}, {group}", ranks=ranks)]
+
+
 def seen_rows(histories: Histories, users: np.ndarray, width: int) -> np.ndarray:
     """The last `width` items of each user as i32[B,width], oldest first, padded with -1 at the end."""
     lengths = np.minimum(_lengths(histories)[users], width)

@@ -1,10 +1,11 @@
-"""What a user asks of a run: train and measure it, measure it again, recommend with it."""
+"""What a user asks of a run: train and measure it, measure it again, recommend with it, bring it up to date."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,39 +13,43 @@ from typing import Any
 import numpy as np
 
 from jaxrec.config import Config
-from jaxrec.evaluate.evaluate import Result, evaluate_baselines
+from jaxrec.evaluate.evaluate import Result, divided, evaluate_baselines, evaluate_scores
 from jaxrec.evaluate.report import report, table, write
 from jaxrec.keys import generator
-from jaxrec.methods import meta_id
+from jaxrec.methods import collaborative, embedders, serving, training
 from jaxrec.methods import run as runs
-from jaxrec.methods.meta_id import MetaId
+from jaxrec.methods.build import build, welcome
+from jaxrec.methods.system import System
+from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.exact import gap
 from jaxrec.types import Histories
 
 
-def train(config: Config) -> tuple[MetaId, str]:
+def train(config: Config) -> tuple[System, dict[str, Any]]:
     """Trains what a config describes, or goes on with it, and measures it beside the baselines.
 
     Returns:
-      the trained system, and results.json as a table to read.
+      the trained system, and what results.json holds; `jaxrec.evaluate.report.table` makes lines of it.
     """
     started = time.monotonic()
-    system, _ = meta_id.train(meta_id.build(runs.start(config)))
+    system, _ = training.train(build(runs.start(config)))
+    system = _with_unseen(system)
+    serving.fill_store(system)
     results = _measure(system, "test")
     # A call that went on with an older one's work doesn't know how long that took.
     found = _report(system, "test", results, time.monotonic() - started if system.run.fresh else _seconds(system))
     write(system.run.folder, found, results)
-    return system, table(found)
+    return system, found
 
 
-def _seconds(system: MetaId) -> float | None:
+def _seconds(system: System) -> float | None:
     """What results.json says of the run's time, if there is one and it does."""
     file = system.run.folder / "results.json"
     return json.loads(file.read_text()).get("seconds") if file.is_file() else None
 
 
-def load(folder: str | os.PathLike[str], **changed: Any) -> MetaId:
-    """The trained system in a run's folder, with the best weights.
+def load(folder: str | os.PathLike[str], **changed: Any) -> System:
+    """The trained system in a run's folder, with the best weights; it knows nobody whom the run's data doesn't.
 
     Args:
       folder: what `launch.train` left.
@@ -57,58 +62,98 @@ def load(folder: str | os.PathLike[str], **changed: Any) -> MetaId:
         raise ValueError(f"{run.folder} holds no checkpoints yet; python -m launch.train makes or finishes the run")
     settings = dataclasses.replace(run.config.eval, **changed)
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, eval=settings))
-    return meta_id.restore(meta_id.build(run))
+    return _with_unseen(training.restore(build(run)))
 
 
-def evaluate(system: MetaId, part: str) -> str:
+def _with_unseen(system: System) -> System:
+    """The system with vectors and ids for the users and items that were held out of its training."""
+    split = system.run.split
+    users, items = np.flatnonzero(split.unseen_users), np.flatnonzero(split.unseen_items)
+    if not len(users) and not len(items):
+        return system
+    system = welcome(system, split.known, users, items)
+    return dataclasses.replace(system, histories=split.history("test"))
+
+
+def evaluate(system: System, part: str) -> str:
     """Measures a trained system again; leaves the report in its folder under evaluations/, returns the table."""
     started = time.monotonic()
     results = _measure(system, part)
     found = _report(system, part, results, time.monotonic() - started)
     settings = system.run.config.eval
-    write(
-        system.run.folder / "evaluations" / f"{part}-{settings.recommender}-{settings.beams}-{settings.prompt}",
-        found,
-        results,
-    )
-    return f"{table(found)}\n{_beams_gap(system, part)}" if settings.recommender == "exact" else table(found)
+    asked = "retrieval" if isinstance(system.model, Retriever) else f"{settings.recommender}-{settings.beams}"
+    write(system.run.folder / "evaluations" / f"{part}-{asked}-{settings.prompt}", found, results)
+    lines = table(found)
+    exact = settings.recommender == "exact" and not isinstance(system.model, Retriever)
+    return f"{lines}\n{_beams_gap(system, part)}" if exact else lines
 
 
-def _beams_gap(system: MetaId, part: str, most: int = 256) -> str:
+def _beams_gap(system: System, part: str, most: int = 256) -> str:
     """How far beam search is from exact scoring, on the lists of ten for some users; `system` scores exactly."""
     run = system.run
     settings = dataclasses.replace(run.config.eval, recommender="beam")
     config = dataclasses.replace(run.config, eval=settings)
     beam = dataclasses.replace(system, run=dataclasses.replace(run, config=config))
     users, k = np.flatnonzero(run.split.target(part) >= 0)[:most], min(10, run.data.n_items)
-    task, history = run.config.task.tasks[0], run.split.history(part)
-    far = gap(beam.recommend(history, users, k, task), system.recommend(history, users, k, task))
+    history = run.split.history(part)
+    far = gap(beam.recommend(history, users, k), system.recommend(history, users, k))
     return (
         f"{settings.beams} beams on {len(users)} of these users: {np.mean(far.recall):.2%} of the exact {k} found, "
         f"log-probabilities are {np.mean(far.shortfall):.2e} lower"
     )
 
 
-def examples(system: MetaId, n: int) -> list[str]:
+def milliseconds_per_user(system: System, users: int = 256, rounds: int = 3) -> float:
+    """How long a list of ten takes, prompt included, in batches as the config says; the median of some rounds."""
+    asked = np.flatnonzero(np.diff(system.histories.offsets))[:users]
+    taken = []
+    for _ in range(rounds + 1):  # the first compiles
+        started = time.perf_counter()
+        system.recommend(system.histories, asked, min(10, system.run.data.n_items))
+        taken.append(time.perf_counter() - started)
+    return 1000 * statistics.median(taken[1:]) / len(asked)
+
+
+def examples(system: System, n: int) -> list[str]:
     """Names of a few users whose held-out item is known, drawn by the run's seed."""
     users = np.flatnonzero(system.run.split.test >= 0)
     drawn = generator(system.run.config.seed, "examples").permutation(users)[:n]
     return [str(system.run.data.user_names[user]) for user in drawn]
 
 
-def _measure(system: MetaId, part: str) -> list[Result]:
-    """Ranks of the system, for each task it was trained on, and of the three baselines of the same split."""
-    run = system.run
+def _measure(system: System, part: str) -> list[Result]:
+    """Ranks of the system, for each task it was trained on, and of the baselines of the same split."""
+    run, config = system.run, system.run.config
     run.say(f"measuring on the {part} items of all users")
-    tasks = run.config.task.tasks
-    names = {tasks[0]: "META ID"} | {task: f"META ID ({task})" for task in tasks[1:]}
-    results = [system.measure(part, task=task, name=name) for task, name in names.items()]
-    return results + evaluate_baselines(run.split, part, mask_seen=run.config.eval.mask_seen)
+    _, *others = config.task.tasks
+    results = [system.measure(part)]
+    if config.eval.prompt == "both":
+        results.append(system.measure(part, prompt="unseen", name=f"{system.name} (unseen prompt)"))
+    for task in others:
+        asked = "user id only" if task == "direct" else task
+        results.append(system.measure(part, task=task, name=f"{system.name} ({asked})"))
+    if config.embedder != "walks":
+        name = {"lightgcn": "LightGCN", "mf": "MF"}[config.embedder]
+        known = run.split.history(part) if part == "valid" else run.split.known
+        vectors = system.embedding.vectors
+        if run.split.unseen_users.any() or run.split.unseen_items.any():
+            vectors = embedders.refresh(run, system.embedding, known)
+        results.append(
+            evaluate_scores(name, collaborative.scorer(vectors), run.split, part, mask_seen=config.eval.mask_seen)
+        )
+    results += evaluate_baselines(run.split, part, mask_seen=config.eval.mask_seen)
+    groups = {}
+    if run.split.unseen_users.any():
+        groups |= {"seen users": ~run.split.unseen_users, "unseen users": run.split.unseen_users}
+    if run.split.unseen_items.any():
+        unseen = run.split.unseen_items[run.split.target(part)]
+        groups |= {"seen items": ~unseen, "unseen items": unseen}
+    return results + [part for group in groups.items() for result in results for part in divided(result, *group)]
 
 
-def _report(system: MetaId, part: str, results: list[Result], seconds: float | None) -> dict[str, Any]:
+def _report(system: System, part: str, results: list[Result], seconds: float | None) -> dict[str, Any]:
     config = system.run.config
-    return report(
+    found = report(
         results,
         system.run.split,
         part,
@@ -118,6 +163,10 @@ def _report(system: MetaId, part: str, results: list[Result], seconds: float | N
         command=runs.command(),
         seconds=seconds,
     )
+    notes = system.run.folder / "ids.json"
+    if notes.is_file():
+        found["ids"] = json.loads(notes.read_text())
+    return found | {"ms_per_user": round(milliseconds_per_user(system), 3)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,28 +176,31 @@ class Shown:
     Attributes:
       who: whom they are for.
       history: (label, id) of the items that the prompt held, oldest first; a label is the title, or title and name.
-      items: (label, id, score, whether it is the held-out item), best first; a score is a log-probability.
+      items: (label, id, score, whether it is the held-out item), best first.
+      score: what the scores are.
     """
 
     who: str
     history: list[tuple[str, str]]
     items: list[tuple[str, str, float, bool]]
+    score: str
 
     def __str__(self) -> str:
-        width = max((len(label) for label, *_ in [*self.history, *self.items]), default=0)
+        shown = [*self.history, *self.items]
+        width, id_width = (max((len(row[column]) for row in shown), default=0) for column in (0, 1))
         lines = [self.who]
         if self.history:
             lines.append("  history, oldest first:")
             lines += [f"    {label:<{width}}  {tokens}" for label, tokens in self.history]
-        lines.append("  recommendations, log-probability:")
+        lines.append(f"  recommendations, {self.score}:")
         for label, tokens, score, held_out in self.items:
             mark = "  <- the held-out item" if held_out else ""
-            lines.append(f"    {label:<{width}}  {tokens:<22} {score:8.3f}{mark}")
+            lines.append(f"    {label:<{width}}  {tokens:<{id_width}} {score:8.3f}{mark}")
         return "\n".join(lines)
 
 
 def recommend(
-    system: MetaId,
+    system: System,
     k: int,
     *,
     user: str | None = None,
@@ -160,7 +212,7 @@ def recommend(
     Args:
       system: a trained system.
       k: how many.
-      user: a name from the data; all but the test item is known of them.
+      user: a name the system knows; all but the test item is known of those of the run's data.
       history: names of items, oldest first, instead of a user.
       task: one that the run was trained on; default its first.
     Raises:
@@ -173,16 +225,17 @@ def recommend(
     if not 1 <= k <= data.n_items:
         raise ValueError(f"k={k} is not between 1 and the {data.n_items} items of this catalogue")
     if user is not None:
-        number, histories = _numbers(data.user_names, [user], "user")[0], system.run.split.history("test")
+        number, histories = _numbers(data.user_names, [user], "user")[0], system.histories
         who = f"user {user}, {system.user_name(histories, number)}".removesuffix(", ")
-        return _show(system, histories, number, k, task, who, int(system.run.split.test[number]))
+        held_out = system.run.split.test
+        return _show(system, histories, number, k, task, who, int(held_out[number]) if number < len(held_out) else -1)
     items = _numbers(data.item_names, history or [], "item")
     histories = Histories(np.array([0, len(items)]), np.asarray(items, np.int32), data.n_items)
     who = f"somebody new, {system.user_name(histories, 0)}".removesuffix(", ")
     return _show(system, histories, 0, k, task, who, -1)
 
 
-def _show(system: MetaId, histories: Histories, user: int, k: int, task: str, who: str, truth: int) -> Shown:
+def _show(system: System, histories: Histories, user: int, k: int, task: str, who: str, truth: int) -> Shown:
     top = system.recommend(histories, np.array([user]), k, task)
     data = system.run.data
 
@@ -190,7 +243,7 @@ def _show(system: MetaId, histories: Histories, user: int, k: int, task: str, wh
         name, title = str(data.item_names[item]), str(data.titles()[item])
         return name if name == title else f"{title} ({name})"
 
-    asked = histories.of(user)[-system.run.config.task.max_history :] if task == "sequential" else ()
+    asked = () if task == "direct" else histories.of(user)[-system.run.config.task.max_history :]
     return Shown(
         who,
         [(label(i), system.item_name(i)) for i in asked],
@@ -199,6 +252,7 @@ def _show(system: MetaId, histories: Histories, user: int, k: int, task: str, wh
             for i, score in zip(top.items[0], top.scores[0])
             if i >= 0
         ],
+        "cosine" if isinstance(system.model, Retriever) else "log-probability",
     )
 
 

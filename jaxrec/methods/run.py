@@ -15,8 +15,8 @@ import numpy as np
 
 from jaxrec.config import Config, from_dict, to_json
 from jaxrec.data.load import load
-from jaxrec.data.split import make_split
-from jaxrec.types import Histories, Interactions, Split, Vectors
+from jaxrec.data.split import hold_unseen, make_split
+from jaxrec.types import Histories, Interactions, Split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,22 +93,6 @@ def write_whole(file: pathlib.Path, text: str) -> None:
     part.replace(file)
 
 
-def cached_vectors(run: Run) -> Vectors | None:
-    """The vectors an earlier call left in the folder, or None."""
-    file = run.folder / "vectors.npz"
-    if not file.is_file():
-        return None
-    with np.load(file) as arrays:
-        return Vectors(arrays["user"], arrays["item"])
-
-
-def save_vectors(run: Run, vectors: Vectors) -> None:
-    """Leaves vectors in the folder, whole or not at all."""
-    part = run.folder / "vectors.part.npz"
-    np.savez(part, user=vectors.user, item=vectors.item)
-    part.replace(run.folder / "vectors.npz")
-
-
 def command() -> str:
     """The command line of this process, as a reader would repeat it."""
     main = sys.modules["__main__"].__spec__
@@ -120,6 +104,8 @@ def _check(config: Config) -> None:
         raise ValueError("protocol 'as-released' is leave-one-out with a leak; it goes with data.split strict")
     if config.ids.users == "none" and "direct" in config.task.tasks:
         raise ValueError("task 'direct' needs user ids; set ids.users, or --task.tasks sequential")
+    if config.protocol == "as-released" and (config.data.unseen_users or config.data.unseen_items):
+        raise ValueError("protocol 'as-released' embeds every event, so nobody is unseen; set data.unseen_users 0")
     if config.eval.beams < 10:
         raise ValueError(
             f"eval.beams={config.eval.beams} can't list ten items, by which training is validated; give 10"
@@ -131,6 +117,7 @@ def _check(config: Config) -> None:
 def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
     data, _ = load(config.data, seed=config.seed)
     split = make_split(data, config.data.split)
+    split = hold_unseen(split, users=config.data.unseen_users, items=config.data.unseen_items, seed=config.seed)
     if config.protocol != "strict":
         split = dataclasses.replace(split, protocol=config.protocol)
     return Run(config, folder, data, split, fresh)

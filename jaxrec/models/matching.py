@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 
-from jaxrec.config import RetrievalConfig
 from jaxrec.keys import stream
+from jaxrec.models.lightgcn import Events, draw_negatives
 from jaxrec.models.retriever import LABELS, Retriever, unit
 from jaxrec.types import Array, Batch
 
@@ -33,10 +35,10 @@ def retrieval_loss(
     cosine = jnp.sum(z * items[labels[:, 0]], axis=-1)
     config = model.config
     if config.loss == "margin":
-        negative = model.positives.negatives(labels[:, 1], draw)
+        negative = draw_negatives(cast(Events, model.known.get_value()), labels[:, 1], model.n_items, key=draw)
         losses = margin_losses(cosine, jnp.sum(z * items[negative], axis=-1), config.margin)
     elif config.loss == "sampled":
-        drawn = jax.random.randint(draw, (config.negatives,), 0, items.shape[0])
+        drawn = jax.random.randint(draw, (config.negatives,), 0, model.n_items)
         losses = sampled_losses(cosine, z, items, labels[:, 0], drawn, config.temperature)
     else:
         losses = full_losses(cosine, z, items, config.temperature)

@@ -9,10 +9,12 @@ from flax import nnx
 
 from jaxrec.config import RetrievalConfig
 from jaxrec.keys import stream
+from jaxrec.models.lightgcn import Events
 from jaxrec.models.oov import Buffer
 from jaxrec.models.products import dense
 from jaxrec.models.t5 import T5
 
+MULTIPLE = 128
 LABELS = 2
 """What a batch's target holds of each example: the item's number and the user's."""
 
@@ -43,19 +45,49 @@ class Retriever(nnx.Module):
       t5: encoder and decoder.
       config: pooling and the projection's width.
       prompt: tokens the decoder is fed behind its start, i32[P-1]; P positions in all.
-      items: the vectors that answers are searched among, f32[I,F]; kept at length 1, rows of zeros stay.
+      items: the vectors that answers are searched among, f32[I,F]; kept as `place` puts them. Rows of zeros are
+        added up to a multiple of 128, so that a mesh can share them.
+      known: training events, among which the margin loss draws no negative; None for other losses.
       rngs: its "params" stream initialises the projection.
     """
 
     def __init__(
-        self, t5: T5, config: RetrievalConfig, prompt: np.ndarray, items: np.ndarray | jax.Array, *, rngs: nnx.Rngs
+        self,
+        t5: T5,
+        config: RetrievalConfig,
+        prompt: np.ndarray,
+        items: np.ndarray,
+        known: Events | None = None,
+        *,
+        rngs: nnx.Rngs,
     ) -> None:
+        if config.loss == "margin" and known is None:
+            raise ValueError("the margin loss draws negatives that a user had nothing to do with; give `known`")
         self.t5 = t5
         self.config = config
         self.prompt = Buffer(jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.asarray(prompt, jnp.int32)]))
-        self.items = Buffer(unit(jnp.asarray(items, jnp.float32)))
+        self.n_items = len(items)
+        self.radius = Buffer(jnp.linalg.norm(jnp.asarray(items, jnp.float32), axis=1).max())
+        placed = self.place(items)
+        self.items = Buffer(jnp.pad(placed, ((0, -len(items) % MULTIPLE), (0, 0))))
+        self.known = Buffer(jax.tree.map(jnp.asarray, known))
         width = t5.config.d_model * (len(self.prompt[...]) if config.pooling == "flatten" else 1)
-        self.project = Projection(width, config.hidden, items.shape[1], t5.config.compute_dtype, rngs=rngs)
+        self.project = Projection(width, config.hidden, placed.shape[1], t5.config.compute_dtype, rngs=rngs)
+
+    def place(self, items: np.ndarray | jax.Array) -> jax.Array:
+        """Item vectors as answers are compared with them by cosine, f32[n,F] -> f32[n,F or F+1], of length 1 or 0.
+
+        With "inner" similarity q becomes [q, sqrt(R^2 - |q|^2)] / R, R the longest vector of training (Bachrach et al.
+        2014): an answer [z, 0] then has the cosine <z, q> / (|z| R). Newcomers that are longer are cut to R.
+        """
+        items = jnp.asarray(items, jnp.float32)
+        if self.config.similarity == "cosine":
+            return unit(items)
+        square = jnp.sum(jnp.square(items), axis=1, keepdims=True)
+        radius = self.radius[...]
+        items = items * jnp.minimum(1, radius * jax.lax.rsqrt(jnp.maximum(square, 1e-30)))
+        height = jnp.sqrt(jnp.maximum(radius**2 - jnp.sum(jnp.square(items), axis=1, keepdims=True), 0))
+        return jnp.concatenate([items, jnp.where(square > 0, height, 0)], axis=1) / radius
 
     def __call__(
         self, source: jax.Array, segments: jax.Array | None = None, slots: int = 1, *, key: jax.Array | None = None

@@ -208,7 +208,7 @@ class TrainingExamples:
         *,
         user_rows: str = "users",
         answer: str = "id",
-        task: TaskConfig = TaskConfig(),
+        task: TaskConfig,
         seed: int = 0,
     ) -> None:
         """Lays out the examples of a training set.

@@ -1,4 +1,4 @@
-"""A user's vector from their history alone: the mean of its items' unit vectors. Nothing is trained."""
+"""Vectors of newcomers from their events alone: a user's is the mean of the items' unit vectors. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -43,3 +43,11 @@ def of_each_user(histories: Histories, item: np.ndarray) -> np.ndarray:
     sums = np.zeros((histories.n_users, item.shape[1]), np.float64)
     np.add.at(sums, histories.users, unit_rows(item)[histories.items])
     return (sums / np.maximum(sizes, 1)[:, None]).astype(np.float32)
+
+
+def of_each_item(histories: Histories, user: np.ndarray) -> np.ndarray:
+    """The mean over all users of an item, f32[I,F], from user vectors f32[U,F]; zeros for an item without events."""
+    sums = np.zeros((histories.n_items, user.shape[1]), np.float64)
+    np.add.at(sums, histories.items, unit_rows(user)[histories.users])
+    counts = np.bincount(histories.items, minlength=histories.n_items)
+    return (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)

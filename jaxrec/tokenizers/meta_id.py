@@ -122,6 +122,28 @@ class MetaIds:
         rank = self._free_ranks(cluster, distance, members) if unique else members.insertion(cluster, distance)
         return np.stack([cluster, np.minimum(rank, self.items.sizes[1] - 1)], axis=1).astype(np.int32)
 
+    def with_rows(self, kind: str, rows: np.ndarray, values: np.ndarray) -> MetaIds:
+        """A copy in which some entities have the codes that `encode` gave them.
+
+        Args:
+          kind: "user" or "item".
+          rows: i64[m], whose codes; rows behind the last are new entities.
+          values: i32[m, 2].
+        """
+        codes, distance = (self.users, self.user_distance) if kind == "user" else (self.items, self.item_distance)
+        more = max(len(codes.values), int(rows.max(initial=-1)) + 1) - len(codes.values)
+        table = np.concatenate([codes.values, np.zeros((more, 2), np.int32)])
+        table[rows] = values
+        codes = dataclasses.replace(codes, values=table)
+        distance = np.concatenate([distance, np.full(more, np.inf, np.float32)])
+        if kind == "user":
+            return dataclasses.replace(self, users=codes, user_distance=distance)
+        return dataclasses.replace(self, items=codes, item_distance=distance)
+
+    def codewords(self, kind: str) -> list[np.ndarray | None]:
+        """What each level's tokens stand for: the clusters' centroids f32[G, F], and nothing for ranks."""
+        return [self.centroids, None]
+
     def _members(self, kind: str) -> _Members:
         return self._members_of["both" if self.ranks == "joint" else kind]
 

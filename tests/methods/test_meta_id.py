@@ -13,8 +13,10 @@ from safetensors.numpy import save_file
 
 from jaxrec.config import Config, OovConfig, T5Config
 from jaxrec.hub.t5 import to_hf
-from jaxrec.methods import experiment, meta_id
+from jaxrec.methods import experiment, training
 from jaxrec.methods import run as runs
+from jaxrec.methods.build import build
+from jaxrec.methods.system import System
 from jaxrec.models.t5 import T5
 from jaxrec.tokenizers import vocabulary
 from jaxrec.types import Histories
@@ -26,11 +28,11 @@ def at(config: Config, folder: pathlib.Path, **parts) -> Config:
 
 
 @pytest.fixture(scope="module")
-def trained(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> meta_id.MetaId:
+def trained(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> System:
     return experiment.train(at(tiny, tmp_path_factory.mktemp("runs") / "tiny"))[0]
 
 
-def test_the_folder_holds_all_that_is_promised(trained: meta_id.MetaId) -> None:
+def test_the_folder_holds_all_that_is_promised(trained: System) -> None:
     folder = trained.run.folder
     for name in ("config.json", "metrics.jsonl", "results.json", "ranks.npz", "vectors.npz", "ids/items.txt"):
         assert (folder / name).is_file(), name
@@ -38,7 +40,7 @@ def test_the_folder_holds_all_that_is_promised(trained: meta_id.MetaId) -> None:
     found = json.loads((folder / "results.json").read_text())
     assert [row["system"] for row in found["rows"]] == [
         "META ID",
-        "META ID (direct)",
+        "META ID (user id only)",
         "popularity",
         "item-kNN",
         "transitions",
@@ -48,13 +50,13 @@ def test_the_folder_holds_all_that_is_promised(trained: meta_id.MetaId) -> None:
     assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()][-1] == 8
 
 
-def test_a_finished_run_is_not_trained_again(trained: meta_id.MetaId) -> None:
+def test_a_finished_run_is_not_trained_again(trained: System) -> None:
     again, _ = experiment.train(trained.run.config)
     for one, other in zip(jax.tree.leaves(trained.model), jax.tree.leaves(again.model)):
         np.testing.assert_array_equal(one, other)
 
 
-def test_loaded_recommends_the_same(trained: meta_id.MetaId) -> None:
+def test_loaded_recommends_the_same(trained: System) -> None:
     loaded = experiment.load(trained.run.folder)
     history, users = trained.run.split.history("test"), np.arange(20)
     one, other = (s.recommend(history, users, 5) for s in (trained, loaded))
@@ -62,7 +64,7 @@ def test_loaded_recommends_the_same(trained: meta_id.MetaId) -> None:
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
 
 
-def test_seen_items_are_left_out(trained: meta_id.MetaId) -> None:
+def test_seen_items_are_left_out(trained: System) -> None:
     history, users = trained.run.split.history("test"), np.arange(80)
     found = trained.recommend(history, users, 10).items
     for user in users:
@@ -71,7 +73,7 @@ def test_seen_items_are_left_out(trained: meta_id.MetaId) -> None:
         assert len(set(listed)) == len(listed)
 
 
-def test_a_beam_as_wide_as_the_catalogue_is_exact(trained: meta_id.MetaId) -> None:
+def test_a_beam_as_wide_as_the_catalogue_is_exact(trained: System) -> None:
     wide = experiment.load(trained.run.folder, beams=48)
     exact = experiment.load(trained.run.folder, recommender="exact")
     history, users = trained.run.split.history("test"), np.arange(40)
@@ -80,7 +82,7 @@ def test_a_beam_as_wide_as_the_catalogue_is_exact(trained: meta_id.MetaId) -> No
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
 
 
-def test_shown_names_ids_and_truth(trained: meta_id.MetaId) -> None:
+def test_shown_names_ids_and_truth(trained: System) -> None:
     name = experiment.examples(trained, 1)[0]
     shown = experiment.recommend(trained, 5, user=name)
     assert len(shown.items) == 5
@@ -89,7 +91,7 @@ def test_shown_names_ids_and_truth(trained: meta_id.MetaId) -> None:
     assert "<User><CT" in str(shown)
 
 
-def test_somebody_new(trained: meta_id.MetaId) -> None:
+def test_somebody_new(trained: System) -> None:
     names = [str(n) for n in trained.run.data.item_names[:3]]
     shown = experiment.recommend(trained, 5, history=names)
     assert [id_ for _, id_ in shown.history] == [trained.item_name(i) for i in range(3)]
@@ -98,7 +100,7 @@ def test_somebody_new(trained: meta_id.MetaId) -> None:
     assert len(empty.items) == 5
 
 
-def test_unknown_names_are_told(trained: meta_id.MetaId) -> None:
+def test_unknown_names_are_told(trained: System) -> None:
     with pytest.raises(ValueError, match=r"user 'nobody' is not in this run's data; names look like"):
         experiment.recommend(trained, 5, user="nobody")
     with pytest.raises(ValueError, match=r"item 'nothing' is not in this run's data"):
@@ -107,7 +109,7 @@ def test_unknown_names_are_told(trained: meta_id.MetaId) -> None:
         experiment.recommend(trained, 49, history=[])
 
 
-def test_a_folder_keeps_to_its_config(trained: meta_id.MetaId) -> None:
+def test_a_folder_keeps_to_its_config(trained: System) -> None:
     other = at(trained.run.config, trained.run.folder, train={"learning_rate": 1.0})
     with pytest.raises(ValueError, match=r"holds a run of another config \(train.learning_rate differ\)"):
         runs.start(other)
@@ -135,12 +137,10 @@ def test_a_config_that_can_not_work_leaves_no_folder(
 def test_rows_have_to_divide_over_the_devices(tiny: Config, tmp_path: pathlib.Path) -> None:
     config = at(tiny, tmp_path / "run", train={"rows": 6, "data_parallel": 4})
     with pytest.raises(ValueError, match=r"train.rows=6 doesn't divide over the 4 devices"):
-        meta_id.train(meta_id.build(runs.start(config)))
+        training.train(build(runs.start(config)))
 
 
-def test_ids_edited_after_training_are_refused_and_before_it_are_used(
-    trained: meta_id.MetaId, tmp_path: pathlib.Path
-) -> None:
+def test_ids_edited_after_training_are_refused_and_before_it_are_used(trained: System, tmp_path: pathlib.Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(trained.run.folder, copy)
     lines = (copy / "ids" / "items.txt").read_text().splitlines()
@@ -152,12 +152,12 @@ def test_ids_edited_after_training_are_refused_and_before_it_are_used(
     fresh = tmp_path / "fresh"
     fresh.mkdir()
     shutil.copytree(copy / "ids", fresh / "ids")
-    system = meta_id.build(runs.start(at(trained.run.config, fresh)))
+    system = build(runs.start(at(trained.run.config, fresh)))
     assert system.item_name(0) == trained.item_name(1)
 
 
 def test_a_question_that_was_not_trained_is_refused(tiny: Config, tmp_path: pathlib.Path) -> None:
-    system = meta_id.build(runs.start(at(tiny, tmp_path / "run", task={"tasks": ("sequential",)})))
+    system = build(runs.start(at(tiny, tmp_path / "run", task={"tasks": ("sequential",)})))
     with pytest.raises(ValueError, match=r"task 'direct' was not trained in this run; it knows sequential"):
         experiment.recommend(system, 5, history=[], task="direct")
 
@@ -165,9 +165,9 @@ def test_a_question_that_was_not_trained_is_refused(tiny: Config, tmp_path: path
 def test_no_run_no_checkpoint(tiny: Config, tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="holds no run"):
         experiment.load(tmp_path)
-    system = meta_id.build(runs.start(at(tiny, tmp_path / "new")))
+    system = build(runs.start(at(tiny, tmp_path / "new")))
     with pytest.raises(ValueError, match="holds no checkpoints"):
-        meta_id.restore(system)
+        training.restore(system)
 
 
 def test_nothing_learned_depends_on_held_out_items(tiny: Config, tmp_path: pathlib.Path) -> None:
@@ -182,12 +182,12 @@ def test_nothing_learned_depends_on_held_out_items(tiny: Config, tmp_path: pathl
     )
     other = dataclasses.replace(one, folder=tmp_path / "other", split=split)
     other.folder.mkdir()
-    first, second = meta_id.build(one), meta_id.build(other)
-    np.testing.assert_array_equal(first.vectors.item, second.vectors.item)
-    np.testing.assert_array_equal(first.vectors.user, second.vectors.user)
+    first, second = build(one), build(other)
+    np.testing.assert_array_equal(first.embedding.vectors.item, second.embedding.vectors.item)
+    np.testing.assert_array_equal(first.embedding.vectors.user, second.embedding.vectors.user)
     np.testing.assert_array_equal(first.item_tokens, second.item_tokens)
-    every = np.arange(len(meta_id.training_examples(first)))
-    for a, b in zip(*(meta_id.training_examples(s).build(every, 0) for s in (first, second))):
+    every = np.arange(len(training.training_examples(first)))
+    for a, b in zip(*(training.training_examples(s).build(every, 0) for s in (first, second))):
         np.testing.assert_array_equal(a, b)
 
 
@@ -204,8 +204,8 @@ def test_as_released_sees_every_event(tiny: Config, tmp_path: pathlib.Path) -> N
 @pytest.mark.parametrize("users", ["static", "causal", "none"])
 def test_user_ids(tiny: Config, tmp_path: pathlib.Path, users: str) -> None:
     tasks = ("sequential",) if users == "none" else ("sequential", "direct")
-    system = meta_id.build(runs.start(at(tiny, tmp_path / users, ids={"users": users}, task={"tasks": tasks})))
-    examples = meta_id.training_examples(system)
+    system = build(runs.start(at(tiny, tmp_path / users, ids={"users": users}, task={"tasks": tasks})))
+    examples = training.training_examples(system)
     source = examples.build(np.arange(len(examples)), 0)[0]
     marker = system.vocabulary.encode("<User>")[0]
     assert (source == marker).sum() == (0 if users == "none" else len(examples))
@@ -223,7 +223,7 @@ def test_a_mesh_of_four_gives_the_losses_of_one(tiny: Config, tmp_path: pathlib.
     for data, model in ((1, 1), (2, 2)):
         folder = tmp_path / f"{data}x{model}"
         config = at(tiny, folder, train={"data_parallel": data, "model_parallel": model, "steps": 6})
-        _, fitted = meta_id.train(meta_id.build(runs.start(config)))
+        _, fitted = training.train(build(runs.start(config)))
         losses.append([record["loss"] for record in fitted.history if "loss" in record])
     assert len(losses[0]) >= 6
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
@@ -263,7 +263,7 @@ def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(tiny: Config, tmp
         )
     )
     config = at(tiny, tmp_path / "run", model={"init_from": str(folder)}, train={"steps": 2})
-    system = meta_id.build(runs.start(config))
+    system = build(runs.start(config))
     assert system.model.config.d_model == 24
     assert system.vocabulary.first_oov == 384
     np.testing.assert_array_equal(system.model.embedding.table[...][:384], pretrained.embedding.table[...])
@@ -275,4 +275,4 @@ def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(tiny: Config, tmp
     again = experiment.load(tmp_path / "run")  # a trained run stands on its own
     np.testing.assert_array_equal(again.model.embedding.table[...], trained.model.embedding.table[...])
     with pytest.raises(ValueError, match="nothing"):
-        meta_id.build(runs.start(at(tiny, tmp_path / "bad", model={"init_from": str(tmp_path / "nothing")})))
+        build(runs.start(at(tiny, tmp_path / "bad", model={"init_from": str(tmp_path / "nothing")})))

@@ -127,7 +127,7 @@ def test_newest_events() -> None:
 def test_nothing_to_predict(words: vocabulary.Vocabulary) -> None:
     single = Histories(np.array([0, 1, 2]), np.array([0, 1], np.int32), 40)
     with pytest.raises(ValueError, match="no user has two training events"):
-        examples.TrainingExamples(words, rows(words, "<Item>", 40), single, rows(words, "<User>", 2))
+        examples.TrainingExamples(words, rows(words, "<Item>", 40), single, rows(words, "<User>", 2), task=TaskConfig())
 
 
 def test_shuffled_rows_keep_their_items_and_their_order_follows_their_number() -> None:

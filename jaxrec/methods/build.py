@@ -1,0 +1,159 @@
+"""The stages of a run before the language model is trained: embed, identify, lay out vocabulary and model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+from flax import nnx
+
+from jaxrec.config import T5Config, from_dict, to_json
+from jaxrec.hub.t5 import load_weights, read_t5
+from jaxrec.keys import stream
+from jaxrec.methods.embedders import embed, refresh
+from jaxrec.methods.run import Run, write_whole
+from jaxrec.methods.system import Ids, System
+from jaxrec.models import lightgcn
+from jaxrec.models.retriever import Retriever
+from jaxrec.models.sparse import edges
+from jaxrec.models.t5 import T5
+from jaxrec.tasks.prompts import texts
+from jaxrec.tokenizers import vocabulary as vocabularies
+from jaxrec.tokenizers.fold_in import before_each_event, of_each_user
+from jaxrec.tokenizers.meta_id import MetaIds
+from jaxrec.tokenizers.quantized_ids import QuantizedIds
+from jaxrec.tokenizers.vocabulary import Vocabulary
+from jaxrec.types import Histories, Vectors
+
+
+def build(run: Run) -> System:
+    """Everything but the trained weights; what an earlier call left in the run's folder is read, not made again."""
+    embedding = embed(run)
+    ids = _ids(run, embedding.vectors)
+    vocabulary, shape, weights = _vocabulary(run, ids)
+    rngs = nnx.Rngs(params=stream(run.key, "model"))
+    shape = dataclasses.replace(shape, vocab=vocabulary.size)
+    anchors = _anchors(ids, len(vocabulary.new_tokens))
+    model = t5 = T5(shape, run.config.model.oov, anchors, vocabulary.first_oov, rngs=rngs)
+    if weights is not None:
+        load_weights(t5, weights)
+    if run.config.answer == "vector":
+        config, train = run.config.retrieval, run.split.train
+        known = None
+        if config.loss == "margin":
+            known = lightgcn.events(edges(train.users, train.items, train.n_items), train.n_users)
+        prompt = vocabulary.encode(config.decoder_prompt)
+        model = Retriever(t5, config, prompt, embedding.vectors.item, known, rngs=rngs)
+    return System(run, embedding, ids, vocabulary, model, run.split.history("test"))
+
+
+def welcome(system: System, histories: Histories, users: np.ndarray, items: np.ndarray) -> System:
+    """The system once some users and items are known that it was not trained with; nothing is trained.
+
+    The embedder is refreshed over all histories, the newcomers' vectors are encoded by the frozen tokenizer, and both
+    take their rows. Everybody else keeps vector and id (TokenRec, section 2.5.2).
+
+    Args:
+      system: a system, trained or about to be.
+      histories: all that is known; newcomers are numbered behind those that the system has, or have rows in it already.
+      users: i64[*], who is new or has new events.
+      items: i64[*], which are new.
+    """
+    fresh = refresh(system.run, system.embedding, histories)
+    vectors, ids = system.embedding.vectors, system.ids
+    unique = system.run.config.answer == "id"
+    vectors = Vectors(
+        _rows_set(vectors.user, users, fresh.user, histories.n_users),
+        _rows_set(vectors.item, items, fresh.item, histories.n_items),
+    )
+    ids = ids.with_rows("item", items, ids.encode(vectors.item[items], "item", unique=unique))
+    if system.run.config.ids.users == "causal":  # made from histories whenever a user is asked about
+        folded = of_each_user(histories, vectors.item)
+        vectors = Vectors(_rows_set(vectors.user, users, folded, histories.n_users), vectors.item)
+    ids = ids.with_rows("user", users, ids.encode(vectors.user[users], "user", unique=False))
+    embedding = dataclasses.replace(system.embedding, vectors=vectors)
+    return dataclasses.replace(system, embedding=embedding, ids=ids, histories=histories)
+
+
+def _rows_set(rows: np.ndarray, which: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
+    """Rows padded with zeros to n, those of `which` taken from `values`."""
+    out = np.concatenate([rows, np.zeros((n - len(rows), rows.shape[1]), rows.dtype)])
+    out[which] = values[which]
+    return out
+
+
+def _ids(run: Run, vectors: Vectors) -> Ids:
+    """The ids of a run, from its folder where an earlier call left them."""
+    folder, config = run.folder / "ids", run.config.ids
+    names = run.data.user_names, run.data.item_names
+    if config.kind == "meta_id":
+        if folder.is_dir():
+            return MetaIds.load(folder, *names)
+        run.say("clustering users and items into ids")
+        ids = MetaIds.fit(vectors, config, key=stream(run.key, "ids"))
+    else:
+        if folder.is_dir():
+            return QuantizedIds.load(folder, *names)
+        run.say(f"learning to quantize users and items ({config.kind})")
+        train, user_rows = run.split.train, None
+        if config.users == "causal":  # ids are made from parts of histories: learn from vectors of that kind
+            vectors = Vectors(of_each_user(train, vectors.item), vectors.item)
+            user_rows = np.concatenate([before_each_event(train, vectors.item), vectors.user])
+            user_rows = user_rows[user_rows.any(axis=1)]
+        ids = QuantizedIds.fit(
+            vectors,
+            config.kind,
+            run.config.quantizer,
+            key=stream(run.key, "ids"),
+            unique=run.config.answer == "id",
+            spare=config.spare,
+            user_rows=user_rows,
+            say=run.say,
+        )
+        write_whole(run.folder / "ids.json", json.dumps(ids.report(), indent=2) + "\n")
+    ids.save(folder, *names)
+    return ids
+
+
+def _anchors(ids: Ids, new_tokens: int) -> np.ndarray:
+    """The anchor of each new token, f32[M,F]: its centroid or codeword where it has one, else zeros.
+
+    New tokens are `<User>`, `<Item>`, then those of each level, users' levels first.
+    """
+    tables: dict[str, np.ndarray | None] = {}
+    sizes: dict[str, int] = {}
+    for kind, codes in (("user", ids.users), ("item", ids.items)):
+        tables |= dict(zip(codes.levels, ids.codewords(kind), strict=True))
+        sizes |= dict(zip(codes.levels, codes.sizes, strict=True))
+    width = next(table.shape[1] for table in tables.values() if table is not None)
+    anchors, first = np.zeros((new_tokens, width), np.float32), 2
+    for level, table in tables.items():
+        if table is not None:
+            anchors[first : first + len(table)] = table
+        first += sizes[level]
+    return anchors
+
+
+def _vocabulary(run: Run, ids: Ids) -> tuple[Vocabulary, T5Config, dict[str, np.ndarray] | None]:
+    """The vocabulary, the model's shape, and pretrained weights where the config names some and training starts."""
+    config, folder, file = run.config.model, run.folder / "tokenizer", run.folder / "t5.json"
+    names = vocabularies.new_token_names(ids.users, ids.items)
+    if file.is_file() and any((run.folder / "checkpoints").glob("[0-9]*")):  # what was pretrained is not needed again
+        return vocabularies.load(folder, names), from_dict(T5Config, json.loads(file.read_text())), None
+    shape, weights = config.t5, None
+    if config.init_from is not None:
+        found, weights = read_t5(config.init_from)
+        shape = dataclasses.replace(found, dropout=config.t5.dropout, compute_dtype=config.t5.compute_dtype)
+    write_whole(file, to_json(shape) + "\n")
+    if folder.is_dir():  # whole: it was renamed when it was
+        return vocabularies.load(folder, names), shape, weights
+    if config.init_from is not None:
+        text = vocabularies.load_text_tokenizer(config.init_from)
+    else:
+        text = vocabularies.train_text_tokenizer(texts())
+    made = vocabularies.extend(text, names, table_rows=shape.vocab if weights is not None else 0)
+    part = folder.with_name("tokenizer.part")
+    made.save(part)
+    part.rename(folder)
+    return made, shape, weights

@@ -1,0 +1,120 @@
+"""A run's vector store: who can be recommended and to whom, and how newcomers get in without training."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from jaxrec.methods.build import welcome
+from jaxrec.methods.embedders import Embedding
+from jaxrec.methods.system import System
+from jaxrec.recommend.entities import Entities
+from jaxrec.recommend.store import LanceStore
+from jaxrec.types import Histories, Interactions, Vectors, join_histories
+
+
+def fill_store(system: System) -> None:
+    """Writes all users and items of a trained system into its run's store; what stands there is brought up to date."""
+    path, width = system.run.folder / "store", system.embedding.vectors.item.shape[1]
+    store = LanceStore.open(path, width) if path.is_dir() else LanceStore.create(path, width)
+    _upsert(store, system, np.arange(len(system.run.data.user_names)), np.arange(len(system.run.data.item_names)))
+
+
+def served(system: System) -> System:
+    """A trained system as its run's store knows it: with newcomers and newer histories, vectors from the store.
+
+    Raises:
+      ValueError: the store is missing, damaged, of another width or of another run; says what to do.
+    """
+    run, path = system.run, system.run.folder / "store"
+    if not path.is_dir():
+        raise ValueError(f"{path} is missing; the run's launch.train command, given again, fills a new one")
+    store = LanceStore.open(path, system.embedding.vectors.item.shape[1])
+    users, items = store.read("users"), store.read("items")
+    for kind, found, names in (("users", users, run.data.user_names), ("items", items, run.data.item_names)):
+        if found.names[: len(names)].tolist() != names.tolist():
+            raise ValueError(f"{path}: its {kind} are not those of this run; delete it and give launch.train again")
+    ids = system.ids.with_rows("user", np.arange(len(users)), users.codes)
+    ids = ids.with_rows("item", np.arange(len(items)), items.codes)
+    data = dataclasses.replace(
+        run.data, user_names=users.names, item_names=items.names, item_titles=np.asarray(items.titles)
+    )
+    return dataclasses.replace(
+        system,
+        run=dataclasses.replace(run, data=data),
+        embedding=Embedding(Vectors(users.vectors, items.vectors), system.embedding.tables),
+        ids=ids,
+        histories=Histories(users.offsets, users.histories, len(items)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """What an update did: numbers of the users with new events, and how many events, users and items were new."""
+
+    users: np.ndarray
+    events: int
+    new_users: int
+    new_items: int
+    known_events: int
+
+    def __str__(self) -> str:
+        skipped = f" ({self.known_events} were known already)" if self.known_events else ""
+        return f"{self.events} new events{skipped}, {self.new_users} new users, {self.new_items} new items"
+
+
+def update(system: System, events: Interactions) -> tuple[System, Update]:
+    """Takes new events in: refreshes the embedder, encodes newcomers, writes the store. Nothing is trained.
+
+    TokenRec, section 2.5.2 and figure 3. Users with new events get a new vector and id, new items get both, all others
+    keep theirs.
+
+    Args:
+      system: of `served`.
+      events: known and new users and items by name. An event that the user's history holds already is skipped.
+    """
+    data, old = system.run.data, system.histories
+    user_names, user = _numbered(data.user_names, events.user_names)
+    item_names, item = _numbered(data.item_names, events.item_names)
+    users, items = user[events.user].astype(np.int64), item[events.item].astype(np.int64)
+    is_new = ~np.isin(users * len(item_names) + items, old.users.astype(np.int64) * len(item_names) + old.items)
+    users, items = users[is_new], items[is_new]
+    order = np.argsort(users, kind="stable")
+    counts = np.bincount(users, minlength=len(user_names))
+    added = Histories(np.concatenate([[0], np.cumsum(counts)]), items[order].astype(np.int32), len(item_names))
+    before = np.concatenate([old.offsets, np.full(len(user_names) - old.n_users, old.n_events)])
+    histories = join_histories(Histories(before, old.items, len(item_names)), added)
+
+    titles = np.concatenate([data.titles(), events.titles()[_first_rows(item, len(data.item_names))]])
+    data = dataclasses.replace(data, user_names=user_names, item_names=item_names, item_titles=titles)
+    new_items = np.arange(system.run.data.n_items, len(item_names))
+    changed = np.unique(users)
+    done = Update(changed, len(users), len(user_names) - system.run.data.n_users, len(new_items), int((~is_new).sum()))
+    system = welcome(system, histories, changed, new_items)
+    system = dataclasses.replace(system, run=dataclasses.replace(system.run, data=data))
+    _upsert(LanceStore.open(system.run.folder / "store"), system, changed, new_items)
+    return system, done
+
+
+def _numbered(known: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Known names followed by the new ones, and the number of each of `names`."""
+    position = {str(name): i for i, name in enumerate(known)}
+    numbers = np.array([position.setdefault(str(name), len(position)) for name in names], np.int64)
+    return np.array(list(position), object), numbers
+
+
+def _first_rows(numbers: np.ndarray, known: int) -> np.ndarray:
+    """Where each new number stands, in the order of the numbers."""
+    rows = np.flatnonzero(numbers >= known)
+    return rows[np.argsort(numbers[rows])]
+
+
+def _upsert(store: LanceStore, system: System, users: np.ndarray, items: np.ndarray) -> None:
+    """Items first: a reader then never meets a history with an item that is not there."""
+    data, vectors, ids = system.run.data, system.embedding.vectors, system.ids
+    names, titles = data.item_names[items], data.titles()[items]
+    store.upsert("items", Entities.of(names, vectors.item[items], ids.items.values[items], titles))
+    histories = [system.histories.of(user) for user in users]
+    names = data.user_names[users]
+    store.upsert("users", Entities.of(names, vectors.user[users], ids.users.values[users], None, histories))

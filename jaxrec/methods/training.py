@@ -1,0 +1,150 @@
+"""Training the language model of a run, validating it, and reading its best weights back."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+
+import numpy as np
+from flax import nnx
+from jax.sharding import PartitionSpec
+
+from jaxrec.data.pipeline import count, packed
+from jaxrec.keys import generator, stream
+from jaxrec.methods.run import write_whole
+from jaxrec.methods.system import System
+from jaxrec.models.matching import retrieval_loss
+from jaxrec.models.objectives import sequence_loss
+from jaxrec.tasks.examples import TrainingExamples
+from jaxrec.tokenizers.fold_in import before_each_event
+from jaxrec.train.checkpoint import restore_best
+from jaxrec.train.loop import Fitted, fit
+from jaxrec.train.optimizer import make_optimizer
+from jaxrec.train.sharding import make_mesh, share_of_data
+from jaxrec.train.state import functional, rebuilder
+
+SHARDING = (
+    (r"embedding/table$", PartitionSpec("model", None)),
+    (r"(^|/)head$", PartitionSpec(None, "model")),
+    (r"^items$", PartitionSpec("model", None)),
+)
+"""The embedding table, which holds most of a small model's parameters, and the catalogue are cut over `model`."""
+
+
+def train(system: System) -> tuple[System, Fitted]:
+    """Trains the language model, or goes on where an earlier call was stopped; returns the best weights.
+
+    To say ids is learned by the negative log-likelihood of the answers' tokens (META ID, eq. 8), to answer with vectors
+    by their distance to the target item's (TokenRec, eq. 20, or a softmax over cosines).
+    """
+    run, settings = system.run, system.run.config.train
+    mesh = make_mesh(settings.data_parallel, settings.model_parallel)
+    if settings.rows % mesh.shape["data"]:
+        raise ValueError(
+            f"train.rows={settings.rows} doesn't divide over the {mesh.shape['data']} devices of the mesh's data axis; "
+            "give a multiple, or lower train.data_parallel"
+        )
+    _keep_to_ids(system)
+    process_index, process_count = share_of_data(mesh)
+    data = packed(
+        training_examples(system),
+        rows=settings.rows,
+        source_length=settings.source_length,
+        target_length=settings.target_length,
+        seed=run.config.seed,
+        process_index=process_index,
+        process_count=process_count,
+    )
+    steps = settings.steps or round(settings.epochs * data.steps_per_epoch)
+    loss = functools.partial(sequence_loss, label_smoothing=settings.label_smoothing)
+    if run.config.answer == "vector":
+        loss = retrieval_loss
+    params, buffers, loss_fn = functional(system.model, loss)
+    rebuild = rebuilder(system.model)
+    run.say(f"training: {steps} steps of {settings.rows} packed rows, {data.steps_per_epoch} an epoch")
+    recommender = system.recommender  # compiled once, given newer weights at every validation
+
+    def validate_with(params, buffers) -> dict[str, float]:
+        recommender.model = rebuild(params, buffers)
+        return validate(system)
+
+    fitted = fit(
+        loss_fn,
+        params,
+        buffers,
+        make_optimizer(settings, steps),
+        data,
+        steps=steps,
+        key=stream(run.key, "train"),
+        mesh=mesh,
+        rules=SHARDING,
+        folder=run.folder,
+        count=count,
+        validate=validate_with,
+        validate_every=max(1, round(settings.validate_every * data.steps_per_epoch)),
+        patience=settings.patience,
+        checkpoint_minutes=settings.checkpoint_minutes,
+        log_every=settings.log_every,
+    )
+    return dataclasses.replace(system, model=rebuild(fitted.best_params, fitted.state.buffers)), fitted
+
+
+def restore(system: System) -> System:
+    """The system with the best weights of the run's checkpoints.
+
+    Raises:
+      ValueError: there are none yet, or the ids were edited since training began.
+    """
+    _keep_to_ids(system)
+    _, params, buffers = nnx.split(system.model, nnx.Param, ...)
+    params, buffers = restore_best(system.run.folder, params, buffers)
+    return dataclasses.replace(system, model=rebuilder(system.model)(params, buffers))
+
+
+def training_examples(system: System) -> TrainingExamples:
+    """What the model is trained on: nothing but the training part of the split, whatever the protocol."""
+    config, train = system.run.config, system.run.split.train
+    users, user_rows = system.user_tokens(train), "users"
+    if config.ids.users == "causal":
+        rows = before_each_event(train, system.embedding.vectors.item)
+        codes = dataclasses.replace(system.ids.users, values=system.ids.encode(rows, "user", unique=False))
+        users, user_rows = system.vocabulary.ids("<User>", codes).tokens, "events"
+    return TrainingExamples(
+        system.vocabulary,
+        system.item_tokens,
+        train,
+        users,
+        user_rows=user_rows,
+        answer=config.answer,
+        task=config.task,
+        seed=config.seed,
+    )
+
+
+def validate(system: System) -> dict[str, float]:
+    """Ranking metrics on the validation items of some users, the same users at every call."""
+    config, split = system.run.config, system.run.split
+    users = np.flatnonzero(split.valid >= 0)
+    if 0 < config.train.validate_users < len(users):
+        users = generator(config.seed, "validation users").permutation(users)[: config.train.validate_users]
+    row = system.measure("valid", users=users).row()
+    return {name: float(value) for name, value in row.items() if "@" in name}
+
+
+def _keep_to_ids(system: System) -> None:
+    """Notes which ids training began with.
+
+    Raises:
+      ValueError: the ids were edited since.
+    """
+    file = system.run.folder / "trained_ids.sha256"
+    rows = [np.ascontiguousarray(codes.values).tobytes() for codes in (system.ids.users, system.ids.items)]
+    now = hashlib.sha256(b"".join(rows)).hexdigest()
+    if not file.is_file():
+        write_whole(file, now + "\n")
+    elif file.read_text().strip() != now:
+        raise ValueError(
+            f"the ids in {system.run.folder / 'ids'} were edited after training began; "
+            "train on them in a new folder: --out NEW, after copying ids/ into it"
+        )
