@@ -4,16 +4,17 @@ import pathlib
 
 import pytest
 
-from jaxrec.config import Config, TrainConfig, data_file, from_dict, load_config, to_json
+from jaxrec.config import Config, TrainConfig, data_file, from_dict, load_config, load_study, to_json
 
 CONFIGS = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("*.py"))
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda f: f.stem)
 def test_every_config_is_built_and_survives_json(file: pathlib.Path) -> None:
-    config = load_config(file)
-    assert config.name == file.stem
-    assert from_dict(Config, json.loads(to_json(config))) == config
+    study = load_study(file)
+    assert file.stem.endswith("_study") or [config.name for config in study.values()] == [file.stem]
+    for config in study.values():
+        assert from_dict(Config, json.loads(to_json(config))) == config
 
 
 def test_there_are_configs() -> None:

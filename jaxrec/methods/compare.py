@@ -13,6 +13,7 @@ from typing import Any
 from jaxrec.config import Config
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.methods import experiment
+from jaxrec.methods import run as runs
 from jaxrec.methods.run import command, write_whole
 from jaxrec.methods.system import method_name
 
@@ -47,7 +48,7 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
             for row in found["rows"]:
                 system, own = row["system"], method_name(config)
                 if system.startswith(own):
-                    if name != next(iter(study)) and system != own:
+                    if name != next(iter(study)) and system.split(",")[0] != own:
                         continue
                     system = name + system.removeprefix(own)
                 seen = kept.setdefault(system, {})
@@ -69,6 +70,7 @@ def _results(config: Config, vectors: dict[tuple, pathlib.Path]) -> dict[str, An
     """A run's results, made unless they are there; its vectors are taken from a run that asked for the same."""
     data = (config.data, config.protocol, config.seed, config.embedder)
     asked = (*data, *((config.walks, config.skipgram) if config.embedder == "walks" else (config.lightgcn,)))
+    runs.check(config)
     mine = config.folder / "vectors.npz"
     if asked in vectors and not mine.is_file():
         config.folder.mkdir(parents=True, exist_ok=True)

@@ -62,11 +62,9 @@ def start(config: Config) -> Run:
       ValueError: the config contradicts itself, its data can't be read, or the folder holds a run of another
         config; names the fields that differ.
     """
-    _check(config)
+    check(config)
     folder = config.folder
     file = folder / "config.json"
-    if file.is_file():
-        _check_same(config, _read_config(file), folder)
     run = _load(config, folder, fresh=not file.is_file())
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, to_json(config) + "\n")
@@ -99,7 +97,15 @@ def command() -> str:
     return f"python -m {main.name if main else pathlib.Path(sys.argv[0]).stem} {shlex.join(sys.argv[1:])}".strip()
 
 
-def _check(config: Config) -> None:
+def check(config: Config) -> None:
+    """Looks at a config before anything is loaded.
+
+    Raises:
+      ValueError: it contradicts itself, or its folder holds a run of another config; names the fields that differ.
+    """
+    file = config.folder / "config.json"
+    if file.is_file():
+        _check_same(config, _read_config(file), config.folder)
     if config.protocol == "as-released" and config.data.split != "strict":
         raise ValueError("protocol 'as-released' is leave-one-out with a leak; it goes with data.split strict")
     if config.ids.users == "none" and "direct" in config.task.tasks:

@@ -1,0 +1,100 @@
+"""Retrieval losses by hand, against numpy and scipy, and what they leave out."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scipy.special import logsumexp
+
+from jaxrec.config import OovConfig, RetrievalConfig, T5Config
+from jaxrec.models import lightgcn, sparse
+from jaxrec.models.matching import full_losses, margin_losses, retrieval_loss, sampled_losses
+from jaxrec.models.retriever import Retriever
+from jaxrec.models.t5 import T5
+from jaxrec.types import Batch
+
+
+def directions(*shape: int, seed: int = 0) -> np.ndarray:
+    x = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def test_margin_by_hand() -> None:
+    """Eq. 20: 1 - s for the positive, and a negative counts only as far as it is above the margin."""
+    losses = margin_losses(jnp.asarray([1.0, 0.5, -1.0]), jnp.asarray([0.3, 0.05, -0.9]), 0.1)
+    np.testing.assert_allclose(losses, [0.2, 0.5, 2.0], atol=1e-6)
+
+
+def test_full_is_the_cross_entropy_over_known_items() -> None:
+    items, z = directions(9, 4), directions(5, 4, seed=1)
+    items[[3, 7]] = 0
+    target = np.array([0, 1, 2, 4, 8])
+    cosine = z @ items.T
+    known = np.array([0, 1, 2, 4, 5, 6, 8])
+    wanted = logsumexp(cosine[:, known] / 0.2, axis=1) - cosine[np.arange(5), target] / 0.2
+    found = full_losses(jnp.asarray(cosine[np.arange(5), target]), jnp.asarray(z), jnp.asarray(items), 0.2)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_sampled_counts_a_drawn_target_once() -> None:
+    items, z = directions(9, 4), directions(2, 4, seed=1)
+    items[3] = 0
+    target, drawn = np.array([1, 5]), np.array([1, 3, 6, 6])
+    cosine = z @ items.T / 0.2
+    wanted = [
+        logsumexp(cosine[0, [1, 6, 6]]) - cosine[0, 1],
+        logsumexp(cosine[1, [5, 1, 6, 6]]) - cosine[1, 5],
+    ]
+    positive = jnp.asarray(0.2 * cosine[np.arange(2), target])
+    found = sampled_losses(positive, *map(jnp.asarray, (z, items, target, drawn)), 0.2)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def model_and_batch(loss: str) -> tuple[Retriever, Batch]:
+    rngs = nnx.Rngs(params=jax.random.key(0))
+    shape = T5Config(vocab=32, d_model=8, d_kv=4, heads=2, d_ff=16, encoder_layers=1, decoder_layers=1, dropout=0.0)
+    t5 = T5(shape, OovConfig(scope="none"), None, 30, rngs=rngs)
+    pairs = np.array([[0, 0], [0, 2], [1, 1], [2, 3], [2, 4]], np.int32)
+    known = lightgcn.events(sparse.edges(pairs[:, 0], pairs[:, 1], 6), 3)
+    config = RetrievalConfig(loss=loss, hidden=8, negatives=4)  # type: ignore[arg-type]
+    model = Retriever(t5, config, np.array([3], np.int32), directions(6, 4), known, rngs=rngs)
+    source = np.array([[4, 5, 1, 6, 7, 1], [8, 9, 2, 1, 0, 0]], np.int32)
+    segments = np.array([[1, 1, 1, 2, 2, 2], [1, 1, 1, 1, 0, 0]], np.int32)
+    target = np.array([[0, 0, 1, 1], [3, 2, 0, 0]], np.int32)
+    weights = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.float32)
+    return model, jax.tree.map(jnp.asarray, Batch(source, segments, target, (target > -1).astype(np.int32), weights))
+
+
+@pytest.mark.parametrize("loss", ["margin", "sampled", "full"])
+def test_empty_slots_do_not_count_and_gradients_are_finite(loss: str) -> None:
+    model, batch = model_and_batch(loss)
+    chex.clear_trace_counter()
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+    @chex.assert_max_traces(n=1)
+    def value(params, batch):
+        return retrieval_loss(nnx.merge(graph, params, rest), batch, jax.random.key(1))[0]
+
+    step = jax.jit(jax.value_and_grad(value))
+    one, gradients = step(params, batch)
+    chex.assert_tree_all_finite((one, gradients))
+    other = dataclasses.replace(batch, target=batch.target.at[1, 2:].set(jnp.asarray([5, 1])))
+    np.testing.assert_allclose(step(params, other)[0], one, rtol=1e-6)
+    nobody = dataclasses.replace(batch, weights=jnp.zeros_like(batch.weights))
+    assert step(params, nobody)[0] == 0
+
+
+def test_loss_is_the_mean_over_examples() -> None:
+    model, batch = model_and_batch("full")
+    found, metrics = retrieval_loss(model, batch)
+    z = np.asarray(model(batch.source, batch.source_segments, 2), np.float64).reshape(4, -1)[[0, 1, 2]]
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    cosine = z @ np.asarray(model.items[...], np.float64)[:6].T
+    target = np.array([0, 1, 3])
+    losses = logsumexp(cosine / 0.07, axis=1) - cosine[np.arange(3), target] / 0.07
+    np.testing.assert_allclose(found, losses.mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["cosine"], cosine[np.arange(3), target].mean(), atol=1e-5)
