@@ -17,7 +17,18 @@ from typing import Any, Protocol
 import jax
 
 ROUNDS = 7
-PACKAGES = ("jax", "jaxlib", "flax", "numpy", "scikit-learn", "torch", "transformers", "gensim")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "numpy",
+    "scikit-learn",
+    "torch",
+    "transformers",
+    "gensim",
+    "faiss-cpu",
+    "lancedb",
+)
 
 
 class Workload(Protocol):

@@ -12,7 +12,19 @@ from typing import Any, cast
 
 from benchmarks import harness
 
-WORKLOADS = ("walks", "skipgram", "t5_step", "training", "beam", "evaluation", "retrieval", "lightgcn", "lightgcn_csr")
+WORKLOADS = (
+    "walks",
+    "skipgram",
+    "t5_step",
+    "training",
+    "beam",
+    "evaluation",
+    "retrieval",
+    "lightgcn",
+    "lightgcn_csr",
+    "token_rec",
+    "latency",
+)
 
 
 def main() -> int:

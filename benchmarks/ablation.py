@@ -1,0 +1,134 @@
+"""Ids x recommender x embedder from one config, as one table: `python -m benchmarks.ablation CONFIG [--quick]`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+import typing
+from collections.abc import Sequence
+
+from jaxrec.config import (
+    Config,
+    DataConfig,
+    IdConfig,
+    LightGcnConfig,
+    ModelConfig,
+    QuantizerConfig,
+    SkipGramConfig,
+    T5Config,
+    WalkConfig,
+    WorldConfig,
+    load_config,
+)
+from jaxrec.evaluate.ranking import CUTOFFS
+from jaxrec.methods.compare import compare, table
+from jaxrec.methods.system import method_name
+from jaxrec.models.retriever import LABELS
+
+IDS: tuple[str, ...] = typing.get_args(typing.get_type_hints(IdConfig)["kind"])
+EMBEDDERS: tuple[str, ...] = typing.get_args(typing.get_type_hints(Config)["embedder"])
+ANSWERS = {"beam": "id", "retrieval": "vector"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Trains and measures every cell, but for those that an earlier call finished, and prints the table.
+
+    All rows are shown of the first cell, of the others their own and their embedder's.
+    """
+    parser = argparse.ArgumentParser(prog="benchmarks.ablation", description=__doc__)
+    parser.add_argument("config", metavar="CONFIG", help="what all cells have in common, for instance configs/demo.py")
+    names: dict[str, tuple[Sequence[str], list[str]]] = {
+        "ids": (IDS, ["meta_id", "mq", "rq_vae", "kmeans"]),
+        "recommenders": (tuple(ANSWERS), list(ANSWERS)),
+        "embedders": (EMBEDDERS, list(EMBEDDERS)),
+    }
+    for option, (known, default) in names.items():
+        about = f"of {', '.join(known)}; default {' '.join(default)}"
+        parser.add_argument(f"--{option}", nargs="+", choices=known, default=default, metavar="NAME", help=about)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="default 0")
+    parser.add_argument("--out", type=pathlib.Path, help="folder of all runs; default runs/ablation")
+    parser.add_argument("--quick", action="store_true", help="a few steps on a tiny world, to see that all is wired up")
+    asked = parser.parse_args(arguments)
+    try:
+        base = load_config(asked.config)
+        study = grid(quick(base) if asked.quick else base, asked.ids, asked.recommenders, asked.embedders)
+    except ValueError as error:
+        parser.error(str(error))
+    folder = asked.out or pathlib.Path("runs/ablation_quick" if asked.quick else "runs/ablation")
+    print(f"\n{table(compare(study, asked.seeds, folder))}\n\nfolder: {folder}")
+
+
+def grid(
+    config: Config, ids: Sequence[str], recommenders: Sequence[str], embedders: Sequence[str]
+) -> dict[str, Config]:
+    """The cells by name, embedders outermost; all else is the config's.
+
+    Raises:
+      ValueError: beams list fewer items than the table's last cutoff.
+    """
+    if "beam" in recommenders and config.eval.beams < max(CUTOFFS):
+        raise ValueError(f"eval.beams={config.eval.beams} can't list {max(CUTOFFS)} items, the table's last cutoff")
+    cells = [
+        cell(config, i, recommender, embedder) for embedder in embedders for i in ids for recommender in recommenders
+    ]
+    return {method_name(config): config for config in cells}
+
+
+def cell(config: Config, ids: str, recommender: str, embedder: str) -> Config:
+    """The config with other parts, and with rows that still hold as many examples.
+
+    Ids and answers of more tokens would leave fewer of them in a packed row, hence in a step.
+    """
+    new: Config = dataclasses.replace(
+        config,
+        embedder=typing.cast(typing.Any, embedder),
+        answer=typing.cast(typing.Any, ANSWERS[recommender]),
+        ids=dataclasses.replace(config.ids, kind=typing.cast(typing.Any, ids)),
+        eval=dataclasses.replace(config.eval, recommender="beam"),
+    )
+    train, longer = config.train, max(1.0, _id_tokens(new) / _id_tokens(config))
+    slots = train.target_length // _answer_tokens(config)
+    source = round(train.source_length * longer / 8) * 8 if longer > 1 else train.source_length
+    return dataclasses.replace(
+        new, train=dataclasses.replace(train, source_length=source, target_length=slots * _answer_tokens(new))
+    )
+
+
+def quick(config: Config) -> Config:
+    """The config on a tiny world with a tiny model, trained for four steps."""
+    shape = T5Config(d_model=16, d_kv=8, heads=2, d_ff=32, encoder_layers=1, decoder_layers=1)
+    world = WorldConfig(users=80, items=48, events_per_user=9.0, tastes=4)
+    return dataclasses.replace(
+        config,
+        data=DataConfig(name="tiny generated world", world=world),
+        walks=WalkConfig(rounds=2, length=12),
+        skipgram=SkipGramConfig(dim=8, epochs=2, batch_walks=64),
+        lightgcn=LightGcnConfig(dim=8, layers=2, epochs=2, batch=128),
+        ids=dataclasses.replace(config.ids, clusters=6, restarts=1, spare=4),
+        quantizer=QuantizerConfig(codebooks=2, codewords=8, width=8, hidden=(16,), epochs=4, batch=64),
+        model=ModelConfig(t5=shape, oov=config.model.oov),
+        task=dataclasses.replace(config.task, max_history=6),
+        train=dataclasses.replace(
+            config.train, steps=4, rows=8, source_length=96, target_length=32, validate_users=20, log_every=1
+        ),
+        eval=dataclasses.replace(config.eval, beams=20, batch_users=32),
+    )
+
+
+def _id_tokens(config: Config) -> int:
+    """Tokens of an item's id, prefix included."""
+    levels = {"meta_id": 2, "mq": config.quantizer.codebooks, "rq_vae": config.quantizer.codebooks}.get(
+        config.ids.kind, 1
+    )
+    numbered = config.ids.kind != "meta_id" and config.answer == "id"  # what sets equal codes apart
+    return 1 + levels + numbered
+
+
+def _answer_tokens(config: Config) -> int:
+    """What an example takes of a packed target row: labels, or an id and the end of text."""
+    return LABELS if config.answer == "vector" else _id_tokens(config) + 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""A list of ten items for a user: TokenRec's retrieval beside beam search over ids, with the same T5 and prompts.
+
+`python -m benchmarks.latency [--quick] [--out FOLDER]` times the search of retrieval alone, among a million items.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import pathlib
+import statistics
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import harness
+from benchmarks.token_rec import ROOT, World, retriever, world
+from jaxrec.config import T5Config, load_config
+from jaxrec.evaluate.evaluate import seen_rows
+from jaxrec.models.retriever import Retriever
+from jaxrec.recommend.recommender import TrieRecommender
+from jaxrec.recommend.retrieval import VectorRecommender, norms_of, search
+from jaxrec.tasks.examples import Prompts, pad_rows, recent
+from jaxrec.tasks.prompts import templates
+from jaxrec.tokenizers.trie import Trie
+from jaxrec.types import TopK
+
+name = "latency"
+reach, aim = 5.0, 10.0
+
+BATCH, K, BEAMS = 64, 10, 20
+MAX_HISTORY = 20
+WORDS = 32128  # T5's own table, which beam search normalises over
+TOLERANCE = 1e-4  # of a cosine
+QUICK = T5Config(d_model=64, d_kv=16, heads=4, d_ff=128, encoder_layers=2, decoder_layers=2)
+
+
+def cases(quick: bool) -> tuple[Callable[[], TopK], Callable[[], TopK], float, str, str]:
+    """Users of Beauty are asked about with their newest items; what they had is left out on both sides.
+
+    There is nothing for both to agree on: the lists of ours are held against a search by hand, those of the peer
+    have to be ten different items that the user had not.
+    """
+    known = world(quick, numbered=True)
+    source, seen = _prompts(known, BATCH if quick else 4 * BATCH)
+    config = load_config(ROOT / "configs" / "meta_id_beauty.py")
+    shape = QUICK if quick else config.model.t5
+    if jax.default_backend() == "cpu":  # where bfloat16 is slow
+        shape = dataclasses.replace(shape, compute_dtype="float32")
+    vocab = known.words.size if quick else -(-(WORDS + len(known.words.new_tokens)) // 128) * 128
+    model = retriever(known, dataclasses.replace(shape, vocab=vocab), config)
+    items = model.items[...][: len(known.items)]
+    by_vector = VectorRecommender(model, items, query=_query, batch_users=BATCH)
+    by_id = TrieRecommender(model.t5, Trie.build(known.items), beams=BEAMS, batch_users=BATCH)
+
+    def ours() -> TopK:
+        return by_vector(source, seen, K)
+
+    def peer() -> TopK:
+        return by_id(source, seen, K)
+
+    with jax.default_matmul_precision("highest"):  # a GPU would round the operands; compared unrounded, timed as is
+        _check(model, np.asarray(items), source, seen, ours())
+    found = peer().items
+    assert all(len(set(row)) == K and -1 not in row and not set(row) & set(had) for row, had in zip(found, seen))
+    ours()
+    each = [1000 * _seconds(work) / len(source) for work in (ours, peer)]
+    lengths = np.count_nonzero(source, axis=1)
+    note = (
+        f"TokenRec's table 5, where retrieval is about 13 times faster: {known.source}, {len(items):,} items, T5 of "
+        f"width {shape.d_model} with {shape.encoder_layers}+{shape.decoder_layers} layers in {shape.compute_dtype}, "
+        f"{vocab:,} tokens; {len(source)} users in batches of {BATCH}, prompts of {np.median(lengths):.0f} tokens at "
+        f"the median and {lengths.max()} at most; the peer is this project's beam search with {BEAMS} beams over "
+        f"ids of {known.items.shape[1]} tokens; one call before the rounds: {each[0]:.3g} ms a user "
+        f"({1000 / each[0]:.3g} users/s) and {each[1]:.3g} ms ({1000 / each[1]:.3g} users/s)"
+    )
+    return ours, peer, len(source), "users", note
+
+
+def _prompts(known: World, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts i32[count,S] of users drawn at random, and what they had, i32[count,X]."""
+    histories = known.split.history("test")
+    users = np.random.default_rng(0).choice(np.flatnonzero(known.split.test >= 0), count, replace=False)
+    prompts = Prompts.make(known.words, templates("collaborative")[:1], known.items, histories, known.users)
+    rows = prompts.splice(np.zeros(count, np.int32), users, recent(histories, users, MAX_HISTORY))
+    most = int(np.diff(histories.offsets)[users].max())
+    return pad_rows(rows, int(np.diff(rows[1]).max())), seen_rows(histories, users, most)
+
+
+def _query(model: Retriever, source: jax.Array) -> jax.Array:
+    return model(source)[:, 0]
+
+
+def _check(model: Retriever, items: np.ndarray, source: np.ndarray, seen: np.ndarray, found: TopK) -> None:
+    """The lists are those of all cosines sorted; where two are nearer than the tolerance, either may come first."""
+    ask = jax.jit(_query)
+    answers = np.concatenate([ask(model, source[i : i + BATCH]) for i in range(0, len(source), BATCH)])
+    cosines = answers.astype(np.float64) @ items.T / np.linalg.norm(answers, axis=1, keepdims=True)
+    for row, had in zip(cosines, seen):
+        row[had[had >= 0]] = -np.inf
+    np.testing.assert_allclose(found.scores, -np.sort(-cosines)[:, :K], atol=TOLERANCE)
+    np.testing.assert_allclose(np.take_along_axis(cosines, found.items, 1), found.scores, atol=TOLERANCE)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Prints milliseconds per user of the 20 nearest of a million vectors by batch size; leaves search.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few items, to see that all is wired up")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks/results"), help="folder of JSON")
+    arguments = parser.parse_args()
+    n_items, width, k = 20_000 if arguments.quick else 1_000_000, 64, 20
+    items = jax.random.normal(jax.random.key(0), (n_items, width), jnp.float32)
+    norms = jax.jit(norms_of)(items)
+    find = jax.jit(functools.partial(search, k=k))
+    measured = []
+    for users in (256, 1024):
+        z = np.random.default_rng(0).standard_normal((users, width), np.float32)
+
+        def call(z=z) -> np.ndarray:  # there and back: what comes out lies in the host's memory
+            return np.asarray(find(z, items, norms=norms).items)
+
+        call()
+        rounds = [_seconds(call) for _ in range(3 if arguments.quick else 20)]
+        each = 1000 * statistics.median(rounds) / users
+        print(f"top {k} of {n_items:,} x {width}, {users} users a batch: {each:.4f} ms a user")
+        measured.append({"users": users, "ms_per_user": each, "rounds": rounds})
+    sizes = {"items": n_items, "width": width, "k": k, "quick": arguments.quick}
+    harness.write(arguments.out, "search", {**sizes, "batches": measured, **harness.circumstances()})
+
+
+if __name__ == "__main__":
+    main()
