@@ -1,7 +1,7 @@
 """A check against TokenRec's released LightGCN tables: `python -m benchmarks.released [--out FILE]`.
 
-The tables are layer 0. As they are, they give the HR@10 that the paper reports for LightGCN; propagated over the training
-graph, as LightGCN is meant, they give more than twice that. Reads Last.fm with TokenRec's numbers from $JAXREC_DATA.
+The tables are layer 0. As they are, they give the HR@10 that the paper reports for LightGCN; propagated over the
+training graph, as LightGCN is meant, they give more than twice that. Reads Last.fm with TokenRec's numbers.
 """
 
 from __future__ import annotations

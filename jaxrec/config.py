@@ -207,6 +207,11 @@ class RetrievalConfig:
     margin: float = 0.1
     temperature: float = 0.07
     negatives: int = 512
+    align: float = 0.0
+    """Weight of 1 - cosine between the answer and the user's own collaborative vector, added to any loss: the
+    embedder's ranking is what the language model then starts from."""
+    mask_known: bool = True
+    """Whether a softmax leaves out the user's other training items, which a ranking leaves out too."""
     pooling: Literal["mean", "flatten"] = "mean"
     """Of the decoder's positions before the projection: their mean (the paper), or all side by side (its code)."""
     decoder_prompt: str = "The user prefers"

@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxrec.config import T5Config, from_dict, to_json
 from jaxrec.hub.t5 import load_weights, read_t5
-from jaxrec.keys import stream
+from jaxrec.keys import generator, stream
 from jaxrec.methods.embedders import embed, refresh
 from jaxrec.methods.run import Run, write_whole
 from jaxrec.methods.system import Ids, System
@@ -40,11 +40,9 @@ def build(run: Run) -> System:
         load_weights(t5, weights)
     if run.config.answer == "vector":
         config, train = run.config.retrieval, run.split.train
-        known = None
-        if config.loss == "margin":
-            known = lightgcn.events(edges(train.users, train.items, train.n_items), train.n_users)
+        known = lightgcn.events(edges(train.users, train.items, train.n_items), train.n_users)
         prompt = vocabulary.encode(config.decoder_prompt)
-        model = Retriever(t5, config, prompt, embedding.vectors.item, known, rngs=rngs)
+        model = Retriever(t5, config, prompt, embedding.vectors.item, embedding.vectors.user, known, rngs=rngs)
     return System(run, embedding, ids, vocabulary, model, run.split.history("test"))
 
 
@@ -99,8 +97,10 @@ def _ids(run: Run, vectors: Vectors) -> Ids:
         train, user_rows = run.split.train, None
         if config.users == "causal":  # ids are made from parts of histories: learn from vectors of that kind
             vectors = Vectors(of_each_user(train, vectors.item), vectors.item)
-            user_rows = np.concatenate([before_each_event(train, vectors.item), vectors.user])
-            user_rows = user_rows[user_rows.any(axis=1)]
+            parts = before_each_event(train, vectors.item)
+            parts = parts[parts.any(axis=1)]
+            drawn = generator(run.config.seed, "parts of histories").permutation(len(parts))[: train.n_users]
+            user_rows = np.concatenate([parts[drawn], vectors.user])
         ids = QuantizedIds.fit(
             vectors,
             config.kind,

@@ -35,7 +35,7 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
       what results.json holds: "rows", each with a list of values by seed for every metric, and what is known of
       each run.
     """
-    kept: dict[str, dict[str, list[float]]] = {}
+    kept: dict[str, dict[str, list[Any]]] = {}
     about: dict[str, Any] = {}
     vectors: dict[tuple, pathlib.Path] = {}
     for seed in seeds:
@@ -56,7 +56,7 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
                 if seed in seen["seeds"]:
                     continue
                 for metric in (*METRICS, "n_users"):
-                    seen.setdefault(metric, []).append(row[metric])
+                    seen.setdefault(metric, []).append(row.get(metric))
                 seen["seeds"].append(seed)
     rows = [{"system": system, **values} for system, values in kept.items()]
     joined = {"command": command(), "seeds": list(seeds), **about.pop("data"), **about.pop("made on")}
@@ -95,14 +95,17 @@ def table(joined: dict[str, Any]) -> str:
     for row in joined["rows"]:
         cells = "".join(f"{_spread(row[metric]):>16}" for metric in METRICS)
         lines.append(f"{row['system']:<{width}}{cells}{max(row['n_users']):>9,}")
-    for name, runs in joined["runs"].items():
-        times = [run["ms_per_user"] for run in runs if run["ms_per_user"]]
+    for name, made in joined["runs"].items():
+        times = [run["ms_per_user"] for run in made if run["ms_per_user"]]
         if times:
             lines.append(f"{name}: {statistics.median(times):.2f} ms per user for a list of ten")
     return "\n".join(lines)
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(values: Sequence[float | None]) -> str:
+    values = [value for value in values if value is not None]  # lists from few beams end before the cutoff
+    if not values:
+        return "-"
     mean = statistics.mean(values)
     return f"{mean:.4f}" if len(values) < 2 else f"{mean:.4f} ± {statistics.stdev(values):.4f}"
 

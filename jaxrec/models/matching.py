@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import jax
 import jax.numpy as jnp
 
@@ -18,6 +16,9 @@ def retrieval_loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """How far the vectors that a batch's prompts ask for are from the target items'.
 
+    With `mask_known` a softmax leaves out what the user had in training, as ranking leaves out what a user had: such
+    items are no negatives.
+
     Args:
       model: its config says which loss.
       batch: packed prompts; the target holds (item, user) of each example.
@@ -30,18 +31,24 @@ def retrieval_loss(
     labels = batch.target.reshape(rows * slots, LABELS)
     weights = batch.weights.reshape(rows * slots, LABELS)[:, 0]
     z = unit(model(batch.source, batch.source_segments, slots, key=key)).reshape(rows * slots, -1)
-    items = model.items[...]
+    items, known = model.items[...], model.known.get_value()
     draw = stream(jax.random.key(0) if key is None else key, "negatives")
     cosine = jnp.sum(z * items[labels[:, 0]], axis=-1)
     config = model.config
     if config.loss == "margin":
-        negative = draw_negatives(cast(Events, model.known.get_value()), labels[:, 1], model.n_items, key=draw)
+        negative = draw_negatives(known, labels[:, 1], model.n_items, key=draw)
         losses = margin_losses(cosine, jnp.sum(z * items[negative], axis=-1), config.margin)
-    elif config.loss == "sampled":
-        drawn = jax.random.randint(draw, (config.negatives,), 0, model.n_items)
-        losses = sampled_losses(cosine, z, items, labels[:, 0], drawn, config.temperature)
     else:
-        losses = full_losses(cosine, z, items, config.temperature)
+        candidates = jnp.arange(items.shape[0])
+        if config.loss == "sampled":
+            candidates = jax.random.randint(draw, (config.negatives,), 0, model.n_items)
+        counts = jnp.any(items != 0, axis=1)[candidates][None] & (candidates[None] != labels[:, :1])
+        if config.mask_known:
+            counts &= ~contained(candidates, histories_of(known, labels[:, 1], model.most_known), items.shape[0])
+        losses = softmax_losses(cosine, z @ items[candidates].T, counts, config.temperature)
+    if config.align:
+        users = model.users[...][labels[:, 1]]
+        losses += config.align * (jnp.any(users != 0, axis=1) - jnp.sum(z * users, axis=-1))
     total = jnp.maximum(jnp.sum(weights), 1e-6)
     loss = jnp.sum(weights * losses) / total
     return loss, {"loss": loss, "cosine": jnp.sum(weights * cosine) / total}
@@ -52,25 +59,29 @@ def margin_losses(positive: Array, negative: Array, margin: float) -> jax.Array:
     return 1 - positive + jnp.maximum(0, negative - margin)
 
 
-def full_losses(positive: Array, z: Array, items: Array, temperature: float) -> jax.Array:
-    """Cross-entropy of the target among all items under softmax(cosine / temperature), f32[B].
+def softmax_losses(positive: Array, others: Array, counts: Array, temperature: float) -> jax.Array:
+    """Cross-entropy of the target among itself and other items under softmax(cosine / temperature), f32[B].
 
     Args:
       positive: cosine with the target, f32[B].
-      z: what was asked for at length 1, f32[B,F].
-      items: at length 1, f32[I,F]; rows of zeros are no item and take no part.
+      others: cosines with candidates, f32[B,N].
+      counts: which candidates take part, bool[B,N]; the target itself must not.
       temperature: of the softmax, above 0.
     """
-    known = jnp.any(items != 0, axis=1)
-    logits = jnp.where(known[None], z @ items.T, -jnp.inf) / temperature
-    return jax.nn.logsumexp(logits, axis=1) - positive / temperature
+    logits = jnp.concatenate([positive[:, None], jnp.where(counts, others, -jnp.inf)], axis=1) / temperature
+    return jax.nn.logsumexp(logits, axis=1) - logits[:, 0]
 
 
-def sampled_losses(
-    positive: Array, z: Array, items: Array, target: Array, drawn: Array, temperature: float
-) -> jax.Array:
-    """`full_losses` against drawn items i32[N] alone; where a target i32[B] itself was drawn it doesn't count again."""
-    counts = (drawn[None] != target[:, None]) & jnp.any(items[drawn] != 0, axis=1)[None]
-    logits = jnp.where(counts, z @ items[drawn].T, -jnp.inf) / temperature
-    positive = positive / temperature
-    return jax.nn.logsumexp(jnp.concatenate([positive[:, None], logits], axis=1), axis=1) - positive
+def histories_of(known: Events, users: Array, most: int) -> jax.Array:
+    """The items of each user's events, i32[B,most], padded with -1; `most` is the largest number of events."""
+    at = known.first[users][:, None] + jnp.arange(most)[None]
+    rows = known.pairs[jnp.minimum(at, known.pairs.shape[0] - 1), 1]
+    return jnp.where(jnp.arange(most)[None] < known.degree[users][:, None], rows, -1)
+
+
+def contained(candidates: Array, rows: Array, n_items: int) -> jax.Array:
+    """Which candidates i32[N] stand in each row i32[B,X] (-1 = padding), bool[B,N]."""
+    where = jnp.where(rows >= 0, rows, n_items)
+    table = jnp.zeros((rows.shape[0], n_items), bool)
+    table = table.at[jnp.arange(rows.shape[0])[:, None], where].set(True, mode="drop")
+    return table[:, candidates]

@@ -47,7 +47,8 @@ class Retriever(nnx.Module):
       prompt: tokens the decoder is fed behind its start, i32[P-1]; P positions in all.
       items: the vectors that answers are searched among, f32[I,F]; kept as `place` puts them. Rows of zeros are
         added up to a multiple of 128, so that a mesh can share them.
-      known: training events, among which the margin loss draws no negative; None for other losses.
+      users: vectors of the training users, f32[U,F], which the loss may align answers with.
+      known: training events, for the losses: what a user had is no negative for that user.
       rngs: its "params" stream initialises the projection.
     """
 
@@ -57,12 +58,11 @@ class Retriever(nnx.Module):
         config: RetrievalConfig,
         prompt: np.ndarray,
         items: np.ndarray,
-        known: Events | None = None,
+        users: np.ndarray,
+        known: Events,
         *,
         rngs: nnx.Rngs,
     ) -> None:
-        if config.loss == "margin" and known is None:
-            raise ValueError("the margin loss draws negatives that a user had nothing to do with; give `known`")
         self.t5 = t5
         self.config = config
         self.prompt = Buffer(jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.asarray(prompt, jnp.int32)]))
@@ -70,7 +70,10 @@ class Retriever(nnx.Module):
         self.radius = Buffer(jnp.linalg.norm(jnp.asarray(items, jnp.float32), axis=1).max())
         placed = self.place(items)
         self.items = Buffer(jnp.pad(placed, ((0, -len(items) % MULTIPLE), (0, 0))))
+        placed_users = jnp.pad(unit(jnp.asarray(users, jnp.float32)), ((0, 0), (0, placed.shape[1] - users.shape[1])))
+        self.users = Buffer(placed_users)
         self.known = Buffer(jax.tree.map(jnp.asarray, known))
+        self.most_known = int(np.asarray(known.degree).max(initial=1))
         width = t5.config.d_model * (len(self.prompt[...]) if config.pooling == "flatten" else 1)
         self.project = Projection(width, config.hidden, placed.shape[1], t5.config.compute_dtype, rngs=rngs)
 

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from jaxrec.config import OovConfig, RetrievalConfig, T5Config
 from jaxrec.models import lightgcn, sparse
-from jaxrec.models.matching import full_losses, margin_losses, retrieval_loss, sampled_losses
+from jaxrec.models.matching import contained, histories_of, margin_losses, retrieval_loss, softmax_losses
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.t5 import T5
 from jaxrec.types import Batch
@@ -29,39 +29,37 @@ def test_margin_by_hand() -> None:
     np.testing.assert_allclose(losses, [0.2, 0.5, 2.0], atol=1e-6)
 
 
-def test_full_is_the_cross_entropy_over_known_items() -> None:
+def test_softmax_is_the_cross_entropy_over_what_counts() -> None:
     items, z = directions(9, 4), directions(5, 4, seed=1)
-    items[[3, 7]] = 0
     target = np.array([0, 1, 2, 4, 8])
-    cosine = z @ items.T
-    known = np.array([0, 1, 2, 4, 5, 6, 8])
-    wanted = logsumexp(cosine[:, known] / 0.2, axis=1) - cosine[np.arange(5), target] / 0.2
-    found = full_losses(jnp.asarray(cosine[np.arange(5), target]), jnp.asarray(z), jnp.asarray(items), 0.2)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-
-
-def test_sampled_counts_a_drawn_target_once() -> None:
-    items, z = directions(9, 4), directions(2, 4, seed=1)
-    items[3] = 0
-    target, drawn = np.array([1, 5]), np.array([1, 3, 6, 6])
-    cosine = z @ items.T / 0.2
+    cosine = (z @ items.T) / 0.2
+    counts = np.random.default_rng(2).random((5, 9)) < 0.6
+    counts[np.arange(5), target] = False
     wanted = [
-        logsumexp(cosine[0, [1, 6, 6]]) - cosine[0, 1],
-        logsumexp(cosine[1, [5, 1, 6, 6]]) - cosine[1, 5],
+        logsumexp([cosine[row, target[row]], *cosine[row, counts[row]]]) - cosine[row, target[row]] for row in range(5)
     ]
-    positive = jnp.asarray(0.2 * cosine[np.arange(2), target])
-    found = sampled_losses(positive, *map(jnp.asarray, (z, items, target, drawn)), 0.2)
+    positive = jnp.asarray(0.2 * cosine[np.arange(5), target])
+    found = softmax_losses(positive, jnp.asarray(0.2 * cosine), jnp.asarray(counts), 0.2)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def model_and_batch(loss: str) -> tuple[Retriever, Batch]:
+def test_histories_and_candidates_by_hand() -> None:
+    pairs = np.array([[0, 1], [0, 4], [2, 0], [2, 3], [2, 4]], np.int32)
+    known = jax.tree.map(jnp.asarray, lightgcn.events(pairs, 3))
+    rows = histories_of(known, jnp.asarray([2, 1, 0]), 3)
+    np.testing.assert_array_equal(rows, [[0, 3, 4], [-1, -1, -1], [1, 4, -1]])
+    found = contained(jnp.asarray([4, 0, 4, 2]), rows, 5)
+    np.testing.assert_array_equal(found, [[1, 1, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0]])
+
+
+def model_and_batch(loss: str, mask_known: bool = True) -> tuple[Retriever, Batch]:
     rngs = nnx.Rngs(params=jax.random.key(0))
     shape = T5Config(vocab=32, d_model=8, d_kv=4, heads=2, d_ff=16, encoder_layers=1, decoder_layers=1, dropout=0.0)
     t5 = T5(shape, OovConfig(scope="none"), None, 30, rngs=rngs)
     pairs = np.array([[0, 0], [0, 2], [1, 1], [2, 3], [2, 4]], np.int32)
     known = lightgcn.events(sparse.edges(pairs[:, 0], pairs[:, 1], 6), 3)
-    config = RetrievalConfig(loss=loss, hidden=8, negatives=4)  # type: ignore[arg-type]
-    model = Retriever(t5, config, np.array([3], np.int32), directions(6, 4), known, rngs=rngs)
+    config = RetrievalConfig(loss=loss, hidden=8, negatives=4, mask_known=mask_known)  # type: ignore[arg-type]
+    model = Retriever(t5, config, np.array([3], np.int32), directions(6, 4), directions(3, 4, seed=5), known, rngs=rngs)
     source = np.array([[4, 5, 1, 6, 7, 1], [8, 9, 2, 1, 0, 0]], np.int32)
     segments = np.array([[1, 1, 1, 2, 2, 2], [1, 1, 1, 1, 0, 0]], np.int32)
     target = np.array([[0, 0, 1, 1], [3, 2, 0, 0]], np.int32)
@@ -88,13 +86,17 @@ def test_empty_slots_do_not_count_and_gradients_are_finite(loss: str) -> None:
     assert step(params, nobody)[0] == 0
 
 
-def test_loss_is_the_mean_over_examples() -> None:
-    model, batch = model_and_batch("full")
+@pytest.mark.parametrize("mask_known", [True, False])
+def test_loss_is_the_mean_over_examples_and_known_items_are_no_negatives(mask_known: bool) -> None:
+    model, batch = model_and_batch("full", mask_known)
     found, metrics = retrieval_loss(model, batch)
     z = np.asarray(model(batch.source, batch.source_segments, 2), np.float64).reshape(4, -1)[[0, 1, 2]]
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     cosine = z @ np.asarray(model.items[...], np.float64)[:6].T
-    target = np.array([0, 1, 3])
-    losses = logsumexp(cosine / 0.07, axis=1) - cosine[np.arange(3), target] / 0.07
-    np.testing.assert_allclose(found, losses.mean(), rtol=1e-4)
-    np.testing.assert_allclose(metrics["cosine"], cosine[np.arange(3), target].mean(), atol=1e-5)
+    target, had = [0, 1, 3], [[0, 2], [1], [3, 4]]  # of users 0, 1 and 2
+    losses = []
+    for row in range(3):
+        others = [i for i in range(6) if i not in had[row] or i == target[row] or not mask_known]
+        losses.append(logsumexp(cosine[row, others] / 0.07) - cosine[row, target[row]] / 0.07)
+    np.testing.assert_allclose(found, np.mean(losses), rtol=1e-4)
+    np.testing.assert_allclose(metrics["cosine"], np.mean([cosine[r, t] for r, t in enumerate(target)]), atol=1e-5)

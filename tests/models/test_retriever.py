@@ -10,18 +10,22 @@ import pytest
 from flax import nnx
 
 from jaxrec.config import OovConfig, RetrievalConfig, T5Config
+from jaxrec.models import lightgcn
 from jaxrec.models.retriever import Projection, Retriever, unit
 from jaxrec.models.t5 import T5
 
 SHAPE = T5Config(vocab=64, d_model=16, d_kv=8, heads=2, d_ff=32, encoder_layers=2, decoder_layers=2, dropout=0.0)
 ITEMS = np.random.default_rng(0).normal(size=(10, 6)).astype(np.float32) * np.linspace(0.2, 3, 10)[:, None]
 
+USERS = np.random.default_rng(3).normal(size=(1, 6)).astype(np.float32)
+KNOWN = lightgcn.events(np.array([[0, 1]], np.int32), 1)
+
 
 def make(**changed) -> Retriever:
     rngs = nnx.Rngs(params=jax.random.key(0))
     t5 = T5(SHAPE, OovConfig(scope="none"), None, 60, rngs=rngs)
     config = dataclasses.replace(RetrievalConfig(hidden=12), **changed)
-    return Retriever(t5, config, np.array([5, 6, 7], np.int32), ITEMS, rngs=rngs)
+    return Retriever(t5, config, np.array([5, 6, 7], np.int32), ITEMS, USERS, KNOWN, rngs=rngs)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "flatten"])
@@ -90,8 +94,3 @@ def test_cosine_places_are_directions() -> None:
 def test_unit_has_finite_gradients_at_zero() -> None:
     gradient = jax.grad(lambda x: unit(x).sum())(jnp.zeros((2, 3)))
     chex.assert_tree_all_finite(gradient)
-
-
-def test_the_margin_loss_needs_the_events() -> None:
-    with pytest.raises(ValueError, match="margin loss draws negatives"):
-        make(loss="margin")

@@ -1,0 +1,63 @@
+"""The scripts in processes of their own, and a config small enough to be trained in one."""
+
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+CONFIG = """
+from jaxrec.config import *
+config = Config(
+    name="tiny",
+    data=DataConfig(name="tiny world", world=WorldConfig(users=80, items=48, events_per_user=9.0, tastes=4)),
+    walks=WalkConfig(rounds=2, length=12),
+    skipgram=SkipGramConfig(dim=8, epochs=2, batch_walks=64),
+    ids=IdConfig(clusters=6, restarts=1, spare=4),
+    model=ModelConfig(t5=T5Config(d_model=16, d_kv=8, heads=2, d_ff=32, encoder_layers=1, decoder_layers=1)),
+    task=TaskConfig(max_history=6),
+    train=TrainConfig(steps=60, rows=8, source_length=96, target_length=16, validate_every=0.5, validate_users=20,
+                      log_every=1, patience=0),
+    eval=EvalConfig(beams=10, batch_users=32),
+)
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> str:
+    """The text of a config file."""
+    return CONFIG
+
+
+@pytest.fixture(scope="session")
+def launch() -> Callable[..., subprocess.Popen]:
+    """A function that starts a script: ("train", "tiny.py", ..., folder=here)."""
+    return _launch
+
+
+@pytest.fixture(scope="session")
+def finished() -> Callable[[subprocess.Popen], tuple[int, str, str]]:
+    """Waits for a started script: exit code, output, errors."""
+    return _finished
+
+
+def _launch(script: str, *arguments: str, folder: pathlib.Path) -> subprocess.Popen:
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "XLA_FLAGS": "",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", f"launch.{script}", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def _finished(process: subprocess.Popen) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err

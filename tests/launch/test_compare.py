@@ -1,0 +1,62 @@
+"""`launch.compare` and `launch.update` as users call them, on TokenRec."""
+
+import json
+import pathlib
+
+import pytest
+
+STUDY = """
+token_rec = dataclasses.replace(
+    config,
+    embedder="lightgcn",
+    answer="vector",
+    lightgcn=LightGcnConfig(dim=8, layers=2, epochs=10, batch=128),
+    ids=IdConfig(kind="mq", users="static"),
+    quantizer=QuantizerConfig(codebooks=2, codewords=8, width=8, hidden=(16, 16), epochs=10),
+    task=TaskConfig(tasks=("collaborative", "direct"), max_history=6),
+)
+study = {"META ID": config, "TokenRec": token_rec}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, launch, finished, tiny_config) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "both.py").write_text("import dataclasses\n" + (tiny_config + STUDY).replace("steps=60", "steps=6"))
+    code, out, err = finished(launch("compare", "both.py", "--show", "1", folder=folder))
+    assert code == 0, err
+    assert "recommendations, log-probability" in out
+    assert "recommendations, cosine" in out
+    assert out.count("ms per user for a list of ten") == 2
+    systems = [row["system"] for row in json.loads((folder / "runs/both/results.json").read_text())["rows"]]
+    assert {"META ID", "TokenRec", "LightGCN", "popularity", "item-kNN", "transitions"} <= set(systems)
+    return folder
+
+
+def test_new_events_are_taken_in_and_recommended_from(folder: pathlib.Path, launch, finished) -> None:
+    items = (folder / "runs/both/tokenrec-0/ids/items.txt").read_text().splitlines()
+    one, other = (line.split()[0] for line in items[:2])
+    (folder / "new.csv").write_text(f"user,item,time\nnew user,{one},1\nnew user,{other},2\nnew user,new item,3\n")
+    code, out, err = finished(launch("update", "runs/both/tokenrec-0", "--data", "new.csv", folder=folder))
+    assert code == 0, err
+    assert "3 new events, 1 new users, 1 new items" in out
+    assert "nothing trained" in out
+    assert "user new user, <User>" in out
+    asked = ("recommend", "runs/both/tokenrec-0", "-k", "3")
+    code, out, err = finished(launch(*asked, "--user", "new user", folder=folder))
+    assert code == 0, err
+    assert "new item" in out
+    code, out, err = finished(launch(*asked, "--history", f"new item,{one}", folder=folder))
+    assert code == 0, err
+
+
+def test_what_is_wrong_is_one_line(folder: pathlib.Path, launch, finished) -> None:
+    for arguments, message in (
+        (("update", "runs/both/tokenrec-0", "--data", "nothing.csv"), "nothing.csv"),
+        (("update", "runs/nothing", "--data", "new.csv"), "holds no run"),
+        (("compare", "nothing.py"), "is not a file"),
+    ):
+        code, _, err = finished(launch(*arguments, folder=folder))
+        assert code == 1
+        assert "Traceback" not in err
+        assert message in err.splitlines()[-1]
