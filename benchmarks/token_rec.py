@@ -35,7 +35,7 @@ EXAMPLES = 64  # of a padded batch, at most
 PADDED = 512  # tokens that the released code pads every prompt to
 STEPS = 3  # packed batches in a round
 WIDTH = 64  # of the item vectors
-CODEBOOKS, CODEWORDS = 3, 256
+CODEBOOKS, CODEWORDS = 3, 512
 TOLERANCE = 1e-4  # of the loss, relative
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -43,7 +43,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], float, str, str]:
     """Both sides train the same model by the same jitted step on the same examples; the work is real tokens."""
     on_cpu = jax.default_backend() == "cpu"
-    config = load_config(ROOT / "configs" / f"meta_id_beauty{'_cpu' if on_cpu else ''}.py")
+    config = load_config(ROOT / "configs" / f"token_rec_beauty{'_cpu' if on_cpu else ''}.py")
     # Rows of 256 are attended to in a quarter of the time that 512 take, and hold about eight examples.
     rows, length, slots = (8, 256, 12) if on_cpu or quick else (config.train.rows, config.train.source_length, 24)
     known = world(quick)

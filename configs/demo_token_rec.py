@@ -30,7 +30,7 @@ config = Config(
         oov=OovConfig(scope="encoder", alpha=1.0),
     ),
     task=TaskConfig(tasks=("collaborative", "direct"), direct_share=0.2, max_history=8),
-    retrieval=RetrievalConfig(loss="full", temperature=0.07),
+    retrieval=RetrievalConfig(loss="full", temperature=0.07, align=2.0),
     train=TrainConfig(
         epochs=2,
         rows=8,

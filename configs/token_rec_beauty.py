@@ -27,7 +27,7 @@ config = Config(
     model=ModelConfig(t5=T5Config(compute_dtype="bfloat16"), oov=OovConfig(scope="encoder", alpha=1.0)),
     task=TaskConfig(tasks=("collaborative", "direct"), direct_share=0.2, max_history=100),
     # The paper's own loss is --retrieval.loss margin.
-    retrieval=RetrievalConfig(loss="full", hidden=512),
+    retrieval=RetrievalConfig(loss="full", align=2.0, hidden=512),
     # A row holds about seven examples of ten items, or one of a hundred.
     train=TrainConfig(epochs=10, rows=64, source_length=512, target_length=32, learning_rate=1e-3),
     eval=EvalConfig(prompt="both", batch_users=512),

@@ -31,10 +31,10 @@ config = Config(
         oov=OovConfig(scope="encoder", alpha=1.0),
     ),
     task=TaskConfig(tasks=("collaborative", "direct"), direct_share=0.2, max_history=10),
-    retrieval=RetrievalConfig(loss="full", temperature=0.07),
+    retrieval=RetrievalConfig(loss="full", temperature=0.07, align=2.0),
     # Many small steps with updates relative to a parameter's size: T5's random weights learn slowly otherwise.
     train=TrainConfig(
-        epochs=3,
+        epochs=1.5,
         rows=8,
         source_length=192,
         target_length=8,
