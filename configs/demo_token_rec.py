@@ -20,7 +20,8 @@ config = Config(
     embedder="lightgcn",
     answer="vector",
     data=DataConfig(name="generated world"),
-    lightgcn=LightGcnConfig(dim=32, epochs=60, patience=4),
+    # More layers make all items of a planted taste alike, and the next item is one of them.
+    lightgcn=LightGcnConfig(dim=32, layers=1, epochs=60, patience=4),
     # 600 items and 2,000 users do not fill the paper's 256 codewords.
     ids=IdConfig(kind="mq", users="static"),
     quantizer=QuantizerConfig(codewords=64, width=32, epochs=60),
@@ -29,8 +30,9 @@ config = Config(
         # A token starts as a projection of its codeword, so that tokens which mean alike begin alike.
         oov=OovConfig(scope="encoder", alpha=1.0),
     ),
-    task=TaskConfig(tasks=("collaborative", "direct"), direct_share=0.2, max_history=8),
-    retrieval=RetrievalConfig(loss="full", temperature=0.07, align=2.0),
+    # This world's histories follow a planted order, which a shuffled history would hide.
+    task=TaskConfig(tasks=("collaborative", "direct"), direct_share=0.2, max_history=8, shuffle=False),
+    retrieval=RetrievalConfig(loss="full", temperature=0.05),
     train=TrainConfig(
         epochs=2,
         rows=8,
