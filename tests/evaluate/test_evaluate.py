@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from jaxrec.evaluate.evaluate import evaluate_baselines, evaluate_recommender, evaluate_scores, seen_rows
+from jaxrec.evaluate.evaluate import divided, evaluate_baselines, evaluate_recommender, evaluate_scores, seen_rows
 from jaxrec.types import Histories, Split, TopK
 
 ITEMS = 12
@@ -135,3 +135,16 @@ def test_mistakes_are_named(split: Split) -> None:
             evaluate_recommender("x", lister, lambda users: users[:, None], split, "test", k=k)
     with pytest.raises(ValueError, match="recommended items have shape"):
         evaluate_recommender("x", lambda *_: TopK(np.zeros((2, 5)), None), lambda users: users, split, "test", k=5)
+
+
+def test_results_are_divided_by_users(split: Split) -> None:
+    whole = evaluate_scores("x", lambda _, users: table_of_scores(11)[users], split, "test")
+    members = np.arange(11) < 5
+    (some,) = divided(whole, "seen users", members)
+    (others,) = divided(whole, "unseen users", ~members)
+    assert (some.system, others.system) == ("x, seen users", "x, unseen users")
+    rows = [result.row() for result in (whole, some, others)]
+    n, a, b = (row["n_users"] for row in rows)
+    assert a + b == n == 10
+    assert rows[0]["hr@5"] * n == pytest.approx(rows[1]["hr@5"] * a + rows[2]["hr@5"] * b)
+    assert divided(whole, "nobody", np.zeros(11, bool)) == []

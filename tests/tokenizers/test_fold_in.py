@@ -44,3 +44,13 @@ def test_an_event_never_sees_itself_or_later_ones() -> None:
 
 def test_zero_vectors_stay() -> None:
     np.testing.assert_array_equal(fold_in.unit_rows(np.zeros((2, 3), np.float32)), 0)
+
+
+def test_an_item_is_the_mean_of_its_users() -> None:
+    histories, _ = make([3, 0, 4])
+    user = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
+    units = fold_in.unit_rows(user)
+    found = fold_in.of_each_item(histories, user)
+    for item in range(histories.n_items):
+        rows = units[histories.users[histories.items == item]]
+        np.testing.assert_allclose(found[item], rows.mean(0) if len(rows) else np.zeros(5), atol=1e-6)

@@ -191,3 +191,18 @@ def test_saved_edited_and_loaded(ids: MetaIds, tmp_path: pathlib.Path) -> None:
     (tmp_path / "ids" / "items.txt").write_text("\n".join(lines))
     edited = MetaIds.load(tmp_path / "ids", users, items)
     np.testing.assert_array_equal(edited.items.values[4], [0, ids.items.sizes[1] - 1])
+
+
+def test_rows_take_the_codes_of_newcomers(ids: MetaIds) -> None:
+    n = len(ids.items.values)
+    new = np.random.default_rng(7).normal(size=(3, 8)).astype(np.float32)
+    codes = ids.encode(new, "item", unique=True)
+    grown = ids.with_rows("item", np.array([n, n + 1, n + 2]), codes)
+    np.testing.assert_array_equal(grown.items.values[n:], codes)
+    np.testing.assert_array_equal(grown.items.values[:n], ids.items.values)
+    assert len(np.unique(grown.items.values, axis=0)) == n + 3
+    more = grown.encode(new, "item", unique=True)  # what the newcomers took is no longer free
+    assert not set(map(tuple, more.tolist())) & set(map(tuple, grown.items.values.tolist()))
+    moved = ids.with_rows("user", np.array([2]), np.array([[1, 0]], np.int32))
+    assert moved.users.values[2].tolist() == [1, 0]
+    np.testing.assert_array_equal(np.delete(moved.users.values, 2, 0), np.delete(ids.users.values, 2, 0))
