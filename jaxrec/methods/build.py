@@ -20,7 +20,7 @@ from jaxrec.models.sparse import edges
 from jaxrec.models.t5 import T5
 from jaxrec.tasks.prompts import texts
 from jaxrec.tokenizers import vocabulary as vocabularies
-from jaxrec.tokenizers.fold_in import before_each_event, of_each_user
+from jaxrec.tokenizers.fold_in import as_long_as, before_each_event, of_each_user
 from jaxrec.tokenizers.meta_id import MetaIds
 from jaxrec.tokenizers.quantized_ids import QuantizedIds
 from jaxrec.tokenizers.vocabulary import Vocabulary
@@ -49,8 +49,8 @@ def build(run: Run) -> System:
 def welcome(system: System, histories: Histories, users: np.ndarray, items: np.ndarray) -> System:
     """The system once some users and items are known that it was not trained with; nothing is trained.
 
-    The embedder is refreshed over all histories, the newcomers' vectors are encoded by the frozen tokenizer, and both
-    take their rows. Everybody else keeps vector and id (TokenRec, section 2.5.2).
+    The embedder is refreshed over all histories; the newcomers' vectors, made as long as the others, are encoded
+    by the frozen tokenizer, and both take their rows. Everybody else keeps vector and id (TokenRec, section 2.5.2).
 
     Args:
       system: a system, trained or about to be.
@@ -62,14 +62,14 @@ def welcome(system: System, histories: Histories, users: np.ndarray, items: np.n
     vectors, ids = system.embedding.vectors, system.ids
     unique = system.run.config.answer == "id"
     vectors = Vectors(
-        _rows_set(vectors.user, users, fresh.user, histories.n_users),
-        _rows_set(vectors.item, items, fresh.item, histories.n_items),
+        _rows_set(vectors.user, users, as_long_as(fresh.user[users], vectors.user), histories.n_users),
+        _rows_set(vectors.item, items, as_long_as(fresh.item[items], vectors.item), histories.n_items),
     )
-    ids = ids.with_rows("item", items, ids.encode(vectors.item[items], "item", unique=unique))
+    ids = ids.with_rows("item", items, ids.encode(vectors.item[items], "item", unique=unique, instead=items))
+    rows = vectors.user[users]
     if system.run.config.ids.users == "causal":  # made from histories whenever a user is asked about
-        folded = of_each_user(histories, vectors.item)
-        vectors = Vectors(_rows_set(vectors.user, users, folded, histories.n_users), vectors.item)
-    ids = ids.with_rows("user", users, ids.encode(vectors.user[users], "user", unique=False))
+        rows = of_each_user(histories, vectors.item)[users]
+    ids = ids.with_rows("user", users, ids.encode(rows, "user", unique=False))
     embedding = dataclasses.replace(system.embedding, vectors=vectors)
     return dataclasses.replace(system, embedding=embedding, ids=ids, histories=histories)
 
@@ -77,7 +77,7 @@ def welcome(system: System, histories: Histories, users: np.ndarray, items: np.n
 def _rows_set(rows: np.ndarray, which: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
     """Rows padded with zeros to n, those of `which` taken from `values`."""
     out = np.concatenate([rows, np.zeros((n - len(rows), rows.shape[1]), rows.dtype)])
-    out[which] = values[which]
+    out[which] = values
     return out
 
 

@@ -35,6 +35,8 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
       what results.json holds: "rows", each with a list of values by seed for every metric, and what is known of
       each run.
     """
+    if not seeds:
+        raise ValueError("seeds holds none; give at least one: --seeds 0")
     kept: dict[str, dict[str, list[Any]]] = {}
     about: dict[str, Any] = {}
     vectors: dict[tuple, pathlib.Path] = {}
@@ -43,7 +45,11 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
             config = dataclasses.replace(config, seed=seed, out=str(run_folder(folder, name, seed)))
             found = _results(config, vectors)
             about.setdefault(name, []).append({key: found.get(key) for key in OF_A_RUN})
-            about["data"] = {key: found[key] for key in ("dataset", "protocol", "part", "n_items", "mask_seen")}
+            data = {key: found[key] for key in ("dataset", "protocol", "part", "n_items", "mask_seen")}
+            if about.setdefault("data", data) != data:
+                raise ValueError(
+                    f"{name!r} is measured on {data}, others on {about['data']}; one table can't hold both"
+                )
             about["made on"] = {key: found[key] for key in ("device", "versions")}
             for row in found["rows"]:
                 system, own = row["system"], method_name(config)

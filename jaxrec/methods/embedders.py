@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,12 @@ def embed(run: Run) -> Embedding:
     """The vectors of a run, from its folder where an earlier call left them."""
     config, file = run.config, run.folder / "vectors.npz"
     if file.is_file():
-        with np.load(file) as kept:
-            tables = Vectors(kept["user_table"], kept["item_table"]) if "user_table" in kept else None
-            return Embedding(Vectors(kept["user"], kept["item"]), tables)
+        try:
+            with np.load(file) as kept:
+                tables = Vectors(kept["user_table"], kept["item_table"]) if "user_table" in kept else None
+                return Embedding(Vectors(kept["user"], kept["item"]), tables)
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{file} can't be read ({error}); delete it, and it is made again") from error
     if config.embedder == "walks":
         run.say("embedding users and items: meta-path walks and skip-gram")
         folder = run.folder / "skipgram"

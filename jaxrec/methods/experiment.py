@@ -16,13 +16,13 @@ from jaxrec.config import Config
 from jaxrec.evaluate.evaluate import Result, divided, evaluate_baselines, evaluate_scores
 from jaxrec.evaluate.report import report, table, write
 from jaxrec.keys import generator
-from jaxrec.methods import collaborative, embedders, serving, training
+from jaxrec.methods import collaborative, serving, training
 from jaxrec.methods import run as runs
 from jaxrec.methods.build import build, welcome
-from jaxrec.methods.system import System
+from jaxrec.methods.system import System, histories_of
 from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.exact import gap
-from jaxrec.types import Histories
+from jaxrec.types import Histories, TopK
 
 
 def train(config: Config) -> tuple[System, dict[str, Any]]:
@@ -58,7 +58,10 @@ def load(folder: str | os.PathLike[str], **changed: Any) -> System:
       ValueError: the folder holds no run, or one that has no checkpoint yet.
     """
     run = runs.reopen(folder)
-    if not all((run.folder / part).is_dir() for part in ("ids", "tokenizer", "checkpoints")):
+    if (
+        not all((run.folder / part).is_dir() for part in ("ids", "tokenizer", "checkpoints"))
+        or not (run.folder / "vectors.npz").is_file()
+    ):
         raise ValueError(f"{run.folder} holds no checkpoints yet; python -m launch.train makes or finishes the run")
     settings = dataclasses.replace(run.config.eval, **changed)
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, eval=settings))
@@ -95,8 +98,9 @@ def _beams_gap(system: System, part: str, most: int = 256) -> str:
     config = dataclasses.replace(run.config, eval=settings)
     beam = dataclasses.replace(system, run=dataclasses.replace(run, config=config))
     users, k = np.flatnonzero(run.split.target(part) >= 0)[:most], min(10, run.data.n_items)
-    history = run.split.history(part)
-    far = gap(beam.recommend(history, users, k), system.recommend(history, users, k))
+    known = run.split.history(part)
+    beam, system = (dataclasses.replace(s, histories=known) for s in (beam, system))
+    far = gap(beam.recommend(users, k), system.recommend(users, k))
     return (
         f"{settings.beams} beams on {len(users)} of these users: {np.mean(far.recall):.2%} of the exact {k} found, "
         f"log-probabilities are {np.mean(far.shortfall):.2e} lower"
@@ -109,7 +113,7 @@ def milliseconds_per_user(system: System, users: int = 256, rounds: int = 3) -> 
     taken = []
     for _ in range(rounds + 1):  # the first compiles
         started = time.perf_counter()
-        system.recommend(system.histories, asked, min(10, system.run.data.n_items))
+        system.recommend(asked, min(10, system.run.data.n_items))
         taken.append(time.perf_counter() - started)
     return 1000 * statistics.median(taken[1:]) / len(asked)
 
@@ -134,10 +138,7 @@ def _measure(system: System, part: str) -> list[Result]:
         results.append(system.measure(part, task=task, name=f"{system.name} ({asked})"))
     if config.embedder != "walks":
         name = {"lightgcn": "LightGCN", "mf": "MF"}[config.embedder]
-        known = run.split.history(part) if part == "valid" else run.split.known
         vectors = system.embedding.vectors
-        if run.split.unseen_users.any() or run.split.unseen_items.any():
-            vectors = embedders.refresh(run, system.embedding, known)
         results.append(
             evaluate_scores(name, collaborative.scorer(vectors), run.split, part, mask_seen=config.eval.mask_seen)
         )
@@ -225,25 +226,28 @@ def recommend(
     if not 1 <= k <= data.n_items:
         raise ValueError(f"k={k} is not between 1 and the {data.n_items} items of this catalogue")
     if user is not None:
-        number, histories = _numbers(data.user_names, [user], "user")[0], system.histories
-        who = f"user {user}, {system.user_name(histories, number)}".removesuffix(", ")
-        held_out = system.run.split.test
-        return _show(system, histories, number, k, task, who, int(held_out[number]) if number < len(held_out) else -1)
-    items = _numbers(data.item_names, history or [], "item")
-    histories = Histories(np.array([0, len(items)]), np.asarray(items, np.int32), data.n_items)
-    who = f"somebody new, {system.user_name(histories, 0)}".removesuffix(", ")
-    return _show(system, histories, 0, k, task, who, -1)
+        number = _numbers(data.user_names, [user], "user")[0]
+        top = system.recommend(np.array([number]), k, task)
+        histories = histories_of(system.histories, np.array([number]))
+        codes, held_out = system.user_codes(histories, np.array([number])), system.run.split.test
+        truth = int(held_out[number]) if number < len(held_out) else -1
+        who = f"user {user}"
+    else:
+        items = _numbers(data.item_names, history or [], "item")
+        histories = Histories(np.array([0, len(items)]), np.asarray(items, np.int32), data.n_items)
+        top, codes, truth = system.recommend_to_strangers(histories, k, task), system.user_codes(histories), -1
+        who = "somebody new"
+    return _show(system, histories, top, task, f"{who}, {system.user_name(codes, 0)}".removesuffix(", "), truth)
 
 
-def _show(system: System, histories: Histories, user: int, k: int, task: str, who: str, truth: int) -> Shown:
-    top = system.recommend(histories, np.array([user]), k, task)
+def _show(system: System, histories: Histories, top: TopK, task: str, who: str, truth: int) -> Shown:
     data = system.run.data
 
     def label(item: int) -> str:
         name, title = str(data.item_names[item]), str(data.titles()[item])
         return name if name == title else f"{title} ({name})"
 
-    asked = () if task == "direct" else histories.of(user)[-system.run.config.task.max_history :]
+    asked = () if task == "direct" else histories.of(0)[-system.run.config.task.max_history :]
     return Shown(
         who,
         [(label(i), system.item_name(i)) for i in asked],

@@ -112,7 +112,16 @@ def check(config: Config) -> None:
         raise ValueError("task 'direct' needs user ids; set ids.users, or --task.tasks sequential")
     if config.protocol == "as-released" and (config.data.unseen_users or config.data.unseen_items):
         raise ValueError("protocol 'as-released' embeds every event, so nobody is unseen; set data.unseen_users 0")
-    if config.eval.beams < 10:
+    if config.answer == "vector" and config.train.target_length % 2:
+        raise ValueError(f"train.target_length={config.train.target_length}: an example takes two; give an even number")
+    if not config.retrieval.temperature > 0:
+        raise ValueError(f"retrieval.temperature={config.retrieval.temperature} must be above 0, 0.07 say")
+    for name in ("codebooks", "codewords", "width", "epochs", "batch"):
+        if getattr(config.quantizer, name) < 1:
+            raise ValueError(f"quantizer.{name}={getattr(config.quantizer, name)} must be at least 1")
+    if not 0 <= config.quantizer.mask < 1:
+        raise ValueError(f"quantizer.mask={config.quantizer.mask} is a share, wanted 0 <= mask < 1")
+    if config.answer == "id" and config.eval.beams < 10:
         raise ValueError(
             f"eval.beams={config.eval.beams} can't list ten items, by which training is validated; give 10"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 
@@ -15,10 +16,38 @@ from jaxrec.types import Histories, Interactions, Vectors, join_histories
 
 
 def fill_store(system: System) -> None:
-    """Writes all users and items of a trained system into its run's store; what stands there is brought up to date."""
-    path, width = system.run.folder / "store", system.embedding.vectors.item.shape[1]
-    store = LanceStore.open(path, width) if path.is_dir() else LanceStore.create(path, width)
-    _upsert(store, system, np.arange(len(system.run.data.user_names)), np.arange(len(system.run.data.item_names)))
+    """Writes all users and items of a trained system into its run's store; one that is there stays, updates included.
+
+    Raises:
+      ValueError: the store that is there is damaged, of another width or of another run; says what to do.
+    """
+    path, part = system.run.folder / "store", system.run.folder / "store.part"
+    if path.is_dir():
+        _read(system)
+        return
+    if part.is_dir():  # of a call that was stopped
+        shutil.rmtree(part)
+    data = system.run.data
+    store = LanceStore.create(part, system.embedding.vectors.item.shape[1])
+    _upsert(store, system, np.arange(data.n_users), np.arange(data.n_items))
+    part.rename(path)
+
+
+def _read(system: System) -> tuple[Entities, Entities]:
+    """Users and items of the run's store, which has to be there and of this run."""
+    run, path = system.run, system.run.folder / "store"
+    again = f"delete {path} and give the run's launch.train command again (what launch.update brought is lost)"
+    if not path.is_dir():
+        raise ValueError(f"{path} is missing; the run's launch.train command, given again, fills a new one")
+    try:
+        store = LanceStore.open(path, system.embedding.vectors.item.shape[1])
+        users, items = store.read("users"), store.read("items")
+    except ValueError as error:
+        raise ValueError(f"{error}; or {again}") from error
+    for kind, found, names in (("users", users, run.data.user_names), ("items", items, run.data.item_names)):
+        if found.names[: len(names)].tolist() != names.tolist():
+            raise ValueError(f"{path}: its {kind} are not those of this run; {again}")
+    return users, items
 
 
 def served(system: System) -> System:
@@ -27,14 +56,8 @@ def served(system: System) -> System:
     Raises:
       ValueError: the store is missing, damaged, of another width or of another run; says what to do.
     """
-    run, path = system.run, system.run.folder / "store"
-    if not path.is_dir():
-        raise ValueError(f"{path} is missing; the run's launch.train command, given again, fills a new one")
-    store = LanceStore.open(path, system.embedding.vectors.item.shape[1])
-    users, items = store.read("users"), store.read("items")
-    for kind, found, names in (("users", users, run.data.user_names), ("items", items, run.data.item_names)):
-        if found.names[: len(names)].tolist() != names.tolist():
-            raise ValueError(f"{path}: its {kind} are not those of this run; delete it and give launch.train again")
+    run = system.run
+    users, items = _read(system)
     ids = system.ids.with_rows("user", np.arange(len(users)), users.codes)
     ids = ids.with_rows("item", np.arange(len(items)), items.codes)
     data = dataclasses.replace(
@@ -72,13 +95,17 @@ def update(system: System, events: Interactions) -> tuple[System, Update]:
 
     Args:
       system: of `served`.
-      events: known and new users and items by name. An event that the user's history holds already is skipped.
+      events: known and new users and items by name, taken behind the histories in their order. An event that the
+        user's history holds already, or that comes twice, is skipped.
     """
     data, old = system.run.data, system.histories
     user_names, user = _numbered(data.user_names, events.user_names)
     item_names, item = _numbered(data.item_names, events.item_names)
     users, items = user[events.user].astype(np.int64), item[events.item].astype(np.int64)
-    is_new = ~np.isin(users * len(item_names) + items, old.users.astype(np.int64) * len(item_names) + old.items)
+    pairs = users * len(item_names) + items
+    first = np.zeros(len(pairs), bool)
+    first[np.unique(pairs, return_index=True)[1]] = True
+    is_new = first & ~np.isin(pairs, old.users.astype(np.int64) * len(item_names) + old.items)
     users, items = users[is_new], items[is_new]
     order = np.argsort(users, kind="stable")
     counts = np.bincount(users, minlength=len(user_names))
@@ -91,9 +118,10 @@ def update(system: System, events: Interactions) -> tuple[System, Update]:
     new_items = np.arange(system.run.data.n_items, len(item_names))
     changed = np.unique(users)
     done = Update(changed, len(users), len(user_names) - system.run.data.n_users, len(new_items), int((~is_new).sum()))
-    system = welcome(system, histories, changed, new_items)
+    unknown = np.flatnonzero(~system.embedding.vectors.item.any(axis=1))  # in the data, but without an event so far
+    system = welcome(system, histories, changed, np.union1d(new_items, np.intersect1d(unknown, items)))
     system = dataclasses.replace(system, run=dataclasses.replace(system.run, data=data))
-    _upsert(LanceStore.open(system.run.folder / "store"), system, changed, new_items)
+    _upsert(LanceStore.open(system.run.folder / "store"), system, changed, np.union1d(new_items, np.unique(items)))
     return system, done
 
 

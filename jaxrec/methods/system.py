@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrec.config import Config
 from jaxrec.evaluate.evaluate import Result, evaluate_recommender, seen_rows
@@ -18,14 +19,15 @@ from jaxrec.models.retriever import Retriever
 from jaxrec.models.t5 import T5
 from jaxrec.recommend.recommender import TrieRecommender
 from jaxrec.recommend.retrieval import VectorRecommender
-from jaxrec.tasks.examples import Prompts, pad_rows, recent, shuffled
+from jaxrec.tasks.examples import Prompts, pad_rows, ragged_take, recent, shuffled
 from jaxrec.tasks.prompts import templates
-from jaxrec.tokenizers.fold_in import of_each_user
+from jaxrec.tokenizers.fold_in import as_long_as, of_each_user
 from jaxrec.tokenizers.id_files import text
 from jaxrec.tokenizers.meta_id import MetaIds
 from jaxrec.tokenizers.quantized_ids import QuantizedIds
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.tokenizers.vocabulary import Vocabulary
+from jaxrec.train.sharding import make_mesh
 from jaxrec.types import Codes, Histories, TopK
 
 Ids = MetaIds | QuantizedIds
@@ -65,9 +67,8 @@ class System:
         """An item's id as people read it, `<Item><CT3><CI17>`."""
         return "<Item>" + text(self.ids.items, self.ids.items.values[item])
 
-    def user_name(self, histories: Histories, user: int) -> str:
+    def user_name(self, codes: Codes | None, user: int) -> str:
         """A user's id as the prompts hold it, `<User><CT3><CI17>`; empty without user ids."""
-        codes = self.user_codes(histories)
         return "" if codes is None else "<User>" + text(codes, codes.values[user])
 
     @functools.cached_property
@@ -81,6 +82,7 @@ class System:
                 query=_query,
                 batch_users=settings.batch_users,
                 approximate=self.run.config.retrieval.approximate,
+                mesh=self._mesh(),
             )
         return TrieRecommender(
             self.model,
@@ -90,61 +92,81 @@ class System:
             batch_users=settings.batch_users,
         )
 
-    def user_codes(self, histories: Histories) -> Codes | None:
-        """The codes that users have once these histories are known; None where the config has no user ids.
+    def _mesh(self) -> Mesh | None:
+        """The mesh that shares the catalogue, where training shared the model and this process has the devices."""
+        settings = self.run.config.train
+        if (
+            settings.model_parallel == 1
+            or jax.device_count() < max(settings.data_parallel, 1) * settings.model_parallel
+        ):
+            return None
+        return make_mesh(settings.data_parallel, settings.model_parallel)
 
-        Static ids belong to the system's own users; anybody else, and every causal id, is folded in from the history.
+    def user_codes(self, histories: Histories, users: np.ndarray | None = None) -> Codes | None:
+        """The codes that the prompts hold; None where the config has no user ids.
+
+        Args:
+          histories: what is known of somebody, i.e. whom to encode by folding in.
+          users: i64[n], whom of the system's users these are: static ids are theirs. None: strangers, or causal ids.
         """
-        kind = self.run.config.ids.users
+        kind, table = self.run.config.ids.users, self.ids.users
         if kind == "none":
             return None
-        if kind == "static" and histories.n_users == len(self.ids.users.values):
-            return self.ids.users
+        if kind == "static" and users is not None:
+            return dataclasses.replace(table, values=table.values[users])
         vectors = of_each_user(histories, self.embedding.vectors.item)
-        return dataclasses.replace(self.ids.users, values=self.ids.encode(vectors, "user", unique=False))
+        if kind == "static":  # the ids were made of the embedder's own vectors, which are longer
+            vectors = as_long_as(vectors, self.embedding.vectors.user)
+        return dataclasses.replace(table, values=self.ids.encode(vectors, "user", unique=False))
 
-    def user_tokens(self, histories: Histories) -> np.ndarray | None:
-        """`user_codes` as ids, i32[U,1+L]."""
-        codes = self.user_codes(histories)
-        return None if codes is None else self.vocabulary.ids("<User>", codes).tokens
-
-    def asker(self, histories: Histories, task: str, prompt: str) -> Callable[[np.ndarray], np.ndarray]:
+    def asker(self, histories: Histories, codes: Codes | None, task: str, prompt: str) -> Callable[..., np.ndarray]:
         """A function that asks about users: numbers i64[B] in, prompts i32[B,S] padded with 0 out.
 
         Args:
           histories: what is known of all users.
+          codes: of `user_codes`, a row a user.
           task: "sequential", "collaborative" or "direct".
           prompt: "seen" or "unseen", whether training used the template.
+        Returns:
+          ask(users, draw=users): a shuffled history's order is a function of the user's number in `draw`.
         """
         settings = self.run.config.task
         template = templates(task, seen=prompt == "seen")[0]
-        users = self.user_tokens(histories)
-        prompts = Prompts.make(self.vocabulary, [template], self.item_tokens, histories, users)
+        tokens = None if codes is None else self.vocabulary.ids("<User>", codes).tokens
+        prompts = Prompts.make(self.vocabulary, [template], self.item_tokens, histories, tokens)
         most = settings.max_history if "history" in template.slots else 0
         shuffles = settings.shuffle and task == "collaborative"
 
-        def ask(users: np.ndarray) -> np.ndarray:
-            shown = recent(histories, users, most)
-            shown = shuffled(shown, np.full(len(users), shuffles), users.astype(np.uint64))
+        def ask(users: np.ndarray, draw: np.ndarray | None = None) -> np.ndarray:
+            numbers = (users if draw is None else draw).astype(np.uint64)
+            shown = shuffled(recent(histories, users, most), np.full(len(users), shuffles), numbers)
             rows = prompts.splice(np.zeros(len(users), np.int32), users, shown)
             return pad_rows(rows, int(np.diff(rows[1]).max(initial=1)))
 
         return ask
 
-    def recommend(self, histories: Histories, users: np.ndarray, k: int, task: str | None = None) -> TopK:
-        """The best k items for some users; what they had is left out where the config says so.
+    def recommend(self, users: np.ndarray, k: int, task: str | None = None) -> TopK:
+        """The best k items for some of the system's users, by all that is known of them.
 
         Args:
-          histories: what is known of all users.
           users: i64[B], which of them.
           k: how many.
           task: one that the run was trained on; default its first.
         """
-        settings = self.run.config.eval
-        task = task or self.run.config.task.tasks[0]
-        width = int(np.diff(histories.offsets)[users].max(initial=1))
-        seen = seen_rows(histories, users, width) if settings.mask_seen else None
-        return self.recommender(self.asker(histories, task, _prompt(settings.prompt))(users), seen, k)
+        known = histories_of(self.histories, users)
+        return self._answer(known, self.user_codes(known, users), users, k, task)
+
+    def recommend_to_strangers(self, histories: Histories, k: int, task: str | None = None) -> TopK:
+        """The best k items for each of some histories; whoever they belong to is folded in."""
+        return self._answer(histories, self.user_codes(histories), np.arange(histories.n_users), k, task)
+
+    def _answer(self, histories: Histories, codes: Codes | None, draw: np.ndarray, k: int, task: str | None) -> TopK:
+        """Lists for all of these histories; what they hold is left out where the config says so."""
+        settings, users = self.run.config.eval, np.arange(histories.n_users)
+        width = int(np.diff(histories.offsets).max(initial=1))
+        seen = seen_rows(histories, users, max(width, 1)) if settings.mask_seen else None
+        ask = self.asker(histories, codes, task or self.run.config.task.tasks[0], _prompt(settings.prompt))
+        return self.recommender(ask(users, draw), seen, k)
 
     def measure(
         self,
@@ -160,6 +182,7 @@ class System:
         `task` and `prompt` are by default the first that the config names.
         """
         settings, split = self.run.config.eval, self.run.split
+        history, everybody = split.history(part), np.arange(self.run.data.n_users)
         task = task or self.run.config.task.tasks[0]
         asked = int((split.target(part) >= 0).sum()) if users is None else len(users)
         # The recommender sorts what it is given by length; batches of one size, so that none is filled up for nothing.
@@ -168,7 +191,7 @@ class System:
         return evaluate_recommender(
             name or self.name,
             self.recommender,
-            self.asker(split.history(part), task, prompt or _prompt(settings.prompt)),
+            self.asker(history, self.user_codes(history, everybody), task, prompt or _prompt(settings.prompt)),
             split,
             part,
             k=min(most, self.run.data.n_items),
@@ -189,6 +212,12 @@ def method_name(config: Config) -> str:
     ids = {"meta_id": "META ID", "mq": "MQ", "rq_vae": "RQ-VAE", "vq_vae": "VQ-VAE", "kmeans": "K-means"}
     answer = {"id": config.eval.recommender, "vector": "retrieval"}[config.answer]
     return f"{embedder} + {ids[config.ids.kind]} ids + {answer}"
+
+
+def histories_of(histories: Histories, users: np.ndarray) -> Histories:
+    """The histories of some users i64[n] alone, in their order."""
+    items, offsets = ragged_take(histories.items, histories.offsets[users], np.diff(histories.offsets)[users])
+    return Histories(offsets, items, histories.n_items)
 
 
 def _prompt(setting: str) -> str:

@@ -105,16 +105,16 @@ def restore(system: System) -> System:
 def training_examples(system: System) -> TrainingExamples:
     """What the model is trained on: nothing but the training part of the split, whatever the protocol."""
     config, train = system.run.config, system.run.split.train
-    users, user_rows = system.user_tokens(train), "users"
+    codes, user_rows = system.user_codes(train, np.arange(train.n_users)), "users"
     if config.ids.users == "causal":
         rows = before_each_event(train, system.embedding.vectors.item)
         codes = dataclasses.replace(system.ids.users, values=system.ids.encode(rows, "user", unique=False))
-        users, user_rows = system.vocabulary.ids("<User>", codes).tokens, "events"
+        user_rows = "events"
     return TrainingExamples(
         system.vocabulary,
         system.item_tokens,
         train,
-        users,
+        None if codes is None else system.vocabulary.ids("<User>", codes).tokens,
         user_rows=user_rows,
         answer=config.answer,
         task=config.task,

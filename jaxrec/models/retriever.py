@@ -81,7 +81,8 @@ class Retriever(nnx.Module):
         """Item vectors as answers are compared with them by cosine, f32[n,F] -> f32[n,F or F+1], of length 1 or 0.
 
         With "inner" similarity q becomes [q, sqrt(R^2 - |q|^2)] / R, R the longest vector of training (Bachrach et al.
-        2014): an answer [z, 0] then has the cosine <z, q> / (|z| R). Newcomers that are longer are cut to R.
+        2014): an answer [z, 0] then has the cosine <z, q> / (|z| R). A projection starts near that and may leave it.
+        Newcomers that are longer are cut to R.
         """
         items = jnp.asarray(items, jnp.float32)
         if self.config.similarity == "cosine":

@@ -15,6 +15,15 @@ def unit_rows(x: np.ndarray) -> np.ndarray:
     return (x / np.where(norm > 0, norm, 1)).astype(np.float32)
 
 
+def as_long_as(rows: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Rows f32[n,F] scaled to the mean length of the known rows f32[m,F] that are not zeros; rows of zeros stay.
+
+    A folded-in or refreshed vector has the right direction and is shorter; whoever compares it by distance wants both.
+    """
+    length = np.linalg.norm(known, axis=1)
+    return unit_rows(rows) * np.float32(length[length > 0].mean() if length.any() else 0)
+
+
 def before_each_event(histories: Histories, item: np.ndarray) -> np.ndarray:
     """For every event the mean over the events of the same user before it, f32[N,F]; zeros before a first event.
 

@@ -90,7 +90,7 @@ class MetaIds:
             config.ranks,
         )
 
-    def encode(self, new: np.ndarray, kind: str, *, unique: bool) -> np.ndarray:
+    def encode(self, new: np.ndarray, kind: str, *, unique: bool, instead: np.ndarray | None = None) -> np.ndarray:
         """Codes for vectors that were not there when the ids were made; nothing is retrained or changed.
 
         The cluster is that of the nearest centroid. With `unique` the new rows get ranks that are free, the nearest
@@ -102,6 +102,7 @@ class MetaIds:
           new: vectors, f32[m, F].
           kind: "user" or "item", whose ranks count under "per_kind".
           unique: whether codes must differ from all others of this kind.
+          instead: i64[m], rows whose ids these will replace. What they hold stays taken: spare ranks are for newcomers.
         Returns:
           i32[m, 2], below `sizes`.
         Raises:
@@ -133,9 +134,11 @@ class MetaIds:
         codes, distance = (self.users, self.user_distance) if kind == "user" else (self.items, self.item_distance)
         more = max(len(codes.values), int(rows.max(initial=-1)) + 1) - len(codes.values)
         table = np.concatenate([codes.values, np.zeros((more, 2), np.int32)])
+        changed = rows[(table[rows] != values).any(axis=1)]
         table[rows] = values
         codes = dataclasses.replace(codes, values=table)
         distance = np.concatenate([distance, np.full(more, np.inf, np.float32)])
+        distance[changed] = np.inf  # behind those that were there when the clusters were made
         if kind == "user":
             return dataclasses.replace(self, users=codes, user_distance=distance)
         return dataclasses.replace(self, items=codes, item_distance=distance)

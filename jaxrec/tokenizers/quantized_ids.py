@@ -93,7 +93,7 @@ class QuantizedIds:
         users = Codes(user.encode(vectors.user), user.sizes, _levels("U", user))
         return cls(users, Codes(codes, sizes, levels), user, item, unique, reports)
 
-    def encode(self, new: np.ndarray, kind: str, *, unique: bool) -> np.ndarray:
+    def encode(self, new: np.ndarray, kind: str, *, unique: bool, instead: np.ndarray | None = None) -> np.ndarray:
         """Codes for vectors that were not there when the ids were made; nothing is retrained or changed.
 
         Equal vectors get equal codes. With `unique`, which is for items, a last number sets them apart from the items
@@ -104,6 +104,7 @@ class QuantizedIds:
           new: vectors, f32[m, F].
           kind: "user" or "item".
           unique: whether to end in a free number.
+          instead: i64[m], rows whose ids these will replace; what they hold counts as free. None: of nobody.
         Returns:
           i32[m, L], or i32[m, L+1] with `unique`.
         Raises:
@@ -118,7 +119,8 @@ class QuantizedIds:
             raise ValueError(f"unique=True: there is no number that sets {kind}s apart, {why}; ask with unique=False")
         most = self.items.sizes[-1]
         taken: dict[tuple[int, ...], set[int]] = {}
-        for *code, number in self.items.values.tolist():
+        held_by_others = np.setdiff1d(np.arange(len(self.items.values)), [] if instead is None else instead)
+        for *code, number in self.items.values[held_by_others].tolist():
             taken.setdefault(tuple(code), set()).add(number)
         numbers = np.empty(len(codes), np.int32)
         for row in np.argsort(_distance(quantizer, new, codes), kind="stable"):

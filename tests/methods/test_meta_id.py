@@ -58,15 +58,15 @@ def test_a_finished_run_is_not_trained_again(trained: System) -> None:
 
 def test_loaded_recommends_the_same(trained: System) -> None:
     loaded = experiment.load(trained.run.folder)
-    history, users = trained.run.split.history("test"), np.arange(20)
-    one, other = (s.recommend(history, users, 5) for s in (trained, loaded))
+    users = np.arange(20)
+    one, other = (s.recommend(users, 5) for s in (trained, loaded))
     np.testing.assert_array_equal(one.items, other.items)
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
 
 
 def test_seen_items_are_left_out(trained: System) -> None:
     history, users = trained.run.split.history("test"), np.arange(80)
-    found = trained.recommend(history, users, 10).items
+    found = trained.recommend(users, 10).items
     for user in users:
         assert not set(found[user]) & set(history.of(user))
         listed = found[user][found[user] >= 0]
@@ -76,8 +76,8 @@ def test_seen_items_are_left_out(trained: System) -> None:
 def test_a_beam_as_wide_as_the_catalogue_is_exact(trained: System) -> None:
     wide = experiment.load(trained.run.folder, beams=48)
     exact = experiment.load(trained.run.folder, recommender="exact")
-    history, users = trained.run.split.history("test"), np.arange(40)
-    one, other = (s.recommend(history, users, 10) for s in (wide, exact))
+    users = np.arange(40)
+    one, other = (s.recommend(users, 10) for s in (wide, exact))
     np.testing.assert_array_equal(one.items, other.items)
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
 
@@ -209,12 +209,13 @@ def test_user_ids(tiny: Config, tmp_path: pathlib.Path, users: str) -> None:
     source = examples.build(np.arange(len(examples)), 0)[0]
     marker = system.vocabulary.encode("<User>")[0]
     assert (source == marker).sum() == (0 if users == "none" else len(examples))
-    tokens = system.user_tokens(system.run.split.train)
+    train = system.run.split.train
+    codes = system.user_codes(train, np.arange(train.n_users))
     if users == "static":
-        assert tokens is not None
-        np.testing.assert_array_equal(tokens, system.vocabulary.ids("<User>", system.ids.users).tokens)
+        assert codes is not None
+        np.testing.assert_array_equal(codes.values, system.ids.users.values)
     stranger = Histories(np.array([0, 2]), np.array([1, 2], np.int32), system.run.data.n_items)
-    assert (system.user_name(stranger, 0) == "") == (users == "none")
+    assert (system.user_name(system.user_codes(stranger), 0) == "") == (users == "none")
 
 
 def test_a_mesh_of_four_gives_the_losses_of_one(tiny: Config, tmp_path: pathlib.Path) -> None:

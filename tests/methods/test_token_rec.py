@@ -94,9 +94,9 @@ def test_retrieval_ranks_by_cosine_with_the_answer(trained: System) -> None:
     """The list equals brute force over all items, asked one user at a time without padding."""
     assert isinstance(trained.model, Retriever)
     users, histories = np.arange(12), trained.histories
-    top = trained.recommend(histories, users, 10)
+    top = trained.recommend(users, 10)
     items = np.asarray(trained.model.place(trained.embedding.vectors.item), np.float64)
-    ask = trained.asker(histories, "collaborative", "seen")
+    ask = trained.asker(histories, trained.user_codes(histories, np.arange(80)), "collaborative", "seen")
     for row, user in enumerate(users):
         z = np.asarray(trained.model(jax.numpy.asarray(ask(np.array([user]))))[0, 0], np.float64)
         scores = items @ z / np.linalg.norm(z)
@@ -111,7 +111,7 @@ def test_measured_ranks_are_those_of_full_scores(trained: System) -> None:
     split, n_items = trained.run.split, trained.run.data.n_items
     ranks = trained.measure("test").ranks
     history = split.history("test")
-    top = trained.recommend(history, np.arange(history.n_users), n_items)
+    top = trained.recommend(np.arange(history.n_users), n_items)
     scores = np.full((history.n_users, n_items), -np.inf, np.float32)
     for row in range(history.n_users):
         listed = top.items[row] >= 0
@@ -126,7 +126,7 @@ def test_measured_ranks_are_those_of_full_scores(trained: System) -> None:
 
 def test_loaded_from_its_store_recommends_the_same(trained: System) -> None:
     loaded = serving.served(experiment.load(trained.run.folder))
-    one, other = (s.recommend(s.histories, np.arange(30), 5) for s in (trained, loaded))
+    one, other = (s.recommend(np.arange(30), 5) for s in (trained, loaded))
     np.testing.assert_array_equal(one.items, other.items)
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
 
@@ -162,7 +162,7 @@ def test_newcomers_are_taken_in_without_training(token_rec: Config, tmp_path: pa
     assert len(shown.items) == 5
     labels = " ".join(label for label, _ in shown.history)
     assert all(name in labels for name in liked[:3])
-    everything = again.recommend(again.histories, np.array([0]), again.run.data.n_items)
+    everything = again.recommend(np.array([0]), again.run.data.n_items)
     assert fresh in everything.items  # the new item can be recommended
     _, repeated = serving.update(again, events)
     assert (repeated.events, repeated.new_users, repeated.known_events) == (0, 0, 6)
@@ -187,7 +187,7 @@ def test_crossed_by_config_alone(
     )
     system, found = experiment.train(config)
     assert found["rows"][0]["system"] == system.name
-    top = serving.served(experiment.load(tmp_path / "run")).recommend(system.histories, np.arange(10), 5)
+    top = serving.served(experiment.load(tmp_path / "run")).recommend(np.arange(10), 5)
     assert (top.items >= 0).all()
     if answer == "id":
         assert len(np.unique(system.item_tokens, axis=0)) == system.run.data.n_items
@@ -267,6 +267,66 @@ def test_a_mesh_of_four_gives_the_losses_of_one(token_rec: Config, tmp_path: pat
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
+def test_known_users_coming_as_strangers_keep_about_their_ids(trained: System) -> None:
+    """A fold-in has the length of the vectors that ids were made from: most codes agree, far above chance."""
+    split = trained.run.split
+    seen = np.flatnonzero(~split.unseen_users)
+    own = trained.ids.users.values[seen]
+    codes = trained.user_codes(split.train)
+    assert codes is not None
+    assert (codes.values[seen] == own).mean() > 2 / 8  # 8 codewords: twice what chance gives
+    newcomers = trained.embedding.vectors.user[split.unseen_users]
+    lengths = np.linalg.norm(trained.embedding.vectors.user[seen], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(newcomers, axis=1), lengths.mean(), rtol=1e-4)
+
+
+def test_a_run_trained_again_keeps_what_updates_brought(token_rec: Config, tmp_path: pathlib.Path) -> None:
+    config = at(token_rec, tmp_path / "run", train={"steps": 2})
+    experiment.train(config)
+    (tmp_path / "run" / "store").rename(tmp_path / "run" / "store.part")  # as if it was killed while filling it
+    experiment.train(config)
+    system = serving.served(experiment.load(tmp_path / "run"))
+    data = system.run.data
+    missing = next(i for i in range(data.n_items) if i not in system.histories.of(0))
+    events = Interactions(
+        user=np.array([0, 0], np.int32),
+        item=np.array([0, 0], np.int32),
+        user_names=data.user_names[:1],
+        item_names=data.item_names[[missing]],
+    )
+    _, done = serving.update(system, events)
+    assert (done.events, done.known_events) == (1, 1)
+    experiment.train(config)
+    assert missing in serving.served(experiment.load(tmp_path / "run")).histories.of(0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"train": {"target_length": 7}}, "an example takes two; give an even number"),
+        ({"retrieval": {"temperature": 0.0}}, "temperature=0.0 must be above 0"),
+        ({"quantizer": {"codebooks": 0}}, "codebooks=0 must be at least 1"),
+    ],
+)
+def test_configs_that_can_not_work(token_rec: Config, tmp_path: pathlib.Path, changed: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        runs.start(at(token_rec, tmp_path / "run", **changed))
+
+
+def test_unseen_items_find_free_numbers_to_be_decoded_by(token_rec: Config, tmp_path: pathlib.Path) -> None:
+    config = at(
+        token_rec,
+        tmp_path / "run",
+        answer="id",
+        task={"tasks": ("sequential",)},
+        data={"unseen_items": 0.2},
+        train={"steps": 2},
+        eval={"prompt": "seen"},
+    )
+    system, _ = experiment.train(config)
+    assert len(np.unique(system.item_tokens, axis=0)) == system.run.data.n_items
+
+
 def test_histories_of_another_catalogue_size_fold_in(trained: System) -> None:
     histories = Histories(np.array([0, 2]), np.array([1, 2], np.int32), trained.run.data.n_items)
-    assert trained.recommend(histories, np.array([0]), 3).items.shape == (1, 3)
+    assert trained.recommend_to_strangers(histories, 3).items.shape == (1, 3)
