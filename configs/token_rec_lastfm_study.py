@@ -16,6 +16,12 @@ def ids(kind: str) -> Config:
 study = {
     "TokenRec": full,
     "w/o masking": dataclasses.replace(once, quantizer=dataclasses.replace(full.quantizer, mask=0.0)),
+    # Beyond the paper, which hides the order of a history.
+    "w/o masking, in time order": dataclasses.replace(
+        once,
+        quantizer=dataclasses.replace(full.quantizer, mask=0.0),
+        task=dataclasses.replace(full.task, shuffle=False),
+    ),
     # One codebook with as many codewords in all. Plain VQ-VAE is that without a mask.
     "w/o K-way": ids("vq_vae"),
     # Matrix factorisation wants a smaller rate and more regularisation than LightGCN (chosen by validation).
