@@ -127,8 +127,9 @@ def retriever(known: World, shape: T5Config, config: Config) -> Retriever:
     t5 = T5(shape, config.model.oov, anchors, known.words.first_oov, rngs=rngs)
     items = rng.standard_normal((len(known.items), WIDTH), np.float32)
     train = known.split.train
+    users = rng.standard_normal((train.n_users, WIDTH), np.float32)
     had = events(edges(train.users, train.items, train.n_items), train.n_users)
-    return Retriever(t5, settings, known.words.encode(settings.decoder_prompt), items, had, rngs=rngs)
+    return Retriever(t5, settings, known.words.encode(settings.decoder_prompt), items, users, had, rngs=rngs)
 
 
 def _step(known: World, shape: T5Config, config: Config):
