@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import Annotated
 
 import tyro
 
@@ -29,7 +30,7 @@ class Arguments:
     """A file of item titles, where the format has one."""
     show: int = 3
     """Print recommendations for so many of the users with new events."""
-    k: int = 10
+    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """How many."""
 
 
