@@ -55,7 +55,7 @@ def cases(quick: bool) -> tuple[Callable[[], TopK], Callable[[], TopK], float, s
     model = retriever(known, dataclasses.replace(shape, vocab=vocab), config)
     items = model.items[...][: len(known.items)]
     by_vector = VectorRecommender(model, items, query=_query, batch_users=BATCH)
-    by_id = TrieRecommender(model.t5, Trie.build(known.items), beams=BEAMS, batch_users=BATCH)
+    by_id = TrieRecommender(model.backbone, Trie.build(known.items), beams=BEAMS, batch_users=BATCH)
 
     def ours() -> TopK:
         return by_vector(source, seen, K)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxrec.models.llama import Llama
 from jaxrec.models.t5 import T5
 from jaxrec.types import Batch
 
 
 def sequence_loss(
-    model: T5, batch: Batch, key: jax.Array | None = None, *, label_smoothing: float = 0.0
+    model: T5 | Llama, batch: Batch, key: jax.Array | None = None, *, label_smoothing: float = 0.0
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Cross-entropy of the target tokens given the source and the target's earlier tokens; META ID, eq. 8.
 
     Args:
-      model: a T5.
+      model: a language model.
       batch: rows of one or more examples each.
       key: for dropout, or None.
       label_smoothing: share of the label's probability that is spread evenly over the vocabulary, in [0, 1).
@@ -23,9 +24,8 @@ def sequence_loss(
       The mean over labels by their weights, f32[] (0 where all weights are 0), and metrics f32[]: "loss", the same
       without smoothing, and "accuracy", the weighted share of labels that score highest.
     """
-    encoded = model.encode(batch.source, batch.source_segments, key=key)
-    inputs = shift_right(batch.target, batch.target_segments)
-    hidden = model.decode(inputs, encoded, batch.source_segments, batch.target_segments, key=key)
+    inputs = shift_right(batch.target, batch.target_segments, model.start)
+    hidden = model(batch.source, batch.source_segments, inputs, batch.target_segments, key=key)
     logits = model.logits(hidden)
     log_sum = jax.nn.logsumexp(logits, axis=-1)
     # A comparison and a sum, not a gather: its gradient fuses with the softmax's, and the vocabulary may be sharded.
@@ -41,8 +41,8 @@ def sequence_loss(
     return (1 - label_smoothing) * loss + label_smoothing * spread, metrics
 
 
-def shift_right(target: jax.Array, segments: jax.Array) -> jax.Array:
-    """The decoder's inputs: each target after its predecessor, 0 (the start) first in each segment, i32[B,T]."""
+def shift_right(target: jax.Array, segments: jax.Array, start: int = 0) -> jax.Array:
+    """The decoder's inputs: each target after its predecessor, `start` first in each segment, i32[B,T]."""
     before = jnp.pad(target[:, :-1], ((0, 0), (1, 0)))
     segment_before = jnp.pad(segments[:, :-1], ((0, 0), (1, 0)))
-    return jnp.where(segments == segment_before, before, 0)
+    return jnp.where(segments == segment_before, before, start)

@@ -1,4 +1,4 @@
-"""A T5 that answers with a vector: decoder start prompt, pooling, three-layer projection; TokenRec, eq. 17 and 18."""
+"""A language model that answers with a vector: decoder start prompt, pooling, three-layer projection; TokenRec, eq. 17 and 18."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from flax import nnx
 
 from jaxrec.config import RetrievalConfig
-from jaxrec.keys import stream
 from jaxrec.models.lightgcn import Events
 from jaxrec.models.oov import Buffer
 from jaxrec.models.products import dense
+from jaxrec.models.llama import Llama
 from jaxrec.models.t5 import T5
 
 MULTIPLE = 128
@@ -39,12 +39,12 @@ class Projection(nnx.Module):
 
 
 class Retriever(nnx.Module):
-    """A T5 whose decoder is fed one fixed prompt and whose hidden states become a vector among the items'.
+    """A language model that is fed one fixed answer and whose hidden states become a vector among the items'.
 
     Args:
-      t5: encoder and decoder.
+      backbone: an encoder-decoder, or a decoder-only model.
       config: pooling and the projection's width.
-      prompt: tokens the decoder is fed behind its start, i32[P-1]; P positions in all.
+      prompt: tokens of the answer behind the model's start, i32[P-1]; P positions in all.
       items: the vectors that answers are searched among, f32[I,F]; kept as `place` puts them. Rows of zeros are
         added up to a multiple of 128, so that a mesh can share them.
       users: vectors of the training users, f32[U,F], which the loss may align answers with.
@@ -54,7 +54,7 @@ class Retriever(nnx.Module):
 
     def __init__(
         self,
-        t5: T5,
+        backbone: T5 | Llama,
         config: RetrievalConfig,
         prompt: np.ndarray,
         items: np.ndarray,
@@ -63,9 +63,9 @@ class Retriever(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ) -> None:
-        self.t5 = t5
+        self.backbone = backbone
         self.config = config
-        self.prompt = Buffer(jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.asarray(prompt, jnp.int32)]))
+        self.prompt = Buffer(jnp.asarray([backbone.start, *prompt], jnp.int32))
         self.n_items = len(items)
         self.radius = Buffer(jnp.linalg.norm(jnp.asarray(items, jnp.float32), axis=1).max())
         placed = self.place(items)
@@ -74,8 +74,8 @@ class Retriever(nnx.Module):
         self.users = Buffer(placed_users)
         self.known = Buffer(jax.tree.map(jnp.asarray, known))
         self.most_known = int(np.asarray(known.degree).max(initial=1))
-        width = t5.config.d_model * (len(self.prompt[...]) if config.pooling == "flatten" else 1)
-        self.project = Projection(width, config.hidden, placed.shape[1], t5.config.compute_dtype, rngs=rngs)
+        width = backbone.config.d_model * (len(self.prompt[...]) if config.pooling == "flatten" else 1)
+        self.project = Projection(width, config.hidden, placed.shape[1], backbone.config.compute_dtype, rngs=rngs)
 
     def place(self, items: np.ndarray | jax.Array) -> jax.Array:
         """Item vectors as answers are compared with them by cosine, f32[n,F] -> f32[n,F or F+1], of length 1 or 0.
@@ -108,10 +108,9 @@ class Retriever(nnx.Module):
         """
         batch, count = source.shape[0], self.prompt[...].shape[0]
         segments = (source != 0).astype(jnp.int32) if segments is None else segments
-        encoded = self.t5.encode(source, segments, key=None if key is None else stream(key, "encode"))
         inputs = jnp.broadcast_to(jnp.tile(self.prompt[...], slots)[None], (batch, slots * count))
         numbers = jnp.broadcast_to(jnp.repeat(jnp.arange(1, slots + 1), count)[None], inputs.shape)
-        hidden = self.t5.decode(inputs, encoded, segments, numbers, key=None if key is None else stream(key, "decode"))
+        hidden = self.backbone(source, segments, inputs, numbers, key=key)
         hidden = hidden.reshape(batch, slots, count, -1)
         if self.config.pooling == "flatten":
             return self.project(hidden.reshape(batch, slots, -1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,46 +10,11 @@ from flax import nnx
 from jaxrec.config import OovConfig, T5Config
 from jaxrec.keys import stream
 from jaxrec.models.attention import Attention, RelativeBias, attend
+from jaxrec.models.decoding import Cache, Memory, empty_cache, same_segment
 from jaxrec.models.dropout import Dropout
+from jaxrec.models.norms import RMSNorm
 from jaxrec.models.oov import ExtendedEmbedding
 from jaxrec.models.products import dense
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Memory:
-    """What the decoder looks at of the encoder: keys and values of each decoder layer, shared by all beams of a row.
-
-    Attributes:
-      keys, values: for each decoder layer f32[B,H,S,K].
-      mask: True = may be looked at, bool[B,S].
-    """
-
-    keys: tuple[jax.Array, ...]
-    values: tuple[jax.Array, ...]
-    mask: jax.Array
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Cache:
-    """Self-attention's keys and values of what each beam has said: for each decoder layer f32[B,W,H,length,K]."""
-
-    keys: tuple[jax.Array, ...]
-    values: tuple[jax.Array, ...]
-
-
-class RMSNorm(nnx.Module):
-    """Division by the root mean square, then a learned scale; no mean, no bias, float32 throughout."""
-
-    def __init__(self, d_model: int, epsilon: float) -> None:
-        self.scale = nnx.Param(jnp.ones(d_model))
-        self.epsilon = epsilon
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,S,D] -> f32[B,S,D]."""
-        square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
-        return x * jax.lax.rsqrt(square + self.epsilon) * self.scale[...][None, None]
 
 
 class FeedForward(nnx.Module):
@@ -134,6 +97,9 @@ class T5(nnx.Module):
 
     It holds no random streams: a `key` gives dropout, key=None is evaluation.
 
+    Attributes:
+      start: what the decoder is fed before an answer.
+
     Args:
       config: the shape.
       oov: where new tokens' anchors are projected in.
@@ -152,12 +118,26 @@ class T5(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.config = config
+        self.start = 0
         dtype = config.compute_dtype
         self.embedding = ExtendedEmbedding(config.vocab, config.d_model, oov, anchors, first_oov, dtype, rngs=rngs)
         self.encoder = Stack(config, config.encoder_layers, decoder=False, rngs=rngs)
         self.decoder = Stack(config, config.decoder_layers, decoder=True, rngs=rngs)
         if not config.tied:
             self.head = nnx.Param(jax.random.normal(rngs.params(), (config.d_model, config.vocab)))
+
+    def __call__(
+        self,
+        source: jax.Array,
+        source_segments: jax.Array,
+        inputs: jax.Array,
+        target_segments: jax.Array,
+        *,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Hidden states that predict the target's tokens, f32[B,T,D]; see `encode` and `decode`."""
+        encoded = self.encode(source, source_segments, key=key)
+        return self.decode(inputs, encoded, source_segments, target_segments, key=key)
 
     def encode(
         self, source: jax.Array, segments: jax.Array | None = None, *, key: jax.Array | None = None
@@ -219,16 +199,15 @@ class T5(nnx.Module):
             return self.embedding.scores(hidden * self.config.d_model**-0.5)
         return dense(hidden, self.head[...], self.config.compute_dtype)
 
-    def memory(self, encoded: jax.Array, source_segments: jax.Array) -> Memory:
-        """Keys and values of the encoded source, f32[B,S,D], for `step`; i32[B,S] is 0 on padding."""
+    def read(self, source: jax.Array) -> Memory:
+        """What `step` looks at of prompts i32[B,S], padded with 0: keys and values of the encoded source."""
+        encoded = self.encode(source)
         pairs = [layer.cross.keys_values(encoded) for layer in self.decoder.layers]
-        return Memory(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), source_segments != 0)
+        return Memory(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), source != 0)
 
     def empty_cache(self, batch: int, beams: int, length: int) -> Cache:
         """Room for `length` tokens of each beam."""
-        shape = (batch, beams, self.config.heads, length, self.config.d_kv)
-        empty = (jnp.zeros(shape),) * self.config.decoder_layers
-        return Cache(empty, empty)
+        return empty_cache(batch, beams, self.config.heads, length, self.config.d_kv, self.config.decoder_layers)
 
     def step(self, tokens: jax.Array, position: int, cache: Cache, memory: Memory) -> tuple[jax.Array, Cache]:
         """The next tokens of every beam, each seeing itself and all before it.
@@ -276,16 +255,6 @@ class T5(nnx.Module):
             x = layer.feed(x, drop)
         hidden = self.decoder.norm(x).reshape(batch, beams, count, -1)
         return hidden, Cache(tuple(keys), tuple(values))
-
-
-def reorder(cache: Cache, parents: jax.Array) -> Cache:
-    """The cache after beams were chosen: new beam w continues old beam parents[b, w], i32[B,W'] in [0, W)."""
-    return jax.tree.map(lambda x: jnp.take_along_axis(x, parents[:, :, None, None, None], axis=1), cache)
-
-
-def same_segment(queries: jax.Array, keys: jax.Array) -> jax.Array:
-    """True where query and key are of one example and no padding: i32[B,Q], i32[B,S] -> bool[B,Q,S]."""
-    return (queries[:, :, None] == keys[:, None, :]) & (keys[:, None, :] > 0)
 
 
 def _segments(tokens: jax.Array, segments: jax.Array | None) -> jax.Array:

@@ -7,7 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jaxrec.models.t5 import reorder
+from jaxrec.models.decoding import reorder
 from jaxrec.recommend.steps import StepDecoder, children, leaves_of, log_probs_of, start, tokens_of
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK

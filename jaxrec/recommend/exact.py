@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.models.t5 import reorder
+from jaxrec.models.decoding import reorder
 from jaxrec.recommend.beam import top_items
 from jaxrec.recommend.steps import Started, StepDecoder, children, leaves_of, log_probs_of, start, tokens_of
 from jaxrec.tokenizers.trie import Trie

@@ -13,18 +13,17 @@ from jaxrec.types import Array
 
 
 class StepDecoder(Protocol):
-    """An encoder-decoder that decodes step by step; `jaxrec.models.t5.T5` is one."""
+    """A language model that decodes step by step: `jaxrec.models.t5.T5`, `jaxrec.models.llama.Llama`."""
 
-    def encode(self, source: Array, segments: Array | None = None) -> Array:
-        """Source tokens i32[B,S], 0 = padding -> [B,S,D]."""
-        ...
+    start: int
+    """What is fed before an answer's first token."""
 
-    def memory(self, encoded: Array, source_segments: Array) -> Any:
-        """What cross-attention needs of the source; one per user, shared by all beams."""
+    def read(self, source: Array) -> Any:
+        """What `step` looks at of prompts i32[B,S], 0 = padding; one per user, shared by all beams."""
         ...
 
     def empty_cache(self, batch: int, beams: int, length: int) -> Any:
-        """Room for `length` decoder positions of every beam; arrays [B,W,H,length,K], as `t5.reorder` wants them."""
+        """Room for `length` decoder positions of every beam; arrays [B,W,H,length,K], as `decoding.reorder` wants them."""
         ...
 
     def step(self, tokens: Array, position: int, cache: Any, memory: Any) -> tuple[Array, Any]:
@@ -53,7 +52,7 @@ class Started(NamedTuple):
 
 
 def start(model: StepDecoder, source: Array, trie: Trie) -> Started:
-    """Runs the encoder, and the decoder over its start token and the trie's stem, with one beam.
+    """Reads the prompt, then the start token and the trie's stem, with one beam.
 
     Args:
       model: evaluated without dropout.
@@ -62,9 +61,8 @@ def start(model: StepDecoder, source: Array, trie: Trie) -> Started:
     """
     chex.assert_rank(source, 2)
     batch, stem = source.shape[0], trie.stem
-    segments = (source != 0).astype(jnp.int32)
-    memory = model.memory(model.encode(source, segments), segments)
-    tokens = jnp.concatenate([jnp.zeros(1, jnp.int32), trie.rows[0, :stem]])
+    memory = model.read(source)
+    tokens = jnp.concatenate([jnp.full(1, model.start, jnp.int32), trie.rows[0, :stem]])
     inputs = jnp.broadcast_to(tokens, (batch, 1, stem + 1))
     hidden, cache = model.step(inputs, 0, model.empty_cache(batch, 1, trie.depth), memory)
     scores = jnp.zeros((batch, 1), jnp.float32)

@@ -8,7 +8,8 @@ import pytest
 from flax import nnx
 
 from jaxrec.config import OovConfig, T5Config
-from jaxrec.models.t5 import T5, reorder
+from jaxrec.models.decoding import reorder
+from jaxrec.models.t5 import T5
 
 CONFIG = T5Config(vocab=50, d_model=16, d_kv=4, heads=2, d_ff=24, encoder_layers=2, decoder_layers=2, buckets=8)
 GATED = dataclasses.replace(CONFIG, activation="gated-gelu", tied=False)
@@ -42,7 +43,7 @@ def logits(
     return model.logits(decode(model, inputs, source, segments, key))
 
 
-remember = jax.jit(lambda model: model.memory(model.encode(SOURCE), SEGMENTS))
+remember = jax.jit(lambda model: model.read(SOURCE))
 step = jax.jit(T5.step, static_argnums=2)
 
 

@@ -18,11 +18,10 @@ class Tables:
     prompt: jax.Array  # f32[V,V]
     after: jax.Array  # f32[P,V,V]
 
-    def encode(self, source, segments=None):
-        return self.prompt[source]
+    start = 0
 
-    def memory(self, encoded, source_segments):
-        return (encoded * (source_segments > 0)[:, :, None]).sum(1)
+    def read(self, source):
+        return (self.prompt[source] * (source > 0)[:, :, None]).sum(1)
 
     def empty_cache(self, batch, beams, length):
         return jnp.zeros((batch, beams, 1, length, 1), jnp.int32)

@@ -1,0 +1,21 @@
+"""Root-mean-square normalisation, as T5 and the LLaMA family have it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class RMSNorm(nnx.Module):
+    """Division by the root mean square of the last axis, then a learned scale; no mean, no bias, float32 throughout."""
+
+    def __init__(self, width: int, epsilon: float) -> None:
+        self.scale = nnx.Param(jnp.ones(width))
+        self.epsilon = epsilon
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """f32[...,D] -> f32[...,D]."""
+        square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+        scale = self.scale[...].astype(jnp.float32).reshape((1,) * (x.ndim - 1) + (-1,))
+        return x * jax.lax.rsqrt(square + self.epsilon) * scale
