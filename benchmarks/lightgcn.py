@@ -61,9 +61,9 @@ def beside(quick: bool, layout: str) -> Case:
     def ours() -> jax.Array:
         batches = Starts(np.arange(len(pairs), dtype=np.int32), batch=batch, batches=steps, seed=1)
         params = {"node": arrange(graph, table)}
-        state = initial_state(params, (graph, known), optimizer, jax.random.key(1), single_device_mesh(), ())
+        state = initial_state(params, optimizer, jax.random.key(1), single_device_mesh(), ())
         for number in range(steps):
-            state, metrics = train_step(state, batches[number])
+            state, metrics = train_step(state, (graph, known), batches[number])
             if number % 8 == 7:  # as `fit`, which reads metrics back
                 jax.block_until_ready(metrics)
         return jax.block_until_ready(state.params["node"])

@@ -77,12 +77,12 @@ def step_rate(config: T5Config, rows: int, source: int, target: int) -> dict[str
     model = T5(config, OovConfig(scope="none"), None, config.vocab, rngs=nnx.Rngs(0))
     params, buffers, loss = functional(model, sequence_loss)
     optimizer = make_optimizer(TrainConfig(), 1000)
-    state = initial_state(params, buffers, optimizer, jax.random.key(0), single_device_mesh(), ())
+    state = initial_state(params, optimizer, jax.random.key(0), single_device_mesh(), ())
     step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
 
     def once() -> Any:
         nonlocal state
-        state, metrics = step(state, batch)
+        state, metrics = step(state, buffers, batch)
         return metrics
 
     seconds = _seconds(once)

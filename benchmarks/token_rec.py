@@ -57,12 +57,12 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     shape = dataclasses.replace(config.model.t5, vocab=known.words.size)
     if quick:
         shape = dataclasses.replace(shape, d_model=64, d_ff=128, encoder_layers=1, decoder_layers=1)
-    step, state = _step(known, shape, config)
+    step, state, buffers = _step(known, shape, config)
 
     def run(work: list[Batch]) -> jax.Array:
         now, loss = jax.tree.map(jnp.copy, state), None
         for batch in work:
-            now, metrics = step(now, batch)
+            now, metrics = step(now, buffers, batch)
             loss = metrics["loss"]
         assert loss is not None
         return loss.block_until_ready()
@@ -137,8 +137,8 @@ def _step(known: World, shape: T5Config, config: Config):
     model = retriever(known, shape, config)
     params, buffers, loss_fn = functional(model, retrieval_loss)
     optimizer = make_optimizer(config.train, 1000)
-    state = TrainState(jnp.int32(0), params, optimizer.init(params), buffers, jax.random.key(0))
-    return jax.jit(make_step(loss_fn, optimizer), donate_argnums=0), state
+    state = TrainState(jnp.int32(0), params, optimizer.init(params), jax.random.key(0))
+    return jax.jit(make_step(loss_fn, optimizer), donate_argnums=0), state, buffers
 
 
 def _losses(known: World, shape: T5Config, config: Config, batches: list[Batch]) -> float:

@@ -49,12 +49,12 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
         shape = dataclasses.replace(shape, compute_dtype="float32")
     if quick:
         shape = dataclasses.replace(shape, d_model=64, d_ff=128, encoder_layers=1, decoder_layers=1)
-    step, state = _step(shape, words, config)
+    step, state, buffers = _step(shape, words, config)
 
     def run(work: list[Batch]) -> jax.Array:
         now, loss = jax.tree.map(jnp.copy, state), None
         for batch in work:
-            now, metrics = step(now, batch)
+            now, metrics = step(now, buffers, batch)
             loss = metrics["loss"]
         assert loss is not None
         return loss.block_until_ready()
@@ -76,8 +76,8 @@ def _step(shape: T5Config, words: vocabulary.Vocabulary, config: Config):
     model = T5(dataclasses.replace(shape, vocab=words.size), config.model.oov, None, words.first_oov, rngs=nnx.Rngs(0))
     params, buffers, loss_fn = functional(model, sequence_loss)
     optimizer = make_optimizer(config.train, 1000)
-    state = TrainState(jnp.int32(0), params, optimizer.init(params), buffers, jax.random.key(0))
-    return jax.jit(make_step(loss_fn, optimizer), donate_argnums=0), state
+    state = TrainState(jnp.int32(0), params, optimizer.init(params), jax.random.key(0))
+    return jax.jit(make_step(loss_fn, optimizer), donate_argnums=0), state, buffers
 
 
 def _padded(batches: list[Batch]) -> list[Batch]:

@@ -173,7 +173,7 @@ class RopeConfig:
     """Positions of pretraining; "llama3" and "yarn" read it."""
     low: float = 1.0
     high: float = 4.0
-    """"llama3": wavelengths longer than original_length / low are stretched, those below original_length / high kept."""
+    """"llama3": wavelengths above original_length / low are stretched, those below original_length / high kept."""
     beta_slow: float = 1.0
     beta_fast: float = 32.0
     """"yarn": rotations over original_length between which stretching fades out."""

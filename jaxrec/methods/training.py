@@ -87,7 +87,7 @@ def train(system: System) -> tuple[System, Fitted]:
         checkpoint_minutes=settings.checkpoint_minutes,
         log_every=settings.log_every,
     )
-    return dataclasses.replace(system, model=rebuild(fitted.best_params, fitted.state.buffers)), fitted
+    return dataclasses.replace(system, model=rebuild(fitted.best_params, fitted.buffers)), fitted
 
 
 def restore(system: System) -> System:

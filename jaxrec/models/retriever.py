@@ -1,4 +1,4 @@
-"""A language model that answers with a vector: decoder start prompt, pooling, three-layer projection; TokenRec, eq. 17 and 18."""
+"""A language model that answers with a vector: start prompt, pooling, three-layer projection; TokenRec, eq. 17, 18."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from flax import nnx
 
 from jaxrec.config import RetrievalConfig
 from jaxrec.models.lightgcn import Events
+from jaxrec.models.llama import Llama
 from jaxrec.models.oov import Buffer
 from jaxrec.models.products import dense
-from jaxrec.models.llama import Llama
 from jaxrec.models.t5 import T5
 
 MULTIPLE = 128

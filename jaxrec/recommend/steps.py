@@ -23,7 +23,7 @@ class StepDecoder(Protocol):
         ...
 
     def empty_cache(self, batch: int, beams: int, length: int) -> Any:
-        """Room for `length` decoder positions of every beam; arrays [B,W,H,length,K], as `decoding.reorder` wants them."""
+        """Room for `length` decoder positions of every beam; arrays as `decoding.reorder` wants them."""
         ...
 
     def step(self, tokens: Array, position: int, cache: Any, memory: Any) -> tuple[Array, Any]:

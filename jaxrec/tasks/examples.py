@@ -12,7 +12,7 @@ import numpy as np
 from jaxrec.config import TaskConfig
 from jaxrec.keys import generator
 from jaxrec.tasks.prompts import Template, templates, without_user
-from jaxrec.tokenizers.vocabulary import END, Vocabulary
+from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.types import Histories
 
 Ragged = tuple[np.ndarray, np.ndarray]
@@ -94,6 +94,7 @@ class Prompts:
       lengths: i64[templates, 5], how long a text piece is.
       user_start, event_start: where those parts of the pool start.
       user_width, item_width: tokens of one user, of one item (prefix and codes); user_width 0 = no user ids.
+      end: the token that ends an answer.
     """
 
     pool: np.ndarray
@@ -104,6 +105,7 @@ class Prompts:
     event_start: int
     user_width: int
     item_width: int
+    end: int
 
     @classmethod
     def make(
@@ -140,9 +142,9 @@ class Prompts:
         text = np.concatenate(texts)
         users = np.zeros((0, 0), np.int32) if user_tokens is None else user_tokens
         pool = np.concatenate([text, users.ravel(), item_tokens[histories.items].ravel()]).astype(np.int32)
-        return cls(
-            pool, kinds, starts, lengths, len(text), len(text) + users.size, users.shape[1], item_tokens.shape[1]
-        )
+        user_start, event_start = len(text), len(text) + users.size
+        widths = users.shape[1], item_tokens.shape[1]
+        return cls(pool, kinds, starts, lengths, user_start, event_start, *widths, vocabulary.end)
 
     def sizes(self, template: np.ndarray, history: np.ndarray) -> np.ndarray:
         """Lengths of prompts, i64[n], for template numbers i32[n] and history lengths (in items) i64[n]."""
@@ -176,14 +178,14 @@ class Prompts:
     def answers(self, event: np.ndarray) -> Ragged:
         """The ids of events i64[n] with end of text: what the decoder has to say."""
         rows = self.event_start + event[:, None] * self.item_width + np.arange(self.item_width)
-        tokens = np.concatenate([self.pool[rows], np.full((len(event), 1), END, np.int32)], 1)
+        tokens = np.concatenate([self.pool[rows], np.full((len(event), 1), self.end, np.int32)], 1)
         return tokens.ravel(), np.arange(len(event) + 1, dtype=np.int64) * tokens.shape[1]
 
 
 def _cut(vocabulary: Vocabulary, template: Template) -> list[np.ndarray | str]:
-    """A template's tokens cut at its slots, end of text included."""
+    """A template's tokens cut at its slots, with what the tokenizer puts around a prompt."""
     marker = vocabulary.new_tokens[0]  # new tokens split the text, so no neighbour of a slot can change
-    tokens = np.append(vocabulary.encode(template.source.format(user=marker, history=marker)), END).astype(np.int32)
+    tokens = vocabulary.prompt(template.source.format(user=marker, history=marker))
     slots = np.flatnonzero(tokens == vocabulary.first_oov)
     pieces: list[np.ndarray | str] = []
     start = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -18,14 +19,18 @@ from jaxrec.types import Codes, IdTable
 PAD, END = 0, 1
 MULTIPLE = 128
 """The table is padded to this many rows: shardable over a mesh and friendly to matrix units."""
+ANSWER = "<Answer>"
+"""What a decoder-only model reads between a prompt and its answer; one token in every context."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
     """A text tokenizer and the new tokens behind it.
 
+    Padding is 0. A word that a tokenizer numbers 0 ("!" in LLaMA 3 and Qwen) is left out of texts.
+
     Attributes:
-      tokenizer: a Hugging Face tokenizer that knows text and new tokens; padding is 0, end of text is 1.
+      tokenizer: a Hugging Face tokenizer that knows text and new tokens.
       new_tokens: names of the M new tokens, in order; their numbers are first_oov, first_oov + 1, ...
       first_oov: number of the first new token.
       size: V, rows of the embedding table: text, new tokens and padding.
@@ -37,8 +42,32 @@ class Vocabulary:
     size: int
 
     def encode(self, text: str) -> np.ndarray:
-        """Tokens of a text without end of text, i32[*]."""
-        return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
+        """Tokens of a text and nothing around it, i32[*]."""
+        return self._tokens(text, add_special_tokens=False)
+
+    def prompt(self, text: str) -> np.ndarray:
+        """Tokens of a prompt with what the tokenizer puts around it, i32[*]: T5 ends it, LLaMA begins it."""
+        return self._tokens(text, add_special_tokens=True)
+
+    @functools.cached_property
+    def end(self) -> int:
+        """The token that ends an answer."""
+        return int(self.tokenizer.eos_token_id)
+
+    @functools.cached_property
+    def answer(self) -> int:
+        """The token that a decoder-only model reads between prompt and answer.
+
+        Raises:
+          ValueError: it is none of the new tokens.
+        """
+        if ANSWER not in self.new_tokens:
+            raise ValueError(f"{ANSWER} is not among the new tokens; a decoder-only model needs it")
+        return self.first_oov + self.new_tokens.index(ANSWER)
+
+    def _tokens(self, text: str, *, add_special_tokens: bool) -> np.ndarray:
+        tokens = np.asarray(self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"], np.int32)
+        return tokens[tokens != PAD]
 
     def ids(self, prefix: str, codes: Codes) -> IdTable:
         """Rows of a prefix and the codes' tokens, `<Item><CT3><CI17>`, for codes i32[n,L].
@@ -59,18 +88,25 @@ class Vocabulary:
         self.tokenizer.save_pretrained(folder)
 
 
-def new_token_names(*tables: Codes) -> tuple[str, ...]:
-    """`<User>`, `<Item>` and the tokens of every level of some codes, level by level; tables may share levels."""
+def new_token_names(*tables: Codes, answer: bool = False) -> tuple[str, ...]:
+    """`<User>`, `<Item>` and the tokens of every level of some codes, level by level; tables may share levels.
+
+    Args:
+      tables: codes of users and items.
+      answer: whether `<Answer>` is wanted too, as by a decoder-only model.
+    """
     levels = {level: size for codes in tables for level, size in zip(codes.levels, codes.sizes, strict=True)}
-    return ("<User>", "<Item>", *(level.format(i) for level, size in levels.items() for i in range(size)))
+    first = ("<User>", "<Item>", ANSWER) if answer else ("<User>", "<Item>")
+    return (*first, *(level.format(i) for level, size in levels.items() for i in range(size)))
 
 
-def train_text_tokenizer(texts: Iterable[str], size: int = 2000) -> PreTrainedTokenizerFast:
+def train_text_tokenizer(texts: Iterable[str], size: int = 2000, *, ends: bool = True) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer learned from `texts`, for runs without a pretrained one: no text is unknown to it.
 
     Args:
       texts: what it should be good at, the prompts for instance.
       size: tokens at most, among them `<pad>` = 0, `</s>` = 1, `<unk>` = 2 and 256 bytes.
+      ends: whether it puts `</s>` behind a text, as T5's does and LLaMA's does not.
     """
     bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
     bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -82,24 +118,34 @@ def train_text_tokenizer(texts: Iterable[str], size: int = 2000) -> PreTrainedTo
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    bpe.post_processor = tokenizers.processors.TemplateProcessing(
-        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", END)]
-    )
+    if ends:
+        bpe.post_processor = tokenizers.processors.TemplateProcessing(
+            single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", END)]
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", clean_up_tokenization_spaces=False
     )
 
 
-def load_text_tokenizer(name: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
+def load_text_tokenizer(name: str | os.PathLike[str], *, decoder_only: bool = False) -> PreTrainedTokenizerBase:
     """The tokenizer in a local Hugging Face folder, or of a hub name.
 
+    Args:
+      name: the folder or name.
+      decoder_only: whether it is for a decoder-only model, whose padding may be any number.
     Raises:
-      ValueError: there is none, or its padding is not 0 and its end of text not 1, as T5's are.
+      ValueError: there is none, it has no end of text, or, for a T5, its padding is not 0 or its end of text not 1.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise ValueError(f"no tokenizer at {str(name)!r}: give a local folder or a hub name ({error})") from error
+    if decoder_only:
+        if tokenizer.eos_token_id is None:
+            raise ValueError(
+                f"the tokenizer at {str(name)!r} has no end of text, with which answers end; set eos_token"
+            )
+        return tokenizer
     if (tokenizer.pad_token_id, tokenizer.eos_token_id) != (PAD, END):
         raise ValueError(
             f"the tokenizer at {str(name)!r} pads with {tokenizer.pad_token_id} and ends with "

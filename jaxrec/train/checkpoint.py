@@ -22,7 +22,7 @@ class Restored:
 
     Attributes:
       step: steps done.
-      state: laid out as asked.
+      state, buffers: laid out as asked.
       position: the grain iterator's state.
       meta: small numbers by name.
       warning: which newer checkpoints could not be read, "" where none.
@@ -30,6 +30,7 @@ class Restored:
 
     step: int
     state: TrainState
+    buffers: Tree
     position: dict[str, Any]
     meta: dict[str, Any]
     warning: str = ""
@@ -52,12 +53,13 @@ class _Keep(preservation_policy.PreservationPolicy):
 class Checkpoints:
     """The checkpoints in `folder`, written in the background.
 
-    Each is a folder named by its step with the parts `model` (params, buffers), `training` (step, opt_state, key),
-    `data` (the iterator's position) and `meta`.
+    Each is a folder named by its step with the parts `model` (params), `training` (step, opt_state, key), `data` (the
+    iterator's position) and `meta`. Buffers never change: they are written once, to `buffers` beside `folder`.
     """
 
     def __init__(self, folder: pathlib.Path, *, read_only: bool = False) -> None:
         self._folder = folder.absolute()
+        self._buffers = self._folder.parent / "buffers"
         self._keep = _Keep()
         # A reader may look at a run that is being trained: it must not clear away what is being written.
         options = (
@@ -72,20 +74,26 @@ class Checkpoints:
         """Step of the newest checkpoint."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: TrainState, position: dict[str, Any], meta: dict[str, Any]) -> None:
+    def save(
+        self, step: int, state: TrainState, buffers: Tree, position: dict[str, Any], meta: dict[str, Any]
+    ) -> None:
         """Starts to write; returns as soon as the state may be donated.
 
         Args:
           step: steps done.
           state: arrays; finite, which the caller has made sure of.
+          buffers: the same at every call; written by the first one on the folder.
           position: the grain iterator's state after the batch of that step; the same in every process.
           meta: JSON; `best_step` names a checkpoint to keep.
         Raises:
           RuntimeError: a checkpoint of this or a later step is there already.
         """
+        if jax.tree.leaves(buffers) and not self._buffers.is_dir():
+            with ocp.StandardCheckpointer() as checkpointer:  # whole before the first checkpoint that needs them
+                checkpointer.save(self._buffers, buffers)
         self._keep.best.append(meta["best_step"])
         parts = ocp.args.Composite(
-            model=ocp.args.StandardSave({"params": state.params, "buffers": state.buffers}),
+            model=ocp.args.StandardSave({"params": state.params}),
             training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state, "key": state.key}),
             data=ocp.args.JsonSave(position),
             meta=ocp.args.JsonSave(meta),
@@ -95,8 +103,8 @@ class Checkpoints:
                 f"{self._folder}: step {step} was not saved, newest is {self.newest}; use a fresh folder"
             )
 
-    def restore(self, like: TrainState) -> Restored | None:
-        """The newest checkpoint that can be read, laid out as `like`; None where there is none.
+    def restore(self, like: TrainState, buffers: Tree) -> Restored | None:
+        """The newest checkpoint that can be read, laid out as `like` and `buffers`; None where there is none.
 
         Newer ones that can't be read are moved to `folder/../broken`, so that their steps can be saved again.
 
@@ -107,7 +115,7 @@ class Checkpoints:
         broken: list[tuple[int, Exception]] = []
         for step in steps:
             try:
-                restored = self._read(step, like)
+                restored = self._read(step, like, buffers)
             except Exception as error:  # whatever a damaged file raises in orbax, tensorstore or json
                 broken.append((step, error))
                 continue
@@ -124,8 +132,8 @@ class Checkpoints:
             ) from broken[0][1]
         return None
 
-    def _read(self, step: int, like: TrainState) -> Restored:
-        model = {"params": like.params, "buffers": like.buffers}
+    def _read(self, step: int, like: TrainState, buffers: Tree) -> Restored:
+        model = {"params": like.params}
         training = {"step": like.step, "opt_state": like.opt_state, "key": like.key}
         parts = ocp.args.Composite(
             model=ocp.args.StandardRestore(_shapes(model)),
@@ -134,7 +142,8 @@ class Checkpoints:
             meta=ocp.args.JsonRestore(),
         )
         read = self._manager.restore(step, args=parts)
-        return Restored(step, TrainState(**read["model"], **read["training"]), read["data"], read["meta"])
+        state = TrainState(**read["model"], **read["training"])
+        return Restored(step, state, self.buffers(buffers), read["data"], read["meta"])
 
     def _set_aside(self, steps: list[int]) -> None:
         aside = self._folder.parent / "broken"
@@ -147,11 +156,17 @@ class Checkpoints:
             multihost_utils.sync_global_devices("broken checkpoints set aside")
         self._manager.reload()
 
-    def model(self, step: int, params: Tree, buffers: Tree) -> tuple[Tree, Tree]:
-        """Params and buffers of one step, laid out as those given (arrays, or shapes with a sharding)."""
-        target = _shapes({"params": params, "buffers": buffers})
-        read = self._manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore(target)))
-        return read["model"]["params"], read["model"]["buffers"]
+    def params(self, step: int, like: Tree) -> Tree:
+        """Params of one step, laid out as `like` (arrays, or shapes with a sharding)."""
+        parts = ocp.args.Composite(model=ocp.args.StandardRestore(_shapes({"params": like})))
+        return self._manager.restore(step, args=parts)["model"]["params"]
+
+    def buffers(self, like: Tree) -> Tree:
+        """What the loss read in all steps, laid out as `like`."""
+        if not jax.tree.leaves(like):
+            return like
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(self._buffers, _shapes(like))
 
     def meta(self, step: int) -> dict[str, Any]:
         """The small numbers of one step."""
@@ -184,6 +199,7 @@ def restore_best(folder: pathlib.Path, params: Tree, buffers: Tree) -> tuple[Tre
         if checkpoints.newest is None:
             raise ValueError(f"{folder} holds no finished checkpoint; train first, or name another run folder")
         best = checkpoints.meta(checkpoints.newest)["best_step"]
-        return checkpoints.model(checkpoints.newest if best is None else best, params, buffers)
+        params = checkpoints.params(checkpoints.newest if best is None else best, params)
+        return params, checkpoints.buffers(buffers)
     finally:
         checkpoints.close()

@@ -35,24 +35,29 @@ class Fitted:
 
     Attributes:
       state: as it was after the last step.
+      buffers: as the loss read them.
       best_params: of the best validation; the last ones where nothing was validated.
       history: records as in metrics.jsonl, oldest first.
       stopped: whether it ended early because validation no longer improved.
     """
 
     state: TrainState
+    buffers: Tree
     best_params: Tree
     history: list[Record]
     stopped: bool
 
 
 def make_step(loss_fn: PureLoss, optimizer: optax.GradientTransformation):
-    """The pure step(state, batch) -> (state, metrics); metrics gain `loss` and `gradient_norm` (before clipping)."""
+    """The pure step(state, buffers, batch) -> (state, metrics).
 
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+    Metrics gain `loss` and `gradient_norm` (before clipping).
+    """
+
+    def step(state: TrainState, buffers: Tree, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
         differentiate = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, metrics), gradients = differentiate(state.params, state.buffers, batch, key)
+        (loss, metrics), gradients = differentiate(state.params, buffers, batch, key)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "loss": loss, "gradient_norm": optax.tree.norm(gradients)}
@@ -63,7 +68,6 @@ def make_step(loss_fn: PureLoss, optimizer: optax.GradientTransformation):
 
 def initial_state(
     params: Tree,
-    buffers: Tree,
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     mesh: Mesh,
@@ -74,10 +78,9 @@ def initial_state(
     placed = jax.tree.map(lambda x: x.sharding, params)
     shapes = jax.eval_shape(optimizer.init, params)
     opt_state = jax.jit(optimizer.init, out_shardings=sharding.follow(shapes, params, placed, mesh))(params)
-    buffers = sharding.put(buffers, sharding.shardings(buffers, mesh, rules))
     everywhere = NamedSharding(mesh, PartitionSpec())
     step, key = sharding.put((jnp.int32(0), key), (everywhere, everywhere))
-    return TrainState(step, params, opt_state, buffers, key)
+    return TrainState(step, params, opt_state, key)
 
 
 def fit(
@@ -110,7 +113,7 @@ def fit(
     Args:
       loss_fn: loss_fn(params, buffers, batch, key) -> (scalar f32[], metrics of scalars); pure, traced once.
       params: a pytree of arrays, float32; copied, so that the caller's stay whole.
-      buffers: what the loss reads and no gradient changes; copied likewise.
+      buffers: what the loss reads and no gradient changes; never copied on a device that holds it, saved once.
       optimizer: see `make_optimizer`.
       data: yields pytrees of numpy arrays, this process's rows of each global batch; at least `steps` of them. Its
         iterator's state must be the same in every process, as with `jaxrec.data.pipeline.packed`.
@@ -142,14 +145,16 @@ def fit(
         raise ValueError(f"steps={steps} and log_every={log_every} have to be at least 1")
     mesh = mesh or sharding.single_device_mesh()
     folder = pathlib.Path(folder) if folder is not None else None
-    state = initial_state(params, buffers, optimizer, key, mesh, rules)
+    state = initial_state(params, optimizer, key, mesh, rules)
+    buffers = sharding.put(buffers, sharding.shardings(buffers, mesh, rules), copies=False)
     selection = Selection(select, mode, patience)
     start, stopped, position, best_params = 0, False, None, None
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints"))) if folder else None
-        restored = checkpoints.restore(state) if checkpoints else None
+        restored = checkpoints.restore(state, buffers) if checkpoints else None
         if restored:
-            state, position, start, stopped = restored.state, restored.position, restored.step, restored.meta["stopped"]
+            state, buffers, position = restored.state, restored.buffers, restored.position
+            start, stopped = restored.step, restored.meta["stopped"]
             selection.resume(restored.meta)
         journal = stack.enter_context(contextlib.closing(Journal(name, folder, steps, start, log_every)))
         if restored:
@@ -165,7 +170,7 @@ def fit(
         step, saved, saved_at = start, start, time.monotonic()
         while step < steps and not stopped:
             batch, counts = feed.next()
-            state, metrics = train_step(state, batch)
+            state, metrics = train_step(state, buffers, batch)
             step += 1
             if step == start + 1:
                 journal.restart_clock()  # the first call compiled
@@ -183,7 +188,7 @@ def fit(
                 raise
 
             if validates:
-                measured = validate(state.params, state.buffers) if validate else {"loss": journal.mean_loss()}
+                measured = validate(state.params, buffers) if validate else {"loss": journal.mean_loss()}
                 better = selection.update(step, measured)
                 stopped = selection.exhausted
                 journal.validated(step, measured, "valid/" if validate else "mean_")
@@ -191,7 +196,7 @@ def fit(
                     best_params = jax.tree.map(jnp.copy, state.params)
             if checkpoints:
                 meta = {**selection.progress(), **journal.sums(), "stopped": stopped}
-                checkpoints.save(step, state, feed.position, meta)
+                checkpoints.save(step, state, buffers, feed.position, meta)
                 saved, saved_at = step, time.monotonic()
             journal.restart_clock()
             if leaves:
@@ -202,8 +207,8 @@ def fit(
         if selection.best_step in (None, step):
             best_params = state.params
         elif checkpoints:
-            best_params, _ = checkpoints.model(selection.best_step, state.params, state.buffers)
-        return Fitted(state, best_params, journal.writer.records, stopped)
+            best_params = checkpoints.params(selection.best_step, state.params)
+        return Fitted(state, buffers, best_params, journal.writer.records, stopped)
 
 
 def _agreed(decision: bool) -> bool:

@@ -104,15 +104,19 @@ def follow(opt_state: Any, params: Any, placed: Any, mesh: Mesh) -> Any:
     return jax.tree_util.tree_map_with_path(place, opt_state)
 
 
-def put(tree: Any, placed: Any) -> Any:
-    """Copies of host or device arrays, laid out as `placed`; every process holds the same values in `tree`.
+def put(tree: Any, placed: Any, *, copies: bool = True) -> Any:
+    """Host or device arrays laid out as `placed`; every process holds the same values in `tree`.
 
-    Always copies: what is given to a step that donates its state must not be anyone else's array.
+    Args:
+      tree: arrays.
+      placed: a NamedSharding for each.
+      copies: whether to copy what lies right already, as for a step that donates its state: that must not be anyone
+        else's array.
     """
 
     def copy(x, sharding: NamedSharding):
         if sharding.is_fully_addressable:
-            return jax.device_put(x, sharding, may_alias=False)
+            return jax.device_put(x, sharding, may_alias=not copies)
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(copy(jax.random.key_data(x), sharding), impl=jax.random.key_impl(x))
         host = np.array(x)

@@ -17,20 +17,18 @@ PureLoss = Callable[[Tree, Tree, Any, jax.Array | None], tuple[jax.Array, dict[s
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """All that a step reads and writes; a pytree, donated to the step.
+    """All that a step changes; a pytree, donated to the step.
 
     Attributes:
       step: i32[], steps done.
       params: what the optimizer changes.
       opt_state: the optimizer's moments and counters.
-      buffers: arrays that the loss reads and no gradient changes (anchors, a graph).
       key: the training stream's key; step n uses fold_in(key, n).
     """
 
     step: jax.Array
     params: Tree
     opt_state: Tree
-    buffers: Tree
     key: jax.Array
 
 
@@ -38,7 +36,7 @@ def functional(model: nnx.Module, loss: Loss) -> tuple[Tree, Tree, PureLoss]:
     """A module and its loss as parameters, buffers and a pure function of them.
 
     Args:
-      model: its `nnx.Param` become the parameters, every other variable a buffer.
+      model: its `nnx.Param` become the parameters, every other variable (anchors, a graph, frozen weights) a buffer.
       loss: loss(model, batch, key) -> (scalar, metrics); `key` None means evaluation.
     Returns:
       params, buffers, loss_fn(params, buffers, batch, key) -> (scalar, metrics). The module is rebuilt inside

@@ -22,15 +22,15 @@ def test_the_newest_two_and_the_best_stay(small, tmp_path) -> None:
 
 def test_the_best_model_of_a_folder(small, tmp_path) -> None:
     run = small.train(tmp_path, steps=8, validate=scripted(1, 9, 2, 3), validate_every=2)
-    params, buffers = restore_best(tmp_path, run.state.params, run.state.buffers)
+    params, buffers = restore_best(tmp_path, run.state.params, run.buffers)
     chex.assert_trees_all_equal(params, run.best_params)
-    chex.assert_trees_all_equal(buffers, run.state.buffers)
+    chex.assert_trees_all_equal(buffers, run.buffers)
     assert not (params["embedding"][...] == run.state.params["embedding"][...]).all()
 
 
 def test_without_validation_the_newest_is_the_best(small, tmp_path) -> None:
     run = small.train(tmp_path, steps=4, validate_every=0)
-    params, _ = restore_best(tmp_path, run.state.params, run.state.buffers)
+    params, _ = restore_best(tmp_path, run.state.params, run.buffers)
     chex.assert_trees_all_equal(params, run.state.params)
 
 

@@ -32,10 +32,10 @@ def test_one_step_of_gradient_descent_by_hand() -> None:
 
     optimizer = optax.sgd(0.1)
     params = {"w": jnp.float32(2)}
-    state = TrainState(jnp.int32(0), params, optimizer.init(params), {}, jax.random.key(0))
+    state = TrainState(jnp.int32(0), params, optimizer.init(params), jax.random.key(0))
     batch = jnp.array([[1.0, 0.0], [3.0, 0.0]])
     for step in (make_step(loss_fn, optimizer), jax.jit(make_step(loss_fn, optimizer))):
-        after, metrics = step(state, batch)
+        after, metrics = step(state, {}, batch)
         assert float(metrics["loss"]) == 20  # (4 + 36) / 2
         assert float(metrics["gradient_norm"]) == 20
         np.testing.assert_allclose(after.params["w"], 0.0, atol=1e-6)  # 2 - 0.1 * 20
@@ -70,16 +70,16 @@ def test_the_callers_arrays_stay_whole(small) -> None:
     loss_fn, params, buffers = pure(model, small.loss)
     run = fit(loss_fn, params, buffers, optax.sgd(0.1), small.data(), steps=3, key=jax.random.key(0))
     np.testing.assert_array_equal(model.embedding[...], before)
-    np.testing.assert_array_equal(model.shift[...], run.state.buffers["shift"][...])
+    np.testing.assert_array_equal(model.shift[...], run.buffers["shift"][...])
     assert np.abs(run.best_params["embedding"][...] - before).max() > 0
 
 
 def test_the_state_is_donated() -> None:
     optimizer = optax.sgd(0.1)
     params = {"w": jnp.ones(3)}
-    state = TrainState(jnp.int32(0), params, optimizer.init(params), {}, jax.random.key(0))
+    state = TrainState(jnp.int32(0), params, optimizer.init(params), jax.random.key(0))
     step = jax.jit(make_step(lambda p, b, batch, key: (p["w"].sum(), {}), optimizer), donate_argnums=0)
-    step(state, jnp.zeros(2))
+    step(state, {}, jnp.zeros(2))
     assert state.params["w"].is_deleted()
 
 

@@ -52,7 +52,7 @@ def test_moments_follow_their_parameters() -> None:
     params = {"table": jnp.ones((4, 3)), "w": jnp.ones((3, 3))}
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
     rules = [("^table$", PartitionSpec("model", None))]  # anchored: moments are not found by name but by parameter
-    state = initial_state(params, {}, optimizer, jax.random.key(0), mesh, rules)
+    state = initial_state(params, optimizer, jax.random.key(0), mesh, rules)
     adam = state.opt_state[1][0]
     for tree in (state.params, adam.mu, adam.nu):
         assert tree["table"].sharding == NamedSharding(mesh, PartitionSpec("model", None))
