@@ -55,10 +55,6 @@ class _Refused(ValueError):
     """An error that says already which file it is about."""
 
 
-class _Mark:
-    """Where a pickle begins to collect items."""
-
-
 def read_pickled(file: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The tensors that `torch.save(state_dict, file)` wrote, by name and in their dtype.
 
@@ -123,11 +119,12 @@ class _Reader:
     def _follow(self, pickled: bytes) -> Any:
         """What a pickle builds; an instruction that is not here is one that a dictionary of tensors doesn't need."""
         stack: list[Any] = []
+        marks: list[int] = []
         memo: dict[int, Any] = {}
 
         def since_mark() -> list[Any]:
-            place = len(stack) - 1 - stack[::-1].index(_Mark)
-            items = stack[place + 1 :]
+            place = marks.pop()
+            items = stack[place:]
             del stack[place:]
             return items
 
@@ -139,7 +136,7 @@ class _Reader:
                 case "STOP":
                     return stack.pop()
                 case "MARK":
-                    stack.append(_Mark)
+                    marks.append(len(stack))
                 case "NONE" | "NEWTRUE" | "NEWFALSE":
                     stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[code.name])
                 case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE" | "SHORT_BINUNICODE":
