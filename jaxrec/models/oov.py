@@ -15,6 +15,15 @@ class Buffer(nnx.Variable):
     """An array that a model needs and no optimizer touches."""
 
 
+class Frozen(Buffer):
+    """A weight that stays as it was loaded: beside LoRA factors the whole base model."""
+
+
+def weight(value: jax.Array, frozen: str | None) -> nnx.Param | Frozen:
+    """A weight: trained where `frozen` is None, otherwise kept in that dtype."""
+    return nnx.Param(value) if frozen is None else Frozen(value.astype(frozen))
+
+
 class ExtendedEmbedding(nnx.Module):
     """A table of V rows, to which new tokens add a projection of their anchor: E'(t) = E(t) + alpha * F(anchor_t).
 
@@ -23,12 +32,17 @@ class ExtendedEmbedding(nnx.Module):
     projected anchors have the root mean square of the table; alpha then is the addition's size next to an embedding.
     F has no bias, so tokens whose anchor is all zeros (fine tokens, prefixes) receive nothing.
 
+    A frozen table leaves new tokens trainable: they have rows of their own, and what the table holds for them is not
+    read.
+
     Args:
-      vocab, d_model: the table's shape [V, D]; entries start standard normal, as T5's do.
+      vocab, d_model: the table's shape [V, D].
       config: where the projection applies, and alpha.
       anchors: f32[M,F], the anchor of token first_oov + m in row m, or None for none at all.
       first_oov: number of the first new token.
       dtype: of the products' operands.
+      scale: entries start normal with this deviation; T5's is 1.
+      frozen: dtype of a frozen table, or None: the table is trained.
     Raises:
       ValueError: the anchors do not fit into the vocabulary.
     """
@@ -42,9 +56,15 @@ class ExtendedEmbedding(nnx.Module):
         first_oov: int,
         dtype: str,
         *,
+        scale: float = 1.0,
+        frozen: str | None = None,
         rngs: nnx.Rngs,
     ) -> None:
-        self.table = nnx.Param(jax.random.normal(rngs.params(), (vocab, d_model)))
+        table = jax.random.normal(rngs.params(), (vocab, d_model)) * scale
+        self.table = weight(table, frozen)
+        self.has_rows = frozen is not None and first_oov < vocab
+        if self.has_rows:
+            self.rows = nnx.Param(table[first_oov:])
         self.scope = "none" if anchors is None else config.scope
         self.alpha = config.alpha
         self.first_oov = first_oov
@@ -65,15 +85,25 @@ class ExtendedEmbedding(nnx.Module):
         """Scales F to give projected anchors the root mean square of the table; call it again after loading weights."""
         if self.scope == "none":
             return
-        anchors, table = self.anchors[...], self.table[...]
+        anchors, table = self.anchors[...], self.whole()
         used = jnp.any(anchors != 0, axis=1).sum()
         square = jnp.sum(jnp.square(anchors @ self.kernel[...])) / (jnp.maximum(used, 1) * table.shape[1])
         scale = jnp.sqrt(jnp.mean(jnp.square(table)) / jnp.where(square > 0, square, 1))
         self.kernel[...] = self.kernel[...] * scale
 
+    def whole(self) -> jax.Array:
+        """The table with new tokens' rows and without their projection, f32[V,D]."""
+        table = self.table[...].astype(jnp.float32)
+        return table.at[self.first_oov :].set(self.rows[...]) if self.has_rows else table
+
     def __call__(self, tokens: jax.Array, *, encoder: bool) -> jax.Array:
         """Embeddings of tokens, i32[B,S] -> f32[B,S,D]; `encoder` says which side's input this is."""
-        embedded = self.table[...][tokens]
+        embedded = self.table[...][tokens].astype(jnp.float32)
+        if self.has_rows:
+            # Known tokens go to all rows in turn: their gradients are zeros, which one row would have to queue for.
+            rows = self.rows[...]
+            own = rows[(tokens - self.first_oov) % rows.shape[0]]
+            embedded = jnp.where((tokens >= self.first_oov)[..., None], own, embedded)
         if self.scope == "none" or (self.scope == "encoder" and not encoder):
             return embedded
         # Gathering the narrow anchors costs less than projecting them all, and leaves no scatter to the backward pass.
@@ -85,11 +115,18 @@ class ExtendedEmbedding(nnx.Module):
 
     def scores(self, hidden: jax.Array) -> jax.Array:
         """The tied head, hidden @ E'.T: f32[...,D] -> f32[...,V]."""
-        scores = dense(hidden, self.table[...].T, self.dtype)
+        scores = dense(hidden, self.table[...].astype(jnp.float32).T, self.dtype)
+        if self.has_rows:
+            own = self._from_first_oov(dense(hidden, self.rows[...].T, self.dtype), scores.shape[-1])
+            is_new = np.arange(scores.shape[-1]) >= self.first_oov
+            scores = jnp.where(is_new.reshape((1,) * (scores.ndim - 1) + (-1,)), own, scores)
         if self.scope != "shared":
             return scores
-        anchors = self.anchors[...]
         narrow = dense(hidden, self.kernel[...].T, self.dtype)
-        added = self.alpha * dense(narrow, anchors.T, self.dtype)
-        after = scores.shape[-1] - self.first_oov - anchors.shape[0]
-        return scores + jnp.pad(added, ((0, 0),) * (added.ndim - 1) + ((self.first_oov, after),))
+        added = self.alpha * dense(narrow, self.anchors[...].T, self.dtype)
+        return scores + self._from_first_oov(added, scores.shape[-1])
+
+    def _from_first_oov(self, scores: jax.Array, vocab: int) -> jax.Array:
+        """Scores of the tokens first_oov, first_oov + 1, ... among zeros for all others, f32[...,V]."""
+        after = vocab - self.first_oov - scores.shape[-1]
+        return jnp.pad(scores, ((0, 0),) * (scores.ndim - 1) + ((self.first_oov, after),))

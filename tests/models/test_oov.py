@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from jaxrec.config import OovConfig
-from jaxrec.models.oov import Buffer, ExtendedEmbedding
+from jaxrec.models.oov import Buffer, ExtendedEmbedding, Frozen
 
 VOCAB, WIDTH, FIRST = 20, 8, 12
 ANCHORS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -95,3 +95,52 @@ def test_all_zero_anchors_are_finite() -> None:
 def test_anchors_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"anchors \(9, 3\) with first_oov=12"):
         build(anchors=np.zeros((9, 3), np.float32))
+
+
+@pytest.mark.parametrize("scope", ["none", "shared"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_frozen_table_has_trained_rows_for_new_tokens(scope: str, dtype: str) -> None:
+    config = OovConfig(scope=scope)  # type: ignore[arg-type]
+    embedding = ExtendedEmbedding(
+        VOCAB, WIDTH, config, ANCHORS, FIRST, "float32", scale=0.5, frozen=dtype, rngs=nnx.Rngs(0)
+    )
+    assert embedding.table[...].dtype == dtype
+    embedding.rows[...] = jax.random.normal(jax.random.key(2), (VOCAB - FIRST, WIDTH))
+    plain = build(scope)
+    whole = np.asarray(embedding.whole())
+    np.testing.assert_array_equal(whole[:FIRST], embedding.table[:FIRST].astype(np.float32))
+    np.testing.assert_array_equal(whole[FIRST:], embedding.rows[...])
+    plain.table[...] = jnp.asarray(whole)  # an embedding of one trained table, else the same
+    if scope == "shared":
+        plain.kernel[...] = embedding.kernel[...]
+    tokens = np.arange(VOCAB).reshape(2, -1)
+    hidden = jax.random.normal(jax.random.key(1), (2, 3, WIDTH))
+
+    def uses(model: ExtendedEmbedding) -> tuple[jax.Array, jax.Array]:
+        return model(tokens, encoder=True), model.scores(hidden)
+
+    for got, want in zip(uses(embedding), uses(plain), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-5)
+
+    def gradient(model: ExtendedEmbedding) -> dict:
+        graph, params, rest = nnx.split(model, nnx.Param, ...)
+        mix = jax.random.normal(jax.random.key(3), (2, 3, VOCAB))
+
+        def loss(params: nnx.State) -> jax.Array:
+            embedded, scores = uses(nnx.merge(graph, params, rest))
+            return jnp.sum(embedded**2) + jnp.sum(scores * mix)
+
+        return dict(nnx.to_flat_state(jax.grad(loss)(params)))
+
+    got, want = gradient(embedding), gradient(plain)
+    assert set(got) == set(want) - {("table",)} | {("rows",)}
+    np.testing.assert_allclose(got["rows",][...], want["table",][FIRST:], atol=1e-4)
+
+
+def test_a_frozen_table_without_new_tokens_is_all_there_is() -> None:
+    embedding = ExtendedEmbedding(
+        VOCAB, WIDTH, OovConfig(), None, VOCAB, "float32", frozen="bfloat16", rngs=nnx.Rngs(0)
+    )
+    assert not nnx.to_flat_state(nnx.state(embedding, nnx.Param))
+    assert isinstance(embedding.table, Frozen)
+    np.testing.assert_array_equal(embedding.whole(), embedding.table[...].astype(np.float32))
