@@ -24,7 +24,8 @@ METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS if k > 5 for metric in ("hr", "
 def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path) -> dict[str, Any]:
     """Trains and measures every config with every seed, unless its folder holds the results, and joins their rows.
 
-    The first config's rows are all shown, of the others the main one and what no other has (their embedder's row).
+    The first config's rows are all shown, of the others the main one and what no other has (their embedder's row, and
+    baselines where the config learns from other data than the first).
     Runs that ask for the same vectors share them.
 
     Args:
@@ -40,6 +41,7 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
     kept: dict[str, dict[str, list[Any]]] = {}
     about: dict[str, Any] = {}
     vectors: dict[tuple, pathlib.Path] = {}
+    first = next(iter(study.values()))
     for seed in seeds:
         for name, config in study.items():
             config = dataclasses.replace(config, seed=seed, out=str(run_folder(folder, name, seed)))
@@ -57,6 +59,8 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
                     if name != next(iter(study)) and system.split(",")[0] != own:
                         continue
                     system = name + system.removeprefix(own)
+                elif (config.data, config.protocol) != (first.data, first.protocol):
+                    system = f"{system} [{name}]"
                 seen = kept.setdefault(system, {})
                 seen.setdefault("seeds", [])
                 if seed in seen["seeds"]:

@@ -58,6 +58,11 @@ def load(folder: str | os.PathLike[str], **changed: Any) -> System:
       ValueError: the folder holds no run, or one that has no checkpoint yet.
     """
     run = runs.reopen(folder)
+    ignored = sorted({"recommender", "beams"} & set(changed)) if run.config.answer == "vector" else []
+    if ignored:
+        raise ValueError(
+            f"{run.folder} answers with vectors, which are searched without beams: leave out {', '.join(ignored)}"
+        )
     if (
         not all((run.folder / part).is_dir() for part in ("ids", "tokenizer", "checkpoints"))
         or not (run.folder / "vectors.npz").is_file()

@@ -121,6 +121,12 @@ def check(config: Config) -> None:
             raise ValueError(f"quantizer.{name}={getattr(config.quantizer, name)} must be at least 1")
     if not 0 <= config.quantizer.mask < 1:
         raise ValueError(f"quantizer.mask={config.quantizer.mask} is a share, wanted 0 <= mask < 1")
+    if config.model.lora.rank and config.model.backbone == "t5":
+        raise ValueError(
+            f"model.lora.rank={config.model.lora.rank} adapts a decoder-only model; set model.backbone llama, or rank 0"
+        )
+    if config.model.lora.rank < 0 or not 0 <= config.model.lora.dropout < 1:
+        raise ValueError("model.lora wants rank >= 0 and 0 <= dropout < 1")
     if config.answer == "id" and config.eval.beams < 10:
         raise ValueError(
             f"eval.beams={config.eval.beams} can't list ten items, by which training is validated; give 10"

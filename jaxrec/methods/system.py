@@ -15,6 +15,7 @@ from jaxrec.evaluate.evaluate import Result, evaluate_recommender, seen_rows
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.methods.embedders import Embedding
 from jaxrec.methods.run import Run
+from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.t5 import T5
 from jaxrec.recommend.recommender import TrieRecommender
@@ -42,7 +43,7 @@ class System:
       embedding: vectors of users and items; retrieval searches the items'.
       ids: codes of users and items.
       vocabulary: text and new tokens.
-      model: a T5 that says ids, or a retriever that answers with vectors.
+      model: a language model that says ids, or a retriever that answers with vectors.
       histories: all that is known of each user by now; newcomers stand behind the users of the run's data.
     """
 
@@ -50,7 +51,7 @@ class System:
     embedding: Embedding
     ids: Ids
     vocabulary: Vocabulary
-    model: T5 | Retriever
+    model: T5 | Llama | Retriever
     histories: Histories
 
     @property
@@ -202,16 +203,17 @@ class System:
 
 
 def method_name(config: Config) -> str:
-    """META ID and TokenRec by their names, what is crossed by its parts."""
+    """META ID and TokenRec by their names, what is crossed by its parts; "(L)" stands for a decoder-only backbone."""
     parts = config.embedder, config.ids.kind, config.answer
+    backbone = " (L)" if config.model.backbone == "llama" else ""
     if parts == ("walks", "meta_id", "id"):
-        return "META ID"
+        return "META ID" + backbone
     if parts == ("lightgcn", "mq", "vector"):
-        return "TokenRec"
+        return "TokenRec" + backbone
     embedder = {"walks": "walks", "lightgcn": "LightGCN", "mf": "MF"}[config.embedder]
     ids = {"meta_id": "META ID", "mq": "MQ", "rq_vae": "RQ-VAE", "vq_vae": "VQ-VAE", "kmeans": "K-means"}
     answer = {"id": config.eval.recommender, "vector": "retrieval"}[config.answer]
-    return f"{embedder} + {ids[config.ids.kind]} ids + {answer}"
+    return f"{embedder} + {ids[config.ids.kind]} ids + {answer}{backbone}"
 
 
 def histories_of(histories: Histories, users: np.ndarray) -> Histories:

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import PartitionSpec
 
+from jaxrec.config import Config
 from jaxrec.data.pipeline import count, packed
 from jaxrec.keys import generator, stream
 from jaxrec.methods.run import write_whole
@@ -21,15 +22,30 @@ from jaxrec.tokenizers.fold_in import before_each_event
 from jaxrec.train.checkpoint import restore_best
 from jaxrec.train.loop import Fitted, fit
 from jaxrec.train.optimizer import make_optimizer
-from jaxrec.train.sharding import make_mesh, share_of_data
+from jaxrec.train.sharding import Rules, make_mesh, share_of_data
 from jaxrec.train.state import functional, rebuilder
 
 SHARDING = (
-    (r"embedding/table$", PartitionSpec("model", None)),
+    (r"(embedding|head)/(table|rows)$", PartitionSpec("model", None)),
     (r"(^|/)head$", PartitionSpec(None, "model")),
     (r"^items$", PartitionSpec("model", None)),
 )
-"""The embedding table, which holds most of a small model's parameters, and the catalogue are cut over `model`."""
+"""The tables, which hold most of a small model's parameters, and the catalogue are cut over `model`."""
+
+
+def sharding_rules(config: Config) -> Rules:
+    """Where arrays lie on the mesh, see `jaxrec.train.sharding.shardings`.
+
+    A decoder-only model's matrices are cut over `model` as well, so that a layer's two products need one exchange
+    (Shoeybi et al. 2019), and with `train.fsdp` over `data` along their other axis.
+    """
+    if config.model.backbone == "t5":
+        return SHARDING
+    data = "data" if config.train.fsdp else None
+    tables = (r"(embedding|head)/(table|rows)$", PartitionSpec("model", data))
+    wide = (r"/(query|key|value|gate|up)/kernel$", PartitionSpec(data, "model"))
+    narrow = (r"/(output|down)/kernel$", PartitionSpec("model", data))
+    return (tables, wide, narrow, *SHARDING[2:])
 
 
 def train(system: System) -> tuple[System, Fitted]:
@@ -78,7 +94,7 @@ def train(system: System) -> tuple[System, Fitted]:
         steps=steps,
         key=stream(run.key, "train"),
         mesh=mesh,
-        rules=SHARDING,
+        rules=sharding_rules(run.config),
         folder=run.folder,
         count=count,
         validate=validate_with,

@@ -63,7 +63,7 @@ class Checkpoints:
         self._keep = _Keep()
         # A reader may look at a run that is being trained: it must not clear away what is being written.
         options = (
-            ocp.CheckpointManagerOptions(read_only=True)
+            ocp.CheckpointManagerOptions(create=False, preservation_policy=self._keep)
             if read_only
             else ocp.CheckpointManagerOptions(preservation_policy=self._keep, cleanup_tmp_directories=True)
         )

@@ -55,6 +55,7 @@ def test_what_is_wrong_is_one_line(folder: pathlib.Path, launch, finished) -> No
         (("update", "runs/both/tokenrec-0", "--data", "nothing.csv"), "nothing.csv"),
         (("update", "runs/nothing", "--data", "new.csv"), "holds no run"),
         (("compare", "nothing.py"), "is not a file"),
+        (("evaluate", "runs/both/tokenrec-0", "--beams", "30"), "searched without beams: leave out beams"),
     ):
         code, _, err = finished(launch(*arguments, folder=folder))
         assert code == 1
