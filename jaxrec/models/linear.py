@@ -1,4 +1,4 @@
-"""Linear layers of a decoder-only model: with a bias or without, adapted by LoRA or not; Hu et al. 2022."""
+"""Linear layers with a bias or without, frozen and adapted by LoRA or trained whole; Hu et al. 2022."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from jaxrec.config import LoraConfig
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.oov import weight
 from jaxrec.models.products import dense
+
+
+def frozen_dtype(lora: LoraConfig) -> str | None:
+    """The dtype of a frozen base model, or None where all is trained."""
+    return lora.base_dtype if lora.rank else None
 
 
 class LowRank(nnx.Module):
@@ -47,8 +52,8 @@ class Linear(nnx.Module):
       rows, columns: the kernel's shape; entries start normal with deviation rows ** -0.5.
       dtype: of the products' operands.
       bias: whether there is a bias.
-      lora: its rank says whether anything is frozen.
-      adapted: whether this layer is one that LoRA adapts.
+      lora: its rank says whether kernel and bias are frozen.
+      adapted: whether LoRA then adapts this layer.
     """
 
     def __init__(
@@ -58,12 +63,11 @@ class Linear(nnx.Module):
         dtype: str,
         *,
         bias: bool = False,
-        lora: LoraConfig | None = None,
-        adapted: bool = False,
+        lora: LoraConfig,
+        adapted: bool,
         rngs: nnx.Rngs,
     ) -> None:
-        lora = lora or LoraConfig()
-        frozen = lora.base_dtype if lora.rank else None
+        frozen = frozen_dtype(lora)
         self.kernel = weight(jax.random.normal(rngs.params(), (rows, columns)) * rows**-0.5, frozen)
         self.bias = weight(jnp.zeros(columns), frozen) if bias else None
         self.adapter = LowRank(rows, columns, lora, dtype, rngs=rngs) if lora.rank and adapted else None

@@ -6,12 +6,20 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxrec.models.oov import weight
+
 
 class RMSNorm(nnx.Module):
-    """Division by the root mean square of the last axis, then a learned scale; no mean, no bias, float32 throughout."""
+    """Division by the root mean square of the last axis, then a learned scale; no mean, no bias, float32 throughout.
 
-    def __init__(self, width: int, epsilon: float) -> None:
-        self.scale = nnx.Param(jnp.ones(width))
+    Args:
+      width: D.
+      epsilon: added to the mean square.
+      frozen: dtype of a frozen scale, or None: the scale is trained.
+    """
+
+    def __init__(self, width: int, epsilon: float, frozen: str | None = None) -> None:
+        self.scale = weight(jnp.ones(width), frozen)
         self.epsilon = epsilon
 
     def __call__(self, x: jax.Array) -> jax.Array:
