@@ -9,7 +9,8 @@ import numpy as np
 from flax import nnx
 
 from jaxrec.config import T5Config, from_dict, to_json
-from jaxrec.hub.t5 import load_weights, read_t5
+from jaxrec.hub.t5 import TABLES, read_t5, tensor_names
+from jaxrec.hub.weights import load_weights
 from jaxrec.keys import generator, stream
 from jaxrec.methods.embedders import embed, refresh
 from jaxrec.methods.run import Run, write_whole
@@ -37,7 +38,16 @@ def build(run: Run) -> System:
     anchors = _anchors(ids, len(vocabulary.new_tokens))
     model = t5 = T5(shape, run.config.model.oov, anchors, vocabulary.first_oov, rngs=rngs)
     if weights is not None:
-        load_weights(t5, weights)
+        load_weights(
+            t5,
+            weights,
+            tensor_names(t5.config),
+            tables=TABLES,
+            known=vocabulary.first_oov,
+            rule=run.config.model.new_rows,
+            anchors=anchors,
+            source=run.config.model.init_from or "",
+        )
     if run.config.answer == "vector":
         config, train = run.config.retrieval, run.split.train
         known = lightgcn.events(edges(train.users, train.items, train.n_items), train.n_users)

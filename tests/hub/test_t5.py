@@ -9,7 +9,9 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from jaxrec.config import OovConfig, T5Config
-from jaxrec.hub.t5 import load_weights, read_t5, to_hf
+from jaxrec.hub.files import write_tensors
+from jaxrec.hub.t5 import TABLES, read_t5, t5_config_json, tensor_names, to_hf
+from jaxrec.hub.weights import load_weights
 from jaxrec.models.objectives import sequence_loss
 from jaxrec.models.t5 import T5
 from jaxrec.types import Batch
@@ -61,8 +63,12 @@ def load(folder: pathlib.Path, config: T5Config | None = None) -> T5:
     found, flat = read_t5(folder)
     config = config or found
     model = T5(config, OovConfig("none"), None, config.vocab, rngs=nnx.Rngs(0))
-    load_weights(model, flat)
+    fill(model, flat)
     return model
+
+
+def fill(model: T5, flat: dict[str, np.ndarray], **how) -> None:
+    load_weights(model, flat, tensor_names(model.config), tables=TABLES, **how)
 
 
 @jax.jit
@@ -142,11 +148,36 @@ def test_pytorch_loads_what_went_out(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(logits(ours, x, y), want.logits, atol=1e-4)
 
 
-def test_an_encoder_projection_is_never_dropped_silently() -> None:
-    config = T5Config(vocab=20, d_model=8, d_kv=4, heads=2, d_ff=8, encoder_layers=1, decoder_layers=1)
-    model = T5(config, OovConfig("encoder"), np.eye(3, dtype=np.float32), 12, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match='scope "encoder" has no place'):
-        to_hf(model)
+@pytest.mark.parametrize("version", [V10, V11], ids=["v1.0", "v1.1"])
+def test_pytorch_loads_an_encoder_projection_as_a_table_of_the_encoders_own(
+    version: dict, tmp_path: pathlib.Path
+) -> None:
+    config, flat = read_t5(store(torch_model(**(TINY | version)), tmp_path / "t5"))
+    anchors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    ours = T5(config, OovConfig("encoder", alpha=0.5), anchors, 88, rngs=nnx.Rngs(1))
+    fill(ours, flat)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    out = to_hf(ours)
+    write_tensors(folder, out)
+    (folder / "config.json").write_text(json.dumps(t5_config_json(config)))
+    theirs, info = transformers.T5ForConditionalGeneration.from_pretrained(
+        folder, output_loading_info=True, dtype=torch.float32
+    )
+    tied = {"lm_head.weight"} if version is V10 else set()
+    assert set(info["missing_keys"]) <= tied
+    assert not info["unexpected_keys"]
+    assert not info["mismatched_keys"]
+    x, y = rows(96)
+    x[1, :6] = np.arange(88, 94)  # new tokens, the last without an anchor
+    y[0, :5] = np.arange(88, 93)
+    with torch.no_grad():
+        want = theirs(input_ids=torch.tensor(x), attention_mask=torch.tensor(x != 0), decoder_input_ids=torch.tensor(y))
+    np.testing.assert_allclose(logits(ours, x, y), want.logits, atol=1e-4)
+    difference = out["encoder.embed_tokens.weight"] - out["shared.weight"]
+    assert np.flatnonzero(np.abs(difference).max(axis=1)).tolist() == list(range(88, 93))
+    with pytest.raises(ValueError, match=r"encoder\.embed_tokens\.weight of .* differs from shared\.weight"):
+        read_t5(folder)
 
 
 def test_shards_and_bfloat16_are_read(tmp_path: pathlib.Path) -> None:
@@ -162,8 +193,8 @@ def test_shards_and_bfloat16_are_read(tmp_path: pathlib.Path) -> None:
     _, got = read_t5(folder)
     assert set(got) == set(want)
     for name in names:
-        assert got[name].dtype == np.float32
-        np.testing.assert_array_equal(got[name], want[name].astype(jnp.bfloat16).astype(np.float32))
+        assert got[name].dtype == jnp.bfloat16
+        np.testing.assert_array_equal(got[name], want[name].astype(jnp.bfloat16))
 
 
 @pytest.mark.parametrize("version", [V10, V11], ids=["v1.0", "v1.1"])
@@ -172,7 +203,7 @@ def test_a_larger_vocabulary_keeps_known_rows_and_draws_the_rest_alike(version: 
     flat["shared.weight"] = 5 * flat["shared.weight"] + 2
     grown = T5Config(**{**vars(config), "vocab": 1200})
     model = T5(grown, OovConfig(), np.eye(8, dtype=np.float32), 390, rngs=nnx.Rngs(0))
-    load_weights(model, flat, known=390)
+    fill(model, flat, known=390)
     table = np.asarray(model.embedding.table[...])
     np.testing.assert_array_equal(table[:390], flat["shared.weight"][:390])
     new = table[390:]
@@ -189,7 +220,7 @@ def test_all_that_does_not_fit_is_named_at_once(tmp_path: pathlib.Path) -> None:
     flat["extra.weight"] = np.zeros(3)
     flat["decoder.final_layer_norm.weight"] = np.zeros(5)
     with pytest.raises(ValueError, match="weights do not fit") as caught:
-        load_weights(model, flat)
+        fill(model, flat)
     for part in (
         "missing encoder.final_layer_norm",
         "unexpected extra.weight",
@@ -203,9 +234,61 @@ def test_folders_that_are_no_t5(tmp_path: pathlib.Path) -> None:
         read_t5("nobody/no-such-t5")
     with pytest.raises(ValueError, match=r"has no config\.json; it has nothing"):
         read_t5(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "bart"}')
-    with pytest.raises(ValueError, match=r"has no model\.safetensors"):
+    for values, message in (
+        ({"model_type": "bart"}, "model_type='bart'"),
+        ({"model_type": "umt5"}, "model_type='umt5'"),
+        ({"model_type": "mt5", "feed_forward_proj": "gated-gelu"}, "model_type='mt5'"),
+        ({"model_type": "t5", "feed_forward_proj": "gated-silu"}, "feed_forward_proj='gated-silu'"),
+        ({"model_type": "t5", "feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu"}, "dense_act_fn='gelu'"),
+        ({"model_type": "t5", "is_gated_act": True}, "is_gated_act=True"),
+        ({"model_type": "t5"}, r"has no model\.safetensors"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(values))
+        with pytest.raises(ValueError, match=message):
+            read_t5(tmp_path)
+    save_file({"shared.weight": np.zeros((3, 2))}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"has 3 rows, .* vocab_size is 32128"):
         read_t5(tmp_path)
-    save_file({"a": np.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="model_type='bart'"):
-        read_t5(tmp_path)
+
+
+def test_what_old_files_hold_beside_is_left_out_and_other_tables_are_refused(tmp_path: pathlib.Path) -> None:
+    folder = store(torch_model(**TINY, **V10), tmp_path / "t5")
+    _, want = read_t5(folder)
+    old = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+    table = want["shared.weight"]
+    copies = {name: table for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")}
+    write_tensors(folder, {**want, **copies, old: np.zeros((32, 4), np.float32)})
+    assert set(read_t5(folder)[1]) == set(want)
+    without = {name: value for name, value in {**want, **copies}.items() if name != "shared.weight"}
+    write_tensors(folder, without)
+    np.testing.assert_array_equal(read_t5(folder)[1]["shared.weight"], table)
+    write_tensors(folder, {**without, "decoder.embed_tokens.weight": table + 1})
+    with pytest.raises(ValueError, match=r"decoder\.embed_tokens\.weight .* differs"):
+        read_t5(folder)
+    write_tensors(folder, {**want, "lm_head.weight": table + 1})
+    with pytest.raises(ValueError, match="has a head of its own"):
+        read_t5(folder)
+
+
+@pytest.mark.parametrize("version", [V10, V11], ids=["v1.0", "v1.1"])
+def test_our_config_says_the_same_to_transformers_and_to_us(version: dict, tmp_path: pathlib.Path) -> None:
+    config, flat = read_t5(store(torch_model(**(TINY | version)), tmp_path / "t5"))
+    written = t5_config_json(config)
+    read = transformers.T5Config(**written)
+    assert read.scale_decoder_outputs == version["tie_word_embeddings"]
+    for name, value in written.items():
+        if name not in ("tie_word_embeddings", "dtype"):
+            assert getattr(read, name) == value, name
+    for n, values in enumerate((written, json.loads(read.to_json_string()))):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(values))
+        write_tensors(folder, flat)
+        assert read_t5(folder)[0] == config
+
+
+def test_every_parameter_has_a_name() -> None:
+    config = T5Config(vocab=20, d_model=8, d_kv=4, heads=2, d_ff=8, encoder_layers=1, decoder_layers=2, tied=False)
+    model = T5(config, OovConfig(), np.eye(3, dtype=np.float32), 12, rngs=nnx.Rngs(0))
+    params = {path for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+    assert params - set(tensor_names(config)) == {("embedding", "kernel")}
