@@ -18,7 +18,9 @@ from jaxrec.models.grouped_attention import GroupedAttention, attend, attend_bot
 from jaxrec.models.linear import Linear, LowRank, frozen_dtype
 from jaxrec.models.norms import RMSNorm
 from jaxrec.models.oov import ExtendedEmbedding
+from jaxrec.models.remat import run
 from jaxrec.models.rope import rotations
+from jaxrec.types import Array
 
 Rotation = tuple[jax.Array, jax.Array]
 
@@ -32,7 +34,7 @@ class Drops:
 
 
 class FeedForward(nnx.Module):
-    """SwiGLU: (silu(x gate) * (x expand)) contract; Shazeer 2020."""
+    """SwiGLU: (silu(x gate) * (x up)) down; Shazeer 2020."""
 
     def __init__(self, config: LlamaConfig, lora: LoraConfig, *, rngs: nnx.Rngs) -> None:
         def linear(rows: int, columns: int) -> Linear:
@@ -41,12 +43,12 @@ class FeedForward(nnx.Module):
             return Linear(rows, columns, dtype, bias=config.mlp_bias, lora=lora, adapted=adapted, rngs=rngs)
 
         self.gate = linear(config.d_model, config.d_ff)
-        self.expand = linear(config.d_model, config.d_ff)
-        self.contract = linear(config.d_ff, config.d_model)
+        self.up = linear(config.d_model, config.d_ff)
+        self.down = linear(config.d_ff, config.d_model)
 
     def __call__(self, x: jax.Array, drop: Dropout) -> jax.Array:
         """f32[B,S,D] -> f32[B,S,D]; `drop` is LoRA's."""
-        return self.contract(jax.nn.silu(self.gate(x, drop)) * self.expand(x, drop), drop)
+        return self.down(jax.nn.silu(self.gate(x, drop)) * self.up(x, drop), drop)
 
 
 class Layer(nnx.Module):
@@ -177,8 +179,7 @@ class Llama(nnx.Module):
         seen = self._seen(mask, positions[:, :, None] - positions[:, None, :])
         x = drops.hidden(self._embed(tokens))
         for n, layer in enumerate(self.layers):
-            run = _bound(layer, rotation, seen(n), drops)
-            x = (jax.checkpoint(run) if self.config.remat else run)(x)
+            x = run(self.config.remat, layer, x, rotation, seen(n), drops)
         return drops.hidden(self.norm(x[:, source.shape[1] :]))
 
     def logits(self, hidden: jax.Array) -> jax.Array:
@@ -267,12 +268,8 @@ class Llama(nnx.Module):
 
         return Drops(drop(self.config.dropout, "hidden"), drop(self.lora.dropout, "adapter"))
 
-    def _seen(self, mask, distance) -> Callable[[int], jax.Array]:
+    def _seen(self, mask: Array, distance: Array) -> Callable[[int], jax.Array]:
         """The mask of a layer by its number, given how far before the query each key stands."""
         config = self.config
         near = mask & (distance < config.window) if config.window else mask
         return lambda n: near if not config.windowed or n in config.windowed else mask
-
-
-def _bound(layer: Layer, rotation: Rotation, mask: jax.Array, drops: Drops) -> Callable[[jax.Array], jax.Array]:
-    return lambda x: layer(x, rotation, mask, drops)

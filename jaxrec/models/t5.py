@@ -15,6 +15,7 @@ from jaxrec.models.dropout import Dropout
 from jaxrec.models.norms import RMSNorm
 from jaxrec.models.oov import ExtendedEmbedding
 from jaxrec.models.products import dense
+from jaxrec.models.remat import run
 
 
 class FeedForward(nnx.Module):
@@ -56,6 +57,24 @@ class Layer(nnx.Module):
             self.cross_norm, self.cross = norm(), attention()
         self.feed_forward_norm, self.feed_forward = norm(), FeedForward(config, rngs=rngs)
         self.dtype = config.compute_dtype
+
+    def encode(self, x: jax.Array, bias: jax.Array, mask: jax.Array, drop: Dropout) -> jax.Array:
+        """A whole layer of the encoder, f32[B,S,D]."""
+        return self.feed(self.attend_self(x, bias, mask, drop), drop)
+
+    def decode(
+        self,
+        x: jax.Array,
+        encoded: jax.Array,
+        bias: jax.Array,
+        mask: jax.Array,
+        cross_mask: jax.Array,
+        drop: Dropout,
+    ) -> jax.Array:
+        """A whole layer of the decoder over whole targets, f32[B,T,D]; encoded f32[B,S,D]."""
+        x = self.attend_self(x, bias, mask, drop)
+        x = self.attend_cross(x, *self.cross.keys_values(encoded), cross_mask, drop)
+        return self.feed(x, drop)
 
     def attend_self(self, x: jax.Array, bias: jax.Array, mask: jax.Array, drop: Dropout) -> jax.Array:
         """The input plus its attention to itself, f32[B,S,D]; bias f32[H,S,S], mask bool[B,S,S]."""
@@ -156,7 +175,7 @@ class T5(nnx.Module):
         bias = self.encoder.bias(source.shape[1], source.shape[1])
         x = drop(self.embedding(source, encoder=True))
         for layer in self.encoder.layers:
-            x = layer.feed(layer.attend_self(x, bias, mask, drop), drop)
+            x = run(self.config.remat, layer.encode, x, bias, mask, drop)
         return drop(self.encoder.norm(x))
 
     def decode(
@@ -188,9 +207,7 @@ class T5(nnx.Module):
         bias = self.decoder.bias(length, length)
         x = drop(self.embedding(inputs, encoder=False))
         for layer in self.decoder.layers:
-            x = layer.attend_self(x, bias, mask, drop)
-            x = layer.attend_cross(x, *layer.cross.keys_values(encoded), cross_mask, drop)
-            x = layer.feed(x, drop)
+            x = run(self.config.remat, layer.decode, x, encoded, bias, mask, cross_mask, drop)
         return drop(self.decoder.norm(x))
 
     def logits(self, hidden: jax.Array) -> jax.Array:

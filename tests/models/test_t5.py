@@ -149,3 +149,24 @@ def test_parameters_start_as_t5s_do() -> None:
     for path, deviation in want.items():
         np.testing.assert_allclose(np.std(state[path][...]), deviation, rtol=0.05, err_msg=str(path))
     np.testing.assert_array_equal(state[*layer, "attention_norm", "scale"][...], np.ones(64))
+
+
+def test_layers_that_are_computed_again_give_the_same_gradients() -> None:
+    target = np.random.default_rng(3).integers(1, 50, (3, 5))
+    found, barriers = [], []
+    for remat in (False, True):
+        config = dataclasses.replace(CONFIG, dropout=0.1, remat=remat)
+        graph, params, buffers = nnx.split(build(config), nnx.Param, ...)
+
+        @jax.jit
+        def gradient(params: nnx.State, buffers: nnx.State, graph=graph) -> nnx.State:
+            def loss(params: nnx.State) -> jax.Array:
+                model = nnx.merge(graph, params, buffers)
+                return jnp.mean(jnp.square(logits(model, target, SOURCE, SEGMENTS, jax.random.key(0))))
+
+            return jax.grad(loss)(params)
+
+        found.append(gradient(params, buffers))
+        barriers.append(gradient.lower(params, buffers).as_text().count("optimization_barrier"))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *found)
+    assert barriers == [0, 4]  # one for each of the four layers
