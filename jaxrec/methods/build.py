@@ -8,14 +8,15 @@ import json
 import numpy as np
 from flax import nnx
 
-from jaxrec.config import T5Config, from_dict, to_json
-from jaxrec.hub.t5 import TABLES, read_t5, tensor_names
+from jaxrec.config import LlamaConfig, T5Config, from_dict, to_json
+from jaxrec.hub import t5
 from jaxrec.hub.weights import load_weights
 from jaxrec.keys import generator, stream
 from jaxrec.methods.embedders import embed, refresh
 from jaxrec.methods.run import Run, write_whole
 from jaxrec.methods.system import Ids, System
 from jaxrec.models import lightgcn
+from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.sparse import edges
 from jaxrec.models.t5 import T5
@@ -35,24 +36,29 @@ def build(run: Run) -> System:
     vocabulary, shape, weights = _vocabulary(run, ids)
     rngs = nnx.Rngs(params=stream(run.key, "model"))
     shape = dataclasses.replace(shape, vocab=vocabulary.size)
-    anchors = _anchors(ids, len(vocabulary.new_tokens))
-    model = t5 = T5(shape, run.config.model.oov, anchors, vocabulary.first_oov, rngs=rngs)
+    anchors, first = _anchors(ids, vocabulary), vocabulary.first_oov
+    settings = run.config.model
+    if isinstance(shape, T5Config):
+        model = backbone = T5(shape, settings.oov, anchors, first, rngs=rngs)
+    else:
+        model = backbone = Llama(shape, settings.oov, settings.lora, anchors, first, vocabulary.answer, rngs=rngs)
     if weights is not None:
+        stored = t5
         load_weights(
-            t5,
+            backbone,
             weights,
-            tensor_names(t5.config),
-            tables=TABLES,
-            known=vocabulary.first_oov,
-            rule=run.config.model.new_rows,
+            stored.tensor_names(shape),
+            tables=stored.TABLES,
+            known=first,
+            rule=settings.new_rows,
             anchors=anchors,
-            source=run.config.model.init_from or "",
+            source=settings.init_from or "",
         )
     if run.config.answer == "vector":
         config, train = run.config.retrieval, run.split.train
         known = lightgcn.events(edges(train.users, train.items, train.n_items), train.n_users)
         prompt = vocabulary.encode(config.decoder_prompt)
-        model = Retriever(t5, config, prompt, embedding.vectors.item, embedding.vectors.user, known, rngs=rngs)
+        model = Retriever(backbone, config, prompt, embedding.vectors.item, embedding.vectors.user, known, rngs=rngs)
     return System(run, embedding, ids, vocabulary, model, run.split.history("test"))
 
 
@@ -126,42 +132,44 @@ def _ids(run: Run, vectors: Vectors) -> Ids:
     return ids
 
 
-def _anchors(ids: Ids, new_tokens: int) -> np.ndarray:
-    """The anchor of each new token, f32[M,F]: its centroid or codeword where it has one, else zeros.
-
-    New tokens are `<User>`, `<Item>`, then those of each level, users' levels first.
-    """
+def _anchors(ids: Ids, vocabulary: Vocabulary) -> np.ndarray:
+    """The anchor of each new token, f32[M,F]: its centroid or codeword where it has one, else zeros."""
     tables: dict[str, np.ndarray | None] = {}
-    sizes: dict[str, int] = {}
     for kind, codes in (("user", ids.users), ("item", ids.items)):
         tables |= dict(zip(codes.levels, ids.codewords(kind), strict=True))
-        sizes |= dict(zip(codes.levels, codes.sizes, strict=True))
     width = next(table.shape[1] for table in tables.values() if table is not None)
-    anchors, first = np.zeros((new_tokens, width), np.float32), 2
+    anchors = np.zeros((len(vocabulary.new_tokens), width), np.float32)
     for level, table in tables.items():
         if table is not None:
+            first = vocabulary.new_tokens.index(level.format(0))
             anchors[first : first + len(table)] = table
-        first += sizes[level]
     return anchors
 
 
-def _vocabulary(run: Run, ids: Ids) -> tuple[Vocabulary, T5Config, dict[str, np.ndarray] | None]:
+def _vocabulary(run: Run, ids: Ids) -> tuple[Vocabulary, T5Config | LlamaConfig, dict[str, np.ndarray] | None]:
     """The vocabulary, the model's shape, and pretrained weights where the config names some and training starts."""
-    config, folder, file = run.config.model, run.folder / "tokenizer", run.folder / "t5.json"
-    names = vocabularies.new_token_names(ids.users, ids.items)
+    config, folder, file = run.config.model, run.folder / "tokenizer", run.folder / "backbone.json"
+    decoder_only = config.backbone == "llama"
+    shape, weights = (config.llama if decoder_only else config.t5), None
+    names = vocabularies.new_token_names(ids.users, ids.items, answer=decoder_only)
     if file.is_file() and any((run.folder / "checkpoints").glob("[0-9]*")):  # what was pretrained is not needed again
-        return vocabularies.load(folder, names), from_dict(T5Config, json.loads(file.read_text())), None
-    shape, weights = config.t5, None
+        return vocabularies.load(folder, names), from_dict(type(shape), json.loads(file.read_text())), None
     if config.init_from is not None:
-        found, weights = read_t5(config.init_from)
-        shape = dataclasses.replace(found, dropout=config.t5.dropout, compute_dtype=config.t5.compute_dtype)
+        found, weights = t5.read_t5(config.init_from)
+        kept = {name: getattr(shape, name) for name in ("dropout", "compute_dtype", "remat")}
+        shape = dataclasses.replace(found, **kept)
     write_whole(file, to_json(shape) + "\n")
     if folder.is_dir():  # whole: it was renamed when it was
         return vocabularies.load(folder, names), shape, weights
     if config.init_from is not None:
-        text = vocabularies.load_text_tokenizer(config.init_from)
+        text = vocabularies.load_text_tokenizer(config.init_from, decoder_only=decoder_only)
+        if len(text) > shape.vocab:
+            raise ValueError(
+                f"the tokenizer of {config.init_from} has {len(text)} tokens, its table only {shape.vocab} rows;"
+                " they are not of one model"
+            )
     else:
-        text = vocabularies.train_text_tokenizer(texts())
+        text = vocabularies.train_text_tokenizer(texts(), ends=not decoder_only)
     made = vocabularies.extend(text, names, table_rows=shape.vocab if weights is not None else 0)
     part = folder.with_name("tokenizer.part")
     made.save(part)

@@ -43,8 +43,8 @@ def sharding_rules(config: Config) -> Rules:
         return SHARDING
     data = "data" if config.train.fsdp else None
     tables = (r"(embedding|head)/(table|rows)$", PartitionSpec("model", data))
-    wide = (r"/(query|key|value|gate|up)/kernel$", PartitionSpec(data, "model"))
-    narrow = (r"/(output|down)/kernel$", PartitionSpec("model", data))
+    wide = (r"/(query|key|value|gate|expand)/kernel$", PartitionSpec(data, "model"))
+    narrow = (r"/(output|contract)/kernel$", PartitionSpec("model", data))
     return (tables, wide, narrow, *SHARDING[2:])
 
 

@@ -172,8 +172,8 @@ class VectorRecommender:
         approximate: bool = False,
         mesh: Mesh | None = None,
     ) -> None:
-        self.model = model
         self.mesh = mesh
+        self.model = model
         self.batch_users = batch_users
         self.items = items
 
@@ -182,6 +182,23 @@ class VectorRecommender:
             return find(query(model, source), items, k, seen=seen, norms=norms, approximate=approximate)
 
         self._recommend = jax.jit(recommend, static_argnames="k")
+
+    @property
+    def model(self) -> Any:
+        """The model as it lies on the device; over a mesh, arrays that came from elsewhere are on each of its devices."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        if self.mesh is not None:
+            everywhere = NamedSharding(self.mesh, P())
+            devices = everywhere.device_set
+
+            def place(x: jax.Array) -> jax.Array:
+                return x if x.sharding.device_set == devices else jax.device_put(x, everywhere)
+
+            model = jax.tree.map(place, model)
+        self._model = model
 
     @property
     def items(self) -> jax.Array:

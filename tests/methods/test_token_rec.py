@@ -253,7 +253,7 @@ def test_studies_are_checked(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_mesh_of_four_gives_the_losses_of_one(token_rec: Config, tmp_path: pathlib.Path) -> None:
-    losses = []
+    losses, systems = [], []
     for name, devices in (("one", (1, 1)), ("four", (2, 2))):
         parts = {
             "data_parallel": devices[0],
@@ -262,9 +262,17 @@ def test_a_mesh_of_four_gives_the_losses_of_one(token_rec: Config, tmp_path: pat
             "validate_every": 0.0,
             "log_every": 1,
         }
-        _, fitted = training.train(build(runs.start(at(token_rec, tmp_path / name, train=parts))))
+        system, fitted = training.train(build(runs.start(at(token_rec, tmp_path / name, train=parts))))
         losses.append([record["loss"] for record in fitted.history if "loss" in record])
+        systems.append(system)
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    # With the same weights, a catalogue that four devices share is ranked as one device does.
+    one, four = systems[0], dataclasses.replace(systems[1], model=systems[0].model)
+    assert four.recommender.items.sharding.num_devices == 4
+    alone, shared = (system.recommend(np.arange(30), 5) for system in (one, four))
+    np.testing.assert_array_equal(alone.items, shared.items)
+    np.testing.assert_allclose(alone.scores, shared.scores, atol=1e-5)
+    np.testing.assert_allclose(one.measure("test").ranks, four.measure("test").ranks)
 
 
 def test_known_users_coming_as_strangers_keep_about_their_ids(trained: System) -> None:

@@ -1,0 +1,150 @@
+"""What training a decoder-only model with LoRA takes on each device, computed without making a single weight.
+
+python -m benchmarks.memory [--devices 8 --fsdp] [--rows 4 --length 1024] [--shape llama-2-7b] [--whole]
+
+Three parts, added up:
+  held      weights, what is trained, the optimizer's moments and a batch, as they lie on the mesh;
+  kept      what the forward pass leaves for the backward pass, of all layers: the results of jax.vjp that are no arguments;
+  working   the compiler's temporary memory of a step of the same model with one layer.
+The compiler is XLA's for CPU, which keeps weights of bfloat16 as float32 while it works on them: an upper bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+SHAPES = {
+    "llama-2-7b": {},
+    "mistral-7b": {"family": "mistral", "kv_heads": 8, "d_ff": 14336},
+    "qwen3-0.6b": {
+        "family": "qwen3",
+        "vocab": 151936,
+        "d_model": 1024,
+        "heads": 16,
+        "kv_heads": 8,
+        "d_ff": 3072,
+        "layers": 28,
+        "qk_norm": True,
+        "tied": True,
+    },
+}
+NEW_TOKENS = 1280
+"""About what META ID needs: 100 clusters and the largest cluster's members."""
+TARGET = 32
+
+
+def main() -> None:
+    """Prints one line of gigabytes, and JSON where --out names a file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=SHAPES, default="llama-2-7b")
+    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--model-parallel", type=int, default=1)
+    parser.add_argument("--fsdp", action="store_true")
+    parser.add_argument("--rows", type=int, default=4, help="packed rows in a global batch")
+    parser.add_argument("--length", type=int, default=1024, help="source tokens of a row")
+    parser.add_argument("--whole", action="store_true", help="train every weight in float32 instead of LoRA")
+    parser.add_argument("--out", type=pathlib.Path)
+    asked = parser.parse_args()
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={asked.devices}"
+    found = measure(asked)
+    print(", ".join(f"{name} {value:.2f} GB" for name, value in found.items()))
+    if asked.out:
+        asked.out.parent.mkdir(parents=True, exist_ok=True)
+        asked.out.write_text(json.dumps({**vars(asked), "out": str(asked.out), "gigabytes": found}, indent=1) + "\n")
+
+
+def measure(asked: argparse.Namespace) -> dict[str, float]:
+    """Gigabytes (10^9 bytes) on each device by part."""
+    import jax
+
+    from jaxrec.config import LlamaConfig, LoraConfig
+
+    shape = LlamaConfig(compute_dtype="bfloat16", remat=True, **SHAPES[asked.shape])
+    shape = dataclasses.replace(shape, vocab=-(-(shape.vocab + NEW_TOKENS) // 128) * 128)
+    lora = LoraConfig(rank=0 if asked.whole else 16, targets=("attention", "mlp", "embedding", "head"))
+    state, buffers, batch, loss, step = _abstract(asked, shape, lora)
+    held = sum(_bytes_on_device(x) for x in jax.tree.leaves((state, buffers, batch)))
+    gradients = sum(_bytes_on_device(x) for x in jax.tree.leaves(state.params))
+    kept = _kept(loss, state.params, buffers, batch) / asked.devices  # activations are cut over rows or heads
+    *one, _, one_step = _abstract(asked, dataclasses.replace(shape, layers=1), lora)
+    working = one_step.lower(*one).compile().memory_analysis().temp_size_in_bytes
+    parts = {"held": held, "gradients": gradients, "kept": kept, "working": working}
+    return {**{name: value / 1e9 for name, value in parts.items()}, "together": sum(parts.values()) / 1e9}
+
+
+def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ...]:
+    """State, buffers and batch as shapes with their place on the mesh, the loss, and the jitted step."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from flax import nnx
+
+    from jaxrec.config import Config, ModelConfig, OovConfig, TrainConfig
+    from jaxrec.methods.training import sharding_rules
+    from jaxrec.models.llama import Llama
+    from jaxrec.models.objectives import sequence_loss
+    from jaxrec.train import sharding
+    from jaxrec.train.loop import make_step
+    from jaxrec.train.optimizer import make_optimizer
+    from jaxrec.train.state import TrainState, functional
+    from jaxrec.types import Batch
+
+    train = TrainConfig(model_parallel=asked.model_parallel, fsdp=asked.fsdp)
+    rules = sharding_rules(Config("memory", model=ModelConfig(backbone="llama"), train=train))
+    mesh = sharding.make_mesh(0, asked.model_parallel)
+    first = shape.vocab - NEW_TOKENS
+    anchors = np.zeros((NEW_TOKENS, 64), np.float32)
+    model = nnx.eval_shape(lambda: Llama(shape, OovConfig(), lora, anchors, first, first + 2, rngs=nnx.Rngs(0)))
+    params, buffers, loss = functional(model, sequence_loss)
+    optimizer = make_optimizer(train, 1000)
+
+    def lay(tree: Any, placed: Any) -> Any:
+        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, placed)
+
+    placed = sharding.shardings(params, mesh, rules)
+    moments = jax.eval_shape(optimizer.init, params)
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    by_row = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    state = TrainState(
+        jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere),
+        lay(params, placed),
+        lay(moments, sharding.follow(moments, params, placed, mesh)),
+        jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=everywhere),
+    )
+    source = jax.ShapeDtypeStruct((asked.rows, asked.length), jnp.int32, sharding=by_row)
+    target = jax.ShapeDtypeStruct((asked.rows, TARGET), jnp.int32, sharding=by_row)
+    weights = jax.ShapeDtypeStruct((asked.rows, TARGET), jnp.float32, sharding=by_row)
+    batch = Batch(source, source, target, target, weights)
+    step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
+    return state, lay(buffers, sharding.shardings(buffers, mesh, rules)), batch, loss, step
+
+
+def _kept(loss: Any, params: Any, buffers: Any, batch: Any) -> int:
+    """Bytes that the forward pass computes and leaves for the backward pass."""
+    import jax
+
+    def forward(params: Any, buffers: Any, batch: Any) -> Any:
+        return jax.vjp(lambda p: loss(p, buffers, batch, jax.random.key(0))[0], params)
+
+    jaxpr = jax.make_jaxpr(forward)(params, buffers, batch).jaxpr
+    arguments = {id(v) for v in (*jaxpr.invars, *jaxpr.constvars)}
+    left = {id(v): v.aval for v in jaxpr.outvars if id(v) not in arguments and not hasattr(v, "val")}
+    return sum(aval.size * aval.dtype.itemsize for aval in left.values())
+
+
+def _bytes_on_device(x: Any) -> int:
+    import jax
+    import numpy as np
+
+    itemsize = 8 if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x.dtype.itemsize
+    return int(np.prod(x.sharding.shard_shape(x.shape))) * itemsize
+
+
+if __name__ == "__main__":
+    main()

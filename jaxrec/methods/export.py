@@ -1,0 +1,205 @@
+"""A system as a folder for people who have transformers and not jaxrec: what to ask, whom, and what comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import transformers
+from flax import nnx
+from transformers import AutoTokenizer
+
+from jaxrec import __version__
+from jaxrec.evaluate.evaluate import seen_rows
+from jaxrec.hub import export as hub
+from jaxrec.hub.card import card
+from jaxrec.keys import generator
+from jaxrec.methods.system import System
+from jaxrec.models.retriever import Retriever
+from jaxrec.tasks.examples import recent, shuffled
+from jaxrec.tasks.prompts import templates, without_user
+from jaxrec.types import Codes
+
+K = 10
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
+"""How far scores by transformers may be from jaxrec's; in bfloat16 the encoder's table is rounded once more."""
+
+
+def export(
+    system: System,
+    out: str | os.PathLike[str],
+    *,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    shard_gb: float = 5.0,
+    samples: int = 64,
+    adapter: bool = False,
+) -> pathlib.Path:
+    """Writes a trained system into a folder that Hugging Face loads unchanged.
+
+    Args:
+      system: of `serving.served`, so that newcomers are in it.
+      out: the folder, which must not be there yet, or be empty.
+      dtype: of the stored weights.
+      shard_gb: where the weights are more, they are stored in files of at most this many GB.
+      samples: for how many users jaxrec's own lists are stored, to compare with.
+      adapter: store LoRA factors beside the base model instead of merged weights.
+    Raises:
+      ValueError: the folder is there, an argument is out of range, or the stored tokenizer gives other tokens than
+        training had.
+    """
+    if samples < 1 or not shard_gb > 0:
+        raise ValueError(f"samples={samples} and shard_gb={shard_gb} must both be above 0")
+    if adapter:
+        raise ValueError("adapter: this run has no LoRA factors to store; leave --adapter out")
+    part = hub.begin(out)
+    about = _about(system, dtype)
+    vocabulary, users = system.vocabulary, range(system.histories.n_users)
+    hub.write_model(
+        part, system.model, vocabulary, _generation(system), dtype=dtype, shard_bytes=max(1, round(shard_gb * 1e9))
+    )
+    if isinstance(system.model, Retriever):
+        hub.write_items(part, np.asarray(system.model.place(system.embedding.vectors.item)))
+    hub.write_json(part / hub.ABOUT, about)
+    codes = system.user_codes(system.histories, np.asarray(users))
+    data, numbers = system.run.data, [" ".join(map(str, system.histories.of(user).tolist())) for user in users]
+    names = {"id": [system.user_name(codes, user) for user in users]}
+    hub.write_tsv(part / "users.tsv", {"name": data.user_names.tolist(), **names, "history": numbers})
+    ids = [system.item_name(item) for item in range(data.n_items)]
+    hub.write_tsv(part / "items.tsv", {"name": data.item_names.tolist(), "title": data.titles().tolist(), "id": ids})
+    drawn = _samples(_stored(system, part), about, codes, samples)
+    hub.write_json(part / "samples.json", {"k": K, "tolerance": TOLERANCE[dtype], "samples": drawn})
+    _check_tokens(part, system, about, ids, drawn)
+    measured = system.run.folder / "results.json"
+    results = json.loads(measured.read_text()) if measured.is_file() else None
+    config = system.run.config
+    text = card(about, results, name=config.name, base=config.model.init_from, example=drawn[0])
+    (part / "README.md").write_text(text, encoding="utf-8")
+    return hub.finish(part, out)
+
+
+def _about(system: System, dtype: str) -> dict[str, Any]:
+    """What jaxrec.json holds."""
+    config, model = system.run.config, system.model
+    about = hub.describe(model, system.vocabulary, dtype)
+    tasks = {}
+    for task in config.task.tasks:
+        asked = templates(task, seen=config.eval.prompt != "unseen")[0]
+        asked = without_user(asked) if config.ids.users == "none" else asked
+        tasks[task] = {
+            "template": asked.source,
+            "max_history": config.task.max_history if "history" in asked.slots else 0,
+            "shuffled": config.task.shuffle and task == "collaborative",
+        }
+    about |= {
+        "method": system.name,
+        "answer": config.answer,
+        "tasks": tasks,
+        "prompt_end": "" if about["backbone"] == "t5" else "<Answer>",
+        "users": config.ids.users,
+        "mask_seen": config.eval.mask_seen,
+        "beams": config.eval.beams,
+        "id_tokens": system.item_tokens.shape[1],
+        "adapter": False,
+        "n_users": system.run.data.n_users,
+        "n_items": system.run.data.n_items,
+        "data": config.data.name,
+        "protocol": system.run.split.protocol,
+        "seed": config.seed,
+        "versions": {"jaxrec": __version__, "jax": jax.__version__, "transformers": transformers.__version__},
+    }
+    if isinstance(model, Retriever):
+        about |= {"decoder_tokens": np.asarray(model.prompt[...]).tolist(), "pooling": model.config.pooling}
+    return about
+
+
+def _generation(system: System) -> dict[str, Any]:
+    """What generation_config.json says: how `generate` finds what jaxrec does, but for the items left out."""
+    vocabulary = system.vocabulary
+    pad = vocabulary.tokenizer.pad_token_id
+    found = {"eos_token_id": vocabulary.end, "pad_token_id": vocabulary.end if pad is None else pad}
+    if hub.describe(system.model, vocabulary, "float32")["backbone"] == "t5":
+        found["decoder_start_token_id"] = hub.backbone_of(system.model).start
+    if not isinstance(system.model, Retriever):
+        found |= {"num_beams": system.run.config.eval.beams, "max_new_tokens": system.item_tokens.shape[1]}
+        found |= {"length_penalty": 0.0, "do_sample": False}
+    return found
+
+
+def _stored(system: System, part: pathlib.Path) -> System:
+    """The system with the model as it was stored, which computes in float32 and searches with beams."""
+    backbone = hub.read(part, "float32")
+    model = backbone
+    if isinstance(system.model, Retriever):
+        model = nnx.clone(system.model)
+        model.backbone, model.project.dtype = backbone, "float32"
+    settings = dataclasses.replace(system.run.config.eval, recommender="beam")
+    run = dataclasses.replace(system.run, config=dataclasses.replace(system.run.config, eval=settings))
+    return dataclasses.replace(system, run=run, model=model)
+
+
+def _samples(system: System, about: dict[str, Any], codes: Codes | None, most: int) -> list[dict[str, Any]]:
+    """Prompts, items left out and lists of ten for users drawn by the run's seed, asked the first task."""
+    histories, config, n_items = system.histories, system.run.config, system.run.data.n_items
+    task = next(iter(about["tasks"]))
+    known = np.flatnonzero(np.diff(histories.offsets))
+    users = generator(config.seed, "exported samples").permutation(known)[:most]
+    width = int(np.diff(histories.offsets)[users].max())
+    seen = seen_rows(histories, users, width) if about["mask_seen"] else np.full((len(users), 1), -1, np.int32)
+    source = system.asker(histories, codes, task, "unseen" if config.eval.prompt == "unseen" else "seen")(users)
+    top = system.recommender(source, seen, min(K, n_items))
+    texts = _texts(system, about["tasks"][task], codes, users)
+    drawn = []
+    for row, user in enumerate(users.tolist()):
+        listed = top.items[row] >= 0
+        drawn.append(
+            {
+                "user": str(system.run.data.user_names[user]),
+                "line": user,
+                "prompt": texts[row],
+                "tokens": [*source[row][source[row] != 0].tolist(), *([about["vocabulary"]["start"]] * _ends(about))],
+                "seen": [item for item in seen[row].tolist() if item >= 0],
+                "items": top.items[row][listed].tolist(),
+                "scores": top.scores[row][listed].tolist(),
+            }
+        )
+    return drawn
+
+
+def _ends(about: dict[str, Any]) -> int:
+    """How many tokens stand behind a prompt: a decoder-only model reads where its answer starts."""
+    return int(bool(about["prompt_end"]))
+
+
+def _texts(system: System, asked: dict[str, Any], codes: Codes | None, users: np.ndarray) -> list[str]:
+    """The prompts of some users as text."""
+    shown = recent(system.histories, users, asked["max_history"])
+    numbers, offsets = shuffled(shown, np.full(len(users), asked["shuffled"]), users.astype(np.uint64))
+    items = system.histories.items[numbers]
+    texts = []
+    for row, user in enumerate(users.tolist()):
+        history = " ".join(map(system.item_name, items[offsets[row] : offsets[row + 1]].tolist()))
+        texts.append(asked["template"].format(user=system.user_name(codes, user), history=history))
+    return texts
+
+
+def _check_tokens(
+    part: pathlib.Path, system: System, about: dict[str, Any], ids: list[str], drawn: list[dict[str, Any]]
+) -> None:
+    """Raises ValueError where the stored tokenizer doesn't give the tokens that training had."""
+    tokenizer = AutoTokenizer.from_pretrained(part)
+    for name, text, tokens in (
+        ("prompt", [sample["prompt"] + about["prompt_end"] for sample in drawn], [s["tokens"] for s in drawn]),
+        ("item", ids, system.item_tokens.tolist()),
+    ):
+        found = tokenizer(text, add_special_tokens=name == "prompt")["input_ids"]
+        for one, got, wanted in zip(text, found, tokens, strict=True):
+            if got != wanted:
+                raise ValueError(
+                    f"the stored tokenizer makes {got[:12]}... of the {name} {one[:60]!r}, the model was trained on "
+                    f"{wanted[:12]}...; {part} is left to look at"
+                )
