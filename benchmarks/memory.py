@@ -111,18 +111,15 @@ def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ..
     moments = jax.eval_shape(optimizer.init, params)
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     by_row = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    state = TrainState(
-        jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere),
-        lay(params, placed),
-        lay(moments, sharding.follow(moments, params, placed, mesh)),
-        jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=everywhere),
-    )
+    step: Any = jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere)
+    key: Any = jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=everywhere)
+    state = TrainState(step, lay(params, placed), lay(moments, sharding.follow(moments, params, placed, mesh)), key)
     source = jax.ShapeDtypeStruct((asked.rows, asked.length), jnp.int32, sharding=by_row)
     target = jax.ShapeDtypeStruct((asked.rows, TARGET), jnp.int32, sharding=by_row)
     weights = jax.ShapeDtypeStruct((asked.rows, TARGET), jnp.float32, sharding=by_row)
     batch = Batch(source, source, target, target, weights)
-    step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
-    return state, lay(buffers, sharding.shardings(buffers, mesh, rules)), batch, loss, step
+    train_step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
+    return state, lay(buffers, sharding.shardings(buffers, mesh, rules)), batch, loss, train_step
 
 
 def _kept(loss: Any, params: Any, buffers: Any, batch: Any) -> int:

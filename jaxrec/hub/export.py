@@ -53,6 +53,8 @@ def begin(out: str | os.PathLike[str]) -> pathlib.Path:
 def finish(part: pathlib.Path, out: str | os.PathLike[str]) -> pathlib.Path:
     """Gives a folder of `begin` its name."""
     out = pathlib.Path(out)
+    for file in part.rglob("*.safetensors"):  # safetensors hides what it writes from everybody else
+        file.chmod((part / ABOUT).stat().st_mode)
     if out.is_dir():
         out.rmdir()
     return part.rename(out)
@@ -127,6 +129,13 @@ def write_items(folder: pathlib.Path, vectors: np.ndarray) -> None:
 def write_json(file: pathlib.Path, values: Any) -> None:
     """Writes JSON that people can read."""
     file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_samples(folder: pathlib.Path, samples: Sequence[Mapping[str, Any]], k: int, tolerance: float) -> None:
+    """Writes samples.json, a line a user: lists of k items, to be found again within `tolerance`."""
+    lines = ",\n".join(json.dumps(sample, ensure_ascii=False) for sample in samples)
+    text = f'{{"k": {k}, "tolerance": {tolerance}, "samples": [\n{lines}\n]}}\n'
+    (folder / "samples.json").write_text(text, encoding="utf-8")
 
 
 def write_tsv(file: pathlib.Path, columns: Mapping[str, Sequence[str]]) -> None:
@@ -263,6 +272,8 @@ def _filled(
             raise ValueError(f"{folder} has no {name}, which the model that {ABOUT} describes wants; export it again")
         value = source[name].T if transposed else source[name]
         if value.shape != variable.get_value().shape:
-            raise ValueError(f"{name} of {folder} is {source[name].shape}; {ABOUT} describes {variable.get_value().shape}")
+            raise ValueError(
+                f"{name} of {folder} is {source[name].shape}; {ABOUT} describes {variable.get_value().shape}"
+            )
         filled.append((path, variable.replace(jnp.asarray(value))))
     return nnx.merge(graph, nnx.from_flat_state(filled))

@@ -11,6 +11,7 @@ import math
 import os
 import pathlib
 import pickletools
+import warnings
 import zipfile
 from typing import Any
 
@@ -95,7 +96,9 @@ class _Reader:
         if order in names and self._bytes(order) != b"little":
             raise self._error("has big-endian tensors")
         try:
-            found = self._follow(self._bytes(pickles[0]))
+            with warnings.catch_warnings():  # pickletools' own, about strange escapes in names
+                warnings.simplefilter("ignore", DeprecationWarning)
+                found = self._follow(self._bytes(pickles[0]))
         except _Refused:
             raise
         except (IndexError, KeyError, TypeError, ValueError, OverflowError) as error:

@@ -79,13 +79,16 @@ def load_weights(
         if name not in tables:
             variable[...] = _in_dtype(value.T if transposed else value, variable.dtype)
             continue
-        new = start.rows(value, np.asarray(variable[:, known:].T if transposed else variable[known:], np.float32))
+        initial = np.array(variable[:, known:].T if transposed else variable[known:], np.float32)
+        rows = variables.get((*path[:-1], "rows")) if path[-1] == "table" else None
+        first = len(initial) + known - (0 if rows is None else rows.shape[0])
+        if rows is not None:  # a frozen table's are coarser
+            initial[max(first - known, 0) :] = rows[max(known - first, 0) :]
+        new = start.rows(value, initial)
         whole = np.empty(variable.shape[::-1] if transposed else variable.shape, variable.dtype)
         whole[:known], whole[known:] = value[:known], new
         variable[...] = _in_dtype(whole.T if transposed else whole, variable.dtype)
-        rows = variables.get((*path[:-1], "rows")) if path[-1] == "table" else None
         if rows is not None:
-            first = len(whole) - rows.shape[0]
             own = [value[first:known].astype(np.float32), new[max(first - known, 0) :]]
             rows[...] = _in_dtype(np.concatenate(own), rows.dtype)
     embedding.rescale()

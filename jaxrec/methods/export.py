@@ -72,7 +72,7 @@ def export(
     ids = [system.item_name(item) for item in range(data.n_items)]
     hub.write_tsv(part / "items.tsv", {"name": data.item_names.tolist(), "title": data.titles().tolist(), "id": ids})
     drawn = _samples(_stored(system, part), about, codes, samples)
-    hub.write_json(part / "samples.json", {"k": K, "tolerance": TOLERANCE[dtype], "samples": drawn})
+    hub.write_samples(part, drawn, K, TOLERANCE[dtype])
     _check_tokens(part, system, about, ids, drawn)
     measured = system.run.folder / "results.json"
     results = json.loads(measured.read_text()) if measured.is_file() else None

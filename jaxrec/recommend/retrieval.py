@@ -194,8 +194,9 @@ class VectorRecommender:
             everywhere = NamedSharding(self.mesh, P())
             devices = everywhere.device_set
 
-            def place(x: jax.Array) -> jax.Array:
-                return x if x.sharding.device_set == devices else jax.device_put(x, everywhere)
+            def place(x: Array) -> jax.Array:
+                lies = isinstance(x, jax.Array) and x.sharding.device_set == devices
+                return x if lies else jax.device_put(x, everywhere)
 
             model = jax.tree.map(place, model)
         self._model = model

@@ -124,14 +124,25 @@ def test_the_loss_and_its_gradients_equal_pytorchs(shape: dict, tmp_path: pathli
         np.testing.assert_allclose(value, want[name], atol=2e-5 * max(1, np.abs(want[name]).max()), err_msg=name)
 
 
-def test_weights_go_out_as_they_came_in(tmp_path: pathlib.Path) -> None:
-    folder = store(torch_model(**TINY, **V11), tmp_path / "t5")
-    flat = to_hf(load(folder))
-    stored = load_file(folder / "model.safetensors")
+@pytest.mark.parametrize("version", [V10, V11], ids=["v1.0", "v1.1"])
+def test_weights_go_out_as_they_came_in(version: dict, tmp_path: pathlib.Path) -> None:
+    folder = store(torch_model(**TINY, **version), tmp_path / "t5")
+    ours = load(folder)
+    flat, stored = to_hf(ours), load_file(folder / "model.safetensors")
     assert set(flat) == set(stored)
     for name, value in flat.items():
         assert value.flags.c_contiguous
         np.testing.assert_array_equal(value, stored[name], err_msg=name)
+    out = tmp_path / "out"
+    out.mkdir()
+    write_tensors(out, flat, shard_bytes=10_000)
+    (out / "config.json").write_text(json.dumps(t5_config_json(ours.config)))
+    again = load(out)
+    assert again.config == ours.config
+    for (path, value), (_, want) in zip(
+        nnx.to_flat_state(nnx.state(again)), nnx.to_flat_state(nnx.state(ours)), strict=True
+    ):
+        np.testing.assert_array_equal(value[...], want[...], err_msg=str(path))
 
 
 def test_pytorch_loads_what_went_out(tmp_path: pathlib.Path) -> None:
