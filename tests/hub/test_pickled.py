@@ -119,10 +119,8 @@ def test_a_pickle_runs_nothing(place: str, protocol: int, tmp_path: pathlib.Path
         Calls(builtins.eval, f"open({str(marker)!r}, 'w')"),
         Calls(builtins.exec, f"open({str(marker)!r}, 'w')"),
         Calls(builtins.open, str(marker), "w"),
-        Calls(builtins.getattr, os, "system"),
+        Calls(builtins.getattr, "", "join"),
     ):
-        if call.call[0] is getattr:  # modules have no pickle of their own
-            call = Calls(builtins.getattr, "", "join")
         held: object = {
             "alone": call,
             "value": {"a": call},
@@ -158,9 +156,7 @@ def test_the_pickles_above_do_run_where_one_lets_them(tmp_path: pathlib.Path) ->
         (b"(cposix\nsystem\no.", r"posix\.system"),
         (b"\x80\x02\x82\x01.", "EXT1"),
         (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", r"os\.system"),
-        (b"\x80\x04\x8c\x05torch\x8c\x17serialization.os.system\x93.", r"torch\.serialization\.os\.system"),
         (b"\x80\x02ctorch\nserialization.os.system\n.", r"torch\.serialization\.os\.system"),
-        (b"\x80\x02ctorch\nload\n.", r"torch\.load"),
         (b"\x80\x04K\x01K\x02\x93.", r"1\.2, which is no part"),
         (b"\x80\x02ccollections\nOrderedDict\nK\x01\x85R.", r"calls collections\.OrderedDict with 1 arguments"),
         (b"\x80\x02ctorch\nFloatStorage\n)R.", r"calls torch\.FloatStorage with 0 arguments"),
@@ -169,13 +165,10 @@ def test_the_pickles_above_do_run_where_one_lets_them(tmp_path: pathlib.Path) ->
         (b"\x80\x02}.}", None),
         (b"\x80\x02]K\x01a.", "holds a list, not tensors by name"),
         (b"\x80\x02}X\x01\x00\x00\x00aK\x01s.", "holds a int under 'a'"),
-        (b"\x80\x02}K\x01K\x01s.", "keys are no strings"),
         (b"\x80\x02}]K\x01s.", "keys are no strings"),
         (b"\x80\x02X\x01\x00\x00\x00aQ.", "uses a str as a tuple"),
         (b"\x80\x02X\x01\x00\x00\x00a\x85Q.", r"damaged data\.pkl"),
-        (b"\x80\x02h\x05.", r"damaged data\.pkl"),
         (b"\x80\x02t.", r"damaged data\.pkl"),
-        (b"\x80\x02.", r"damaged data\.pkl"),
         (b"\x80\x02}", r"damaged data\.pkl"),
         (b"", r"damaged data\.pkl"),
         (b"\xff\xff\xff", r"damaged data\.pkl"),
@@ -214,12 +207,10 @@ def tensor(shape: tuple, strides: tuple, offset: object = 0, count: object = 12,
         ({"shape": (3, 4), "strides": (4, 1), "offset": 1}, "reaches 12, past"),
         ({"shape": (3, 4), "strides": (5, 1)}, "reaches 13, past"),
         ({"shape": (2,), "strides": (10**30,)}, "past its 12 values"),
-        ({"shape": (), "strides": (), "offset": 12}, "reaches 12, past"),
         ({"shape": (2,), "strides": (-1,), "offset": 5}, "which cannot be"),
         ({"shape": (-2,), "strides": (1,)}, "which cannot be"),
         ({"shape": (2,), "strides": (1,), "offset": -1}, "which cannot be"),
         ({"shape": (2.0,), "strides": (1,)}, "which cannot be"),
-        ({"shape": (True,), "strides": (1,)}, "which cannot be"),
         ({"shape": (2, 2), "strides": (1,)}, "which cannot be"),
         ({"shape": (1,) * 80, "strides": (1,) * 80}, "damaged"),
         ({"shape": (10**30,), "strides": (0,)}, "damaged"),
@@ -272,8 +263,10 @@ def test_archives_of_other_kinds(tmp_path: pathlib.Path) -> None:
         out.writestr("archive/data/0", data)
         out.writestr("archive/byteorder", "big")
     refused("has big-endian tensors")
-    file.write_bytes(b"")
-    refused("is no zip archive")
+    archive(file, pickled, s0=data)
+    with zipfile.ZipFile(file, "a") as out:
+        out.writestr("archive/code/__torch__.py", "import os")
+    refused("is a TorchScript archive, which holds code")
     file.write_text("version https://git-lfs.github.com/spec/v1\n")
     refused("is no zip archive")
     saved({"a": torch.ones(2)}, tmp_path, _use_new_zipfile_serialization=False)
@@ -284,17 +277,6 @@ def test_archives_of_other_kinds(tmp_path: pathlib.Path) -> None:
     refused("holds a dict under 'state_dict', not tensors by name")
     saved({"a": torch.ones(2), "epoch": 3}, tmp_path)
     refused("holds a int under 'epoch'")
-    saved([torch.ones(2)], tmp_path)
-    refused("holds a list, not tensors by name")
-
-
-def test_a_torchscript_archive_is_refused(tmp_path: pathlib.Path) -> None:
-    with zipfile.ZipFile(tmp_path / "pytorch_model.bin", "w") as out:
-        out.writestr("archive/data.pkl", tensor((12,), (1,)))
-        out.writestr("archive/code/__torch__.py", "import os")
-        out.writestr("archive/constants.pkl", b"")
-    with pytest.raises(ValueError, match="is a TorchScript archive, which holds code"):
-        read_pickled(tmp_path / "pytorch_model.bin")
 
 
 def test_mutilated_pickles_never_fail_otherwise(tmp_path: pathlib.Path) -> None:

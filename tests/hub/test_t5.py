@@ -139,10 +139,7 @@ def test_weights_go_out_as_they_came_in(version: dict, tmp_path: pathlib.Path) -
     (out / "config.json").write_text(json.dumps(t5_config_json(ours.config)))
     again = load(out)
     assert again.config == ours.config
-    for (path, value), (_, want) in zip(
-        nnx.to_flat_state(nnx.state(again)), nnx.to_flat_state(nnx.state(ours)), strict=True
-    ):
-        np.testing.assert_array_equal(value[...], want[...], err_msg=str(path))
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(again), nnx.state(ours))
 
 
 def test_pytorch_loads_what_went_out(tmp_path: pathlib.Path) -> None:
@@ -160,9 +157,7 @@ def test_pytorch_loads_what_went_out(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("version", [V10, V11], ids=["v1.0", "v1.1"])
-def test_pytorch_loads_an_encoder_projection_as_a_table_of_the_encoders_own(
-    version: dict, tmp_path: pathlib.Path
-) -> None:
+def test_pytorch_loads_an_encoder_projection_as_its_own_table(version: dict, tmp_path: pathlib.Path) -> None:
     config, flat = read_t5(store(torch_model(**(TINY | version)), tmp_path / "t5"))
     anchors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     ours = T5(config, OovConfig("encoder", alpha=0.5), anchors, 88, rngs=nnx.Rngs(1))
@@ -232,11 +227,7 @@ def test_all_that_does_not_fit_is_named_at_once(tmp_path: pathlib.Path) -> None:
     flat["decoder.final_layer_norm.weight"] = np.zeros(5)
     with pytest.raises(ValueError, match="weights do not fit") as caught:
         fill(model, flat)
-    for part in (
-        "missing encoder.final_layer_norm",
-        "unexpected extra.weight",
-        r"decoder.final_layer_norm.weight is (5,)",
-    ):
+    for part in ("missing encoder.final", "unexpected extra.weight", "decoder.final_layer_norm.weight is (5,)"):
         assert part in str(caught.value)
 
 
