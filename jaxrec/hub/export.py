@@ -19,7 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalToken
 from safetensors.numpy import load_file, save_file
 
 from jaxrec.config import LlamaConfig, LoraConfig, OovConfig, T5Config, from_dict
-from jaxrec.hub import t5
+from jaxrec.hub import llama, t5
 from jaxrec.hub.files import file_in, read_tensors, write_tensors
 from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
@@ -105,9 +105,10 @@ def write_model(
       shard_bytes: as `write_tensors`.
     """
     backbone = backbone_of(model)
-    flat, config = (
-        (t5.to_hf(backbone), t5.t5_config_json(backbone.config)) if isinstance(backbone, T5) else _llama(backbone)
-    )
+    if isinstance(backbone, T5):
+        flat, config = t5.to_hf(backbone), t5.t5_config_json(backbone.config)
+    else:
+        flat, config = llama.to_hf(backbone), llama.llama_config_json(llama.exported_config(backbone))
     write_tensors(folder, {name: _cast(value, dtype) for name, value in flat.items()}, shard_bytes)
     write_json(folder / "config.json", config | {"dtype": dtype})
     write_json(folder / "generation_config.json", generation)
@@ -174,7 +175,7 @@ def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bflo
     if (folder / "adapter_config.json").is_file():
         raise ValueError(f"{folder} holds an adapter alone; export the run without --adapter to read it")
     flat = {name: value.astype(np.float32) for name, value in read_tensors(folder).items()}
-    extras = load_file(folder / EXTRAS) if (folder / EXTRAS).is_file() else {}
+    extras = {} if about["oov"]["scope"] == "none" else load_file(file_in(folder, EXTRAS))
     extras = {name: value.astype(np.float32) for name, value in extras.items()}
     shape = from_dict(T5Config if about["backbone"] == "t5" else LlamaConfig, about["shape"])
     shape = dataclasses.replace(shape, compute_dtype=compute_dtype or shape.compute_dtype)
@@ -231,27 +232,19 @@ def _extras(backbone: Backbone, dtype: str) -> dict[str, np.ndarray]:
     if embedding.scope == "none":
         return {}
     kernel, anchors = (np.ascontiguousarray(x[...]) for x in (embedding.kernel, embedding.anchors))
-    table = np.asarray(embedding.table[...] if isinstance(backbone, T5) else embedding.whole())
+    table = np.asarray(embedding.whole() if isinstance(backbone, T5) else llama.input_table(backbone))
     rows = table[embedding.first_oov : embedding.first_oov + len(anchors)]
     return {"kernel": kernel, "anchors": anchors, "rows": np.ascontiguousarray(_cast(rows, dtype))}
 
 
-def _llama(backbone: Llama) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    from jaxrec.hub import llama
-
-    return llama.to_hf(backbone), llama.llama_config_json(backbone.config)
-
-
 def _tables(shape: T5Config | LlamaConfig) -> tuple[str, str]:
     """Hugging Face's names of the input's table and of the head."""
-    return (t5.TABLE if isinstance(shape, T5Config) else "model.embed_tokens.weight"), "lm_head.weight"
+    return (t5.TABLE if isinstance(shape, T5Config) else llama.TABLE), t5.HEAD
 
 
 def _names(shape: T5Config | LlamaConfig) -> Mapping[Any, tuple[str, bool]]:
     if isinstance(shape, T5Config):
         return t5.tensor_names(shape)
-    from jaxrec.hub import llama
-
     return llama.tensor_names(shape)
 
 
@@ -270,10 +263,11 @@ def _filled(
         source = flat if path in names else extras
         if name not in source:
             raise ValueError(f"{folder} has no {name}, which the model that {ABOUT} describes wants; export it again")
-        value = source[name].T if transposed else source[name]
-        if value.shape != variable.get_value().shape:
+        value, wanted = source[name], variable.get_value().shape
+        if value.shape != (wanted[::-1] if transposed else wanted):
             raise ValueError(
-                f"{name} of {folder} is {source[name].shape}; {ABOUT} describes {variable.get_value().shape}"
+                f"{name} of {folder} is {value.shape}, which is not what {ABOUT} describes; export it again"
             )
+        value = value.T if transposed else value
         filled.append((path, variable.replace(jnp.asarray(value))))
     return nnx.merge(graph, nnx.from_flat_state(filled))

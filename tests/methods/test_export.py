@@ -1,0 +1,170 @@
+"""Whole systems exported: asked by people who have transformers and not jaxrec, they answer the same."""
+
+import dataclasses
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from flax import nnx
+from transformers import AutoTokenizer
+
+from jaxrec.config import Config, LightGcnConfig, QuantizerConfig
+from jaxrec.hub.export import read
+from jaxrec.methods import experiment, serving
+from jaxrec.methods import run as runs
+from jaxrec.methods.build import build
+from jaxrec.methods.export import export
+from jaxrec.methods.system import System
+from jaxrec.models.retriever import Retriever
+
+# Runs a script as a process does that has no jaxrec.
+ALONE = (
+    "import runpy, sys; sys.modules['jaxrec'] = None; del sys.argv[0]; runpy.run_path(sys.argv[0], None, '__main__')"
+)
+
+
+def at(config: Config, folder: pathlib.Path, **parts) -> Config:
+    changed = {
+        name: dataclasses.replace(getattr(config, name), **value) if isinstance(value, dict) else value
+        for name, value in parts.items()
+    }
+    return dataclasses.replace(config, out=str(folder), **changed)
+
+
+VECTORS = {
+    "embedder": "lightgcn",
+    "answer": "vector",
+    "lightgcn": LightGcnConfig(dim=8, layers=2, epochs=5, batch=128, learning_rate=1e-2),
+    "quantizer": QuantizerConfig(codebooks=2, codewords=8, width=8, hidden=(16, 16), epochs=5),
+    "ids": {"kind": "mq", "users": "static"},
+    "task": {"tasks": ("collaborative", "direct")},
+}
+NO_USERS = {"ids": {"users": "none"}, "task": {"tasks": ("sequential",)}}
+SYSTEMS = {
+    "shared": {"model": {"oov": {"scope": "shared"}}, "ids": {"users": "static"}},
+    "encoder": {"eval": {"recommender": "exact", "mask_seen": False}},
+    "none": {"model": {"oov": {"scope": "none"}}, **NO_USERS},
+    "vector": {**VECTORS, "retrieval": {"hidden": 16}, "eval": {"prompt": "unseen"}},
+    "flat": {**VECTORS, "retrieval": {"hidden": 16, "pooling": "flatten", "similarity": "inner"}},
+}
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def exported(
+    request: pytest.FixtureRequest, tiny: Config, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[System, pathlib.Path]:
+    """A system with the weights that training would start from, and its export."""
+    folder = tmp_path_factory.mktemp(request.param)
+    parts = {name: dict(value) if isinstance(value, dict) else value for name, value in SYSTEMS[request.param].items()}
+    if "model" in parts:
+        parts["model"]["oov"] = dataclasses.replace(tiny.model.oov, alpha=0.5, **parts["model"]["oov"])
+    system = build(runs.start(at(tiny, folder / "run", **parts)))
+    return system, export(system, folder / "out", samples=24, shard_gb=2e-5)
+
+
+def alone(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ALONE, str(folder / "recommend.py"), *arguments]
+    return subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=200, check=False)
+
+
+def test_transformers_alone_gives_jaxrecs_lists(exported: tuple[System, pathlib.Path]) -> None:
+    pytest.importorskip("torch")
+    done = alone(exported[1], "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "24 users, lists of 10" in done.stdout
+    assert "prompts are the same: agreed" in done.stdout
+
+
+def test_samples_are_what_the_system_recommends(exported: tuple[System, pathlib.Path]) -> None:
+    system, folder = exported
+    stored = json.loads((folder / "samples.json").read_text())
+    samples = stored["samples"]
+    assert (stored["k"], stored["tolerance"], len(samples)) == (10, 1e-4, 24)
+    users = np.array([sample["line"] for sample in samples])
+    settings = dataclasses.replace(system.run.config.eval, recommender="beam")
+    run = dataclasses.replace(system.run, config=dataclasses.replace(system.run.config, eval=settings))
+    top = dataclasses.replace(system, run=run).recommend(users, 10)
+    np.testing.assert_array_equal([sample["items"] for sample in samples], top.items)
+    np.testing.assert_allclose([sample["scores"] for sample in samples], top.scores, rtol=1e-6, atol=1e-6)
+    for user, sample in zip(users, samples):
+        wanted = set(system.histories.of(user)) if system.run.config.eval.mask_seen else set()
+        assert set(sample["seen"]) == wanted
+
+
+def test_the_model_comes_back_bit_by_bit(exported: tuple[System, pathlib.Path]) -> None:
+    system, folder = exported
+    assert (folder / "model.safetensors.index.json").is_file()
+    model = system.model.backbone if isinstance(system.model, Retriever) else system.model
+    one, other = (dict(nnx.to_flat_state(nnx.state(m))) for m in (model, read(folder)))
+    assert one.keys() == other.keys()
+    for path in one:
+        np.testing.assert_array_equal(one[path][...], other[path][...], err_msg=str(path))
+
+
+def test_every_new_token_is_one_token(exported: tuple[System, pathlib.Path]) -> None:
+    system, folder = exported
+    tokenizer, vocabulary = AutoTokenizer.from_pretrained(folder), system.vocabulary
+    numbers = [vocabulary.first_oov + n for n in range(len(vocabulary.new_tokens))]
+    assert tokenizer("".join(vocabulary.new_tokens), add_special_tokens=False)["input_ids"] == numbers
+    said = tokenizer(f"Given {system.item_name(3)}, name one", add_special_tokens=False)["input_ids"]
+    tokens = system.item_tokens[3].tolist()
+    assert any(said[n : n + len(tokens)] == tokens for n in range(len(said)))
+
+
+def test_tables_hold_everybody_in_order(exported: tuple[System, pathlib.Path]) -> None:
+    system, folder = exported
+    data = system.run.data
+    items = [line.split("\t") for line in (folder / "items.tsv").read_text().splitlines()]
+    assert items[0] == ["name", "title", "id"]
+    assert [row[0] for row in items[1:]] == data.item_names.tolist()
+    assert items[6] == [data.item_names[5], data.titles()[5], system.item_name(5)]
+    users = [line.split("\t") for line in (folder / "users.tsv").read_text().splitlines()]
+    assert [row[0] for row in users[1:]] == data.user_names.tolist()
+    assert [int(n) for n in users[8][2].split()] == system.histories.of(7).tolist()
+    assert (users[8][1] == "") == (system.run.config.ids.users == "none")
+
+
+def test_an_export_is_never_written_over(exported: tuple[System, pathlib.Path]) -> None:
+    system, folder = exported
+    before = (folder / "samples.json").read_text()
+    with pytest.raises(ValueError, match="is there already and not empty"):
+        export(system, folder)
+    assert (folder / "samples.json").read_text() == before
+    for wrong in ({"samples": 0}, {"shard_gb": 0.0}):
+        with pytest.raises(ValueError, match="must both be above 0"):
+            export(system, folder.with_name("other"), **wrong)
+    with pytest.raises(ValueError, match="no LoRA factors"):
+        export(system, folder.with_name("other"), adapter=True)
+    assert not folder.with_name("other").exists()
+
+
+@pytest.mark.slow
+def test_a_trained_run_for_people_without_jaxrec(tiny: Config, tmp_path: pathlib.Path) -> None:
+    """The card has the run's table and code that runs; the script answers users, and tells what it can't."""
+    pytest.importorskip("torch")
+    trained, found = experiment.train(at(tiny, tmp_path / "run"))
+    system = serving.served(experiment.load(tmp_path / "run"))
+    folder = export(system, tmp_path / "out", dtype="bfloat16")
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    row = found["rows"][0]
+    assert f"{row['system']:<22}   {row['hr@5']:.4f}" in card
+    assert "bfloat16" in card
+    codes = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert len(codes) == 2
+    name = str(system.run.data.user_names[3])
+    for code in codes:
+        done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
+    assert alone(folder, "--check").returncode == 0  # within what rounding allows
+    shown = experiment.recommend(trained, 3, user=name)
+    done = alone(folder, "--user", name, "-k", "3")
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall("<Item>.*[(].*[)]", done.stdout)) == 3
+    assert all(id_ in done.stdout for _, id_ in shown.history)
+    assert "prompts of this model hold an id of the user" in alone(folder, "--history", "item001").stderr
