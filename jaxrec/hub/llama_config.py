@@ -1,0 +1,201 @@
+"""config.json of the LLaMA family, of transformers 5 and of earlier ones, as our shape, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from jaxrec.config import LlamaConfig, RopeConfig
+
+FIELDS = {
+    "vocab": "vocab_size",
+    "d_model": "hidden_size",
+    "heads": "num_attention_heads",
+    "d_ff": "intermediate_size",
+    "layers": "num_hidden_layers",
+}
+"""Our fields by config.json's; no default is safe to guess."""
+ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+KV_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}
+"""What a config.json without num_key_value_heads means; LLaMA: as many as heads."""
+KINDS = ("default", "linear", "llama3", "yarn")
+
+
+def config_of(values: Mapping[str, Any], where: str | os.PathLike[str]) -> LlamaConfig:
+    """The shape that a config.json describes; what it leaves out is as transformers has it.
+
+    Args:
+      values: what config.json says.
+      where: the folder it is from, for errors.
+    Raises:
+      ValueError: it is of another kind of model, lacks a size, or has an activation or rotary positions that we do not.
+    """
+    family, activation = values.get("model_type"), values.get("hidden_act", "silu")
+    if family not in ARCHITECTURES:
+        raise ValueError(
+            f"{where}/config.json has model_type={family!r}; a decoder-only model is one of {', '.join(ARCHITECTURES)}"
+        )
+    if activation != "silu":
+        raise ValueError(
+            f"{where}/config.json has hidden_act={activation!r}; the {family} models read here have 'silu'"
+        )
+    missing = [theirs for theirs in FIELDS.values() if values.get(theirs) is None]
+    if missing:
+        raise ValueError(f"{where}/config.json does not say {', '.join(missing)}")
+    sizes = {ours: values[theirs] for ours, theirs in FIELDS.items()}
+    attention_bias = family in ("llama", "qwen3") and bool(values.get("attention_bias", False))
+    window, windowed = _windows(values, family, sizes["layers"])
+    default_width = 128 if family == "qwen3" else sizes["d_model"] // sizes["heads"]
+    kv_heads = values.get("num_key_value_heads", KV_HEADS.get(family))
+    return LlamaConfig(
+        family=family,
+        **sizes,
+        d_kv=values.get("head_dim") or default_width,
+        kv_heads=kv_heads or sizes["heads"],
+        rope=_rope(values, where),
+        qkv_bias=family == "qwen2" or attention_bias,
+        output_bias=attention_bias,
+        mlp_bias=family == "llama" and bool(values.get("mlp_bias", False)),
+        qk_norm=family == "qwen3",
+        tied=bool(values.get("tie_word_embeddings", False)),
+        window=window,
+        windowed=windowed,
+        dropout=values.get("attention_dropout") or 0.0,
+        epsilon=values.get("rms_norm_eps", 1e-6),
+    )
+
+
+def llama_config_json(config: LlamaConfig) -> dict[str, Any]:
+    """What config.json says of a model in float32, from which transformers 4 and 5 make its family's ForCausalLM.
+
+    Give it `jaxrec.hub.llama.exported_config(model)`, whose head may be untied where the model's is tied.
+
+    Raises:
+      ValueError: its family has no place for a part of the shape; names all such parts.
+    """
+    rope, family = config.rope, config.family
+    stretched = rope.kind in ("llama3", "yarn")
+    parameters = _rope_parameters(rope)
+    values = {
+        "architectures": [ARCHITECTURES[family]],
+        "model_type": family,
+        **{theirs: getattr(config, ours) for ours, theirs in FIELDS.items()},
+        "head_dim": config.d_kv,
+        "num_key_value_heads": config.kv_heads,
+        "hidden_act": "silu",
+        "max_position_embeddings": round(rope.original_length * rope.factor) if stretched else rope.original_length,
+        "rms_norm_eps": config.epsilon,
+        "tie_word_embeddings": config.tied,
+        "attention_dropout": config.dropout,
+        "attention_bias": config.output_bias if family == "qwen2" else config.qkv_bias,
+        "mlp_bias": config.mlp_bias,
+        "rope_parameters": parameters,
+        "rope_theta": rope.theta,  # transformers 4 reads this and the next
+        "rope_scaling": None if rope.kind == "default" else {k: v for k, v in parameters.items() if k != "rope_theta"},
+        "use_cache": True,
+        "dtype": "float32",
+    }
+    if family == "mistral":
+        values["sliding_window"] = config.window or None
+    elif family != "llama":
+        layers = range(config.layers)
+        near = [bool(config.window) and (not config.windowed or n in config.windowed) for n in layers]
+        values |= {
+            "use_sliding_window": any(near),
+            "sliding_window": config.window or None,
+            "max_window_layers": near.index(True) if any(near) else config.layers,
+            "layer_types": ["sliding_attention" if is_near else "full_attention" for is_near in near],
+        }
+    _check_round_trip(config, values)
+    return values
+
+
+def _check_round_trip(config: LlamaConfig, values: dict[str, Any]) -> None:
+    every = config.windowed == tuple(range(config.layers)) or not config.window
+    wanted = dataclasses.replace(config, windowed=() if every else config.windowed)
+    read = config_of(values, "the written")
+    read = dataclasses.replace(read, compute_dtype=config.compute_dtype, remat=config.remat)
+    lost = [f.name for f in dataclasses.fields(config) if getattr(read, f.name) != getattr(wanted, f.name)]
+    if lost:
+        parts = ", ".join(f"{name}={getattr(config, name)!r}" for name in lost)
+        raise ValueError(f"Hugging Face's {config.family} has no place for {parts}; choose another llama.family")
+
+
+def _rope(values: Mapping[str, Any], where: str | os.PathLike[str]) -> RopeConfig:
+    """Rotary positions; transformers 5 has all in rope_parameters, earlier ones had rope_theta and rope_scaling."""
+    found: dict[str, Any] = values.get("rope_scaling") or values.get("rope_parameters") or {}
+    if any(isinstance(value, Mapping) for value in found.values()):
+        raise ValueError(f"{where}/config.json has other rotary positions for each type of layer, which are not read")
+    kind = found.get("rope_type", found.get("type", "default"))
+    if kind not in KINDS:
+        raise ValueError(f"{where}/config.json has rotary positions of type {kind!r}; read are {', '.join(KINDS)}")
+    if found.get("partial_rotary_factor", values.get("partial_rotary_factor") or 1.0) != 1:
+        raise ValueError(f"{where}/config.json turns a part of each head (partial_rotary_factor), which is not read")
+    if kind == "yarn" and not found.get("truncate", True):
+        raise ValueError(f"{where}/config.json has yarn with truncate=false, which is not read")
+    longest = values.get("max_position_embeddings") or RopeConfig.original_length
+    original = longest
+    if kind in ("llama3", "yarn"):
+        original = values.get("original_max_position_embeddings") or found.get("original_max_position_embeddings")
+        original = original or longest
+    factor = found.get("factor")
+    return RopeConfig(
+        theta=float(found.get("rope_theta") or values.get("rope_theta") or RopeConfig.theta),
+        kind=kind,
+        factor=1.0 if kind == "default" else float(factor or (longest / original if kind == "yarn" else 1)),
+        original_length=original,
+        low=float(found.get("low_freq_factor", RopeConfig.low)),
+        high=float(found.get("high_freq_factor", RopeConfig.high)),
+        beta_slow=float(found.get("beta_slow") or RopeConfig.beta_slow),
+        beta_fast=float(found.get("beta_fast") or RopeConfig.beta_fast),
+        attention_factor=_attention_factor(found) if kind == "yarn" else None,
+    )
+
+
+def _attention_factor(found: Mapping[str, Any]) -> float | None:
+    """DeepSeek's two scales come to one."""
+    scale, of_all = found.get("mscale"), found.get("mscale_all_dim")
+    if found.get("attention_factor") is not None or not (scale and of_all):
+        return found.get("attention_factor")
+    grows = math.log(max(found.get("factor") or 1, 1))
+    return (0.1 * scale * grows + 1) / (0.1 * of_all * grows + 1)
+
+
+def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"rope_type": rope.kind, "rope_theta": rope.theta}
+    if rope.kind != "default":
+        parameters["factor"] = rope.factor
+    if rope.kind in ("llama3", "yarn"):
+        parameters["original_max_position_embeddings"] = rope.original_length
+    if rope.kind == "llama3":
+        parameters |= {"low_freq_factor": rope.low, "high_freq_factor": rope.high}
+    if rope.kind == "yarn":
+        parameters |= {"beta_slow": rope.beta_slow, "beta_fast": rope.beta_fast}
+        if rope.attention_factor is not None:
+            parameters["attention_factor"] = rope.attention_factor
+    return parameters
+
+
+def _windows(values: Mapping[str, Any], family: str, layers: int) -> tuple[int, tuple[int, ...]]:
+    """The sliding window and the layers it holds for, as each family means its config.json."""
+    if family == "llama":
+        return 0, ()
+    if family == "mistral":
+        return values.get("sliding_window", 4096) or 0, ()
+    window = values.get("sliding_window", 4096) if values.get("use_sliding_window", False) else None
+    if not window:
+        return 0, ()
+    first = values.get("max_window_layers", 28)
+    kinds = values.get("layer_types") or [
+        "sliding_attention" if n >= first else "full_attention" for n in range(layers)
+    ]
+    near = tuple(n for n, kind in enumerate(kinds) if kind == "sliding_attention")
+    return (window, () if len(near) == layers else near) if near else (0, ())
