@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from jaxrec.config import LlamaConfig, T5Config, from_dict, to_json
-from jaxrec.hub import t5
+from jaxrec.hub import llama, t5
 from jaxrec.hub.weights import load_weights
 from jaxrec.keys import generator, stream
 from jaxrec.methods.embedders import embed, refresh
@@ -43,12 +43,11 @@ def build(run: Run) -> System:
     else:
         model = backbone = Llama(shape, settings.oov, settings.lora, anchors, first, vocabulary.answer, rngs=rngs)
     if weights is not None:
-        stored = t5
         load_weights(
             backbone,
             weights,
-            stored.tensor_names(shape),
-            tables=stored.TABLES,
+            t5.tensor_names(shape) if isinstance(shape, T5Config) else llama.tensor_names(shape),
+            tables=t5.TABLES if isinstance(shape, T5Config) else llama.TABLES,
             known=first,
             rule=settings.new_rows,
             anchors=anchors,
@@ -155,7 +154,7 @@ def _vocabulary(run: Run, ids: Ids) -> tuple[Vocabulary, T5Config | LlamaConfig,
     if file.is_file() and any((run.folder / "checkpoints").glob("[0-9]*")):  # what was pretrained is not needed again
         return vocabularies.load(folder, names), from_dict(type(shape), json.loads(file.read_text())), None
     if config.init_from is not None:
-        found, weights = t5.read_t5(config.init_from)
+        found, weights = (llama.read_llama if decoder_only else t5.read_t5)(config.init_from)
         kept = {name: getattr(shape, name) for name in ("dropout", "compute_dtype", "remat")}
         shape = dataclasses.replace(found, **kept)
     write_whole(file, to_json(shape) + "\n")

@@ -26,7 +26,7 @@ from jaxrec.train.sharding import Rules, make_mesh, share_of_data
 from jaxrec.train.state import functional, rebuilder
 
 SHARDING = (
-    (r"(embedding|head)/(table|rows)$", PartitionSpec("model", None)),
+    (r"embedding/table$", PartitionSpec("model", None)),
     (r"(^|/)head$", PartitionSpec(None, "model")),
     (r"^items$", PartitionSpec("model", None)),
 )
@@ -42,10 +42,11 @@ def sharding_rules(config: Config) -> Rules:
     if config.model.backbone == "t5":
         return SHARDING
     data = "data" if config.train.fsdp else None
-    tables = (r"(embedding|head)/(table|rows)$", PartitionSpec("model", data))
-    wide = (r"/(query|key|value|gate|expand)/kernel$", PartitionSpec(data, "model"))
-    narrow = (r"/(output|contract)/kernel$", PartitionSpec("model", data))
-    return (tables, wide, narrow, *SHARDING[2:])
+    tables = (r"(embedding|head)/table$", PartitionSpec("model", data))
+    new_rows = (r"(embedding|head)/rows$", PartitionSpec(None, data))
+    wide = (r"/(query|key|value|gate|up)/kernel$", PartitionSpec(data, "model"))
+    narrow = (r"/(output|down)/kernel$", PartitionSpec("model", data))
+    return (tables, new_rows, wide, narrow, *SHARDING[2:])
 
 
 def train(system: System) -> tuple[System, Fitted]:

@@ -74,9 +74,7 @@ class Checkpoints:
         """Step of the newest checkpoint."""
         return self._manager.latest_step()
 
-    def save(
-        self, step: int, state: TrainState, buffers: Tree, position: dict[str, Any], meta: dict[str, Any]
-    ) -> None:
+    def save(self, step: int, state: TrainState, buffers: Tree, position: dict[str, Any], meta: dict[str, Any]) -> None:
         """Starts to write; returns as soon as the state may be donated.
 
         Args:

@@ -21,8 +21,8 @@ def decay_mask(params):
     items to zero. Norms and biases have no scale to regularise.
 
     Returns:
-      A pytree of bool like `params`: at least two axes, and the name neither ends in "embedding" nor says table,
-      relative, norm or bias.
+      A pytree of bool like `params`: at least two axes, and the name neither ends in "embedding" nor says
+      embedding_adapter, table, rows, relative, norm or bias.
     """
 
     def decays(path, leaf) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -116,6 +117,8 @@ def put(tree: Any, placed: Any, *, copies: bool = True) -> Any:
 
     def copy(x, sharding: NamedSharding):
         if sharding.is_fully_addressable:
+            if copies and isinstance(x, jax.Array) and x.sharding != sharding:
+                x = jnp.copy(x)  # may_alias alone does not keep a replica from being the array it was made of
             return jax.device_put(x, sharding, may_alias=not copies)
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(copy(jax.random.key_data(x), sharding), impl=jax.random.key_impl(x))

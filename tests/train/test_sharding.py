@@ -61,6 +61,15 @@ def test_moments_follow_their_parameters() -> None:
     assert adam.count.sharding.is_fully_replicated
 
 
+def test_what_is_donated_is_nobody_elses() -> None:
+    mine = {"w": jnp.ones((4, 3)), "key": jax.random.key(0)}
+    for mesh in (sharding.make_mesh(), sharding.make_mesh(2, 2), sharding.single_device_mesh()):
+        copies = sharding.put(mine, sharding.shardings(mine, mesh, [("^w$", PartitionSpec(None))]))
+        jax.jit(lambda tree: {"w": tree["w"] + 1, "key": tree["key"]}, donate_argnums=0)(copies)
+        np.testing.assert_array_equal(mine["w"], np.ones((4, 3)))
+        assert not mine["key"].is_deleted()
+
+
 def test_a_batch_lies_over_data() -> None:
     mesh = sharding.make_mesh(2, 2)
     batch = sharding.put_batch({"x": np.arange(8).reshape(4, 2), "n": np.int32(3)}, mesh)
