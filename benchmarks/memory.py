@@ -4,7 +4,7 @@ python -m benchmarks.memory [--devices 8 --fsdp] [--rows 4 --length 1024] [--sha
 
 Three parts, added up:
   held      weights, what is trained, the optimizer's moments and a batch, as they lie on the mesh;
-  kept      what the forward pass leaves for the backward pass, of all layers: the results of jax.vjp that are no arguments;
+  kept      what the forward pass leaves for the backward pass, of all layers: what jax.vjp keeps beside its arguments;
   working   the compiler's temporary memory of a step of the same model with one layer.
 The compiler is XLA's for CPU, which keeps weights of bfloat16 as float32 while it works on them: an upper bound.
 """
@@ -68,7 +68,7 @@ def measure(asked: argparse.Namespace) -> dict[str, float]:
     shape = LlamaConfig(compute_dtype="bfloat16", remat=True, **SHAPES[asked.shape])
     shape = dataclasses.replace(shape, vocab=-(-(shape.vocab + NEW_TOKENS) // 128) * 128)
     lora = LoraConfig(rank=0 if asked.whole else 16, targets=("attention", "mlp", "embedding", "head"))
-    state, buffers, batch, loss, step = _abstract(asked, shape, lora)
+    state, buffers, batch, loss, _ = _abstract(asked, shape, lora)
     held = sum(_bytes_on_device(x) for x in jax.tree.leaves((state, buffers, batch)))
     gradients = sum(_bytes_on_device(x) for x in jax.tree.leaves(state.params))
     kept = _kept(loss, state.params, buffers, batch) / asked.devices  # activations are cut over rows or heads

@@ -185,7 +185,7 @@ class VectorRecommender:
 
     @property
     def model(self) -> Any:
-        """The model as it lies on the device; over a mesh, arrays that came from elsewhere are on each of its devices."""
+        """The model as it lies on the device; over a mesh, arrays from elsewhere are put on each of its devices."""
         return self._model
 
     @model.setter

@@ -183,5 +183,5 @@ def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(llama: Config, tm
 
 def test_lora_wants_a_decoder_only_model(tiny: Config, tmp_path: pathlib.Path) -> None:
     wrong = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, lora=LORA), out=str(tmp_path / "run"))
-    with pytest.raises(ValueError, match="set model.backbone llama, or rank 0"):
+    with pytest.raises(ValueError, match=r"set model\.backbone llama, or rank 0"):
         runs.start(wrong)
