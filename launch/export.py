@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.hub.export import push
+from jaxrec.hub.push import push
 from jaxrec.methods import experiment, serving
 from jaxrec.methods.export import export
 from launch.arguments import explained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +43,7 @@ def card(
                 _front(about, base),
                 f"# {name}: {about['method']} on {about['data']}",
                 _what(about, base),
-                "## Use\n\n" + _use(about, example),
+                "## Use\n\n" + _use(about, example, base),
                 "## Measured\n\n" + _measured(about, results),
                 "## Files\n\n" + _files(about),
                 "## Limits\n\n" + _limits(about),
@@ -54,9 +55,13 @@ def card(
 
 
 def _front(about: Mapping[str, Any], base: str | None) -> str:
-    lines = ["library_name: transformers", f"pipeline_tag: {PIPELINES[about['answer']]}", "tags:"]
+    lines = [
+        f"library_name: {'peft' if about['adapter'] else 'transformers'}",
+        f"pipeline_tag: {PIPELINES[about['answer']]}",
+        "tags:",
+    ]
     lines += [f"- {tag}" for tag in ("recommendation", "sequential-recommendation", "jaxrec", about["backbone"])]
-    if base is not None and not base.startswith((".", "/")) and base.count("/") <= 1:
+    if base is not None and not pathlib.Path(base).exists():  # then it is a name on the hub
         lines.append(f"base_model: {base}")
     lines.append("# license: it follows from the data and from what the weights started from; fill it in")
     return "\n".join(["---", *lines, "---"])
@@ -81,9 +86,10 @@ def _what(about: Mapping[str, Any], base: str | None) -> str:
     )
 
 
-def _use(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
+def _use(about: Mapping[str, Any], example: Mapping[str, Any], base: str | None) -> str:
+    peft = " peft" if about["adapter"] else ""
     parts = [
-        "`pip install torch transformers safetensors` (transformers 5 or newer; made and checked with "
+        f"`pip install torch transformers safetensors{peft}` (transformers 5 or newer; made and checked with "
         f"{about['versions']['transformers']}), then, in this folder:",
         f"```\npython recommend.py --user {example['user']!r} -k 10\npython recommend.py --check\n```",
         "`--check` computes `samples.json` again and compares it with what jaxrec itself found.",
@@ -96,9 +102,10 @@ def _use(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
             "`python -m launch.recommend RUN --history NAME,NAME`."
         )
     parts += ["From Python, in this folder:", _python(about, example)]
-    if about["answer"] == "id" and not about["adapter"]:
-        parts += ["With transformers alone, which may say an id that no item has, or an item that the user knows:"]
-        parts += [_plain(about, example)]
+    if about["answer"] == "id":
+        alone = "transformers and peft" if about["adapter"] else "transformers"
+        parts += [f"With {alone} alone, which may say an id that no item has, or an item that the user knows:"]
+        parts += [_plain(about, example, base)]
     return "\n\n".join(parts)
 
 
@@ -111,14 +118,26 @@ def _python(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
     )
 
 
-def _plain(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
+def _plain(about: Mapping[str, Any], example: Mapping[str, Any], base: str | None) -> str:
     kind = "T5ForConditionalGeneration" if about["backbone"] == "t5" else "AutoModelForCausalLM"
     prompt, n = example["prompt"] + about["prompt_end"], about["id_tokens"]
+    model = f'model = {kind}.from_pretrained(".")'
+    settings = ""
+    if about["adapter"]:
+        model = (
+            f"model = {kind}.from_pretrained({base or 'base'!r})\n"
+            f"model.resize_token_embeddings({about['vocabulary']['size']})\n"
+            'model = PeftModel.from_pretrained(model, ".")'
+        )
+        settings = ', generation_config=GenerationConfig.from_pretrained(".")'
+    imports = f"from transformers import AutoTokenizer, {kind}"
+    if about["adapter"]:
+        imports = f"from peft import PeftModel\nfrom transformers import {kind}, AutoTokenizer, GenerationConfig"
     return (
-        f"```python\nfrom transformers import AutoTokenizer, {kind}\n\n"
-        f'tokenizer = AutoTokenizer.from_pretrained(".")\nmodel = {kind}.from_pretrained(".")\n'
+        f"```python\n{imports}\n\n"
+        f'tokenizer = AutoTokenizer.from_pretrained(".")\n{model}\n'
         f'prompt = tokenizer({prompt!r}, return_tensors="pt")\n'
-        "said = model.generate(input_ids=prompt.input_ids, attention_mask=prompt.attention_mask)\n"
+        f"said = model.generate(input_ids=prompt.input_ids, attention_mask=prompt.attention_mask{settings})\n"
         f"print(tokenizer.decode(said[0, -{n}:]))\n```"
     )
 

@@ -7,20 +7,20 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from flax import nnx
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 from safetensors.numpy import load_file, save_file
 
 from jaxrec.config import LlamaConfig, LoraConfig, OovConfig, T5Config, from_dict
 from jaxrec.hub import llama, t5
+from jaxrec.hub.adapter import write_adapter
 from jaxrec.hub.files import file_in, read_tensors, write_tensors
+from jaxrec.hub.tables import write_json
 from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.t5 import T5
@@ -68,7 +68,6 @@ def backbone_of(model: Backbone | Retriever) -> Backbone:
 def describe(model: Backbone | Retriever, vocabulary: Vocabulary, dtype: str) -> dict[str, Any]:
     """What jaxrec.json says of the model itself: enough for `read` to build it."""
     backbone = backbone_of(model)
-    embedding = backbone.embedding
     return {
         "format": FORMAT,
         "backbone": "t5" if isinstance(backbone, T5) else "llama",
@@ -81,7 +80,8 @@ def describe(model: Backbone | Retriever, vocabulary: Vocabulary, dtype: str) ->
             "start": backbone.start,
         },
         "shape": dataclasses.asdict(backbone.config),
-        "oov": {"scope": embedding.scope, "alpha": embedding.alpha},
+        "oov": _oov(backbone),
+        "lora": dataclasses.asdict(backbone.lora) if isinstance(backbone, Llama) and backbone.lora.rank else None,
     }
 
 
@@ -93,6 +93,8 @@ def write_model(
     *,
     dtype: Literal["float32", "bfloat16"],
     shard_bytes: int,
+    adapter: bool = False,
+    base: str | None = None,
 ) -> None:
     """Writes weights, config.json, generation_config.json, tokenizer, and what else the same model needs.
 
@@ -103,48 +105,41 @@ def write_model(
       generation: what generation_config.json says.
       dtype: of the stored weights; the OOV kernel and the projection stay float32.
       shard_bytes: as `write_tensors`.
+      adapter: store LoRA factors as `write_adapter` does, instead of merged weights.
+      base: what they adapt; None: random weights.
+    Raises:
+      ValueError: an adapter is wanted of a model without LoRA.
     """
     backbone = backbone_of(model)
+    if adapter:
+        if not isinstance(backbone, Llama) or not backbone.lora.rank:
+            raise ValueError("this model has no LoRA factors to store as an adapter; leave --adapter out")
+        write_adapter(folder, backbone, base, shard_bytes)
+    else:
+        _write_merged(folder, backbone, dtype, shard_bytes)
+    write_json(folder / "generation_config.json", generation)
+    vocabulary.save(folder)
+    if isinstance(model, Retriever):
+        save_file(projection_of(model), folder / "projection.safetensors", metadata={"format": "pt"})
+    shutil.copyfile(pathlib.Path(__file__).with_name("standalone.py"), folder / SCRIPT)
+
+
+def _write_merged(folder: pathlib.Path, backbone: Backbone, dtype: str, shard_bytes: int) -> None:
     if isinstance(backbone, T5):
         flat, config = t5.to_hf(backbone), t5.t5_config_json(backbone.config)
     else:
         flat, config = llama.to_hf(backbone), llama.llama_config_json(llama.exported_config(backbone))
     write_tensors(folder, {name: _cast(value, dtype) for name, value in flat.items()}, shard_bytes)
     write_json(folder / "config.json", config | {"dtype": dtype})
-    write_json(folder / "generation_config.json", generation)
-    vocabulary.save(folder)
     extras = _extras(backbone, dtype)
     if extras:
         save_file(extras, folder / EXTRAS)
-    if isinstance(model, Retriever):
-        save_file(projection_of(model), folder / "projection.safetensors", metadata={"format": "pt"})
-    shutil.copyfile(pathlib.Path(__file__).with_name("standalone.py"), folder / SCRIPT)
 
 
 def write_items(folder: pathlib.Path, vectors: np.ndarray) -> None:
     """Writes the vectors that answers are searched among, f32[I,F], to items.safetensors."""
     items = np.ascontiguousarray(vectors, np.float32)
     save_file({"items": items}, folder / "items.safetensors", metadata={"format": "pt"})
-
-
-def write_json(file: pathlib.Path, values: Any) -> None:
-    """Writes JSON that people can read."""
-    file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def write_samples(folder: pathlib.Path, samples: Sequence[Mapping[str, Any]], k: int, tolerance: float) -> None:
-    """Writes samples.json, a line a user: lists of k items, to be found again within `tolerance`."""
-    lines = ",\n".join(json.dumps(sample, ensure_ascii=False) for sample in samples)
-    text = f'{{"k": {k}, "tolerance": {tolerance}, "samples": [\n{lines}\n]}}\n'
-    (folder / "samples.json").write_text(text, encoding="utf-8")
-
-
-def write_tsv(file: pathlib.Path, columns: Mapping[str, Sequence[str]]) -> None:
-    """Writes columns with their names in the first line; tabs, line ends and backslashes are escaped."""
-    escapes = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-    rows = zip(*columns.values(), strict=True)
-    lines = ["\t".join(columns), *("\t".join(str(value).translate(escapes) for value in row) for row in rows)]
-    file.write_bytes(("\n".join(lines) + "\n").encode("utf-8"))
 
 
 def projection_of(model: Retriever) -> dict[str, np.ndarray]:
@@ -186,36 +181,22 @@ def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bflo
         flat[table][first : first + len(rows)] = rows
     if shape.tied and head in flat:  # written because the input's table differs
         shape = dataclasses.replace(shape, tied=np.array_equal(flat[head], flat[table]))
-    oov, anchors = OovConfig(**about["oov"]), extras.get("anchors")
-    if isinstance(shape, T5Config):
-        abstract = nnx.eval_shape(lambda: T5(shape, oov, anchors, first, rngs=nnx.Rngs(0)))
-    else:
-        start = about["vocabulary"]["start"]
-        abstract = nnx.eval_shape(lambda: Llama(shape, oov, LoraConfig(), anchors, first, start, rngs=nnx.Rngs(0)))
+    start, oov = about["vocabulary"]["start"], OovConfig(**about["oov"])
+    abstract = _abstract(shape, oov, LoraConfig(), extras.get("anchors"), first, start)
     return _filled(abstract, _names(shape), flat, extras, folder)
 
 
-def push(folder: pathlib.Path, name: str) -> str:
-    """Uploads an exported folder to the Hugging Face hub, into a private model where there is none; its address.
+def in_float32(backbone: Backbone) -> Backbone:
+    """The same weights, multiplied in float32, whatever dtype training had for products."""
+    embedding, shape = backbone.embedding, dataclasses.replace(backbone.config, compute_dtype="float32")
+    oov, lora = from_dict(OovConfig, _oov(backbone)), getattr(backbone, "lora", LoraConfig())
+    anchors = None if embedding.scope == "none" else embedding.anchors[...]
+    abstract = _abstract(shape, oov, lora, anchors, embedding.first_oov, backbone.start)
+    return nnx.merge(nnx.graphdef(abstract), nnx.state(backbone))
 
-    Raises:
-      ValueError: nobody is logged in, the hub can't be reached, or it refuses the name.
-    """
-    api = HfApi()
-    try:
-        address = api.create_repo(name, private=True, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=folder, commit_message="Exported by jaxrec")
-    except LocalTokenNotFoundError as error:
-        raise ValueError(f"nobody is logged in to the hub; run `hf auth login`, then export again ({error})") from error
-    except (HfHubHTTPError, HFValidationError) as error:
-        code = getattr(getattr(error, "response", None), "status_code", None)
-        advice = "log in with `hf auth login`" if code == 401 else "look at the name and at your rights"
-        raise ValueError(f"the hub refused {name!r}; {advice}. {folder} is complete ({error})") from error
-    except OSError as error:  # offline, or no connection
-        raise ValueError(
-            f"the hub can't be reached; {folder} is complete and can be uploaded later ({error})"
-        ) from error
-    return str(address)
+
+def _oov(backbone: Backbone) -> dict[str, Any]:
+    return {"scope": backbone.embedding.scope, "alpha": backbone.embedding.alpha}
 
 
 def _cast(value: np.ndarray, dtype: str) -> np.ndarray:
@@ -235,6 +216,15 @@ def _extras(backbone: Backbone, dtype: str) -> dict[str, np.ndarray]:
     table = np.asarray(embedding.whole() if isinstance(backbone, T5) else llama.input_table(backbone))
     rows = table[embedding.first_oov : embedding.first_oov + len(anchors)]
     return {"kernel": kernel, "anchors": anchors, "rows": np.ascontiguousarray(_cast(rows, dtype))}
+
+
+def _abstract(
+    shape: T5Config | LlamaConfig, oov: OovConfig, lora: LoraConfig, anchors: Any, first_oov: int, start: int
+) -> Backbone:
+    """A model of shapes without arrays."""
+    if isinstance(shape, T5Config):
+        return nnx.eval_shape(lambda: T5(shape, oov, anchors, first_oov, rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: Llama(shape, oov, lora, anchors, first_oov, start, rngs=nnx.Rngs(0)))
 
 
 def _tables(shape: T5Config | LlamaConfig) -> tuple[str, str]:

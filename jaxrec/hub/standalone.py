@@ -42,9 +42,8 @@ class Exported:
     def __init__(self, folder: pathlib.Path = FOLDER, device: str = "cpu") -> None:
         self.folder, self.device = folder, device
         self.about: dict[str, Any] = json.loads((folder / "jaxrec.json").read_text(encoding="utf-8"))
-        needed = self.about["transformers"]
-        if int(transformers.__version__.split(".")[0]) < needed:
-            raise Problem(f"transformers {transformers.__version__} is too old; this model needs {needed} or newer")
+        if int(transformers.__version__.split(".")[0]) < self.about["transformers"]:
+            raise Problem(f"transformers {transformers.__version__} is too old; {self.about['transformers']} is needed")
         self.items, self.users = read_tsv(folder / "items.tsv"), read_tsv(folder / "users.tsv")
         transformers.logging.set_verbosity_error()  # that tables aren't tied is meant; what is missing, `_model` tells
         transformers.logging.disable_progress_bar()
@@ -59,23 +58,19 @@ class Exported:
 
     def _model(self) -> Any:
         kind: Any = transformers.AutoModelForCausalLM if self.decodes_only else transformers.T5ForConditionalGeneration
-        options = {"dtype": torch.float32, "output_loading_info": True}
-        adapter = (self.folder / "adapter_config.json").is_file()
-        if adapter:
+        if self.about["adapter"]:
             import peft  # an adapter alone needs it
 
-            base = self.folder / "base"
             name = json.loads((self.folder / "adapter_config.json").read_text())["base_model_name_or_path"]
-            model, loaded = kind.from_pretrained(base if base.is_dir() else name, **options)
-            rows = model.get_input_embeddings().num_embeddings
-            if rows < self.about["vocabulary"]["size"]:
-                model.resize_token_embeddings(self.about["vocabulary"]["size"], mean_resizing=False)
-            model = peft.PeftModel.from_pretrained(model, str(self.folder)).merge_and_unload()
+            base = self.folder / "base" if name == "base" else name
+            model = kind.from_pretrained(base, dtype=getattr(torch, self.about["lora"]["base_dtype"])).float()
+            model.resize_token_embeddings(self.about["vocabulary"]["size"], mean_resizing=False)
+            model = peft.PeftModel.from_pretrained(model, str(self.folder)).get_base_model()
         else:
-            model, loaded = kind.from_pretrained(self.folder, **options)
-        wrong = {name: found for name, found in loaded.items() if found and name != "error_msgs"}
-        if wrong and not adapter:
-            raise Problem(f"the weights are not those of config.json: {wrong}")
+            model, loaded = kind.from_pretrained(self.folder, dtype=torch.float32, output_loading_info=True)
+            wrong = {what: names for what, names in loaded.items() if names}
+            if wrong:
+                raise Problem(f"the weights are not those of config.json: {wrong}")
         return model.to(self.device).eval()
 
     def _lay_out_trie(self) -> None:
@@ -139,9 +134,9 @@ class Exported:
         width = max(map(len, rows))
         empty = [[0] * (width - len(row)) for row in rows]
         order = (lambda pad, row: pad + row) if self.decodes_only else (lambda pad, row: row + pad)
-        tokens = [order(pad, row) for pad, row in zip(empty, rows)]
+        tokens = torch.tensor([order(pad, row) for pad, row in zip(empty, rows)], device=self.device)
         mask = [order(pad, [1] * len(row)) for pad, row in zip(empty, rows)]
-        return torch.tensor(tokens, device=self.device), torch.tensor(mask, device=self.device)
+        return tokens, torch.tensor(mask, device=self.device)
 
     def _by_id(self, tokens: torch.Tensor, mask: torch.Tensor, seen: list[set[int]], k: int) -> list[Ranked]:
         """Beam search over the items' ids; a score is the sum of the tokens' log-probabilities."""
@@ -219,8 +214,7 @@ def _unescaped(value: str) -> str:
 
 def shuffled(items: list[int], draw: int) -> list[int]:
     """The order in which jaxrec shows a shuffled history: a function of the user's number, by splitmix64."""
-    seed = _mixed(draw)
-    return [items[place] for place in sorted(range(len(items)), key=lambda place: _mixed(seed + place))]
+    return [items[place] for place in sorted(range(len(items)), key=lambda place: _mixed(_mixed(draw) + place))]
 
 
 def _mixed(x: int) -> int:
@@ -284,13 +278,10 @@ def show(exported: Exported, arguments: argparse.Namespace) -> None:
         raise Problem("give --user NAME or --history a,b,c, or --check")
     if not 1 <= k <= len(items):
         raise Problem(f"-k {k} is not between 1 and the {len(items)} items")
-    user, history = None, []
-    if arguments.user is not None:
-        user = _number(users, arguments.user, "user")
-        history = exported.history(user)
+    user = None if arguments.user is None else _number(users, arguments.user, "user")
+    history = [] if user is None else exported.history(user)
     if arguments.history is not None:
-        names = [name.strip() for name in arguments.history.split(",")]
-        history = [_number(items, name, "item") for name in names if name]
+        history = [_number(items, name.strip(), "item") for name in arguments.history.split(",")]
     text = exported.prompt(history, user, arguments.task)
     ranked = exported.recommend([text], [history if exported.about["mask_seen"] else []], k)[0]
     print(text)

@@ -18,6 +18,7 @@ from jaxrec import __version__
 from jaxrec.evaluate.evaluate import seen_rows
 from jaxrec.hub import export as hub
 from jaxrec.hub.card import card
+from jaxrec.hub.tables import write_json, write_samples, write_tsv
 from jaxrec.keys import generator
 from jaxrec.methods.system import System
 from jaxrec.models.retriever import Retriever
@@ -54,29 +55,35 @@ def export(
     """
     if samples < 1 or not shard_gb > 0:
         raise ValueError(f"samples={samples} and shard_gb={shard_gb} must both be above 0")
-    if adapter:
-        raise ValueError("adapter: this run has no LoRA factors to store; leave --adapter out")
+    if adapter and dtype != "float32":
+        raise ValueError("an adapter is stored in float32; leave --dtype out, or export merged weights")
     part = hub.begin(out)
-    about = _about(system, dtype)
-    vocabulary, users = system.vocabulary, range(system.histories.n_users)
+    about = _about(system, dtype) | {"adapter": adapter}
+    config, users = system.run.config, range(system.histories.n_users)
     hub.write_model(
-        part, system.model, vocabulary, _generation(system), dtype=dtype, shard_bytes=max(1, round(shard_gb * 1e9))
+        part,
+        system.model,
+        system.vocabulary,
+        _generation(system),
+        dtype=dtype,
+        shard_bytes=max(1, round(shard_gb * 1e9)),
+        adapter=adapter,
+        base=config.model.init_from,
     )
     if isinstance(system.model, Retriever):
         hub.write_items(part, np.asarray(system.model.place(system.embedding.vectors.item)))
-    hub.write_json(part / hub.ABOUT, about)
+    write_json(part / hub.ABOUT, about)
     codes = system.user_codes(system.histories, np.asarray(users))
     data, numbers = system.run.data, [" ".join(map(str, system.histories.of(user).tolist())) for user in users]
     names = {"id": [system.user_name(codes, user) for user in users]}
-    hub.write_tsv(part / "users.tsv", {"name": data.user_names.tolist(), **names, "history": numbers})
+    write_tsv(part / "users.tsv", {"name": data.user_names.tolist(), **names, "history": numbers})
     ids = [system.item_name(item) for item in range(data.n_items)]
-    hub.write_tsv(part / "items.tsv", {"name": data.item_names.tolist(), "title": data.titles().tolist(), "id": ids})
-    drawn = _samples(_stored(system, part), about, codes, samples)
-    hub.write_samples(part, drawn, K, TOLERANCE[dtype])
+    write_tsv(part / "items.tsv", {"name": data.item_names.tolist(), "title": data.titles().tolist(), "id": ids})
+    drawn = _samples(_stored(system, part, adapter=adapter), about, codes, samples)
+    write_samples(part, drawn, K, TOLERANCE[dtype])
     _check_tokens(part, system, about, ids, drawn)
     measured = system.run.folder / "results.json"
     results = json.loads(measured.read_text()) if measured.is_file() else None
-    config = system.run.config
     text = card(about, results, name=config.name, base=config.model.init_from, example=drawn[0])
     (part / "README.md").write_text(text, encoding="utf-8")
     return hub.finish(part, out)
@@ -104,7 +111,6 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
         "mask_seen": config.eval.mask_seen,
         "beams": config.eval.beams,
         "id_tokens": system.item_tokens.shape[1],
-        "adapter": False,
         "n_users": system.run.data.n_users,
         "n_items": system.run.data.n_items,
         "data": config.data.name,
@@ -130,9 +136,9 @@ def _generation(system: System) -> dict[str, Any]:
     return found
 
 
-def _stored(system: System, part: pathlib.Path) -> System:
+def _stored(system: System, part: pathlib.Path, *, adapter: bool) -> System:
     """The system with the model as it was stored, which computes in float32 and searches with beams."""
-    backbone = hub.read(part, "float32")
+    backbone = hub.in_float32(hub.backbone_of(system.model)) if adapter else hub.read(part, "float32")
     model = backbone
     if isinstance(system.model, Retriever):
         model = nnx.clone(system.model)

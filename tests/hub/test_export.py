@@ -12,7 +12,7 @@ from flax import nnx
 from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 
 from jaxrec.config import OovConfig, RetrievalConfig, T5Config
-from jaxrec.hub import export
+from jaxrec.hub import export, push, tables
 from jaxrec.models.lightgcn import Events, events
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.sparse import edges
@@ -40,7 +40,7 @@ def made(vocabulary: Vocabulary, scope: str, **shape) -> T5:
 def stored(folder: pathlib.Path, model: T5 | Retriever, vocabulary: Vocabulary, dtype="float32", shard_bytes=10**9):
     folder.mkdir()
     export.write_model(folder, model, vocabulary, {"eos_token_id": 1}, dtype=dtype, shard_bytes=shard_bytes)
-    export.write_json(folder / export.ABOUT, export.describe(model, vocabulary, dtype))
+    tables.write_json(folder / export.ABOUT, export.describe(model, vocabulary, dtype))
     return folder
 
 
@@ -145,14 +145,14 @@ def test_folders_that_can_not_be_read(vocabulary: Vocabulary, tmp_path: pathlib.
         export.read(folder)
     (tmp_path / "extras").rename(folder / export.EXTRAS)
     about["shape"]["d_ff"] = 25
-    export.write_json(folder / export.ABOUT, about)
+    tables.write_json(folder / export.ABOUT, about)
     with pytest.raises(ValueError, match=r"is \(16, 24\), which is not what jaxrec\.json describes"):
         export.read(folder)
-    export.write_json(folder / export.ABOUT, about | {"format": 99})
+    tables.write_json(folder / export.ABOUT, about | {"format": 99})
     with pytest.raises(ValueError, match="has format 99, this version reads 1"):
         export.read(folder)
     (folder / "adapter_config.json").write_text("{}")
-    export.write_json(folder / export.ABOUT, about)
+    tables.write_json(folder / export.ABOUT, about)
     with pytest.raises(ValueError, match="holds an adapter alone"):
         export.read(folder)
 
@@ -162,7 +162,7 @@ def test_the_script_reads_tables_and_shuffles_as_we_write_and_do(tmp_path: pathl
     from jaxrec.hub import standalone
 
     names = ["plain", "with\ttab", "two\nlines\r", "back\\slash\\n", "", "\u2028 and \x85 ü", r"\t"]
-    export.write_tsv(tmp_path / "t.tsv", {"name": names, "id": ["x"] * len(names)})
+    tables.write_tsv(tmp_path / "t.tsv", {"name": names, "id": ["x"] * len(names)})
     assert standalone.read_tsv(tmp_path / "t.tsv") == [{"name": name, "id": "x"} for name in names]
     for user, n in ((0, 5), (7, 1), (123456, 20)):
         wanted, _ = examples.shuffled(
@@ -189,8 +189,8 @@ class FakeHub:
 
 def test_push_uploads_the_folder_privately(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = FakeHub()
-    monkeypatch.setattr(export, "HfApi", lambda: hub)
-    assert export.push(tmp_path, "me/model") == "https://hub/me/model"
+    monkeypatch.setattr(push, "HfApi", lambda: hub)
+    assert push.push(tmp_path, "me/model") == "https://hub/me/model"
     (name, options), upload = hub.calls
     assert (name, options) == ("me/model", {"private": True, "exist_ok": True})
     assert (upload["repo_id"], upload["folder_path"]) == ("me/model", tmp_path)
@@ -207,11 +207,11 @@ def test_push_uploads_the_folder_privately(tmp_path: pathlib.Path, monkeypatch: 
 def test_push_says_what_is_wrong(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, problem: Exception, message: str
 ) -> None:
-    monkeypatch.setattr(export, "HfApi", lambda: FakeHub(problem))
+    monkeypatch.setattr(push, "HfApi", lambda: FakeHub(problem))
     with pytest.raises(ValueError, match=message):
-        export.push(tmp_path, "me/model")
+        push.push(tmp_path, "me/model")
 
 
 def test_push_offline_is_told(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="hub"):
-        export.push(tmp_path, "nobody/no-such-model")
+        push.push(tmp_path, "nobody/no-such-model")
