@@ -143,8 +143,13 @@ def _stored(system: System, part: pathlib.Path, *, adapter: bool) -> System:
     if isinstance(system.model, Retriever):
         model = nnx.clone(system.model)
         model.backbone, model.project.dtype = backbone, "float32"
-    settings = dataclasses.replace(system.run.config.eval, recommender="beam")
-    run = dataclasses.replace(system.run, config=dataclasses.replace(system.run.config, eval=settings))
+    config = system.run.config
+    config = dataclasses.replace(
+        config,
+        eval=dataclasses.replace(config.eval, recommender="beam"),
+        train=dataclasses.replace(config.train, model_parallel=1),  # what was stored is on one device
+    )
+    run = dataclasses.replace(system.run, config=config)
     return dataclasses.replace(system, run=run, model=model)
 
 

@@ -227,11 +227,14 @@ ADAPTERS = {
 }
 
 
-PEFTS = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-"""What peft asks transformers by an old name."""
+def peft_quiet(test):
+    """Without what peft asks transformers by an old name, and what it says of tied tables, which are stored whole."""
+    for text in ("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning", "ignore:Model has `tie_word_emb"):
+        test = pytest.mark.filterwarnings(text)(test)
+    return test
 
 
-@PEFTS
+@peft_quiet
 @pytest.mark.parametrize("kind", ADAPTERS)
 def test_an_adapter_stands_beside_its_base(tiny: Config, tmp_path: pathlib.Path, kind: str) -> None:
     pytest.importorskip("peft")
@@ -251,7 +254,7 @@ def test_an_adapter_stands_beside_its_base(tiny: Config, tmp_path: pathlib.Path,
         export(system, tmp_path / "half", adapter=True, dtype="bfloat16")
 
 
-@PEFTS
+@peft_quiet
 def test_an_adapter_names_the_base_that_training_started_from(tiny: Config, tmp_path: pathlib.Path) -> None:
     """A stored model without the new tokens: with the adapter it is the trained one."""
     pytest.importorskip("peft")
