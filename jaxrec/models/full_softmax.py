@@ -1,0 +1,85 @@
+"""Cross-entropy over a whole catalogue, in blocks that never hold all scores at once."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.types import Array
+
+CACHED_ROWS = 128
+"""Rows of scores worked on at a time on CPU, where the passes over them then stay in the cache: half the time."""
+MOST_SCORES = 2**28
+"""Scores held at once elsewhere: a gigabyte of float32."""
+
+
+def cross_entropy(
+    hidden: jax.Array, table: jax.Array, labels: Array, weights: Array, dtype: str, block: int | None = None
+) -> jax.Array:
+    """The weighted mean of -log softmax(table h)[label].
+
+    Gradients are made in the forward pass, block by block, while a block's scores are at hand.
+
+    Args:
+      hidden: f32[T, D].
+      table: a row for each item, f32[I, D].
+      labels: i32[T], in [0, I); any value where the weight is 0.
+      weights: f32[T].
+      dtype: of the products' operands, "float32" or "bfloat16".
+      block: rows at a time; None chooses by the backend.
+    Returns:
+      f32[], 0 where all weights are 0.
+    """
+    if block is None:
+        block = CACHED_ROWS if jax.default_backend() == "cpu" else max(CACHED_ROWS, MOST_SCORES // table.shape[0])
+    block = min(block, hidden.shape[0])
+    short = -hidden.shape[0] % block
+    hidden = jnp.pad(hidden, ((0, short), (0, 0)))
+    weights = jnp.pad(jnp.asarray(weights), (0, short))
+    labels = jnp.pad(jnp.clip(labels, 0, table.shape[0] - 1), (0, short))
+    shares = weights / jnp.maximum(weights.sum(), 1e-6)
+    return _cross_entropy(hidden, table, labels, shares, dtype, block)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _cross_entropy(hidden, table, labels, shares, dtype: str, block: int) -> jax.Array:
+    return _forward(hidden, table, labels, shares, dtype, block)[0]
+
+
+def _forward(hidden, table, labels, shares, dtype: str, block: int):
+    """The loss, and its gradients by hidden states and table."""
+    rounded = table.astype(dtype)
+
+    def one_block(table_gradient, rows):
+        h, label, share = rows
+        of_label = table[label]
+        h_rounded = h.astype(dtype)
+        scores = jnp.einsum("td,id->ti", h_rounded, rounded, preferred_element_type=jnp.float32)
+        best = scores.max(axis=1, keepdims=True)
+        likely = jnp.exp(scores - best)
+        total = likely.sum(axis=1, keepdims=True)
+        losses = jnp.log(total[:, 0]) + best[:, 0] - (h * of_label).sum(axis=1)
+        by_score = (likely * (share[:, None] / total)).astype(dtype)
+        by_hidden = jnp.einsum("ti,id->td", by_score, rounded, preferred_element_type=jnp.float32)
+        by_table = jnp.einsum("ti,td->id", by_score, h_rounded, preferred_element_type=jnp.float32)
+        return table_gradient + by_table, (share @ losses, by_hidden - share[:, None] * of_label)
+
+    def cut(x):
+        return x.reshape(-1, block, *x.shape[1:])
+
+    table_gradient, (losses, by_hidden) = jax.lax.scan(
+        one_block, jnp.zeros_like(table), (cut(hidden), cut(labels), cut(shares))
+    )
+    # The label's own part goes in by rows, in float32: a one-hot matrix would be another pass over all scores.
+    table_gradient = table_gradient.at[labels].add(-shares[:, None] * hidden)
+    return losses.sum(), (by_hidden.reshape(hidden.shape), table_gradient)
+
+
+def _backward(dtype: str, block: int, gradients, cotangent):
+    by_hidden, by_table = gradients
+    return cotangent * by_hidden, cotangent * by_table, None, None
+
+
+_cross_entropy.defvjp(_forward, _backward)
