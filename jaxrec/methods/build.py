@@ -29,11 +29,16 @@ from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.types import Histories, Vectors
 
 
-def build(run: Run) -> System:
-    """Everything but the trained weights; what an earlier call left in the run's folder is read, not made again."""
+def build(run: Run, *, untrained: bool = False) -> System:
+    """Everything but the trained weights; what an earlier call left in the run's folder is read, not made again.
+
+    Args:
+      run: config, data and folder.
+      untrained: whether pretrained weights are wanted even where training has left its own: the system as it began.
+    """
     embedding = embed(run)
     ids = _ids(run, embedding.vectors)
-    vocabulary, shape, weights = _vocabulary(run, ids)
+    vocabulary, shape, weights = _vocabulary(run, ids, untrained=untrained)
     rngs = nnx.Rngs(params=stream(run.key, "model"))
     shape = dataclasses.replace(shape, vocab=vocabulary.size)
     anchors, first = _anchors(ids, vocabulary), vocabulary.first_oov
@@ -145,13 +150,16 @@ def _anchors(ids: Ids, vocabulary: Vocabulary) -> np.ndarray:
     return anchors
 
 
-def _vocabulary(run: Run, ids: Ids) -> tuple[Vocabulary, T5Config | LlamaConfig, dict[str, np.ndarray] | None]:
+def _vocabulary(
+    run: Run, ids: Ids, *, untrained: bool
+) -> tuple[Vocabulary, T5Config | LlamaConfig, dict[str, np.ndarray] | None]:
     """The vocabulary, the model's shape, and pretrained weights where the config names some and training starts."""
     config, folder, file = run.config.model, run.folder / "tokenizer", run.folder / "backbone.json"
     decoder_only = config.backbone == "llama"
     shape, weights = (config.llama if decoder_only else config.t5), None
     names = vocabularies.new_token_names(ids.users, ids.items, answer=decoder_only)
-    if file.is_file() and any((run.folder / "checkpoints").glob("[0-9]*")):  # what was pretrained is not needed again
+    trained = any((run.folder / "checkpoints").glob("[0-9]*"))
+    if file.is_file() and trained and not untrained:  # what was pretrained is not needed again
         return vocabularies.load(folder, names), from_dict(type(shape), json.loads(file.read_text())), None
     if config.init_from is not None:
         found, weights = (llama.read_llama if decoder_only else t5.read_t5)(config.init_from)

@@ -1,0 +1,79 @@
+"""Scores of a tiny run's ids, and the table of several runs."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from jaxrec.config import Config
+from jaxrec.methods import experiment, id_scores
+from jaxrec.methods import run as runs
+from jaxrec.methods.build import build
+from jaxrec.models.t5 import T5
+
+
+@pytest.fixture(scope="module")
+def folder(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    experiment.train(dataclasses.replace(tiny, out=str(folder)))
+    return folder
+
+
+def test_representations_are_means_of_tokens(folder: pathlib.Path) -> None:
+    system = experiment.load(folder)
+    found = id_scores.representations(system)
+    assert set(found) == {"items", "users"}
+    assert isinstance(system.model, T5)
+    assert len(found["users"]) == system.run.data.n_users
+    table = np.asarray(system.model.embedding.table[...])
+    anchors, kernel = system.model.embedding.anchors[...], system.model.embedding.kernel[...]
+    table = table.copy()
+    first = system.vocabulary.first_oov
+    table[first : first + len(anchors)] += system.model.embedding.alpha * np.asarray(anchors @ kernel)
+    for item in (0, 7):
+        np.testing.assert_allclose(found["items"][item], table[system.item_tokens[item]].mean(0), atol=1e-4)
+
+
+def test_before_is_where_training_began(folder: pathlib.Path) -> None:
+    found = id_scores.before_and_after(folder, pairs=2000)
+    assert json.loads((folder / id_scores.FILE).read_text())["after"]["items"] == json.loads(
+        json.dumps(found["after"]["items"])
+    )
+    start = id_scores.score(build(runs.reopen(folder)), pairs=2000)
+    assert start["items"]["memorization"] == found["before"]["items"]["memorization"]
+    for who in ("items", "users"):
+        assert found["before"][who]["diversity_of_all"] != found["after"][who]["diversity_of_all"]
+        for when in id_scores.WHEN:
+            scores = found[when][who]
+            assert abs(scores["diversity"] - scores["diversity_of_all"]) < 5 * scores["error"]
+            assert scores["memorization"] <= 1
+            assert scores["curve"][-1] == (2000, scores["diversity"], scores["error"])
+    shown = id_scores.table({"run": found})
+    assert "ids of items" in shown
+    assert "ids of users" in shown
+    assert "rank correlation" not in shown
+
+
+def made(diversity: float, memorization: float, ndcg: float) -> dict:
+    scores = {"items": {"diversity": diversity, "error": 0.1, "memorization": memorization}}
+    return {"before": scores, "after": scores, "ndcg@10": ndcg}
+
+
+def test_ranks_are_correlated_over_runs() -> None:
+    found = [made(1, 0.5, 0.01), made(2, 0.7, 0.02), made(5, 0.6, 0.08)]
+    related = id_scores.correlations(found, "items")
+    assert related == pytest.approx({"diversity": 1.0, "memorization": 0.5, "sum": 1.0})
+    assert np.isnan(id_scores.correlations([made(1, 0.5, n) for n in (0.1, 0.2, 0.3)], "items")["diversity"])
+    assert id_scores.correlations(found[:2], "items") == {}
+    text = id_scores.table({str(n): run for n, run in enumerate(found)})
+    assert "over 3 runs (after training): diversity +1.00, memorization +0.50, sum +1.00" in text
+
+
+def test_a_folder_without_results_is_told(tmp_path: pathlib.Path, tiny: Config) -> None:
+    with pytest.raises(ValueError, match="holds no run"):
+        id_scores.before_and_after(tmp_path / "nothing")
+    runs.start(dataclasses.replace(tiny, out=str(tmp_path / "begun")))
+    with pytest.raises(ValueError, match="is not measured yet"):
+        id_scores.before_and_after(tmp_path / "begun")
