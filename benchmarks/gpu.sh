@@ -8,15 +8,17 @@
 #                               a LightGCN epoch, faiss
 #   bash benchmarks/gpu.sh 5    TokenRec on Beauty from LightGCN to results.json
 #   bash benchmarks/gpu.sh 6    TokenRec's study on Last.fm, a row a config, for the seeds in $SEEDS (default 0)
+#   bash benchmarks/gpu.sh 7    LLaMA 2 7B, LoRA, random weights: memory computed and taken, tokens a second; META ID (L) on
+#                               Beauty for 20 steps (from the weights in $LLAMA, a local folder or a hub name, if set)
 #
 # The targets of part 4: an epoch of LightGCN on Beauty (lightgcn.json, ours.median) under 0.1 s, the top 20 of a million
 # under 0.05 ms a user for 256 users (search.json). A run that is cut off goes on when its part is called again.
 #
 # The machine needs jax, flax, optax, orbax, torch and transformers; part 4's last line also needs faiss-cpu. What else
 # requirements.txt names may lie as wheels in the folder $WHEELS. Data is looked up in $JAXREC_DATA (default
-# ../shared/data). JSON goes to $OUT (default docs/results/gpu), runs to $RUN, $RUN-token_rec and $RUN-token_rec_lastfm
-# (RUN is runs/gpu by default). WEIGHTS names a T5 that part 5 starts from, a local folder or a hub name; without, its
-# config decides. QUICK=1 runs tiny sizes of everything, on any device.
+# ../shared/data). JSON goes to $OUT (default docs/results/gpu), runs to $RUN, $RUN-token_rec, $RUN-token_rec_lastfm
+# and $RUN-llama (RUN is runs/gpu by default). WEIGHTS names a T5 that part 5 starts from, a local folder or a hub name;
+# without, its config decides. QUICK=1 runs tiny sizes of everything, on any device.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,12 +30,17 @@ quick=()
 config=(configs/meta_id_beauty.py)
 token_rec=(configs/token_rec_beauty.py)
 study=configs/token_rec_lastfm_study.py
+memory=(--shape llama-2-7b --rows 4 --length 1024)
+llama=(configs/meta_id_beauty_llama.py --model.init-from "${LLAMA:-None}" --train.steps 20 --train.validate-users 64)
 if [ -n "${QUICK:-}" ]; then
     quick=(--quick)
     tiny=(--train.steps 20 --data.world.users 300 --data.world.items 100)
     config=(configs/demo.py "${tiny[@]}")
     token_rec=(configs/demo_token_rec.py "${tiny[@]}" --lightgcn.epochs 5 --quantizer.epochs 5)
     study=${TMPDIR:-/tmp}/jaxrec_quick_study.py
+    memory=(--shape qwen3-0.6b --layers 1 --rows 1 --length 64)
+    llama=(configs/demo.py "${tiny[@]}" --model.backbone llama --model.lora.rank 4 --model.llama.d-model 32
+        --model.llama.d-kv 16 --model.llama.heads 2 --model.llama.kv-heads 1 --model.llama.d-ff 64 --model.llama.layers 1)
     cat >"$study" <<'PYTHON'
 from benchmarks.ablation import quick
 from jaxrec.config import load_study
@@ -91,6 +98,13 @@ case $part in
     # shellcheck disable=SC2086 # several seeds are several arguments
     timed token_rec_lastfm "$python" -m launch.compare "$study" --seeds ${SEEDS:-0} --out "$RUN-token_rec_lastfm"
     cp "$RUN-token_rec_lastfm/results.json" "$OUT/token_rec_lastfm.json"
+    ;;
+7)
+    "$python" -m benchmarks.memory "${memory[@]}" --out "$OUT/llama_computed.json"
+    "$python" -m benchmarks.memory "${memory[@]}" --run 10 --out "$OUT/llama_run.json"
+    timed llama_beauty "$python" -m launch.train "${llama[@]}" --out "$RUN-llama"
+    cp "$RUN-llama/results.json" "$OUT/llama_beauty.json"
+    cp "$RUN-llama/metrics.jsonl" "$OUT/llama_beauty.metrics.jsonl"
     ;;
 *)
     sed -n '2,/^set/{/^#/p}' "$0" >&2

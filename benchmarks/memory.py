@@ -1,6 +1,7 @@
 """What training a decoder-only model with LoRA takes on each device, computed without making a single weight.
 
 python -m benchmarks.memory [--devices 8 --fsdp] [--rows 4 --length 1024] [--shape llama-2-7b] [--whole]
+python -m benchmarks.memory --run 10    ten steps with random weights on the device: its peak, and tokens a second
 
 Three parts, added up:
   held      weights, what is trained, the optimizer's moments and a batch, as they lie on the mesh;
@@ -16,6 +17,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import time
 from typing import Any
 
 SHAPES = {
@@ -48,26 +50,25 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4, help="packed rows in a global batch")
     parser.add_argument("--length", type=int, default=1024, help="source tokens of a row")
     parser.add_argument("--whole", action="store_true", help="train every weight in float32 instead of LoRA")
+    parser.add_argument("--run", type=int, metavar="STEPS", default=0, help="run so many steps instead of computing")
+    parser.add_argument("--layers", type=int, default=0, help="of the model; 0 takes the shape's own")
     parser.add_argument("--out", type=pathlib.Path)
     asked = parser.parse_args()
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={asked.devices}"
-    found = measure(asked)
-    print(", ".join(f"{name} {value:.2f} GB" for name, value in found.items()))
+    if not asked.run:
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={asked.devices}"
+    found = run(asked) if asked.run else measure(asked)
+    print(", ".join(f"{name} {value:,.2f}" for name, value in found.items()))
     if asked.out:
         asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(json.dumps({**vars(asked), "out": str(asked.out), "gigabytes": found}, indent=1) + "\n")
+        asked.out.write_text(json.dumps({**vars(asked), "out": str(asked.out), "found": found}, indent=1) + "\n")
 
 
 def measure(asked: argparse.Namespace) -> dict[str, float]:
     """Gigabytes (10^9 bytes) on each device by part."""
     import jax
 
-    from jaxrec.config import LlamaConfig, LoraConfig
-
-    shape = LlamaConfig(compute_dtype="bfloat16", remat=True, **SHAPES[asked.shape])
-    shape = dataclasses.replace(shape, vocab=-(-(shape.vocab + NEW_TOKENS) // 128) * 128)
-    lora = LoraConfig(rank=0 if asked.whole else 16, targets=("attention", "mlp", "embedding", "head"))
+    shape, lora = _model(asked)
     state, buffers, batch, loss, _ = _abstract(asked, shape, lora)
     held = sum(_bytes_on_device(x) for x in jax.tree.leaves((state, buffers, batch)))
     gradients = sum(_bytes_on_device(x) for x in jax.tree.leaves(state.params))
@@ -75,7 +76,64 @@ def measure(asked: argparse.Namespace) -> dict[str, float]:
     *one, _, one_step = _abstract(asked, dataclasses.replace(shape, layers=1), lora)
     working = one_step.lower(*one).compile().memory_analysis().temp_size_in_bytes
     parts = {"held": held, "gradients": gradients, "kept": kept, "working": working}
-    return {**{name: value / 1e9 for name, value in parts.items()}, "together": sum(parts.values()) / 1e9}
+    parts["together"] = sum(parts.values())
+    return {f"{name} GB": value / 1e9 for name, value in parts.items()}
+
+
+def run(asked: argparse.Namespace) -> dict[str, float]:
+    """Steps on full rows of random tokens with random weights: peak memory in GB, and tokens per second."""
+    import jax
+    import numpy as np
+    from flax import nnx
+
+    from jaxrec.config import OovConfig, TrainConfig
+    from jaxrec.models.llama import Llama
+    from jaxrec.models.objectives import sequence_loss
+    from jaxrec.train.loop import initial_state, make_step
+    from jaxrec.train.optimizer import make_optimizer
+    from jaxrec.train.sharding import single_device_mesh
+    from jaxrec.train.state import functional
+    from jaxrec.types import Batch
+
+    shape, lora = _model(asked)
+    first = shape.vocab - NEW_TOKENS
+    anchors = np.zeros((NEW_TOKENS, 64), np.float32)
+    model = Llama(shape, OovConfig(), lora, anchors, first, first + 2, rngs=nnx.Rngs(0))
+    params, buffers, loss = functional(model, sequence_loss)
+    optimizer = make_optimizer(TrainConfig(), 1000)
+    state = initial_state(params, optimizer, jax.random.key(0), single_device_mesh(), ())
+    del model, params
+    draw = np.random.default_rng(0)
+    source, target = (draw.integers(3, first, (asked.rows, n)).astype(np.int32) for n in (asked.length, TARGET))
+    ones = np.ones_like(target)
+    batch = jax.device_put(Batch(source, np.ones_like(source), target, ones, ones.astype(np.float32)))
+    step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
+    state, metrics = step(state, buffers, batch)  # compiles
+    jax.block_until_ready(metrics)
+    started = time.perf_counter()
+    for _ in range(asked.run):
+        state, metrics = step(state, buffers, batch)
+    loss_found = float(metrics["loss"])
+    seconds = (time.perf_counter() - started) / asked.run
+    stats = jax.local_devices()[0].memory_stats() or {}  # a CPU keeps none
+    peak = stats.get("peak_bytes_in_use", float("nan")) / 1e9
+    return {
+        "peak GB": peak,
+        "seconds a step": seconds,
+        "tokens/s": asked.rows * asked.length / seconds,
+        "loss": loss_found,
+    }
+
+
+def _model(asked: argparse.Namespace) -> tuple[Any, Any]:
+    """The shape, with room for new tokens, and how it is adapted."""
+    from jaxrec.config import LlamaConfig, LoraConfig
+
+    shape = LlamaConfig(compute_dtype="bfloat16", remat=True, **SHAPES[asked.shape])
+    shape = dataclasses.replace(shape, vocab=-(-(shape.vocab + NEW_TOKENS) // 128) * 128)
+    if asked.layers:
+        shape = dataclasses.replace(shape, layers=asked.layers)
+    return shape, LoraConfig(rank=0 if asked.whole else 16, targets=("attention", "mlp", "embedding", "head"))
 
 
 def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ...]:
@@ -97,7 +155,7 @@ def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ..
 
     train = TrainConfig(model_parallel=asked.model_parallel, fsdp=asked.fsdp)
     rules = sharding_rules(Config("memory", model=ModelConfig(backbone="llama"), train=train))
-    mesh = sharding.make_mesh(0, asked.model_parallel)
+    mesh = sharding.make_mesh(asked.devices // asked.model_parallel, asked.model_parallel)
     first = shape.vocab - NEW_TOKENS
     anchors = np.zeros((NEW_TOKENS, 64), np.float32)
     model = nnx.eval_shape(lambda: Llama(shape, OovConfig(), lora, anchors, first, first + 2, rngs=nnx.Rngs(0)))

@@ -7,7 +7,7 @@ config = Config(
     data=DataConfig(name="Amazon Beauty", path="amazon-beauty/user_sequence.txt.gz"),
     ids=IdConfig(clusters=100),
     # T5-small's shape. Its pretrained weights come with --model.init-from google-t5/t5-small, or a local folder.
-    # From random weights, as this stands, the CPU configs learned faster with --train.relative True
+    # From random weights, as this stands, the CPU configs learned faster with --train.relative
     # --train.learning-rate 0.02; that has not been tried at this size.
     model=ModelConfig(t5=T5Config(compute_dtype="bfloat16")),
     task=TaskConfig(direct_share=1.0, max_history=20),

@@ -1,0 +1,44 @@
+"""The account of memory: what it must be by counting, and that it grows where it should."""
+
+import argparse
+
+import pytest
+
+from benchmarks import memory
+
+ASKED = {
+    "shape": "mistral-7b",
+    "devices": 1,
+    "model_parallel": 1,
+    "fsdp": False,
+    "rows": 1,
+    "length": 128,
+    "whole": False,
+    "layers": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, dict[str, float]]:
+    asked = {"lora": {}, "deeper": {"layers": 4}, "whole": {"whole": True}}
+    return {name: memory.measure(argparse.Namespace(**ASKED | changed)) for name, changed in asked.items()}
+
+
+def test_what_is_held_is_what_the_shapes_say(found) -> None:
+    layer = 2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336 + 2 * 4096
+    table = 33280 * 4096  # 32,000 rows and 1,280 new ones
+    rows, adapted = 2 * 1280 * 4096, 16 * 2 * (33280 + 4096)
+    adapted += 2 * 16 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
+    kernel = 64 * 4096
+    trained = rows + adapted + kernel
+    anchors = 1280 * 64
+    held = 2 * (2 * layer + 2 * table + 4096) + 4 * anchors + 12 * trained
+    assert found["lora"]["held GB"] * 1e9 == pytest.approx(held, rel=1e-4)
+    assert found["lora"]["gradients GB"] * 1e9 == pytest.approx(4 * trained, rel=1e-4)
+    assert found["whole"]["held GB"] * 1e9 == pytest.approx(12 * (2 * layer + 2 * table + 4096 + kernel), rel=1e-3)
+
+
+def test_gradient_checkpointing_keeps_one_hidden_state_a_layer(found) -> None:
+    grown = (found["deeper"]["kept GB"] - found["lora"]["kept GB"]) * 1e9
+    state = 4 * (128 + memory.TARGET) * 4096
+    assert 2 * state <= grown <= 2 * 1.2 * state
