@@ -76,10 +76,11 @@ def _what(about: Mapping[str, Any], base: str | None) -> str:
         else (f"{shape['encoder_layers']} + {shape['decoder_layers']} layers")
     )
     family = shape.get("family")
+    lora = f", adapted by LoRA of rank {about['lora']['rank']}" if about["lora"] else ""
     return (
         f"A recommender whose items are new tokens of a language model: a {kind[about['backbone']]}"
         f"{f' of the family {family}' if family else ''} with {layers} of width {shape['d_model']}, "
-        f"started from {'random weights' if base is None else f'`{base}`'}, with {new:,} new tokens that name "
+        f"started from {'random weights' if base is None else f'`{base}`'}{lora}, with {new:,} new tokens that name "
         f"{about['n_users']:,} users and {about['n_items']:,} items. {ANSWERS[about['answer']]} A prompt holds "
         f"{USERS[about['users']]}. Trained with jaxrec {about['versions']['jaxrec']} (JAX "
         f"{about['versions']['jax']}), seed {about['seed']}, protocol {about['protocol']}."
@@ -154,9 +155,11 @@ def _measured(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> st
 
 
 def _files(about: Mapping[str, Any]) -> str:
-    weights = "`adapter_model.safetensors`, `adapter_config.json`" if about["adapter"] else "`model.safetensors`"
+    weights = "`model.safetensors` (or its shards), `config.json`"
+    if about["adapter"]:
+        weights = "`adapter_model.safetensors`, `adapter_config.json`, `base/` (where no hub has the base model)"
     lines = [
-        f"- {weights}, `config.json`, `generation_config.json`, the tokenizer: as Hugging Face has them",
+        f"- {weights}, `generation_config.json`, the tokenizer: as Hugging Face has them",
         "- `items.tsv`, `users.tsv`: names, titles and ids; of users also the history, as lines of items.tsv from 0",
         "- `recommend.py`: asks as jaxrec does; `samples.json`: what jaxrec answers to some users",
         "- `jaxrec.json`: templates and all else that is needed to ask; `jaxrec.safetensors` (where it is there): what "

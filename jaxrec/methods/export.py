@@ -27,7 +27,7 @@ from jaxrec.tasks.prompts import templates, without_user
 from jaxrec.types import Codes
 
 K = 10
-TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.03}
 """How far scores by transformers may be from jaxrec's; in bfloat16 the encoder's table is rounded once more."""
 
 

@@ -1,6 +1,13 @@
-"""One tiny config, small enough to be trained whole inside a test."""
+"""One tiny config, small enough to be trained whole inside a test, and helpers for exports."""
 
+import importlib.util
+import pathlib
+from collections.abc import Callable
+from types import ModuleType
+
+import numpy as np
 import pytest
+from flax import nnx
 
 from jaxrec.config import (
     Config,
@@ -15,6 +22,7 @@ from jaxrec.config import (
     WalkConfig,
     WorldConfig,
 )
+from jaxrec.methods.system import System
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +40,33 @@ def tiny() -> Config:
         ),
         eval=EvalConfig(beams=10, batch_users=32),
     )
+
+
+@pytest.fixture(scope="session")
+def adapted() -> Callable[[System], System]:
+    """Gives LoRA's factors values as if they had learned something."""
+    return _adapted
+
+
+@pytest.fixture(scope="session")
+def script() -> Callable[[pathlib.Path], ModuleType]:
+    """An exported folder's recommend.py as a module of this process, where torch is loaded once."""
+    return _script
+
+
+def _adapted(system: System) -> System:
+    draw = np.random.default_rng(0)
+    for path, factor in nnx.to_flat_state(nnx.state(system.model)):
+        if path[-1] == "b":
+            factor[...] = draw.normal(size=factor[...].shape).astype(np.float32) * 0.1
+    return system
+
+
+def _script(folder: pathlib.Path) -> ModuleType:
+    pytest.importorskip("torch")
+    spec = importlib.util.spec_from_file_location("recommend", folder / "recommend.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,7 +1,6 @@
 """Whole systems exported: asked by people who have transformers and not jaxrec, they answer the same."""
 
 import dataclasses
-import importlib.util
 import json
 import pathlib
 import re
@@ -13,7 +12,7 @@ import pytest
 from flax import nnx
 from transformers import AutoTokenizer
 
-from jaxrec.config import Config, LightGcnConfig, LlamaConfig, LoraConfig, OovConfig, QuantizerConfig
+from jaxrec.config import Config, LightGcnConfig, LlamaConfig, LoraConfig, QuantizerConfig
 from jaxrec.hub import llama
 from jaxrec.hub.export import read
 from jaxrec.methods import experiment, serving
@@ -23,7 +22,7 @@ from jaxrec.methods.export import export
 from jaxrec.methods.system import System
 from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
-from jaxrec.tokenizers.vocabulary import train_text_tokenizer
+from jaxrec.types import Histories
 
 # Runs a script as a process does that has no jaxrec.
 ALONE = (
@@ -65,7 +64,7 @@ SYSTEMS = {
 
 @pytest.fixture(scope="module", params=SYSTEMS)
 def exported(
-    request: pytest.FixtureRequest, tiny: Config, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tiny: Config, adapted, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[System, pathlib.Path]:
     """A system with the weights that training would start from, and its export."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -76,32 +75,14 @@ def exported(
     return system, export(system, folder / "out", samples=24, shard_gb=2e-5)
 
 
-def adapted(system: System) -> System:
-    """The system as if LoRA had learned something."""
-    draw = np.random.default_rng(0)
-    for path, factor in nnx.to_flat_state(nnx.state(system.model)):
-        if path[-1] == "b":
-            factor[...] = draw.normal(size=factor[...].shape).astype(np.float32) * 0.1
-    return system
-
-
 def alone(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", ALONE, str(folder / "recommend.py"), *arguments]
     return subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=200, check=False)
 
 
-def script(folder: pathlib.Path):
-    """The folder's recommend.py as a module of this process, where torch is loaded once."""
-    pytest.importorskip("torch")
-    spec = importlib.util.spec_from_file_location("recommend", folder / "recommend.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_transformers_gives_jaxrecs_lists(exported: tuple[System, pathlib.Path], capsys: pytest.CaptureFixture) -> None:
+def test_transformers_gives_jaxrecs_lists(
+    exported: tuple[System, pathlib.Path], script, capsys: pytest.CaptureFixture
+) -> None:
     recommend = script(exported[1])
     assert recommend.check(recommend.Exported(exported[1])), capsys.readouterr().out
     told = capsys.readouterr().out
@@ -110,7 +91,7 @@ def test_transformers_gives_jaxrecs_lists(exported: tuple[System, pathlib.Path],
 
 
 def test_the_check_sees_a_changed_weight_and_a_changed_sample(
-    exported: tuple[System, pathlib.Path], capsys: pytest.CaptureFixture
+    exported: tuple[System, pathlib.Path], script, capsys: pytest.CaptureFixture
 ) -> None:
     import torch
 
@@ -126,6 +107,27 @@ def test_the_check_sees_a_changed_weight_and_a_changed_sample(
     model.users[json.loads((exported[1] / "samples.json").read_text())["samples"][0]["line"]]["history"] += " 7 9 11"
     assert not recommend.check(model)
     assert "prompts are OTHERS" in capsys.readouterr().out
+
+
+def test_strangers_are_asked_about_or_told_why_not(exported: tuple[System, pathlib.Path], script) -> None:
+    system, folder = exported
+    recommend = script(folder)
+    model = recommend.Exported(folder)
+    with pytest.raises(recommend.Problem, match="task 'nothing' is not one of this model's"):
+        model.prompt([0, 1], None, "nothing")
+    if system.run.config.ids.users != "none":
+        with pytest.raises(recommend.Problem, match="an id of the user, which jaxrec makes"):
+            model.prompt([0, 1], None)
+        return
+    with pytest.raises(recommend.Problem, match="no history is known"):
+        model.prompt([], None)
+    text = model.prompt([3, 1, 2], None)
+    assert "the user" in text
+    found = model.recommend([text], [[3, 1, 2]], 5)[0]
+    stranger = Histories(np.array([0, 3]), np.array([3, 1, 2], np.int32), system.run.data.n_items)
+    wanted = system.recommend_to_strangers(stranger, 5)
+    assert [item for item, _ in found] == wanted.items[0].tolist()
+    np.testing.assert_allclose([score for _, score in found], wanted.scores[0], atol=1e-4)
 
 
 def test_samples_are_what_the_system_recommends(exported: tuple[System, pathlib.Path]) -> None:
@@ -221,68 +223,9 @@ def test_a_trained_run_for_people_without_jaxrec(tiny: Config, tmp_path: pathlib
     assert "prompts of this model hold an id of the user" in alone(folder, "--history", "item01").stderr
 
 
-ADAPTERS = {
-    "own base": {"llama": QWEN, "lora": LORA, "oov": OovConfig("shared", alpha=0.5)},
-    "tied, own input": {"llama": LLAMA, "lora": dataclasses.replace(LORA, targets=("attention", "head"))},
-}
-
-
-def peft_quiet(test):
-    """Without what peft asks transformers by an old name, and what it says of tied tables, which are stored whole."""
-    for text in ("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning", "ignore:Model has `tie_word_emb"):
-        test = pytest.mark.filterwarnings(text)(test)
-    return test
-
-
-@peft_quiet
-@pytest.mark.parametrize("kind", ADAPTERS)
-def test_an_adapter_stands_beside_its_base(tiny: Config, tmp_path: pathlib.Path, kind: str) -> None:
-    pytest.importorskip("peft")
-    model = {"backbone": "llama", **ADAPTERS[kind]}
-    system = adapted(build(runs.start(at(tiny, tmp_path / "run", model=model))))
-    folder = export(system, tmp_path / "out", samples=12, adapter=True)
-    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "base"
-    assert not (folder / "model.safetensors").exists()
-    recommend = script(folder)
-    assert recommend.check(recommend.Exported(folder))
-    if kind == "own base":
-        return
-    code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[-1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    with pytest.raises(ValueError, match="stored in float32"):
-        export(system, tmp_path / "half", adapter=True, dtype="bfloat16")
-
-
-@peft_quiet
-def test_an_adapter_names_the_base_that_training_started_from(tiny: Config, tmp_path: pathlib.Path) -> None:
-    """A stored model without the new tokens: with the adapter it is the trained one."""
-    pytest.importorskip("peft")
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    words = train_text_tokenizer(["some words to start from"], size=300, ends=False)
-    base = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=len(words), **shape))
-    base.save_pretrained(tmp_path / "base")
-    words.save_pretrained(tmp_path / "base")
-    model = {"backbone": "llama", "lora": LORA, "init_from": str(tmp_path / "base")}
-    system = adapted(build(runs.start(at(tiny, tmp_path / "run", model=model))))
-    folder = export(system, tmp_path / "out", samples=12, adapter=True)
-    assert not (folder / "base").exists()
-    recommend = script(folder)
-    assert recommend.check(recommend.Exported(folder))
-
-
-def test_bfloat16_is_checked_within_what_rounding_allows(tiny: Config, tmp_path: pathlib.Path) -> None:
+def test_bfloat16_is_checked_within_what_rounding_allows(tiny: Config, script, tmp_path: pathlib.Path) -> None:
     system = build(runs.start(at(tiny, tmp_path / "run")))
     folder = export(system, tmp_path / "out", samples=12, dtype="bfloat16")
     recommend = script(folder)
     assert recommend.check(recommend.Exported(folder))
     assert "rounded to bfloat16" in (folder / "README.md").read_text()
-
-
-def test_what_has_no_factors_gives_no_adapter(tiny: Config, tmp_path: pathlib.Path) -> None:
-    system = build(runs.start(at(tiny, tmp_path / "run")))
-    with pytest.raises(ValueError, match="no LoRA factors to store"):
-        export(system, tmp_path / "out", adapter=True)
-    assert not (tmp_path / "out").exists()

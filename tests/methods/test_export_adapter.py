@@ -1,0 +1,89 @@
+"""LoRA runs exported as an adapter beside the base model: with `peft` they are the trained model again."""
+
+import dataclasses
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from jaxrec.config import Config, LlamaConfig, LoraConfig, OovConfig
+from jaxrec.methods import run as runs
+from jaxrec.methods.build import build
+from jaxrec.methods.export import export
+from jaxrec.tokenizers.vocabulary import train_text_tokenizer
+
+LLAMA = LlamaConfig(d_model=16, d_kv=8, heads=2, kv_heads=1, d_ff=32, layers=2, tied=True)
+QWEN = dataclasses.replace(LLAMA, family="qwen3", qk_norm=True, tied=False)
+LORA = LoraConfig(rank=4, targets=("attention", "mlp", "embedding", "head"))
+
+
+def at(config: Config, folder: pathlib.Path, **parts) -> Config:
+    changed = {
+        name: dataclasses.replace(getattr(config, name), **value) if isinstance(value, dict) else value
+        for name, value in parts.items()
+    }
+    return dataclasses.replace(config, out=str(folder), **changed)
+
+
+ADAPTERS = {
+    "own base": {"llama": QWEN, "lora": LORA, "oov": OovConfig("shared", alpha=0.5)},
+    "tied, own input": {"llama": LLAMA, "lora": dataclasses.replace(LORA, targets=("attention", "head"))},
+}
+
+
+def peft_quiet(test):
+    """Without what peft asks transformers by an old name, and what it says of tied tables, which are stored whole."""
+    for text in ("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning", "ignore:Model has `tie_word_emb"):
+        test = pytest.mark.filterwarnings(text)(test)
+    return test
+
+
+@peft_quiet
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_an_adapter_stands_beside_its_base(tiny: Config, adapted, script, tmp_path: pathlib.Path, kind: str) -> None:
+    pytest.importorskip("peft")
+    model = {"backbone": "llama", **ADAPTERS[kind]}
+    system = adapted(build(runs.start(at(tiny, tmp_path / "run", model=model))))
+    folder = export(system, tmp_path / "out", samples=12, adapter=True)
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "base"
+    assert not (folder / "model.safetensors").exists()
+    recommend = script(folder)
+    assert recommend.check(recommend.Exported(folder))
+    if kind == "own base":
+        return
+    code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[-1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(ValueError, match="stored in float32"):
+        export(system, tmp_path / "half", adapter=True, dtype="bfloat16")
+
+
+@peft_quiet
+def test_an_adapter_names_the_base_that_training_started_from(
+    tiny: Config, adapted, script, tmp_path: pathlib.Path
+) -> None:
+    """A stored model without the new tokens: with the adapter it is the trained one."""
+    pytest.importorskip("peft")
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    words = train_text_tokenizer(["some words to start from"], size=300, ends=False)
+    base = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=len(words), **shape))
+    base.save_pretrained(tmp_path / "base")
+    words.save_pretrained(tmp_path / "base")
+    model = {"backbone": "llama", "lora": LORA, "init_from": str(tmp_path / "base")}
+    system = adapted(build(runs.start(at(tiny, tmp_path / "run", model=model))))
+    folder = export(system, tmp_path / "out", samples=12, adapter=True)
+    assert not (folder / "base").exists()
+    recommend = script(folder)
+    assert recommend.check(recommend.Exported(folder))
+
+
+def test_what_has_no_factors_gives_no_adapter(tiny: Config, tmp_path: pathlib.Path) -> None:
+    system = build(runs.start(at(tiny, tmp_path / "run")))
+    with pytest.raises(ValueError, match="no LoRA factors to store"):
+        export(system, tmp_path / "out", adapter=True)
+    assert not (tmp_path / "out").exists()
