@@ -9,17 +9,27 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from flax import nnx
+
 from jaxrec.config import Config, LightGcnConfig
 from jaxrec.evaluate.baselines import Scorer
 from jaxrec.evaluate.evaluate import Result, evaluate_baselines, evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.evaluate.report import report, write
+from jaxrec.keys import stream
+from jaxrec.methods import baselines_pairs as pairs
 from jaxrec.methods import baselines_sequences as sequences
 from jaxrec.methods import collaborative
 from jaxrec.methods import run as runs
 from jaxrec.methods.compare import METRICS, run_folder
 from jaxrec.methods.run import Run, command, write_whole
+from jaxrec.models.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss
+from jaxrec.models.caser import Caser, CaserConfig
+from jaxrec.models.ease import EaseConfig
+from jaxrec.models.gru4rec import Gru4Rec, Gru4RecConfig
+from jaxrec.models.ncf import NcfConfig
 from jaxrec.models.sasrec import SasRec, SasRecConfig
+from jaxrec.models.sequences import SequenceConfig
 
 Part = Literal["valid", "test"]
 
@@ -30,7 +40,12 @@ class Settings:
 
     mf: LightGcnConfig = dataclasses.field(default_factory=lambda: LightGcnConfig(layers=0))
     lightgcn: LightGcnConfig = dataclasses.field(default_factory=LightGcnConfig)
+    ncf: NcfConfig = dataclasses.field(default_factory=NcfConfig)
+    ease: EaseConfig = dataclasses.field(default_factory=EaseConfig)
     sasrec: SasRecConfig = dataclasses.field(default_factory=SasRecConfig)
+    bert4rec: Bert4RecConfig = dataclasses.field(default_factory=Bert4RecConfig)
+    gru4rec: Gru4RecConfig = dataclasses.field(default_factory=Gru4RecConfig)
+    caser: CaserConfig = dataclasses.field(default_factory=CaserConfig)
 
 
 def _graph(run: Run, config: LightGcnConfig, folder: pathlib.Path) -> Scorer:
@@ -39,9 +54,36 @@ def _graph(run: Run, config: LightGcnConfig, folder: pathlib.Path) -> Scorer:
     return collaborative.scorer(made.vectors)
 
 
+def _ncf(run: Run, config: NcfConfig, folder: pathlib.Path) -> Scorer:
+    return pairs.train_ncf(run.split, config, seed=run.config.seed, folder=folder)
+
+
+def _ease(run: Run, config: EaseConfig, folder: pathlib.Path) -> Scorer:
+    del folder  # closed form: there is nothing to go on with
+    return pairs.train_ease(run.split, config)
+
+
 def _sasrec(run: Run, config: SasRecConfig, folder: pathlib.Path) -> Scorer:
-    model = sequences.new(SasRec, config, run.data.n_items, run.config.seed)
-    return sequences.train("SASRec", model, run.split, seed=run.config.seed, folder=folder)
+    return sequences.train("SASRec", _new(SasRec, run, config), run.split, seed=run.config.seed, folder=folder)
+
+
+def _bert4rec(run: Run, config: Bert4RecConfig, folder: pathlib.Path) -> Scorer:
+    model, seed = _new(Bert4Rec, run, config), run.config.seed
+    return sequences.train("BERT4Rec", model, run.split, seed=seed, folder=folder, loss=cloze_loss, ahead=0)
+
+
+def _gru4rec(run: Run, config: Gru4RecConfig, folder: pathlib.Path) -> Scorer:
+    return sequences.train("GRU4Rec", _new(Gru4Rec, run, config), run.split, seed=run.config.seed, folder=folder)
+
+
+def _caser(run: Run, config: CaserConfig, folder: pathlib.Path) -> Scorer:
+    model = _new(Caser, run, config, run.data.n_users)
+    return sequences.train("Caser", model, run.split, seed=run.config.seed, folder=folder, users=True)
+
+
+def _new(model: Callable[..., Any], run: Run, config: SequenceConfig, *more: int) -> Any:
+    """A model with fresh weights, a function of the seed alone."""
+    return model(config, run.data.n_items, *more, rngs=nnx.Rngs(params=stream(run.key, "weights")))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +102,12 @@ class Baseline:
 BASELINES = {
     "mf": Baseline("BPR-MF", _graph),
     "lightgcn": Baseline("LightGCN", _graph),
+    "ncf": Baseline("NCF", _ncf),
+    "ease": Baseline("EASE", _ease),
     "sasrec": Baseline("SASRec", _sasrec),
+    "bert4rec": Baseline("BERT4Rec", _bert4rec),
+    "gru4rec": Baseline("GRU4Rec", _gru4rec),
+    "caser": Baseline("Caser", _caser),
 }
 """By the names of their settings."""
 

@@ -6,7 +6,6 @@ import os
 
 import jax
 import numpy as np
-from flax import nnx
 
 from jaxrec.config import TrainConfig
 from jaxrec.data.pipeline import packed
@@ -14,7 +13,7 @@ from jaxrec.evaluate.baselines import Scorer
 from jaxrec.evaluate.evaluate import evaluate_scores, seen_rows
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.keys import generator, stream
-from jaxrec.models.sequences import NextItemModel, SequenceConfig, answers, next_item_loss
+from jaxrec.models.sequences import NextItem, SequenceConfig, next_item_loss
 from jaxrec.tasks.examples import ragged_take
 from jaxrec.train.loop import fit
 from jaxrec.train.optimizer import make_optimizer
@@ -22,52 +21,65 @@ from jaxrec.train.state import Loss, functional, rebuilder
 from jaxrec.types import Array, Batch, Histories, Split
 
 
-class ItemSequences:
-    """Histories as examples: the source is a piece of one, the target what follows each of its items.
+class Sequences:
+    """Histories as examples: the source is a piece of one, the target what stands `ahead` places on.
 
-    A history longer than `length` + 1 is cut from its end into pieces, so that every event but a user's first is a
-    target once; the oldest pieces know nothing of what came before them.
+    A history is cut from its end into pieces of at most `length` items, so that every event (but the first `ahead` of
+    a user) is a target once; the older pieces know nothing of what came before them.
 
     Args:
       histories: training events.
       length: most items of a piece.
+      ahead: 1 to predict what follows each item, 0 where the target is the piece itself.
+      users: put the user's token, I + 1 + user, before each source; the piece's first item is then a target too.
     Raises:
-      ValueError: nobody has two events.
+      ValueError: nobody has more than `ahead` events.
     """
 
-    def __init__(self, histories: Histories, length: int) -> None:
-        targets = np.maximum(np.diff(histories.offsets) - 1, 0)
-        pieces = -(-targets // length)
+    def __init__(self, histories: Histories, length: int, *, ahead: int = 1, users: bool = False) -> None:
+        counts = np.maximum(np.diff(histories.offsets) - ahead, 0)
+        pieces = -(-counts // length)
         if not pieces.any():
-            raise ValueError("no history holds two events, so nothing follows anything; is the training part empty?")
+            raise ValueError(
+                f"no history holds {1 + ahead} events to learn from; is the training part of the split empty?"
+            )
         user = np.repeat(np.arange(histories.n_users), pieces)
         number = np.arange(len(user)) - (np.cumsum(pieces) - pieces)[user]  # 0 is a user's newest piece
-        ends = histories.offsets[1:][user] - 1 - number * length  # just behind the last source item
+        ends = histories.offsets[1:][user] - ahead - number * length  # just behind the last source item
         self._starts = np.maximum(ends - length, histories.offsets[:-1][user])
         self._sizes = ends - self._starts
-        self._tokens = histories.items + 1
+        self._tokens = (histories.items + 1).astype(np.int32)
+        self._ahead = ahead
+        self._users = (histories.n_items + 1 + user).astype(np.int32) if users else None
 
     def __len__(self) -> int:
         return len(self._sizes)
 
     def lengths(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Source and target have a token for each item of a piece, twice i64[n]."""
-        return self._sizes, self._sizes
+        """Source and target are as long as each other, twice i64[n]."""
+        sizes = self._sizes + (self._users is not None)
+        return sizes, sizes
 
     def build(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Tokens (item + 1) as `jaxrec.data.pipeline.Examples` wants them."""
-        source = ragged_take(self._tokens, self._starts[indices], self._sizes[indices])
-        return (*source, *ragged_take(self._tokens, self._starts[indices] + 1, self._sizes[indices]))
+        starts, sizes = self._starts[indices], self._sizes[indices]
+        source, offsets = ragged_take(self._tokens, starts, sizes)
+        if self._users is None:
+            return source, offsets, *ragged_take(self._tokens, starts + self._ahead, sizes)
+        source = np.insert(source, offsets[:-1], self._users[indices])
+        return source, offsets + np.arange(len(offsets)), *ragged_take(self._tokens, starts, sizes + 1)
 
 
 def train(
     name: str,
-    model: NextItemModel,
+    model: NextItem,
     split: Split,
     *,
     seed: int,
     folder: str | os.PathLike[str] | None = None,
     loss: Loss = next_item_loss,
+    ahead: int = 1,
+    users: bool = False,
 ) -> Scorer:
     """Trains a model of the next item on the training histories, the best NDCG@10 on the validation items selecting.
 
@@ -78,6 +90,8 @@ def train(
       seed: of order, dropout and the users that validate.
       folder: where checkpoints and metrics go; a killed run goes on from there. None keeps nothing.
       loss: loss(model, batch, key) -> (scalar, metrics).
+      ahead: how far on the target stands, see `Sequences`.
+      users: whether sequences begin with their user's token.
     Returns:
       score(histories, users), by the best weights.
     Raises:
@@ -87,20 +101,16 @@ def train(
     if config.row_length < config.length:
         raise ValueError(f"row_length={config.row_length} can't hold a sequence of length={config.length}; raise it")
     data = packed(
-        ItemSequences(split.train, config.length),
+        Sequences(split.train, config.length, ahead=ahead, users=users),
         rows=config.rows,
         source_length=config.row_length,
         target_length=config.row_length,
         seed=seed,
     )
     steps = max(1, round(config.epochs * data.steps_per_epoch))
-    params, buffers, loss_fn = functional(model, loss)  # pyright: ignore[reportArgumentType]
-    rebuild = rebuilder(model)  # pyright: ignore[reportArgumentType]
-    asked = _validated(split, config.validate_users, seed)
-
-    def validate(params, buffers) -> dict[str, float]:
-        ranks = evaluate_scores("validation", scorer(rebuild(params, buffers)), split, "valid", users=asked).ranks
-        return {name: value for name, value in metrics(ranks, (10,)).items() if not name.startswith("mrr")}
+    params, buffers, loss_fn = functional(model, loss)
+    rebuild = rebuilder(model)
+    asked = validated_users(split, config.validate_users, seed)
 
     optimizer = TrainConfig(
         learning_rate=config.learning_rate,
@@ -119,7 +129,7 @@ def train(
         key=stream(jax.random.key(seed), "baseline"),
         folder=folder,
         count=_count,
-        validate=validate,
+        validate=lambda params, buffers: validation(scorer(rebuild(params, buffers)), split, asked),
         validate_every=max(1, round(config.validate_every * data.steps_per_epoch)),
         patience=config.patience,
         name=name,
@@ -127,7 +137,7 @@ def train(
     return scorer(rebuild(fitted.best_params, fitted.buffers))
 
 
-def scorer(model: NextItemModel) -> Scorer:
+def scorer(model: NextItem) -> Scorer:
     """Products of a model's answer at the end of each history with its table of items."""
     n_items = model.items.shape[0]
 
@@ -140,27 +150,32 @@ def scorer(model: NextItemModel) -> Scorer:
         # Batches hold users of like lengths, so a few widths save most of the padding.
         longest = int(np.diff(histories.offsets)[users].max(initial=1))
         width = min(1 << (max(longest, 8) - 1).bit_length(), model.config.length)
-        return _scores(model, seen_rows(histories, users, width) + 1)
+        return _scores(model, seen_rows(histories, users, width) + 1, users)
 
     return score
 
 
 @jax.jit
-def _scores(model: NextItemModel, tokens: Array) -> jax.Array:
-    return answers(model, tokens) @ model.items.T
+def _scores(model: NextItem, tokens: Array, users: Array) -> jax.Array:
+    return model.answers(tokens, users) @ model.items.T
 
 
-def new(model: type, config: SequenceConfig, n_items: int, seed: int, *more: int):
-    """A model with fresh weights, a pure function of the seed."""
-    return model(config, n_items, *more, rngs=nnx.Rngs(params=stream(jax.random.key(seed), "weights")))
+def validated_users(split: Split, most: int, seed: int) -> np.ndarray:
+    """The users that validate, i64[n]: all with a validation item, or `most` of them by lot.
 
-
-def _validated(split: Split, most: int, seed: int) -> np.ndarray:
-    """The users that validate, i64[n]."""
+    Raises:
+      ValueError: nobody has a validation item.
+    """
     users = np.flatnonzero(split.valid >= 0)
     if not len(users):
         raise ValueError("nobody has a validation item, so nothing can select; is the split too small?")
     return np.sort(generator(seed, "validation").permutation(users)[:most]) if most else users
+
+
+def validation(score: Scorer, split: Split, users: np.ndarray) -> dict[str, float]:
+    """HR@10 and NDCG@10 of these users' validation items, by full ranking."""
+    ranks = evaluate_scores("validation", score, split, "valid", users=users).ranks
+    return {name: value for name, value in metrics(ranks, (10,)).items() if not name.startswith("mrr")}
 
 
 def _count(batch: Batch) -> dict[str, int]:

@@ -36,7 +36,7 @@ def cross_entropy(
         block = CACHED_ROWS if jax.default_backend() == "cpu" else max(CACHED_ROWS, MOST_SCORES // table.shape[0])
     block = min(block, hidden.shape[0])
     short = -hidden.shape[0] % block
-    hidden = jnp.pad(hidden, ((0, short), (0, 0)))
+    hidden, table = jnp.pad(hidden, ((0, short), (0, 0))), jnp.asarray(table)
     weights = jnp.pad(jnp.asarray(weights), (0, short))
     labels = jnp.pad(jnp.clip(labels, 0, table.shape[0] - 1), (0, short))
     shares = weights / jnp.maximum(weights.sum(), 1e-6)

@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxrec.models.attention import attend
 from jaxrec.models.dropout import Dropout
-from jaxrec.models.sequences import SequenceConfig, linear, places, table
+from jaxrec.models.sequences import NextItem, SequenceConfig, linear, places, table
 from jaxrec.types import Array
 
 
@@ -24,7 +24,7 @@ class SasRecConfig(SequenceConfig):
     """Width between the two layers of a block's feed-forward part; the paper's is `dim`."""
 
 
-class SasRec(nnx.Module):
+class SasRec(NextItem):
     """Blocks of causal self-attention and feed-forward layers over item and position embeddings.
 
     Args:
@@ -50,15 +50,7 @@ class SasRec(nnx.Module):
         return self.item_embedding[...]
 
     def __call__(self, tokens: Array, segments: Array, *, key: jax.Array | None = None) -> jax.Array:
-        """Hidden states of packed sequences; each place sees itself and what stands before it in its segment.
-
-        Args:
-          tokens: item + 1, i32[B, S]; 0 = padding.
-          segments: i32[B, S]; 1, 2, ... number a row's sequences, 0 = padding; none is longer than `config.length`.
-          key: of dropout, or None.
-        Returns:
-          f32[B, S, D].
-        """
+        """As `NextItem`; each place sees itself and what stands before it in its sequence."""
         drop = Dropout(self.config.dropout, key)
         segments = jnp.asarray(segments)
         place = jnp.minimum(places(segments), self.config.length - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, Protocol
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -46,23 +46,36 @@ class SequenceConfig:
     """Dtype of matrix products; parameters, softmax, norms and loss stay float32."""
 
 
-class NextItemModel(Protocol):
-    """A model whose answer at each place of a sequence is a vector, and whose scores are its products with a table."""
+class NextItem(nnx.Module):
+    """A model whose answer at each place of a sequence is a vector, and whose scores are its products with `items`."""
 
     config: SequenceConfig
 
     @property
     def items(self) -> jax.Array:
-        """A row for each item, f32[I, D]."""
-        ...
+        """What scores each item, f32[I, D]."""
+        raise NotImplementedError
 
     def __call__(self, tokens: Array, segments: Array, *, key: jax.Array | None = None) -> jax.Array:
-        """Tokens i32[B, S] (item + 1, 0 = padding), segments i32[B, S] (1, 2, ..., 0 = padding) -> f32[B, S, D]."""
-        ...
+        """Vectors of all places of packed sequences.
+
+        Args:
+          tokens: item + 1, i32[B, S]; 0 = padding.
+          segments: i32[B, S]; 1, 2, ... number a row's sequences, 0 = padding; none is longer than `config.length`.
+          key: of dropout, or None.
+        Returns:
+          f32[B, S, D].
+        """
+        raise NotImplementedError
+
+    def answers(self, tokens: Array, users: Array) -> jax.Array:
+        """The vector at the end of each history: tokens i32[B, S] padded on the right, users i32[B] -> f32[B, D]."""
+        del users  # few models know them
+        return at_end(self, tokens)
 
 
 def next_item_loss(
-    model: NextItemModel, batch: Batch, key: jax.Array | None = None
+    model: NextItem, batch: Batch, key: jax.Array | None = None
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Cross-entropy over all items of what follows each place of the batch's sequences.
 
@@ -79,8 +92,8 @@ def next_item_loss(
     return cross_entropy(flat, model.items, labels, weights, model.config.compute_dtype), {}
 
 
-def answers(model: NextItemModel, tokens: Array) -> jax.Array:
-    """What a model answers at the end of each history, i32[B, S] padded with 0 on the right -> f32[B, D]."""
+def at_end(model: NextItem, tokens: Array) -> jax.Array:
+    """What a model has at the last token of each row, i32[B, S] padded with 0 on the right -> f32[B, D]."""
     held = jnp.asarray(tokens) > 0
     hidden = model(tokens, held.astype(jnp.int32))
     last = jnp.maximum(held.sum(axis=1) - 1, 0)
