@@ -205,11 +205,8 @@ def read_tsv(file: pathlib.Path) -> list[dict[str, str]]:
     """Lines as dicts by the names in the first line; tabs, line ends and backslashes stand escaped."""
     head, *lines = file.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
     names = head.split("\t")
-    return [{n: _unescaped(v) for n, v in zip(names, line.split("\t"), strict=True)} for line in lines]
-
-
-def _unescaped(value: str) -> str:
-    return re.sub(r"\\[tnr\\]", lambda match: ESCAPES[match[0]], value) if "\\" in value else value
+    rows = (dict(zip(names, line.split("\t"), strict=True)) for line in lines)
+    return [{n: re.sub(r"\\[tnr\\]", lambda m: ESCAPES[m[0]], v) for n, v in row.items()} for row in rows]
 
 
 def shuffled(items: list[int], draw: int) -> list[int]:
