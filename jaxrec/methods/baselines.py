@@ -159,7 +159,8 @@ def train(name: str, config: Config, settings: Settings, *, part: Part = "test")
         # A call that went on with an older one's work doesn't know how long that took.
         seconds=time.monotonic() - started if run.fresh else None,
     )
-    found |= {"settings": dataclasses.asdict(own), "validation": metrics(selected.ranks, (10,))}
+    settings_read = json.loads(json.dumps(dataclasses.asdict(own)))  # as it comes back from the file
+    found |= {"settings": settings_read, "validation": metrics(selected.ranks, (10,))}
     write(file.parent, found, results)
     return found
 

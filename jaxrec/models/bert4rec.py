@@ -28,7 +28,8 @@ class Bert4RecConfig(SequenceConfig):
     """Share of the items that are masked, rho."""
     last: float = 0.2
     """Share of the sequences in which the last item alone is masked, as when it is asked for what comes next."""
-    epochs: float = 400
+    dropout: float = 0.2
+    epochs: float = 200
     validate_every: float = 4
 
 
