@@ -25,6 +25,7 @@ from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.methods.compare import compare, table
 from jaxrec.methods.system import method_name
 from jaxrec.models.retriever import LABELS
+from jaxrec.tokenizers.ids import CLUSTERED, QUANTIZED
 
 IDS: tuple[str, ...] = typing.get_args(typing.get_type_hints(IdConfig)["kind"])
 EMBEDDERS: tuple[str, ...] = typing.get_args(typing.get_type_hints(Config)["embedder"])
@@ -118,11 +119,11 @@ def quick(config: Config) -> Config:
 
 def _id_tokens(config: Config) -> int:
     """Tokens of an item's id, prefix included."""
-    levels = {"meta_id": 2, "mq": config.quantizer.codebooks, "rq_vae": config.quantizer.codebooks}.get(
-        config.ids.kind, 1
-    )
-    numbered = config.ids.kind != "meta_id" and config.answer == "id"  # what sets equal codes apart
-    return 1 + levels + numbered
+    books, digits = config.quantizer.codebooks, len(str(config.data.world.items)) + 1
+    levels = {"mq": books, "rq_vae": books, "rq_kmeans": books, "cid": 2, "rid": digits, "sid": digits}
+    levels |= dict.fromkeys(CLUSTERED, 2)
+    numbered = config.ids.kind in QUANTIZED and config.answer == "id"  # what sets equal codes apart
+    return 1 + levels.get(config.ids.kind, 1) + numbered
 
 
 def _answer_tokens(config: Config) -> int:

@@ -123,13 +123,29 @@ class QuantizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class IdConfig:
-    """From vectors to ids: META ID's `<Item><CTi><CIj>` (section 5.2), or the codes of a quantizer."""
+    """From vectors to ids: META ID's `<Item><CTi><CIj>` (section 5.2), the codes of a quantizer, or numbers."""
 
-    kind: Literal["meta_id", "mq", "rq_vae", "vq_vae", "kmeans"] = "meta_id"
-    """"mq" is TokenRec's masked K-way quantizer; those from "mq" on read `Config.quantizer`."""
+    kind: Literal[
+        "meta_id", "spectral", "dbscan", "mq", "rq_vae", "vq_vae", "kmeans", "rq_kmeans", "cid", "rid", "sid", "iid"
+    ] = "meta_id"
+    """"spectral" and "dbscan" are META ID with other clusters (table 4). "mq" is TokenRec's masked K-way quantizer;
+    from it to "rq_kmeans" `Config.quantizer` is read. "cid" splits the graph of items met together again and again.
+    "rid" (random) and "sid" (in training order) number with digits of the text vocabulary, "iid" with a new token
+    for each."""
+    entities: Literal["both", "items", "users"] = "both"
+    """Whose ids are of that kind (META ID, appendix D); the others get random numbers, as "rid". To leave users out of
+    the prompts, set `users`."""
     clusters: int = 100
     restarts: int = 4
     iterations: int = 50
+    neighbours: int = 10
+    """"spectral": how many nearest vectors each is linked with; "dbscan": how many within `eps` make a core."""
+    eps: float = 0.0
+    """"dbscan": a cosine distance; 0 takes the one that gives about `clusters` clusters."""
+    branches: int = 20
+    """"cid": into how many parts a part is split."""
+    leaf: int = 200
+    """"cid": the most members of a part that is not split."""
     ranks: Literal["joint", "per_kind"] = "joint"
     """Whether users and items of a cluster share one ranking (the paper) or have one each (fewer new tokens)."""
     spare: int = 32

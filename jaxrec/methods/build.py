@@ -14,16 +14,20 @@ from jaxrec.hub.weights import load_weights
 from jaxrec.keys import generator, stream
 from jaxrec.methods.embedders import embed, refresh
 from jaxrec.methods.run import Run, write_whole
-from jaxrec.methods.system import Ids, System
+from jaxrec.methods.system import System
 from jaxrec.models import lightgcn
 from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.sparse import edges
 from jaxrec.models.t5 import T5
 from jaxrec.tasks.prompts import texts
+from jaxrec.tokenizers import cid
+from jaxrec.tokenizers import ids as ids_of
 from jaxrec.tokenizers import vocabulary as vocabularies
 from jaxrec.tokenizers.fold_in import as_long_as, before_each_event, of_each_user
+from jaxrec.tokenizers.ids import CLUSTERED, LABELS, NUMBERED, OTHERS, Ids, MixedIds, PureIds
 from jaxrec.tokenizers.meta_id import MetaIds
+from jaxrec.tokenizers.numbered_ids import NumberedIds
 from jaxrec.tokenizers.quantized_ids import QuantizedIds
 from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.types import Histories, Vectors
@@ -89,7 +93,7 @@ def welcome(system: System, histories: Histories, users: np.ndarray, items: np.n
     rows = vectors.user[users]
     if system.run.config.ids.users == "causal":  # made from histories whenever a user is asked about
         rows = of_each_user(histories, vectors.item)[users]
-    ids = ids.with_rows("user", users, ids.encode(rows, "user", unique=False))
+    ids = ids.with_rows("user", users, ids.encode(rows, "user", unique=False, instead=users))
     embedding = dataclasses.replace(system.embedding, vectors=vectors)
     return dataclasses.replace(system, embedding=embedding, ids=ids, histories=histories)
 
@@ -105,43 +109,67 @@ def _ids(run: Run, vectors: Vectors) -> Ids:
     """The ids of a run, from its folder where an earlier call left them."""
     folder, config = run.folder / "ids", run.config.ids
     names = run.data.user_names, run.data.item_names
-    if config.kind == "meta_id":
-        if folder.is_dir():
-            return MetaIds.load(folder, *names)
-        run.say("clustering users and items into ids")
-        ids = MetaIds.fit(vectors, config, key=stream(run.key, "ids"))
-    else:
-        if folder.is_dir():
-            return QuantizedIds.load(folder, *names)
-        run.say(f"learning to quantize users and items ({config.kind})")
-        train, user_rows = run.split.train, None
-        if config.users == "causal":  # ids are made from parts of histories: learn from vectors of that kind
-            vectors = Vectors(of_each_user(train, vectors.item), vectors.item)
-            parts = before_each_event(train, vectors.item)
-            parts = parts[parts.any(axis=1)]
-            drawn = generator(run.config.seed, "parts of histories").permutation(len(parts))[: train.n_users]
-            user_rows = np.concatenate([parts[drawn], vectors.user])
-        ids = QuantizedIds.fit(
-            vectors,
-            config.kind,
-            run.config.quantizer,
-            key=stream(run.key, "ids"),
-            unique=run.config.answer == "id",
-            spare=config.spare,
-            user_rows=user_rows,
-            say=run.say,
+    if folder.is_dir():
+        return ids_of.load(folder, config, *names)
+    numbered = OTHERS if config.entities == "items" else config.kind
+    if config.users == "causal" and numbered in NUMBERED:
+        raise ValueError(
+            f"ids.users causal makes users' ids of their histories, and {numbered} ids are not made of anything; "
+            "set ids.users static or none"
         )
-        write_whole(run.folder / "ids.json", json.dumps(ids.report(), indent=2) + "\n")
+    if config.entities == "both":
+        ids = _ids_of_kind(run, vectors, config.kind)
+    else:
+        mine = vectors
+        if config.kind in CLUSTERED:  # of those alone who are named by the clusters
+            mine = Vectors(vectors.user[:0], vectors.item) if config.entities == "items" else vectors
+            mine = Vectors(vectors.user, vectors.item[:0]) if config.entities == "users" else mine
+        ids, others = _ids_of_kind(run, mine, config.kind), _ids_of_kind(run, vectors, OTHERS)
+        ids = MixedIds(ids, others) if config.entities == "users" else MixedIds(others, ids)
+    write_whole(run.folder / "ids.json", json.dumps(ids.report(), indent=2) + "\n")
     ids.save(folder, *names)
     return ids
 
 
-def _anchors(ids: Ids, vocabulary: Vocabulary) -> np.ndarray:
-    """The anchor of each new token, f32[M,F]: its centroid or codeword where it has one, else zeros."""
+def _ids_of_kind(run: Run, vectors: Vectors, kind: str) -> PureIds:
+    """Users' and items' ids of one kind, learned from what the run's protocol allows."""
+    config, key, unique = run.config.ids, stream(run.key, "ids"), run.config.answer == "id"
+    if kind in CLUSTERED:
+        run.say(f"clustering users and items into ids ({LABELS[kind]})")
+        return MetaIds.fit(vectors, config, key=key)
+    if kind in NUMBERED:
+        return NumberedIds.fit(vectors, run.learned_from, kind, seed=run.config.seed, spare=config.spare)
+    if kind == "cid":
+        run.say("clustering those that are met together into ids (CID)")
+        return cid.fit(vectors, run.learned_from, config, key=key, unique=unique)
+    run.say(f"learning to quantize users and items ({kind})")
+    train, user_rows = run.split.train, None
+    if config.users == "causal":  # ids are made from parts of histories: learn from vectors of that kind
+        vectors = Vectors(of_each_user(train, vectors.item), vectors.item)
+        parts = before_each_event(train, vectors.item)
+        parts = parts[parts.any(axis=1)]
+        drawn = generator(run.config.seed, "parts of histories").permutation(len(parts))[: train.n_users]
+        user_rows = np.concatenate([parts[drawn], vectors.user])
+    return QuantizedIds.fit(
+        vectors,
+        kind,
+        run.config.quantizer,
+        key=key,
+        unique=unique,
+        spare=config.spare,
+        user_rows=user_rows,
+        say=run.say,
+    )
+
+
+def _anchors(ids: Ids, vocabulary: Vocabulary) -> np.ndarray | None:
+    """The anchor of each new token, f32[M,F]: its centroid or codeword where it has one, else zeros. None: no token."""
     tables: dict[str, np.ndarray | None] = {}
     for kind, codes in (("user", ids.users), ("item", ids.items)):
         tables |= dict(zip(codes.levels, ids.codewords(kind), strict=True))
-    width = next(table.shape[1] for table in tables.values() if table is not None)
+    width = next((table.shape[1] for table in tables.values() if table is not None), None)
+    if width is None:
+        return None
     anchors = np.zeros((len(vocabulary.new_tokens), width), np.float32)
     for level, table in tables.items():
         if table is not None:
@@ -177,7 +205,8 @@ def _vocabulary(
             )
     else:
         text = vocabularies.train_text_tokenizer(texts(), ends=not decoder_only)
-    made = vocabularies.extend(text, names, table_rows=shape.vocab if weights is not None else 0)
+    rows, single = shape.vocab if weights is not None else 0, vocabularies.text_token_names(ids.users, ids.items)
+    made = vocabularies.extend(text, names, rows, single=single)
     part = folder.with_name("tokenizer.part")
     made.save(part)
     part.rename(folder)

@@ -24,14 +24,11 @@ from jaxrec.tasks.examples import Prompts, pad_rows, ragged_take, recent, shuffl
 from jaxrec.tasks.prompts import templates
 from jaxrec.tokenizers.fold_in import as_long_as, of_each_user
 from jaxrec.tokenizers.id_files import text
-from jaxrec.tokenizers.meta_id import MetaIds
-from jaxrec.tokenizers.quantized_ids import QuantizedIds
+from jaxrec.tokenizers.ids import LABELS, Ids
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.train.sharding import make_mesh
 from jaxrec.types import Codes, Histories, TopK
-
-Ids = MetaIds | QuantizedIds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,14 +203,14 @@ def method_name(config: Config) -> str:
     """META ID and TokenRec by their names, what is crossed by its parts; "(L)" stands for a decoder-only backbone."""
     parts = config.embedder, config.ids.kind, config.answer
     backbone = " (L)" if config.model.backbone == "llama" else ""
-    if parts == ("walks", "meta_id", "id"):
+    if parts == ("walks", "meta_id", "id") and config.ids.entities == "both":
         return "META ID" + backbone
     if parts == ("lightgcn", "mq", "vector"):
         return "TokenRec" + backbone
     embedder = {"walks": "walks", "lightgcn": "LightGCN", "mf": "MF"}[config.embedder]
-    ids = {"meta_id": "META ID", "mq": "MQ", "rq_vae": "RQ-VAE", "vq_vae": "VQ-VAE", "kmeans": "K-means"}
+    ids = LABELS[config.ids.kind] + {"both": "", "items": " (items)", "users": " (users)"}[config.ids.entities]
     answer = {"id": config.eval.recommender, "vector": "retrieval"}[config.answer]
-    return f"{embedder} + {ids[config.ids.kind]} ids + {answer}{backbone}"
+    return f"{embedder} + {ids} ids + {answer}{backbone}"
 
 
 def histories_of(histories: Histories, users: np.ndarray) -> Histories:

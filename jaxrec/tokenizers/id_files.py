@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from jaxrec.tokenizers.vocabulary import DIGIT
 from jaxrec.types import Codes
 
 
@@ -99,6 +100,9 @@ def _form(levels: Sequence[str]) -> re.Pattern[str]:
     """The pattern of an id: a group "prefix", then one group for each level's number."""
     parts = []
     for place, level in enumerate(levels):
+        if level == DIGIT:
+            parts.append(r"(\d)")
+            continue
         before, after = level.removeprefix("<").split("{}")
         name = re.escape(before) if place == 0 else f"(?:{re.escape(before)})?"
         parts.append(rf"<{name}(\d{{1,9}}){re.escape(after)}")

@@ -7,6 +7,7 @@ import functools
 import heapq
 import os
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ import numpy as np
 from jaxrec.config import IdConfig
 from jaxrec.keys import stream
 from jaxrec.tokenizers import kmeans
+from jaxrec.tokenizers.groupings import group as grouped
 from jaxrec.tokenizers.id_files import read_codes, write_codes
 from jaxrec.types import Codes, Vectors
 
@@ -53,21 +55,16 @@ class MetaIds:
 
         Args:
           vectors: user f32[U, F] and item f32[I, F].
-          config: clusters, restarts, iterations, ranks and spare are read.
+          config: ranks and spare are read, and by `groupings.group` what it needs to cluster.
           key: random key.
         Raises:
-          ValueError: fewer vectors that are not zeros than clusters.
+          ValueError: fewer vectors that are not zeros than clusters, or DBSCAN finds no cluster.
         """
         rows = np.concatenate([vectors.user, vectors.item]).astype(np.float32)
         kind = np.repeat([0, 1], [len(vectors.user), len(vectors.item)])
         known = np.flatnonzero((rows != 0).any(1))
-        found = kmeans.fit(
-            rows[known],
-            config.clusters,
-            restarts=config.restarts,
-            iterations=config.iterations,
-            key=stream(key, "k-means"),
-        )
+        found = grouped(rows[known], config, key=stream(key, "k-means"))
+        clusters = len(found.centroids)
         codes = np.zeros((len(rows), 2), np.int32)
         distance = np.full(len(rows), np.inf, np.float32)
         codes[known, 0], distance[known] = found.assignment, found.distance
@@ -76,10 +73,10 @@ class MetaIds:
         unknown = np.flatnonzero((rows == 0).all(1))
         unknown = unknown[np.asarray(jax.random.permutation(stream(key, "unknown"), len(unknown)))]
         for number in np.unique(group):
-            counts = np.bincount(codes[known[group[known] == number], 0], minlength=config.clusters)
+            counts = np.bincount(codes[known[group[known] == number], 0], minlength=clusters)
             late = unknown[group[unknown] == number]
-            codes[late] = _fill_smallest(counts, len(late))
-        sizes = (config.clusters, int(codes[:, 1].max()) + 1 + config.spare)
+            codes[late] = fill_smallest(counts, len(late))
+        sizes = (clusters, int(codes[:, 1].max()) + 1 + config.spare)
         n_users = len(vectors.user)
         return cls(
             Codes(codes[:n_users], sizes, LEVELS),
@@ -146,6 +143,13 @@ class MetaIds:
     def codewords(self, kind: str) -> list[np.ndarray | None]:
         """What each level's tokens stand for: the clusters' centroids f32[G, F], and nothing for ranks."""
         return [self.centroids, None]
+
+    def report(self) -> dict[str, Any]:
+        """How many clusters there are and how even they are, for JSON."""
+        counts = np.bincount(
+            np.concatenate([self.users.values, self.items.values])[:, 0], minlength=self.items.sizes[0]
+        )
+        return {"clusters": len(counts), "smallest": int(counts.min()), "largest": int(counts.max())}
 
     def _members(self, kind: str) -> _Members:
         return self._members_of["both" if self.ranks == "joint" else kind]
@@ -239,7 +243,7 @@ def _rank(cluster: np.ndarray, group: np.ndarray, distance: np.ndarray) -> np.nd
     return rank
 
 
-def _fill_smallest(counts: np.ndarray, n: int) -> np.ndarray:
+def fill_smallest(counts: np.ndarray, n: int) -> np.ndarray:
     """(cluster, rank) of n latecomers, each to the cluster with the fewest members by then, the lowest of equals."""
     heap = [(int(count), cluster) for cluster, count in enumerate(counts)]
     heapq.heapify(heap)

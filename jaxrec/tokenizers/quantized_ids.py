@@ -64,7 +64,7 @@ class QuantizedIds:
 
         Args:
           vectors: user f32[U, F] and item f32[I, F].
-          kind: "mq", "rq_vae", "vq_vae" or "kmeans".
+          kind: "mq", "rq_vae", "vq_vae", "kmeans" or "rq_kmeans".
           config: of both quantizers.
           key: random key.
           unique: gives items one more level: 0 for the item nearest to what the codes stand for, 1 for
@@ -84,13 +84,28 @@ class QuantizedIds:
         for who in KINDS:
             for line in collapsed(reports[who], who):
                 say(line)
+        codes = {who: quantizers[who].encode(getattr(vectors, who)) for who in KINDS}
+        return cls.made(vectors, quantizers, codes, reports, unique=unique, spare=spare)
+
+    @classmethod
+    def made(
+        cls,
+        vectors: Vectors,
+        quantizers: dict[str, Quantizer],
+        found: dict[str, np.ndarray],
+        reports: dict[str, Any],
+        *,
+        unique: bool,
+        spare: int,
+    ) -> QuantizedIds:
+        """Ids from codes that somebody found, i32[U,L] for "user" and i32[I,L] for "item"; all else as in `fit`."""
         user, item = quantizers["user"], quantizers["item"]
-        codes, sizes, levels = item.encode(vectors.item), item.sizes, _levels("V", item)
+        codes, sizes, levels = found["item"], item.sizes, _levels("V", item)
         if unique:
             number = _numbers(codes, _distance(item, vectors.item, codes))
             codes = np.concatenate([codes, number[:, None]], axis=1).astype(np.int32)
             sizes, levels = (*sizes, int(number.max(initial=-1)) + 1 + spare), (*levels, COLLISION)
-        users = Codes(user.encode(vectors.user), user.sizes, _levels("U", user))
+        users = Codes(found["user"], user.sizes, _levels("U", user))
         return cls(users, Codes(codes, sizes, levels), user, item, unique, reports)
 
     def encode(self, new: np.ndarray, kind: str, *, unique: bool, instead: np.ndarray | None = None) -> np.ndarray:

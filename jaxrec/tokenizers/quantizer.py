@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.config import QuantizerConfig
+from jaxrec.models import residual_kmeans
 from jaxrec.tokenizers import kmeans
 from jaxrec.tokenizers.quantizer_training import MODELS, train
 from jaxrec.types import Array
 
-KINDS = (*MODELS, "kmeans")
+KINDS = (*MODELS, "kmeans", "rq_kmeans")
 BLOCK = 2048
 """Rows encoded at a time: always as many, so that a row's code never hangs on who else is asked about."""
 
@@ -26,11 +27,12 @@ class Quantizer:
     """A fitted quantizer.
 
     Attributes:
-      kind: "mq", "rq_vae", "vq_vae" or "kmeans".
+      kind: "mq", "rq_vae", "vq_vae", "kmeans" or "rq_kmeans"; or "cid", whose codes are paths in a tree of clusters.
       config: its shape; one codebook of codebooks * codewords for "vq_vae" and "kmeans".
       center: f32[F], mean of the vectors it was fitted to.
       scale: f32[], their standard deviation over all entries; networks see (row - center) / scale.
-      params: a model's weights, or for "kmeans" centroids f32[G, F] (directions) and means f32[G, F].
+      params: a model's weights; for "kmeans" centroids f32[G, F] (directions) and means f32[G, F]; for "rq_kmeans" a
+        codebook f32[K, L, F]; for "cid" the leaves' paths i32[G, K] and means f32[G, F].
     """
 
     kind: str
@@ -58,19 +60,43 @@ class Quantizer:
         if self.kind == "kmeans":
             norm = np.linalg.norm(rows, axis=1, keepdims=True)
             return _in_blocks(_nearest_direction, self.params["centroids"], rows / np.where(norm > 0, norm, 1))
+        if self.kind == "cid":
+            norm = np.linalg.norm(rows, axis=1, keepdims=True)
+            leaf = _in_blocks(_nearest_direction, self.params["means"], rows / np.where(norm > 0, norm, 1))
+            return self.params["paths"][leaf[:, 0]]
         return _in_blocks(_encode[self.kind], self.params, (rows - self.center) / self.scale)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """The vectors f32[m, F] that codes i32[m, L] stand for."""
         if self.kind == "kmeans":
             return self.params["means"][codes[:, 0]]
+        if self.kind == "cid":
+            places = np.concatenate([self.params["paths"], codes])
+            _, number = np.unique(places, axis=0, return_inverse=True)
+            number, leaves = number.reshape(-1), len(self.params["paths"])
+            leaf_of = np.full(number.max(initial=0) + 1, -1)
+            leaf_of[number[:leaves]] = np.arange(leaves)
+            leaf = leaf_of[number[leaves:]]  # -1: a path that leads to no leaf, as only an edited file has
+            return np.where(leaf[:, None] < 0, self.center[None], self.params["means"][leaf])
         return _in_blocks(_decode[self.kind], self.params, codes.astype(np.int32)) * self.scale + self.center
 
     def codewords(self) -> list[np.ndarray]:
         """The codewords of each codebook, f32[size, d] each."""
         if self.kind == "kmeans":
             return [self.params["means"]]
+        if self.kind == "cid":
+            return self._means_of_branches()
+        if self.kind == "rq_kmeans":
+            return [book * self.scale for book in self.params["codebook"]]
         return list(np.asarray(self.params["codebook"]))
+
+    def _means_of_branches(self) -> list[np.ndarray]:
+        """Of the first level; a number further down means another thing under every branch, hence zeros."""
+        paths, means = self.params["paths"], self.params["means"]
+        table = np.zeros((self.config.codewords, means.shape[1]), np.float32)
+        np.add.at(table, paths[:, 0], means)
+        size = np.bincount(paths[:, 0], minlength=len(table))
+        return [table / np.maximum(size, 1)[:, None], *[np.zeros_like(table)] * (paths.shape[1] - 1)]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that was learned, by name, for a file."""
@@ -89,6 +115,15 @@ class Quantizer:
         if kind == "kmeans":
             means = jax.ShapeDtypeStruct((config.codewords, len(center)), np.float32)
             shapes: Any = {"centroids": means, "means": means}
+        elif kind == "rq_kmeans":
+            book = (config.codebooks, config.codewords, len(center))
+            shapes = {"codebook": jax.ShapeDtypeStruct(book, np.float32)}
+        elif kind == "cid":
+            leaves = len(arrays["params['paths']"])
+            shapes = {
+                "paths": jax.ShapeDtypeStruct((leaves, config.codebooks), np.int32),
+                "means": jax.ShapeDtypeStruct((leaves, len(center)), np.float32),
+            }
         else:
             make = functools.partial(MODELS[kind].init, len(center), config)
             shapes = jax.eval_shape(lambda key: make(key=key), jax.random.key(0))
@@ -102,19 +137,21 @@ class Quantizer:
 
         return cls(kind, config, center, arrays["scale"], jax.tree.map_with_path(take, shapes))
 
-    def report(self, rows: np.ndarray) -> dict[str, Any]:
+    def report(self, rows: np.ndarray, codes: np.ndarray | None = None) -> dict[str, Any]:
         """How well the codebooks are used and the rows rebuilt; rows of zeros are left out.
 
         Args:
           rows: f32[n, F].
+          codes: what they have, i32[n, L]; None: what `encode` gives them.
         Returns:
           For JSON: "rows"; "codebooks", each with "codewords", "used" and "perplexity" (2 to the bits that its codes
           carry: as many codewords as would be used if evenly); "shared" and "shared_share", how many rows have
           a code that another has too; "error", the squared distance to what the code stands for over that to the
           mean row (0 is perfect, 1 says nothing); "cosine", mean between row and what its code stands for.
         """
-        rows = rows[(rows != 0).any(1)]
-        codes = self.encode(rows)
+        known = (rows != 0).any(1)
+        rows = rows[known]
+        codes = self.encode(rows) if codes is None else codes[known]
         books = []
         for level, size in enumerate(self.sizes):
             counts = np.bincount(codes[:, level], minlength=size)
@@ -189,7 +226,7 @@ def fit_quantizer(
 
     Args:
       rows: f32[n, F]; rows of zeros, which no training event touched, are not learned from.
-      kind: "mq", "rq_vae", "vq_vae" or "kmeans".
+      kind: "mq", "rq_vae", "vq_vae", "kmeans" or "rq_kmeans".
       config: shape and training.
       key: random key; equal keys give equal quantizers.
       say: takes lines of progress.
@@ -207,6 +244,8 @@ def fit_quantizer(
     scale = np.asarray(max(np.sqrt(((rows - center) ** 2).mean()), 1e-12), np.float32)
     if kind == "kmeans":
         params = _fit_kmeans(rows, config.codewords, key=key)
+    elif kind == "rq_kmeans":
+        params = {"codebook": np.asarray(residual_kmeans.fit((rows - center) / scale, config, key=key))}
     else:
         params = train((rows - center) / scale, kind, config, key=key, say=say, name=name)
     return Quantizer(kind, config, center, scale, params)
@@ -245,6 +284,6 @@ def _exactly(function: Callable[[Any, Array], jax.Array]) -> Callable[[Any, Arra
     return jax.jit(call)
 
 
-_encode = {kind: _exactly(model.encode) for kind, model in MODELS.items()}
-_decode = {kind: _exactly(model.decode) for kind, model in MODELS.items()}
+_encode = {kind: _exactly(model.encode) for kind, model in (MODELS | {"rq_kmeans": residual_kmeans}).items()}
+_decode = {kind: _exactly(model.decode) for kind, model in (MODELS | {"rq_kmeans": residual_kmeans}).items()}
 _nearest_direction = _exactly(lambda centroids, units: kmeans.nearest(units, centroids)[0][:, None])

@@ -19,6 +19,8 @@ from jaxrec.types import Codes, IdTable
 PAD, END = 0, 1
 MULTIPLE = 128
 """The table is padded to this many rows: shardable over a mesh and friendly to matrix units."""
+DIGIT = "{}"
+"""A level of digits: its tokens are not new, the text tokenizer has them. All other levels are of new tokens."""
 ANSWER = "<Answer>"
 """What a decoder-only model reads between a prompt and its answer; one token in every context."""
 
@@ -77,10 +79,12 @@ class Vocabulary:
           codes: their levels say which tokens.
         """
         position = {name: self.first_oov + i for i, name in enumerate(self.new_tokens)}
-        first = np.array([position[level.format(0)] for level in codes.levels], np.int32)
-        rows = np.empty((len(codes.values), 1 + len(first)), np.int32)
+        rows = np.empty((len(codes.values), 1 + len(codes.levels)), np.int32)
         rows[:, 0] = position[prefix]
-        rows[:, 1:] = codes.values + first
+        for place, (level, size) in enumerate(zip(codes.levels, codes.sizes, strict=True)):
+            known = self.tokenizer.convert_tokens_to_ids(_digits(size)) if level == DIGIT else None
+            numbers = position[level.format(0)] + np.arange(size) if known is None else np.array(known)
+            rows[:, 1 + place] = numbers[codes.values[:, place]]
         return IdTable(rows)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -96,8 +100,18 @@ def new_token_names(*tables: Codes, answer: bool = False) -> tuple[str, ...]:
       answer: whether `<Answer>` is wanted too, as by a decoder-only model.
     """
     levels = {level: size for codes in tables for level, size in zip(codes.levels, codes.sizes, strict=True)}
+    levels.pop(DIGIT, None)
     first = ("<User>", "<Item>", ANSWER) if answer else ("<User>", "<Item>")
     return (*first, *(level.format(i) for level, size in levels.items() for i in range(size)))
+
+
+def text_token_names(*tables: Codes) -> tuple[str, ...]:
+    """The tokens of the text vocabulary that some codes consist of: the ten digits, or none."""
+    return tuple(_digits(10)) if any(DIGIT in codes.levels for codes in tables) else ()
+
+
+def _digits(size: int) -> list[str]:
+    return [DIGIT.format(digit) for digit in range(size)]
 
 
 def train_text_tokenizer(texts: Iterable[str], size: int = 2000, *, ends: bool = True) -> PreTrainedTokenizerFast:
@@ -154,7 +168,9 @@ def load_text_tokenizer(name: str | os.PathLike[str], *, decoder_only: bool = Fa
     return tokenizer
 
 
-def extend(tokenizer: PreTrainedTokenizerBase, new_tokens: Sequence[str], table_rows: int = 0) -> Vocabulary:
+def extend(
+    tokenizer: PreTrainedTokenizerBase, new_tokens: Sequence[str], table_rows: int = 0, *, single: Sequence[str] = ()
+) -> Vocabulary:
     """Adds the new tokens behind a text tokenizer's own, each a single token wherever it stands.
 
     Args:
@@ -162,14 +178,21 @@ def extend(tokenizer: PreTrainedTokenizerBase, new_tokens: Sequence[str], table_
       new_tokens: names, none of which the tokenizer knows yet.
       table_rows: rows of a pretrained embedding table. Where it has more than the tokenizer has tokens (T5 has
         32,128 for 32,100), the spare rows are given filler tokens first, so that no new token inherits one.
+      single: tokens that the tokenizer has, to be single wherever they stand from now on: digits, in any number.
     Raises:
-      ValueError: a name is known already or stands twice.
+      ValueError: a new name is known already or stands twice, or one that is to be single is not known.
     """
     counts = collections.Counter(new_tokens)
     known = tokenizer.get_vocab()
     for name, count in counts.items():
         if name in known or count > 1:
             raise ValueError(f"new token {name!r} is known to the tokenizer or stands twice; start from a fresh one")
+    missing = [name for name in single if name not in known]
+    if missing:
+        raise ValueError(
+            f"the tokenizer has no token {missing[0]!r} of its own; choose ids of new tokens, ids.kind iid"
+        )
+    tokenizer.add_tokens([AddedToken(name, normalized=False) for name in single])
     fillers = [f"<unused{i}>" for i in range(max(0, table_rows - len(tokenizer)))]
     _add(tokenizer, fillers)
     first = len(tokenizer)

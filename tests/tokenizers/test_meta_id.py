@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.config import IdConfig
-from jaxrec.tokenizers.meta_id import MetaIds, _fill_smallest, _rank
+from jaxrec.tokenizers.meta_id import MetaIds, _rank, fill_smallest
 from jaxrec.types import Vectors
 
 CONFIG = IdConfig(clusters=6, restarts=2, iterations=30, spare=5)
@@ -91,7 +91,7 @@ def test_the_unseen_stand_behind_the_members_of_small_clusters(ids: MetaIds, vec
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(0, 30))
 def test_latecomers_level_the_clusters(counts: list[int], n: int) -> None:
-    codes = _fill_smallest(np.array(counts), n)
+    codes = fill_smallest(np.array(counts), n)
     grown = list(counts)
     for cluster, rank in codes.tolist():
         assert grown[cluster] == min(grown) == rank
