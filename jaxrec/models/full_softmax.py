@@ -51,29 +51,31 @@ def _cross_entropy(hidden, table, labels, shares, dtype: str, block: int) -> jax
 def _forward(hidden, table, labels, shares, dtype: str, block: int):
     """The loss, and its gradients by hidden states and table."""
     rounded = table.astype(dtype)
+    # On CPU these forms of the three products take a third of the time of the obvious ones.
+    turned = rounded.T
 
     def one_block(table_gradient, rows):
         h, label, share = rows
         of_label = table[label]
         h_rounded = h.astype(dtype)
-        scores = jnp.einsum("td,id->ti", h_rounded, rounded, preferred_element_type=jnp.float32)
+        scores = jnp.einsum("td,di->ti", h_rounded, turned, preferred_element_type=jnp.float32)
         best = scores.max(axis=1, keepdims=True)
         likely = jnp.exp(scores - best)
         total = likely.sum(axis=1, keepdims=True)
         losses = jnp.log(total[:, 0]) + best[:, 0] - (h * of_label).sum(axis=1)
         by_score = (likely * (share[:, None] / total)).astype(dtype)
         by_hidden = jnp.einsum("ti,id->td", by_score, rounded, preferred_element_type=jnp.float32)
-        by_table = jnp.einsum("ti,td->id", by_score, h_rounded, preferred_element_type=jnp.float32)
+        by_table = jnp.einsum("dt,ti->di", h_rounded.T, by_score, preferred_element_type=jnp.float32)
         return table_gradient + by_table, (share @ losses, by_hidden - share[:, None] * of_label)
 
     def cut(x):
         return x.reshape(-1, block, *x.shape[1:])
 
     table_gradient, (losses, by_hidden) = jax.lax.scan(
-        one_block, jnp.zeros_like(table), (cut(hidden), cut(labels), cut(shares))
+        one_block, jnp.zeros_like(table.T), (cut(hidden), cut(labels), cut(shares))
     )
     # The label's own part goes in by rows, in float32: a one-hot matrix would be another pass over all scores.
-    table_gradient = table_gradient.at[labels].add(-shares[:, None] * hidden)
+    table_gradient = table_gradient.T.at[labels].add(-shares[:, None] * hidden)
     return losses.sum(), (by_hidden.reshape(hidden.shape), table_gradient)
 
 
