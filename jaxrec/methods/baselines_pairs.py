@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 
 import grain
 import jax
@@ -105,7 +106,7 @@ def train_ease(split: Split, config: ease.EaseConfig) -> Scorer:
         if len(config.regularization) == 1:
             return score
         value = validation(score, split, validated_users(split, 0, 0))["ndcg@10"]
-        print(f"EASE: lambda {regularization:g}: valid/ndcg@10 {value:.4f}", flush=True)
+        print(f"EASE: lambda {regularization:g}: valid/ndcg@10 {value:.4f}", file=sys.stderr, flush=True)
         if value > best:
             best, found = value, score
     assert found is not None  # an NDCG is at least 0
