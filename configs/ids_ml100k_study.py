@@ -12,7 +12,7 @@ base = dataclasses.replace(
     ids=dataclasses.replace(base.ids, entities="items"),
     quantizer=QuantizerConfig(codebooks=2, codewords=64, epochs=100),
     # To compare kinds, not to end: the run that the shape is from trains six epochs.
-    train=dataclasses.replace(base.train, epochs=2, validate_every=2, validate_users=300),
+    train=dataclasses.replace(base.train, epochs=1, validate_every=1, validate_users=300),
 )
 TOKENS = 3
 """Of META ID's ids, prefix included."""
@@ -29,14 +29,14 @@ study = {
     "META ID, |G| = 50": ids(),
     "RID": ids(5, kind="rid"),
     "SID": ids(5, kind="sid"),
-    "CID": ids(5, kind="cid", branches=12, leaf=50),
+    "CID": ids(4, kind="cid", branches=12, leaf=100),
     "IID": ids(2, kind="iid"),
-    "spectral": ids(kind="spectral"),
-    "DBSCAN": ids(kind="dbscan"),
-    "RQ-K-means": ids(4, kind="rq_kmeans"),
-    "RQ-VAE": ids(4, kind="rq_vae"),
     "META ID, |G| = 10": ids(clusters=10),
+    "META ID, |G| = 200": ids(clusters=200),
+    "RQ-K-means": ids(4, kind="rq_kmeans"),
+    "DBSCAN": ids(kind="dbscan"),
+    "spectral": ids(kind="spectral"),
+    "RQ-VAE": ids(4, kind="rq_vae"),
     "META ID, |G| = 25": ids(clusters=25),
     "META ID, |G| = 100": ids(clusters=100),
-    "META ID, |G| = 200": ids(clusters=200),
 }

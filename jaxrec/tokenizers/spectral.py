@@ -58,12 +58,13 @@ def cluster(graph: Sparse, clusters: int, *, restarts: int = 4, key: jax.Array) 
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
     found = np.full(graph.shape[0], -1, np.int32)
+    graph = scipy.sparse.csr_array(graph)
     degree = np.asarray(graph.sum(axis=1))
     linked = np.flatnonzero(degree > 0)
     if not len(linked):
         return found
     scale = scipy.sparse.diags_array(1 / np.sqrt(degree[linked]))
-    normal = scale @ scipy.sparse.csr_array(graph)[linked][:, linked] @ scale
+    normal = scale @ graph[linked][:, linked] @ scale
     places = _leading(normal, min(clusters, len(linked)), rng)
     length = np.linalg.norm(places, axis=1)
     placed = length > 1e-6 * length.max()
@@ -99,8 +100,8 @@ def tree(graph: Sparse, branches: int, leaf: int, *, key: jax.Array) -> np.ndarr
     Returns:
       The path of each node from the root, i32[n,depth], depth >= 1, below N; -1 for nodes without a link.
     """
-    linked = np.flatnonzero(np.asarray(graph.sum(axis=1)) > 0)
     graph = scipy.sparse.csr_array(graph)
+    linked = np.flatnonzero(np.asarray(graph.sum(axis=1)) > 0)
     paths = np.full((graph.shape[0], 1), -1, np.int32)
     level: list[np.ndarray] = [linked] if len(linked) else []
     depth = 0
