@@ -6,6 +6,7 @@ import sys
 
 from jaxrec.evaluate.report import table
 from jaxrec.methods import experiment
+from jaxrec.methods.report.write import FILE as REPORT
 from launch.arguments import config_from_command_line, explained
 
 
@@ -19,6 +20,7 @@ def main() -> None:
     if show:
         for user in experiment.examples(system, 3):
             print(f"{experiment.recommend(system, 10, user=user)}\n")
+    print(f"report: {config.folder / REPORT}")
     print(f"run folder: {config.folder}  (results.json, metrics.jsonl, ids/, checkpoints/, store/)")
 
 

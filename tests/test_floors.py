@@ -15,6 +15,7 @@ FLOORS = {
     "jaxrec.evaluate": 3,
     "jaxrec.tokenizers": 2,
     "jaxrec.data": 1,
+    "jaxrec.draw": 1,
     "jaxrec.models": 1,
     "jaxrec.train": 1,
     "jaxrec.types": 0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pathlib
 import statistics
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from jaxrec.keys import generator
 from jaxrec.methods import collaborative, serving, training
 from jaxrec.methods import run as runs
 from jaxrec.methods.build import build, welcome
+from jaxrec.methods.report.write import write_report
 from jaxrec.methods.system import System, histories_of
 from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.exact import gap
@@ -39,7 +41,14 @@ def train(config: Config) -> tuple[System, dict[str, Any]]:
     # A call that went on with an older one's work doesn't know how long that took.
     found = _report(system, "test", results, time.monotonic() - started if system.run.fresh else _seconds(system))
     write(system.run.folder, found, results)
+    leave_report(system)
     return system, found
+
+
+def leave_report(system: System, file: str | os.PathLike[str] | None = None) -> pathlib.Path:
+    """Writes the report of a measured run, by default as report.html in its folder; returns where it is."""
+    shown = [recommend(system, min(10, system.run.data.n_items), user=user) for user in examples(system, 3)]
+    return write_report(system, shown, file)
 
 
 def _seconds(system: System) -> float | None:

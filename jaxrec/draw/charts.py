@@ -1,0 +1,265 @@
+"""Charts as SVG: lines, bars, points and matrices. What the pointer rests on is told by a `<title>`.
+
+Colours come from the page's style sheet: series n has the class `s{n}`. Values that are not finite are left out.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jaxrec.draw.markup import element, escape, number, place, ticks
+
+WIDTH, HEIGHT = 460, 270
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 30, 46
+EMPTY = "nothing to show"
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """The plot's area, and where values stand in it.
+
+    Attributes:
+      x, y: lowest and highest value of each axis.
+    """
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def across(self, value: float) -> float:
+        """Where a value of x stands, from the left."""
+        return LEFT + (value - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - LEFT - RIGHT)
+
+    def up(self, value: float) -> float:
+        """Where a value of y stands, from the top."""
+        return HEIGHT - BOTTOM - (value - self.y[0]) / (self.y[1] - self.y[0]) * (HEIGHT - TOP - BOTTOM)
+
+
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, label: str, x: str, y: str, most: int = 150
+) -> str:
+    """Values along an axis, a line a series; a value that is not finite interrupts its line.
+
+    Args:
+      series: x and y by name, x ascending.
+      label: what is shown, for those who can't see it.
+      x: name of the axis across.
+      y: name of the axis up.
+      most: points of a line; of more, neighbours are averaged.
+    """
+    drawn = {name: _averaged(np.asarray(xs, float), np.asarray(ys, float), most) for name, (xs, ys) in series.items()}
+    finite = {name: np.isfinite(points).all(axis=0) for name, points in drawn.items()}
+    kept = [points[:, finite[name]] for name, points in drawn.items()]
+    if not kept or not sum(points.shape[1] for points in kept):
+        return _nothing(label)
+    whole = np.concatenate(kept, axis=1)
+    x_ticks, y_ticks = (ticks(float(row.min()), float(row.max())) for row in whole)
+    first, last = x_ticks[0], max(float(whole[0].max()), x_ticks[1])
+    frame = Frame((first, last), (y_ticks[0], y_ticks[-1]))
+    x_ticks = [t for t in x_ticks if t <= last]
+    parts = [_axes(frame, x_ticks, y_ticks, x, y)]
+    for n, (name, points) in enumerate(drawn.items()):
+        path, pen = [], "M"
+        for across, up in points.T:
+            if not (np.isfinite(across) and np.isfinite(up)):
+                pen = "M"
+                continue
+            path.append(f"{pen}{place(frame.across(across))} {place(frame.up(up))}")
+            pen = "L"
+        few = len(path) <= 40
+        dots = [
+            _titled(
+                "circle",
+                f"{name}, {x} {number(a, 0)}: {number(b)}",
+                cx=place(frame.across(a)),
+                cy=place(frame.up(b)),
+                r=3.5 if few else 5,
+            )
+            for a, b in points.T[finite[name]]
+        ]
+        if path:
+            parts.append(element("path", d="".join(path), class_=f"line s{n}"))
+            parts.append(element("g", *dots, class_=f"dot s{n}" if few else "hidden"))
+    return _svg(label, parts)
+
+
+def bars(
+    names: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    label: str,
+    x: str,
+    y: str,
+    intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    notes: Sequence[str] | None = None,
+    stacked: bool = False,
+) -> str:
+    """Bars from zero, side by side or on each other.
+
+    Args:
+      names: of the groups; written below them where they are few.
+      series: a value a group, at least 0, by name.
+      label: what is shown, for those who can't see it.
+      x: name of the axis across.
+      y: name of the axis up.
+      intervals: (low, high) for each bar, drawn as whiskers.
+      notes: a second line below each group.
+      stacked: a group's bars stand on each other.
+    """
+    values = np.array([list(row) for row in series.values()], float).reshape(len(series), len(names))
+    if not np.isfinite(values).any():
+        return _nothing(label)
+    shown = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    high = float(shown.sum(axis=0).max() if stacked else shown.max())
+    for row in (intervals or {}).values():
+        high = max(high, *(end for _, end in row if np.isfinite(end)), 0.0)
+    y_ticks = ticks(0.0, high) if high > 0 else [0.0, 0.5, 1.0]
+    frame = Frame((0, len(names)), (0.0, y_ticks[-1]))
+    few = len(names) <= 8
+    parts = [_axes(frame, [], y_ticks, x, y)]
+    room = 0.74 if few else 0.9
+    width = room / (1 if stacked else max(len(series), 1))
+    floor = np.zeros(len(names))
+    for n, name in enumerate(series):
+        drawn = []
+        for group, value in enumerate(values[n]):
+            if not np.isfinite(value):
+                continue
+            left = group + (1 - room) / 2 + (0 if stacked else n * width)
+            span = (intervals or {}).get(name)
+            said = f"{name}, {names[group]}: {number(value)}"
+            if span and np.isfinite(span[group]).all():
+                said += f" ({number(span[group][0])} to {number(span[group][1])})"
+            top = frame.up(floor[group] + value)
+            drawn.append(
+                _titled(
+                    "rect",
+                    said,
+                    x=place(frame.across(left)),
+                    y=place(top),
+                    width=place(frame.across(width) - frame.across(0)),
+                    height=place(frame.up(floor[group]) - top),
+                )
+            )
+            if span and np.isfinite(span[group]).all():
+                middle = place(frame.across(left + width / 2))
+                ends = [place(frame.up(end)) for end in span[group]]
+                drawn.append(element("path", d=f"M{middle} {ends[0]}V{ends[1]}", class_="whisker"))
+        if stacked:
+            floor += shown[n]
+        parts.append(element("g", *drawn, class_=f"bar s{n}"))
+    for group, name in enumerate(names if few else []):
+        middle = place(frame.across(group + 0.5))
+        parts.append(element("text", escape(name), x=middle, y=HEIGHT - BOTTOM + 16, text_anchor="middle"))
+        if notes:
+            note = element(
+                "text", escape(notes[group]), x=middle, y=HEIGHT - BOTTOM + 31, text_anchor="middle", class_="soft"
+            )
+            parts.append(note)
+    return _svg(label, parts, below=16 if few and notes else 0)
+
+
+def points(places: np.ndarray, groups: Sequence[int], titles: Sequence[str], *, label: str) -> str:
+    """Points in a plane whose axes mean nothing, coloured by group.
+
+    Args:
+      places: f[n,2].
+      groups: a number for each point; equal numbers get one colour.
+      titles: what each point is.
+      label: what is shown, for those who can't see it.
+    """
+    places, numbers = np.asarray(places, float).reshape(-1, 2), np.asarray(groups)
+    fine = np.isfinite(places).all(axis=1)
+    if not fine.any():
+        return _nothing(label)
+    low, high = places[fine].min(axis=0), places[fine].max(axis=0)
+    size, margin = 460, 10
+    spread = np.where(high > low, high - low, 1.0)
+    at = margin + (places - low) / spread * (size - 2 * margin)
+    parts = []
+    for n, group in enumerate(np.unique(numbers[fine])):
+        dots = [
+            _titled("circle", titles[i], cx=place(at[i, 0]), cy=place(size - at[i, 1]), r=3.2)
+            for i in np.flatnonzero((numbers == group) & fine)
+        ]
+        parts.append(element("g", *dots, fill=_colour(n)))
+    return _svg(label, parts, size=(size, size), class_="chart points")
+
+
+def matrix(values: np.ndarray, names: Sequence[str], *, label: str) -> str:
+    """Numbers between -1 and 1 as squares, the stronger the more opaque; beyond that they are cut, NaN is left out.
+
+    Args:
+      values: f[n,n].
+      names: of rows and columns.
+      label: what is shown, for those who can't see it.
+    """
+    values = np.asarray(values, float)
+    if not np.isfinite(values).any():
+        return _nothing(label)
+    cells = []
+    for row, column in np.argwhere(np.isfinite(values)):
+        value = values[row, column]
+        said = f"{names[row]} × {names[column]}: {value:.2f}"
+        strength = place(min(abs(value), 1.0))
+        sign = "minus" if value < 0 else "plus"
+        cells.append(_titled("path", said, d=f"M{column} {row}h1v1h-1z", class_=sign, fill_opacity=strength))
+    return _svg(label, cells, size=values.shape[::-1], class_="chart matrix")
+
+
+def _colour(n: int) -> str:
+    """The n-th of many colours, neighbours far apart, that stand out from light and from dark ground."""
+    red, green, blue = colorsys.hls_to_rgb(n * 0.381966 % 1, (0.45, 0.6, 0.52)[n % 3], (0.75, 0.6)[n % 2])
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+
+
+def _averaged(x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
+    """At most so many points, f[2,*]: means of as many neighbours each."""
+    points = np.stack([x, y])
+    size = -(-points.shape[1] // most) if points.shape[1] else 1
+    starts = np.arange(0, points.shape[1], size)
+    if size == 1:
+        return points
+    return np.stack([points[:, s : s + size].mean(axis=1) for s in starts], axis=1)
+
+
+def _axes(frame: Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], x: str, y: str) -> str:
+    digits = max((len(place(t).partition(".")[2]) for t in y_ticks), default=0)
+    grid = "".join(f"M{LEFT} {place(frame.up(t))}H{WIDTH - RIGHT}" for t in y_ticks)
+    parts = [element("path", d=grid, class_="rule")]
+    for t in y_ticks:
+        text = f"{t:,.{digits}f}"
+        parts.append(element("text", text, x=LEFT - 7, y=place(frame.up(t) + 4), text_anchor="end", class_="soft"))
+    for t in x_ticks:
+        across = place(frame.across(t))
+        parts.append(element("text", number(t), x=across, y=HEIGHT - BOTTOM + 18, text_anchor="middle", class_="soft"))
+    parts.append(element("text", escape(y), x=4, y=14, class_="name"))
+    below = HEIGHT - 6 + (16 if not x_ticks else 0)
+    parts.append(element("text", escape(x), x=WIDTH - RIGHT, y=below, text_anchor="end", class_="name"))
+    return "".join(parts)
+
+
+def _titled(name: str, said: str, **attributes: object) -> str:
+    return element(name, element("title", escape(said)), **attributes)
+
+
+def _nothing(label: str) -> str:
+    text = element("text", EMPTY, x=WIDTH / 2, y=60, text_anchor="middle", class_="soft")
+    return _svg(f"{label}: {EMPTY}", [text], size=(WIDTH, 120))
+
+
+def _svg(
+    label: str,
+    parts: Sequence[str],
+    *,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    below: int = 0,
+    class_: str = "chart",
+) -> str:
+    box = f"0 0 {size[0]} {size[1] + below}"
+    return element(
+        "svg", *parts, xmlns="http://www.w3.org/2000/svg", viewBox=box, role="img", aria_label=label, class_=class_
+    )

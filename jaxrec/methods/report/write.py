@@ -1,0 +1,115 @@
+"""Puts a run's report together and leaves it in the run's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxrec.draw.markup import element, escape, number
+from jaxrec.draw.page import grid, page, paragraph, section, tiles
+from jaxrec.keys import generator
+from jaxrec.methods.report import ids, results
+from jaxrec.methods.report.attention import look
+from jaxrec.methods.run import write_whole
+from jaxrec.methods.system import System
+
+if TYPE_CHECKING:  # experiment asks for reports
+    from jaxrec.methods.experiment import Shown
+
+FILE = "report.html"
+
+
+def write_report(system: System, shown: Sequence[Shown], file: str | os.PathLike[str] | None = None) -> pathlib.Path:
+    """Writes the report of a measured run, one HTML file that loads nothing from elsewhere.
+
+    Args:
+      system: trained; its folder holds results.json, ranks.npz and metrics.jsonl.
+      shown: recommendations for some users.
+      file: default: report.html in the run's folder.
+    Returns:
+      where it is.
+    Raises:
+      ValueError: the run is not measured yet.
+    """
+    folder, config, split = system.run.folder, system.run.config, system.run.split
+    if not (folder / "results.json").is_file():
+        raise ValueError(f"{folder} is not measured yet (no results.json); python -m launch.train finishes the run")
+    found = json.loads((folder / "results.json").read_text())
+    with np.load(folder / "ranks.npz") as kept:
+        ranks = dict(kept)
+    main = found["rows"][0]
+    mine = ranks[main["system"]]
+    sections = [
+        results.results(found),
+        results.curves(folder),
+        ids.codes(system),
+        ids.leaks(system),
+        ids.alike(system),
+        results.served(split, found, ranks),
+        _attention(system, mine),
+        _recommendations(shown),
+        results.about(config, found),
+    ]
+    title = f"{main['system']} on {found['dataset']}"
+    lead = (
+        f"{found['protocol']} protocol, {found['part']} part, seed {found['seed']}: {number(main['n_users'])} users, "
+        f"{number(found['n_items'])} items, {number(split.train.n_events)} training events"
+    )
+    whole = page(title, lead, _first(found), sections, f"A report of jaxrec {found['versions']['jaxrec']}.")
+    target = pathlib.Path(file) if file is not None else folder / FILE
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, whole)
+    return target
+
+
+def _first(found: dict) -> str:
+    main, best, told = found["rows"][0], results.best_baseline(found), []
+    for metric in ("hr@10", "ndcg@10"):
+        if metric in main:
+            beside = f"{best['system']}: {best.get(metric, float('nan')):.4f}" if best else ""
+            told.append((metric.upper(), f"{main[metric]:.4f}", beside))
+    told.append(("a list of ten", f"{found['ms_per_user']:.2f} ms", "per user"))
+    told.append(("measured on", number(main["n_users"]), f"users, all {number(found['n_items'])} items ranked"))
+    return tiles(told)
+
+
+def _attention(system: System, ranks: np.ndarray) -> tuple[str, str, str]:
+    """Of somebody whose held-out item stands as high as anybody's, drawn by the seed."""
+    asked = np.flatnonzero(~np.isnan(ranks))
+    best = asked[ranks[asked] == ranks[asked].min()]
+    user = int(generator(system.run.config.seed, "attention").permutation(best)[0])
+    who = f"User {system.run.data.user_names[user]}, drawn among {number(len(best))} whose item the model ranks highest"
+    return results.attention(system, look(system, user), who, float(ranks[user]))
+
+
+def _recommendations(shown: Sequence[Shown]) -> tuple[str, str, str]:
+    def line(mark: str, label: str, name: str, score: str = "", class_: str | None = None) -> str:
+        told = element("span", escape(label), element("code", escape(name)))
+        return element("li", element("span", mark), told, element("span", score, class_="score"), class_=class_)
+
+    users = []
+    for one in shown:
+        parts = [element("h3", escape(one.who))]
+        if one.history:
+            lines = [line("", label, name) for label, name in one.history]
+            told = element("summary", f"the last {len(lines)} items of the history")
+            parts.append(element("details", told, element("ol", *lines, class_="list")))
+        parts.append(
+            element(
+                "ol",
+                *(
+                    line(f"{n}", label, name, f"{score:.3f}" + (" ✓" if hit else ""), "hit" if hit else None)
+                    for n, (label, name, score, hit) in enumerate(one.items, start=1)
+                ),
+                class_="list",
+            )
+        )
+        users.append(element("div", *parts))
+    score = shown[0].score if shown else "score"
+    text = f"For users drawn by the seed; on the right the {score}. ✓ marks the held-out item."
+    return section("recommendations", "Recommendations", paragraph(text), grid(*users))
