@@ -126,7 +126,7 @@ def _plain(about: Mapping[str, Any], example: Mapping[str, Any], base: str | Non
     settings = ""
     if about["adapter"]:
         model = (
-            f"model = {kind}.from_pretrained({base or 'base'!r})\n"
+            f"model = {kind}.from_pretrained({base or 'base'!r}, dtype='float32')\n"
             f"model.resize_token_embeddings({about['vocabulary']['size']})\n"
             'model = PeftModel.from_pretrained(model, ".")'
         )
