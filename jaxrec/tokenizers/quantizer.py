@@ -119,7 +119,8 @@ class Quantizer:
             book = (config.codebooks, config.codewords, len(center))
             shapes = {"codebook": jax.ShapeDtypeStruct(book, np.float32)}
         elif kind == "cid":
-            leaves = len(arrays["params['paths']"])
+            leaves, depth = arrays["params['paths']"].shape
+            config = dataclasses.replace(config, codebooks=depth)  # users' tree is as deep as it had to be, and items'
             shapes = {
                 "paths": jax.ShapeDtypeStruct((leaves, config.codebooks), np.int32),
                 "means": jax.ShapeDtypeStruct((leaves, len(center)), np.float32),
