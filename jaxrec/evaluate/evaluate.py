@@ -6,11 +6,12 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from jaxrec.evaluate.baselines import BASELINES, Scorer
-from jaxrec.evaluate.ranking import CUTOFFS, metrics, rank_in, rank_of
+from jaxrec.evaluate.ranking import CUTOFFS, metrics, metrics_under_ties, rank_and_ties, rank_and_ties_in
 from jaxrec.types import Array, Histories, Recommender, Split
 
 Prompts = Callable[[np.ndarray], Array]
@@ -26,18 +27,34 @@ class Result:
       ranks: f32[U] in the order of the split's users; inf = not recommended, NaN = no target or not asked.
       seconds: how long ranking took, compiling included and training not.
       listed: how many items a recommendation held; None where every item was scored.
+      tied: how many other items have the target's score, f32[U] as `ranks`; None where nobody counted.
+      baseline: whether other systems of the table are held against it.
     """
 
     system: str
     ranks: np.ndarray
     seconds: float
     listed: int | None = None
+    tied: np.ndarray | None = None
+    baseline: bool = False
 
-    def row(self) -> dict[str, str | float]:
-        """The line of results.json; cutoffs beyond the length of the lists are left out."""
+    def row(self) -> dict[str, Any]:
+        """The line of results.json; cutoffs beyond the length of the lists are left out.
+
+        "ties" holds the share of users whose target has a rival of the same score and `metrics_under_ties`, where an
+        order of the tied items changes any metric.
+        """
         ks = tuple(k for k in CUTOFFS if self.listed is None or k <= self.listed)
-        n_users = int((~np.isnan(self.ranks)).sum())
-        return {"system": self.system, **metrics(self.ranks, ks), "n_users": n_users, "seconds": round(self.seconds, 2)}
+        asked = ~np.isnan(self.ranks)
+        row = {"system": self.system, **metrics(self.ranks, ks), "n_users": int(asked.sum())}
+        row["seconds"] = round(self.seconds, 2)
+        if self.baseline:
+            row["baseline"] = True
+        if self.tied is not None and self.tied[asked].any():
+            ties = metrics_under_ties(self.ranks, self.tied, ks)
+            if ties["optimistic"] != ties["pessimistic"]:
+                row["ties"] = {"share": float((self.tied[asked] > 0).mean()), **ties}
+        return row
 
 
 def evaluate_scores(
@@ -49,6 +66,7 @@ def evaluate_scores(
     mask_seen: bool = True,
     batch_users: int = 512,
     users: np.ndarray | None = None,
+    baseline: bool = False,
 ) -> Result:
     """Ranks of a system that scores every item.
 
@@ -60,23 +78,25 @@ def evaluate_scores(
       mask_seen: leave the items of the history out of the ranking (never the target).
       batch_users: users scored at once.
       users: whom to ask, i32[n] without repeats; None asks all.
+      baseline: whether other systems of the table are held against it.
     Raises:
       ValueError: no user asked has a target, or the scores have another shape.
     """
     histories = split.history(part)
     started = time.monotonic()
 
-    def ranks(batch: np.ndarray) -> Array:
+    def ranks(batch: np.ndarray) -> tuple[Array, Array]:
         scores = score(histories, batch)
         _check_shape(system, "scores", scores, (len(batch), histories.n_items))
         # Few widths, so few traces; batches hold users of like lengths, so little padding.
         width = 1 << (max(int(_lengths(histories)[batch].max()), 8) - 1).bit_length()
-        return rank_of(scores, split.target(part)[batch], seen_rows(histories, batch, width) if mask_seen else None)
+        seen = seen_rows(histories, batch, width) if mask_seen else None
+        return rank_and_ties(scores, split.target(part)[batch], seen)
 
     asked = _asked(split, part, users)
     asked = asked[np.argsort(_lengths(histories)[asked], kind="stable")]
-    found = _collect(system, ranks, asked, len(split.test), batch_users)
-    return Result(system, found, time.monotonic() - started)
+    found, tied = _collect(system, ranks, asked, len(split.test), batch_users)
+    return Result(system, found, time.monotonic() - started, tied=tied, baseline=baseline)
 
 
 def evaluate_recommender(
@@ -113,7 +133,7 @@ def evaluate_recommender(
     width = int(_lengths(histories).max())
     started = time.monotonic()
 
-    def ranks(batch: np.ndarray) -> Array:
+    def ranks(batch: np.ndarray) -> tuple[Array, Array]:
         target = split.target(part)[batch]
         seen = None
         if mask_seen:
@@ -121,10 +141,10 @@ def evaluate_recommender(
             seen = np.where(seen == target[:, None], -1, seen)
         topk = recommend(prompts(batch), seen, k)
         _check_shape(system, "recommended items", topk.items, (len(batch), k))
-        return rank_in(topk, target)
+        return rank_and_ties_in(topk, target)
 
-    found = _collect(system, ranks, _asked(split, part, users), len(split.test), batch_users)
-    return Result(system, found, time.monotonic() - started, listed=k)
+    found, tied = _collect(system, ranks, _asked(split, part, users), len(split.test), batch_users)
+    return Result(system, found, time.monotonic() - started, listed=k, tied=tied)
 
 
 def evaluate_baselines(
@@ -132,7 +152,7 @@ def evaluate_baselines(
 ) -> list[Result]:
     """The three baselines, trained on `split.train` alone; arguments as for `evaluate_scores`."""
     return [
-        evaluate_scores(name, build(split.train), split, part, mask_seen=mask_seen, users=users)
+        evaluate_scores(name, build(split.train), split, part, mask_seen=mask_seen, users=users, baseline=True)
         for name, build in BASELINES.items()
     ]
 
@@ -180,20 +200,24 @@ def _asked(split: Split, part: str, users: np.ndarray | None) -> np.ndarray:
 
 
 def _collect(
-    system: str, ranks: Callable[[np.ndarray], Array], asked: np.ndarray, n_users: int, batch_users: int
+    system: str,
+    ranks: Callable[[np.ndarray], tuple[Array, Array]],
+    asked: np.ndarray,
+    n_users: int,
+    batch_users: int,
 ) -> np.ndarray:
-    """Ranks of all asked users as f32[U]; one batch is read back while the next one runs."""
-    found = np.full(n_users, np.nan, np.float32)
+    """Ranks and ties of all asked users as f32[2,U]; one batch is read back while the next one runs."""
+    found = np.full((2, n_users), np.nan, np.float32)
     progress = _Progress(system, len(asked))
-    waiting: tuple[np.ndarray, Array] | None = None
+    waiting: tuple[np.ndarray, tuple[Array, Array]] | None = None
     for batch in _batches(asked, batch_users):
         launched = batch, ranks(batch)
         if waiting is not None:
-            found[waiting[0]] = waiting[1]
+            found[:, waiting[0]] = waiting[1]
             progress.add(batch_users)
         waiting = launched
     assert waiting is not None  # `asked` is not empty
-    found[waiting[0]] = waiting[1]
+    found[:, waiting[0]] = waiting[1]
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,13 @@ CUTOFFS = (5, 10, 20)
 
 @jax.jit
 def rank_of(scores: Array, target: Array, seen: Array | None = None) -> jax.Array:
-    """Rank of each target among all items that were not seen; ties count half.
+    """Rank of each target among all items that were not seen; ties count half. See `rank_and_ties`."""
+    return rank_and_ties(scores, target, seen)[0]
+
+
+@jax.jit
+def rank_and_ties(scores: Array, target: Array, seen: Array | None = None) -> tuple[jax.Array, jax.Array]:
+    """Rank of each target among all items that were not seen, and how many of them it shares its score with.
 
     rank = 1 + #(items scored higher) + #(other items scored the same) / 2, the mean over all orders of the tied
     items: a model that scores everything alike gets the middle, never the top.
@@ -24,47 +32,82 @@ def rank_of(scores: Array, target: Array, seen: Array | None = None) -> jax.Arra
       seen: items that do not compete, i32[B,X], padded with -1, in any order, repeats allowed; or None. The target
         always competes, even where it was seen.
     Returns:
-      f32[B], 1 is best, in steps of a half; NaN where there is no target.
+      ranks f32[B], 1 is best, in steps of a half, and the number of other items level with the target, f32[B]; NaN
+      where there is no target.
     """
     scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
     goal = jnp.take_along_axis(scores, jnp.maximum(target, 0)[:, None], axis=1)
-    # The target ties with itself, which is the half that 0.5 lacks to 1. Floats hold halves exactly up to 2**23.
-    rank = 0.5 + _ahead(scores, goal).sum(axis=1)
+    above, level = (scores > goal).sum(axis=1), (scores == goal).sum(axis=1) - 1  # the target is level with itself
     if seen is not None:
         # Taking the seen items back out costs B*X; a mask over the catalogue would cost B*I.
         seen = jnp.sort(seen, axis=1)
         first = jnp.pad(seen[:, 1:] != seen[:, :-1], ((0, 0), (1, 0)), constant_values=True)
         counted = first & (seen >= 0) & (seen != target[:, None])
         seen_scores = jnp.take_along_axis(scores, jnp.maximum(seen, 0), axis=1)
-        rank -= jnp.where(counted, _ahead(seen_scores, goal), 0.0).sum(axis=1)
-    return jnp.where(target >= 0, rank, jnp.nan)
-
-
-def _ahead(scores: jax.Array, goal: jax.Array) -> jax.Array:
-    """How many places each item pushes the target back: 1 above it, 1/2 level with it, else 0; f32[B,n]."""
-    return jnp.where(scores > goal, 1.0, jnp.where(scores == goal, 0.5, 0.0))
+        above -= (counted & (seen_scores > goal)).sum(axis=1)
+        level -= (counted & (seen_scores == goal)).sum(axis=1)
+    return _places(above, level, target)
 
 
 @jax.jit
 def rank_in(topk: TopK, target: Array) -> jax.Array:
-    """Position of each target in a list of recommendations.
+    """Position of each target in a list of recommendations; ties count half. See `rank_and_ties_in`."""
+    return rank_and_ties_in(topk, target)[0]
+
+
+@jax.jit
+def rank_and_ties_in(topk: TopK, target: Array) -> tuple[jax.Array, jax.Array]:
+    """Position of each target in a list of recommendations, and how many listed items it shares its score with.
+
+    Items of one score share their places, as in `rank_and_ties`; those that a list's end cuts off are not known here.
 
     Args:
-      topk: items i32[B,k], best first, -1 = none.
+      topk: items i32[B,k], best first, -1 = none; scores f32[B,k].
       target: i32[B]; -1 = no target.
     Returns:
-      f32[B], 1 is best, inf where the target is not listed, NaN where there is no target.
+      positions f32[B], 1 is best, inf where the target is not listed; and other listed items level with it, f32[B];
+      NaN where there is no target.
     """
     found = topk.items == target[:, None]
-    position = jnp.where(found.any(axis=1), 1.0 + jnp.argmax(found, axis=1), jnp.inf)
-    return jnp.where(target >= 0, position, jnp.nan).astype(jnp.float32)
+    at = jnp.argmax(found, axis=1)[:, None]
+    level = (topk.scores == jnp.take_along_axis(topk.scores, at, axis=1)) & (topk.items >= 0) & ~found
+    # By the list's own order, not by scores: those of a model that breaks are NaN, above and below nothing.
+    above = (jnp.arange(topk.items.shape[1])[None] < at) & ~level
+    ranks, tied = _places(above.sum(axis=1), level.sum(axis=1), target)
+    listed = found.any(axis=1) | (target < 0)
+    return jnp.where(listed, ranks, jnp.inf), jnp.where(listed, tied, 0.0)
 
 
-def metrics(ranks: Array, ks: tuple[int, ...] = CUTOFFS) -> dict[str, float]:
-    """Mean hit rate, NDCG and reciprocal rank at each cutoff, over the users that have a target.
+def _places(above: jax.Array, level: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    # Floats hold halves exactly up to 2**23.
+    above, level = above.astype(jnp.float32), level.astype(jnp.float32)
+    return jnp.where(target >= 0, 1.0 + above + 0.5 * level, jnp.nan), jnp.where(target >= 0, level, jnp.nan)
+
+
+def user_values(ranks: Array, metric: str) -> np.ndarray:
+    """What each user adds to a metric: f64[n], NaN where there is no target.
 
     With one target a user, HR@k = [rank < k + 1], NDCG@k = HR@k / log2(1 + rank), MRR@k = HR@k / rank. A whole rank is
     a hit up to k; one of k + 1/2, shared with one other item, still stands partly within the first k and is a hit too.
+
+    Args:
+      ranks: f32[n]; inf = not recommended at all, NaN = no target.
+      metric: "hr@5", "ndcg@10", "mrr@20", ...
+    Raises:
+      ValueError: the metric is none of these.
+    """
+    name, _, k = metric.partition("@")
+    if name not in _GAINS or not k.isdigit():
+        raise ValueError(f"metric {metric!r} is none of hr@k, ndcg@k, mrr@k with a number k; give hr@10, say")
+    ranks = np.asarray(ranks, np.float64)
+    return np.where(np.isnan(ranks), np.nan, (ranks < int(k) + 1) * _GAINS[name](ranks))
+
+
+_GAINS = {"hr": np.ones_like, "ndcg": lambda ranks: 1 / np.log2(1 + ranks), "mrr": lambda ranks: 1 / ranks}
+
+
+def metrics(ranks: Array, ks: tuple[int, ...] = CUTOFFS) -> dict[str, float]:
+    """Mean hit rate, NDCG and reciprocal rank at each cutoff, over the users that have a target; see `user_values`.
 
     Args:
       ranks: f32[n]; inf = not recommended at all, NaN = no target (such users do not count).
@@ -80,10 +123,30 @@ def metrics(ranks: Array, ks: tuple[int, ...] = CUTOFFS) -> dict[str, float]:
         raise ValueError("ranks hold no user with a target; nothing can be measured on this part of the split")
     if ranks.min() < 1:
         raise ValueError(f"ranks start at 1, but one is {ranks.min():g}; pass the output of rank_of or rank_in")
-    found = {}
+    return {f"{name}@{k}": float(user_values(ranks, f"{name}@{k}").mean()) for k in ks for name in _GAINS}
+
+
+def metrics_under_ties(
+    ranks: Array, tied: Array, ks: tuple[int, ...] = CUTOFFS
+) -> dict[Literal["optimistic", "expected", "pessimistic"], dict[str, float]]:
+    """`metrics` with every target before, and behind, the items of its score, and the mean over all of their orders.
+
+    The mean is of the metric, where `metrics` takes the metric of the mean rank: of two items that share places k and
+    k + 1, each is half a hit at k, so both together are one.
+
+    Args:
+      ranks: f32[n], as for `metrics`.
+      tied: how many other items are level with the target, f32[n].
+      ks: the cutoffs.
+    """
+    ranks, tied = np.asarray(ranks, np.float64), np.asarray(tied, np.float64)
+    asked = ~np.isnan(ranks)
+    first, last = ranks[asked] - tied[asked] / 2, ranks[asked] + tied[asked] / 2
+    expected = {}
     for k in ks:
-        hit = ranks < k + 1
-        found[f"hr@{k}"] = float(hit.mean())
-        found[f"ndcg@{k}"] = float((hit / np.log2(1 + ranks)).mean())
-        found[f"mrr@{k}"] = float((hit / ranks).mean())
-    return found
+        # The first places add up to sums[n]; a group of tied items shares those from `before` to `through`.
+        before, through = (np.minimum(place, k).astype(np.int64) for place in (first - 1, last))
+        for name, gain in _GAINS.items():
+            sums = np.concatenate([[0.0], np.cumsum(gain(np.arange(1.0, k + 1)))])
+            expected[f"{name}@{k}"] = float(((sums[through] - sums[before]) / (tied[asked] + 1)).mean())
+    return {"optimistic": metrics(first, ks), "expected": expected, "pessimistic": metrics(last, ks)}

@@ -56,6 +56,11 @@ def test_scores_equal_the_loop(split: Split, part: str, mask_seen: bool, batch_u
     )
     np.testing.assert_array_equal(result.ranks, ranks_by_loop(scores, split, part, mask_seen))
     assert result.row()["n_users"] == 10
+    assert result.tied is not None
+    level = (scores == np.take_along_axis(scores, np.maximum(split.target(part), 0)[:, None], axis=1)).sum(axis=1) - 1
+    if not mask_seen:
+        np.testing.assert_array_equal(result.tied, np.where(split.target(part) < 0, np.nan, level))
+    assert result.row()["ties"]["share"] == pytest.approx(np.nanmean(result.tied > 0) * 11 / 10)
 
 
 def test_the_scorer_is_given_what_is_known_before_the_target(split: Split) -> None:

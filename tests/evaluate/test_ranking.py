@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.evaluate.ranking import metrics, rank_in, rank_of
+from jaxrec.evaluate.ranking import (
+    metrics,
+    metrics_under_ties,
+    rank_and_ties,
+    rank_and_ties_in,
+    rank_in,
+    rank_of,
+    user_values,
+)
 from jaxrec.types import TopK
 
 
@@ -76,8 +84,58 @@ def test_traces_once_for_a_shape() -> None:
 
 
 def test_place_in_a_list() -> None:
-    topk = TopK(jnp.array([[4, 2, 7], [1, -1, -1], [5, 6, 7]], jnp.int32), jnp.zeros((3, 3)))
+    topk = TopK(jnp.array([[4, 2, 7], [1, -1, -1], [5, 6, 7]], jnp.int32), jnp.array([[3.0, 2.0, 1.0]] * 3))
     np.testing.assert_array_equal(rank_in(topk, jnp.array([7, 2, -1], jnp.int32)), [3.0, np.inf, np.nan])
+
+
+def test_listed_items_of_one_score_share_their_places() -> None:
+    items = jnp.array([[4, 2, 7, 1], [4, 2, 7, -1], [4, 2, 7, 1], [4, 2, 7, 1]], jnp.int32)
+    scores = jnp.array([[3.0, 1.0, 1.0, 1.0], [2.0, 2.0, 1.0, -jnp.inf], [jnp.nan] * 4, [1.0] * 4])
+    ranks, tied = rank_and_ties_in(TopK(items, scores), jnp.array([7, 2, 7, 9], jnp.int32))
+    np.testing.assert_array_equal(ranks, [3.0, 1.5, 3.0, np.inf])
+    np.testing.assert_array_equal(tied, [2.0, 1.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_lists_of_tied_scores_rank_as_the_scores_do(jit: bool) -> None:
+    rng = np.random.default_rng(2)
+    scores = rng.integers(0, 4, (20, 9)).astype(np.float32)
+    target = rng.integers(-1, 9, 20).astype(np.int32)
+    items = np.argsort(-scores, axis=1).astype(np.int32)
+    topk = TopK(items, np.take_along_axis(scores, items, axis=1))
+    with jax.disable_jit(not jit):
+        np.testing.assert_array_equal(rank_and_ties_in(topk, target), rank_and_ties(scores, target))
+
+
+def test_metrics_under_ties_are_those_of_every_order() -> None:
+    """Each order of the tied items broken by tiny differences, all ranked again, and the metrics averaged."""
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 3, (7, 5)).astype(np.float32)
+    target, seen = rng.integers(0, 5, 7).astype(np.int32), rng.integers(-1, 5, (7, 2)).astype(np.int32)
+    broken = [
+        metrics(rank_of(scores + 0.01 * np.array(order, np.float32), target, seen), (1, 2, 3))
+        for order in itertools.permutations(range(5))
+    ]
+    ranks, tied = rank_and_ties(scores, target, seen)
+    found = metrics_under_ties(ranks, tied, (1, 2, 3))
+    assert np.asarray(tied).max() > 1
+    for name in broken[0]:
+        assert found["expected"][name] == pytest.approx(np.mean([b[name] for b in broken]))
+    rivals = [np.isin(np.arange(5), s, invert=True) | (np.arange(5) == t) for s, t in zip(seen, target)]
+    above = [(row > row[t])[r].sum() for row, t, r in zip(scores, target, rivals)]
+    level = [(row == row[t])[r].sum() for row, t, r in zip(scores, target, rivals)]
+    assert found["optimistic"] == metrics(np.array(above) + 1.0, (1, 2, 3))
+    assert found["pessimistic"] == metrics(np.add(above, level).astype(float), (1, 2, 3))
+
+
+def test_two_items_of_one_score_are_one_hit_at_the_last_place() -> None:
+    """Nine items above, two share places 10 and 11: whoever the target is, both together are a hit once."""
+    scores = np.array([[9.0] * 9 + [1.0, 1.0, 0.0]] * 2, np.float32)
+    ranks, tied = rank_and_ties(scores, np.array([9, 10], np.int32))
+    found = metrics_under_ties(np.append(ranks, np.nan), np.append(tied, np.nan), (10,))
+    assert [found[order]["hr@10"] for order in ("optimistic", "expected", "pessimistic")] == [1.0, 0.5, 0.0]
+    unlisted = metrics_under_ties(np.array([np.inf, 1.0]), np.array([0.0, 0.0]), (10,))
+    assert [unlisted[order]["hr@10"] for order in ("optimistic", "expected", "pessimistic")] == [0.5, 0.5, 0.5]
 
 
 def test_a_list_of_the_whole_catalogue_ranks_as_the_scores_do() -> None:
@@ -107,3 +165,6 @@ def test_metrics_refuse_what_is_no_rank() -> None:
         metrics([np.nan, np.nan])
     with pytest.raises(ValueError, match="start at 1"):
         metrics([0.0, 2.0])
+    for metric in ("precision@10", "hr", "hr@ten"):
+        with pytest.raises(ValueError, match="none of hr@k"):
+            user_values(np.ones(2), metric)

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxrec.evaluate.evaluate import Result, evaluate_baselines
+from jaxrec.evaluate.evaluate import Result, divided, evaluate_baselines
 from jaxrec.evaluate.report import report, table, write
 from jaxrec.types import Split
 
@@ -39,6 +39,46 @@ def test_the_table_names_its_protocol_and_lines_up(split: Split) -> None:
     assert len(columns) == len(first) == len(second)
     assert first.split()[:3] == ["META", "ID", "0.2000"]
     assert first.split()[-2:] == ["-", "10"], "a list of ten says nothing about cutoff 20"
+
+
+def test_the_first_system_is_held_against_the_best_baseline(split: Split) -> None:
+    """Two users of ten change by one hit at cutoff 10, against the baseline with more hits."""
+    ours = np.array([1, 1, 1, np.nan, *[np.inf] * 7], np.float32)
+    worse = Result("worse", np.array([1, 30, 30, np.nan, *[30] * 7], np.float32), 1.0, baseline=True)
+    best = Result("best", np.array([1, 1, 1, np.nan, 1, 1, *[30] * 5], np.float32), 1.0, baseline=True)
+    no_baseline = Result("META ID (unseen prompt)", np.where(np.isnan(ours), ours, 1.0), 1.0)
+    known = np.arange(11) < 7
+    results = [Result("META ID", ours, 1.0, listed=10), no_baseline, worse, best]
+    results += [part for result in results for part in divided(result, "seen users", known)]
+    found = report(results, split, "test", dataset="toy", seed=0)
+    by = {(i["system"], i["metric"]): i for i in found["intervals"]}
+    assert list(by) == [(s, m) for s in ("META ID", "META ID, seen users") for m in ("hr@10", "ndcg@10")]
+    whole, some = by["META ID", "hr@10"], by["META ID, seen users", "hr@10"]
+    assert (whole["baseline"], whole["n_users"], some["baseline"], some["n_users"]) == (
+        "best",
+        10,
+        "best, seen users",
+        6,
+    )
+    assert whole["difference"] == pytest.approx(-2 / 10)
+    assert whole["low"] < whole["difference"] < whole["high"] == 0
+    line = table(found).splitlines()[len(results) + 2]
+    low = f"{whole['low']:+.4f}"
+    assert line == f"META ID - best, HR@10: -0.2000 [{low}, +0.0000], 95% paired bootstrap over 10 users"
+
+
+def test_ties_are_shown_where_they_change_a_number(split: Split) -> None:
+    ranks = np.array([10.5, 2, 30, np.nan, *[30] * 7], np.float32)
+    tied = np.where(np.isnan(ranks), np.nan, np.where(ranks == 10.5, 1, 0)).astype(np.float32)
+    far = np.where(np.isnan(ranks), np.nan, np.where(ranks == 30, 2, 0)).astype(np.float32)
+    results = [Result("level", ranks, 1.0, tied=tied), Result("level far below", ranks, 1.0, tied=far)]
+    found = report(results, split, "test", dataset="toy", seed=0)
+    assert found["rows"][0]["ties"]["share"] == pytest.approx(1 / 10)
+    assert "ties" not in found["rows"][1]
+    lines = table(found).splitlines()[4:]
+    assert len({len(line) for line in lines}) == 1
+    assert lines[-1].split()[:5] == ["level", "10.0%", "0.2000", "0.1500", "0.1000"]
+    assert len(lines) == 3
 
 
 def test_mistakes_are_named(split: Split) -> None:
