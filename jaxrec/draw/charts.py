@@ -14,7 +14,7 @@ import numpy as np
 from jaxrec.draw.markup import element, escape, number, place, ticks
 
 WIDTH, HEIGHT = 460, 270
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 30, 46
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 30, 46
 EMPTY = "nothing to show"
 
 
@@ -119,7 +119,8 @@ def bars(
     y_ticks = ticks(0.0, high) if high > 0 else [0.0, 0.5, 1.0]
     frame = Frame((0, len(names)), (0.0, y_ticks[-1]))
     few = len(names) <= 8
-    parts = [_axes(frame, [], y_ticks, x, y)]
+    below = 16 if few and notes else 0 if few else -22
+    parts = [_axes(frame, [], y_ticks, x, y, below)]
     room = 0.74 if few else 0.9
     width = room / (1 if stacked else max(len(series), 1))
     floor = np.zeros(len(names))
@@ -159,7 +160,7 @@ def bars(
                 "text", escape(notes[group]), x=middle, y=HEIGHT - BOTTOM + 31, text_anchor="middle", class_="soft"
             )
             parts.append(note)
-    return _svg(label, parts, below=16 if few and notes else 0)
+    return _svg(label, parts, below=below)
 
 
 def points(places: np.ndarray, groups: Sequence[int], titles: Sequence[str], *, label: str) -> str:
@@ -178,11 +179,11 @@ def points(places: np.ndarray, groups: Sequence[int], titles: Sequence[str], *, 
     low, high = places[fine].min(axis=0), places[fine].max(axis=0)
     size, margin = 460, 10
     spread = np.where(high > low, high - low, 1.0)
-    at = margin + (places - low) / spread * (size - 2 * margin)
+    at: np.ndarray = margin + (places - low) / spread * (size - 2 * margin)
     parts = []
     for n, group in enumerate(np.unique(numbers[fine])):
         dots = [
-            _titled("circle", titles[i], cx=place(at[i, 0]), cy=place(size - at[i, 1]), r=3.2)
+            _titled("circle", titles[int(i)], cx=place(at[i, 0]), cy=place(size - at[i, 1]), r=3.2)
             for i in np.flatnonzero((numbers == group) & fine)
         ]
         parts.append(element("g", *dots, fill=_colour(n)))
@@ -202,7 +203,7 @@ def matrix(values: np.ndarray, names: Sequence[str], *, label: str) -> str:
         return _nothing(label)
     cells = []
     for row, column in np.argwhere(np.isfinite(values)):
-        value = values[row, column]
+        value = float(values[row, column])
         said = f"{names[row]} × {names[column]}: {value:.2f}"
         strength = place(min(abs(value), 1.0))
         sign = "minus" if value < 0 else "plus"
@@ -226,7 +227,7 @@ def _averaged(x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
     return np.stack([points[:, s : s + size].mean(axis=1) for s in starts], axis=1)
 
 
-def _axes(frame: Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], x: str, y: str) -> str:
+def _axes(frame: Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], x: str, y: str, below: int = 0) -> str:
     digits = max((len(place(t).partition(".")[2]) for t in y_ticks), default=0)
     grid = "".join(f"M{LEFT} {place(frame.up(t))}H{WIDTH - RIGHT}" for t in y_ticks)
     parts = [element("path", d=grid, class_="rule")]
@@ -237,8 +238,7 @@ def _axes(frame: Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], x: s
         across = place(frame.across(t))
         parts.append(element("text", number(t), x=across, y=HEIGHT - BOTTOM + 18, text_anchor="middle", class_="soft"))
     parts.append(element("text", escape(y), x=4, y=14, class_="name"))
-    below = HEIGHT - 6 + (16 if not x_ticks else 0)
-    parts.append(element("text", escape(x), x=WIDTH - RIGHT, y=below, text_anchor="end", class_="name"))
+    parts.append(element("text", escape(x), x=WIDTH - RIGHT, y=HEIGHT - 6 + below, text_anchor="end", class_="name"))
     return "".join(parts)
 
 

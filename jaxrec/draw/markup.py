@@ -71,10 +71,11 @@ def table(
       caption: what the table holds, plain text.
       class_: for the style sheet.
     """
-    title = [element("caption", escape(caption))] if caption else []
+    title = element("p", escape(caption), class_="caption") if caption else ""  # a caption would scroll with the table
     top = element("tr", *(element("th", escape(name), scope="col") for name in head))
     body = [
         element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:])) for row in rows
     ]
-    whole = element("table", *title, element("thead", top), element("tbody", *body or [""]), class_=class_)
-    return element("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption or ", ".join(head))
+    whole = element("table", element("thead", top), element("tbody", *body or [""]), class_=class_)
+    label = caption or ", ".join(head)
+    return title + element("div", whole, class_="scroll", tabindex="0", role="region", aria_label=label)

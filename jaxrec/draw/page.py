@@ -21,7 +21,7 @@ h1{font-size:1.9rem;line-height:1.2;margin:0 0 6px}
 h2{font-size:1.3rem;margin:0 0 6px}
 h3{font-size:1rem;margin:22px 0 6px}
 p{margin:0 0 12px;max-width:75ch}
-.soft,.lead,figcaption,caption{color:var(--soft)}
+.soft,.lead,figcaption,.caption{color:var(--soft)}
 nav{display:flex;flex-wrap:wrap;gap:4px 16px;margin:14px 0 18px;font-size:.95rem}
 a{color:var(--s0);text-decoration:none}
 a:hover,a:focus{text-decoration:underline}
@@ -59,8 +59,8 @@ i.s0{background:var(--s0)}i.s1{background:var(--s1)}i.s2{background:var(--s2)}i.
 background:linear-gradient(90deg,var(--minus),transparent 50%,var(--plus))}
 .ends{display:flex;justify-content:space-between;max-width:470px;font-size:.85rem;color:var(--soft)}
 .scroll{overflow-x:auto;margin:8px 0 4px}
-table{border-collapse:collapse;font-size:.95rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;padding-bottom:4px;font-size:.9rem}
+table{border-collapse:separate;border-spacing:0;font-size:.95rem;font-variant-numeric:tabular-nums}
+.caption{margin:12px 0 0;font-size:.95rem;font-weight:600}
 th,td{padding:6px 12px;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap;vertical-align:top}
 th:first-child{text-align:left;padding-left:0}
 thead th{color:var(--soft);font-weight:600;font-size:.88rem;vertical-align:bottom}
@@ -71,6 +71,7 @@ table.text td{text-align:left;white-space:normal}
 table.text th:not(:first-child){text-align:left}
 .wide table{width:100%}
 code{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+table code{overflow-wrap:break-word}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--ground);border:1px solid var(--edge);border-radius:8px;
 padding:10px 14px;margin:8px 0 12px}
 details{margin-top:10px}

@@ -47,7 +47,15 @@ def train(config: Config) -> tuple[System, dict[str, Any]]:
 
 def leave_report(system: System, file: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Writes the report of a measured run, by default as report.html in its folder; returns where it is."""
-    shown = [recommend(system, min(10, system.run.data.n_items), user=user) for user in examples(system, 3)]
+    asked, task = _some_users(system), system.run.config.task.tasks[0]
+    truth = system.run.split.test[asked]
+    top = system.recommend(asked, min(10, system.run.data.n_items))  # compiled already where a list's time was measured
+    shown = []
+    for row in generator(system.run.config.seed, "examples").permutation(np.flatnonzero(truth >= 0))[:3]:
+        user, known = asked[row : row + 1], histories_of(system.histories, asked[row : row + 1])
+        one, name = TopK(top.items[row : row + 1], top.scores[row : row + 1]), system.run.data.user_names[user[0]]
+        who = f"user {name}, {system.user_name(system.user_codes(known, user), 0)}".removesuffix(", ")
+        shown.append(_show(system, known, one, task, who, int(truth[row])))
     return write_report(system, shown, file)
 
 
@@ -123,13 +131,18 @@ def _beams_gap(system: System, part: str, most: int = 256) -> str:
 
 def milliseconds_per_user(system: System, users: int = 256, rounds: int = 3) -> float:
     """How long a list of ten takes, prompt included, in batches as the config says; the median of some rounds."""
-    asked = np.flatnonzero(np.diff(system.histories.offsets))[:users]
+    asked = _some_users(system, users)
     taken = []
     for _ in range(rounds + 1):  # the first compiles
         started = time.perf_counter()
         system.recommend(asked, min(10, system.run.data.n_items))
         taken.append(time.perf_counter() - started)
     return 1000 * statistics.median(taken[1:]) / len(asked)
+
+
+def _some_users(system: System, most: int = 256) -> np.ndarray:
+    """The first users of whom something is known, i64[*]."""
+    return np.flatnonzero(np.diff(system.histories.offsets))[:most]
 
 
 def examples(system: System, n: int) -> list[str]:
@@ -154,9 +167,7 @@ def _measure(system: System, part: str) -> list[Result]:
         name = {"lightgcn": "LightGCN", "mf": "MF"}[config.embedder]
         vectors = system.embedding.vectors
         results.append(
-            evaluate_scores(
-                name, collaborative.scorer(vectors), run.split, part, mask_seen=config.eval.mask_seen, baseline=True
-            )
+            evaluate_scores(name, collaborative.scorer(vectors), run.split, part, mask_seen=config.eval.mask_seen)
         )
     results += evaluate_baselines(run.split, part, mask_seen=config.eval.mask_seen)
     groups = {}

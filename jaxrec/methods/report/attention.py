@@ -82,7 +82,7 @@ def _weights(model: T5 | Llama, source: jax.Array, inputs: jax.Array) -> jax.Arr
 def _of_decoder(model: T5, source: jax.Array, inputs: jax.Array) -> list[jax.Array]:
     """A decoder's cross-attention by layer, f32[1,H,T,S] each: its layers run one after the other, as in `decode`."""
     encoded, length, found = model.encode(source), inputs.shape[1], []
-    causal, everything = np.tri(length, dtype=bool)[None], np.ones((1, 1, source.shape[1]), bool)
+    causal, everything = jnp.tri(length, dtype=bool)[None], jnp.ones((1, 1, source.shape[1]), bool)
     bias = model.decoder.bias(length, length)
     x = model.embedding(inputs, encoder=False)
     for layer in model.decoder.layers:

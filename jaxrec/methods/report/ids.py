@@ -28,13 +28,13 @@ Section = tuple[str, str, str]
 
 
 def codes(system: System) -> Section:
-    """Clusters or codebooks, collisions, and a few clusters' items."""
+    """Clusters or codebooks, and collisions."""
     ids = system.ids
     shared = ids.users.levels[0] == ids.items.levels[0]
-    parts = [_use(ids.users, ids.items), _collisions(ids.users, ids.items)]
+    told = [_use(ids.users, ids.items), _collisions(ids.users, ids.items)]
     pictures = []
     if ids.items.levels[0] == DIGIT or ids.items.sizes[0] >= len(ids.items.values):
-        parts.insert(0, paragraph("Numbers, which mean nothing: there are no clusters to show."))
+        told.insert(0, paragraph("Numbers, which mean nothing: there are no clusters to show."))
     elif system.run.config.ids.kind in CLUSTERED and shared:
         size = ids.items.sizes[0]
         users, items = (np.bincount(c.values[:, 0], minlength=size) for c in (ids.users, ids.items))
@@ -48,9 +48,8 @@ def codes(system: System) -> Section:
         pictures.append(figure("Cluster sizes", chart, legend=list(series), numbers=table(["", *series], cells)))
     else:
         pictures += [_codebooks(ids.items, "item"), _codebooks(ids.users, "user")]
-    if system.run.config.ids.kind in CLUSTERED and system.run.data.item_titles is not None:
-        pictures.append(_members(system))
-    return section("ids", "Ids", *parts, grid(*pictures) if pictures else "")
+    text = "Effective: the perplexity, as many tokens as would be in use if evenly. Least, most: holders of one token."
+    return section("ids", "Ids", paragraph(text), grid(element("div", *told), *pictures))
 
 
 def _use(users: Codes, items: Codes) -> str:
@@ -64,8 +63,8 @@ def _use(users: Codes, items: Codes) -> str:
             used = counts[counts > 0]
             values = (size, len(used), evenly, *((used.min(), used.max()) if len(used) else (0, 0)))
             rows.append([f"{who}, {escape(told)}", *(number(float(v), 1) for v in values)])
-    head = ["token", "there are", "used", "as if evenly used", "rarest", "commonest"]
-    return table(head, rows, caption="Use of each level's tokens; the fifth and sixth column count users or items")
+    head = ["token", "of", "used", "effective", "least", "most"]
+    return table(head, rows, caption="Use of tokens")
 
 
 def _collisions(users: Codes, items: Codes) -> str:
@@ -75,7 +74,7 @@ def _collisions(users: Codes, items: Codes) -> str:
         shared = int(holders[holders > 1].sum())
         share = f"{number(shared)} ({shared / max(len(codes.values), 1):.1%})"
         rows.append([who, number(len(codes.values)), number(len(holders)), share, number(int(holders.max(initial=0)))])
-    head = ["", "there are", "different ids", "share their id", "most with one id"]
+    head = ["", "of them", "different ids", "sharing one", "at most"]
     return table(head, rows, caption="Collisions")
 
 
@@ -101,8 +100,8 @@ def _members(system: System, clusters: int = 8, members: int = 4) -> str:
         mine = mine[np.argsort(values[mine, 1], kind="stable")][:members]
         name = element("code", escape(system.ids.items.levels[0].format(cluster)))
         rows.append([name, number(int(size[cluster])), escape("; ".join(str(titles[i]) for i in mine))])
-    body = table(["cluster", "items", "those of the lowest ranks"], rows, class_="text")
-    return figure("What clusters hold", body, note="The clusters with most items.")
+    body = table(["cluster", "items", "among them"], rows, class_="text")
+    return figure("What clusters hold", body, note="Of the largest, the items nearest to the middle.")
 
 
 def leaks(system: System) -> Section:
@@ -139,7 +138,9 @@ def alike(system: System) -> Section:
     text = (
         "An item's representation: the mean of its tokens' embeddings as the trained model reads them (META ID, eq. 2)."
     )
-    return section("alike", "What the ids say", paragraph(text), grid(_map(system, rows), *_heatmaps(system, rows)))
+    clusters = system.run.config.ids.kind in CLUSTERED and system.run.data.item_titles is not None
+    shown = [_map(system, rows), _members(system)] if clusters else [_map(system, rows)]
+    return section("alike", "What the ids say", paragraph(text), grid(*shown), grid(*_heatmaps(system, rows)))
 
 
 def _map(system: System, rows: np.ndarray) -> str:

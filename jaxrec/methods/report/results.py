@@ -26,16 +26,11 @@ METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS for metric in ("hr", "ndcg", "m
 PART = re.compile(r", (un)?seen (users|items)$")
 
 
-def interval(row: dict[str, Any], metric: str) -> tuple[float, float] | None:
-    """The interval that results.json has of a metric, if it has one."""
-    found = (row.get("intervals") or {}).get(metric)
-    return None if found is None else (float(found[0]), float(found[1]))
-
-
 def best_baseline(found: dict[str, Any]) -> dict[str, Any] | None:
     """The row with the highest NDCG@10 among those that are not the method's own."""
     own = found["rows"][0]["system"]
     rows = [row for row in found["rows"] if not row["system"].startswith(own) and not PART.search(row["system"])]
+    rows = [row for row in rows if row.get("baseline")] or rows
     return max(rows, key=lambda row: row.get("ndcg@10", 0.0), default=None)
 
 
@@ -52,17 +47,30 @@ def results(found: dict[str, Any]) -> Section:
 
     masked = "items of the history left out" if found["mask_seen"] else "items of the history kept"
     text = f"All {number(found['n_items'])} items are ranked for every user, {masked}; ties count half."
-    if any(row.get("intervals") for row in found["rows"]):
-        text += " Small: 95% intervals."
-    more = [element("h3", "By what training had seen"), lines(parts)] if parts else []
+    more = [_beside(found["intervals"])] if found.get("intervals") else []
+    more += [element("h3", "By what training had seen"), lines(parts)] if parts else []
     return section("results", "Results", paragraph(text), lines(main), *more)
 
 
 def _measured(row: dict[str, Any], metric: str) -> str:
-    if metric not in row:
-        return "–"
-    span = interval(row, metric)
-    return f"{row[metric]:.4f}" + (f"<small>{span[0]:.4f}–{span[1]:.4f}</small>" if span else "")
+    return f"{row[metric]:.4f}" if metric in row else "–"
+
+
+def _beside(intervals: Sequence[dict[str, Any]]) -> str:
+    """The method beside the best baseline, as results.json has it: paired bootstrap over users."""
+    rows = []
+    for one in intervals:
+        class_ = "good" if one["low"] > 0 else "bad" if one["high"] < 0 else "unsure"
+        far = element("span", _signed(one["difference"]), class_=class_)
+        span = f"{_signed(one['low'])} to {_signed(one['high'])}"
+        told = [escape(one["system"]), one["metric"].upper(), escape(one["baseline"])]
+        rows.append([*told, far, span, number(one["n_users"])])
+    head = ["system", "metric", "best baseline", "difference", "95% interval", "users"]
+    return table(head, rows, caption="Beside the best baseline: paired bootstrap over users")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−")
 
 
 def curves(folder: pathlib.Path) -> Section:
@@ -120,7 +128,7 @@ def by_group(ranks: np.ndarray, numbers: np.ndarray, most: int = 5) -> list[Grou
       Groups from the lowest numbers to the highest; intervals are Wilson's, of 95%.
     """
     asked = ~np.isnan(ranks)
-    numbers, hits = numbers[asked], ranks[asked] <= 10
+    numbers, hits = numbers[asked], ranks[asked] < 11  # a rank of 10.5 is a hit, as in `ranking.metrics`
     if not len(numbers):
         return []
     edges = np.unique(np.quantile(numbers, np.arange(1, most) / most, method="lower"))

@@ -103,7 +103,13 @@ def _recommendations(shown: Sequence[Shown]) -> tuple[str, str, str]:
             element(
                 "ol",
                 *(
-                    line(f"{n}", label, name, f"{score:.3f}" + (" ✓" if hit else ""), "hit" if hit else None)
+                    line(
+                        f"{n}",
+                        label,
+                        name,
+                        f"{score:.3f}".replace("-", "−") + (" ✓" if hit else ""),
+                        "hit" if hit else None,
+                    )
                     for n, (label, name, score, hit) in enumerate(one.items, start=1)
                 ),
                 class_="list",
