@@ -167,7 +167,9 @@ def _measure(system: System, part: str) -> list[Result]:
         name = {"lightgcn": "LightGCN", "mf": "MF"}[config.embedder]
         vectors = system.embedding.vectors
         results.append(
-            evaluate_scores(name, collaborative.scorer(vectors), run.split, part, mask_seen=config.eval.mask_seen)
+            evaluate_scores(
+                name, collaborative.scorer(vectors), run.split, part, mask_seen=config.eval.mask_seen, baseline=True
+            )
         )
     results += evaluate_baselines(run.split, part, mask_seen=config.eval.mask_seen)
     groups = {}
