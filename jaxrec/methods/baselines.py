@@ -21,7 +21,7 @@ from jaxrec.methods import baselines_pairs as pairs
 from jaxrec.methods import baselines_sequences as sequences
 from jaxrec.methods import collaborative
 from jaxrec.methods import run as runs
-from jaxrec.methods.compare import METRICS, run_folder
+from jaxrec.methods.compare import METRICS, beside_baselines, run_folder
 from jaxrec.methods.run import Run, command, write_whole
 from jaxrec.models.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss
 from jaxrec.models.caser import Caser, CaserConfig
@@ -192,28 +192,29 @@ def compare(
         raise ValueError("seeds holds none; give at least one: --seeds 0")
     check(names)
     rows: dict[str, dict[str, Any]] = {}
+    ranks: dict[str, list[tuple[pathlib.Path, str]]] = {}
     about: dict[str, list[dict[str, Any]]] = {}
     found: dict[str, Any] = {}
     for seed in seeds:
         for name in names:
-            found = train(
-                name,
-                dataclasses.replace(config, seed=seed, out=str(run_folder(folder, name, seed))),
-                settings,
-                part=part,
-            )
+            here = run_folder(folder, name, seed)
+            found = train(name, dataclasses.replace(config, seed=seed, out=str(here)), settings, part=part)
             made = {key: found.get(key) for key in ("seed", "seconds", "ms_per_user", "validation", "settings")}
             about.setdefault(BASELINES[name].title, []).append(made)
             for row in found["rows"]:
                 kept = rows.setdefault(row["system"], {"seeds": []})
                 if seed not in kept["seeds"]:
                     kept["seeds"].append(seed)
-                    for metric in (*METRICS, "n_users"):
-                        kept.setdefault(metric, []).append(row[metric])
+                    ranks.setdefault(row["system"], []).append((here / part, row["system"]))
+                    for metric in (*METRICS, "n_users", "ties"):
+                        kept.setdefault(metric, []).append(row.get(metric))
+    plain = [system for system in rows if system not in about]
+    intervals = beside_baselines(list(about), plain, ranks, worlds=config.data.path is None)
     own = [{"system": title} | rows.pop(title) for title in about]
     shared = ("dataset", "protocol", "part", "n_items", "mask_seen", "device", "versions")
     joined = {"command": command(), "seeds": list(seeds), **{key: found[key] for key in shared}}
-    joined |= {"rows": own + [{"system": system} | row for system, row in rows.items()], "runs": about}
+    joined |= {"rows": own + [{"system": system} | row for system, row in rows.items()]}
+    joined |= {"intervals": intervals, "runs": about}
     write_whole(folder / ("results.json" if part == "test" else f"{part}.json"), json.dumps(joined, indent=1) + "\n")
     return joined
 

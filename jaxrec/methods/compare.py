@@ -10,14 +10,19 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxrec.config import Config
-from jaxrec.evaluate.ranking import CUTOFFS
+from jaxrec.evaluate.ranking import CUTOFFS, user_values
+from jaxrec.evaluate.report import COMPARED, against_best, below
 from jaxrec.methods import experiment
 from jaxrec.methods import run as runs
 from jaxrec.methods.run import command, write_whole
 from jaxrec.methods.system import method_name
 
 OF_A_RUN = ("seed", "seconds", "ms_per_user", "ids")
+Ranks = Sequence[tuple[pathlib.Path, str]]
+"""Where a row's ranks are, seed by seed: the folder that holds ranks.npz, and the system's name in it."""
 METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS if k > 5 for metric in ("hr", "ndcg"))
 
 
@@ -33,14 +38,16 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
       seeds: each config is run with each.
       folder: gets a folder NAME-SEED for each run, and the table as results.json.
     Returns:
-      what results.json holds: "rows", each with a list of values by seed for every metric, and what is known of
-      each run.
+      what results.json holds: "rows", each with a list of values by seed for every metric; "intervals" of the main
+      rows beside the best baseline of their data; and what is known of each run.
     """
     if not seeds:
         raise ValueError("seeds holds none; give at least one: --seeds 0")
     kept: dict[str, dict[str, list[Any]]] = {}
     about: dict[str, Any] = {}
     vectors: dict[tuple, pathlib.Path] = {}
+    ranks: dict[str, list[tuple[pathlib.Path, str]]] = {}
+    baselines: dict[str, tuple] = {}
     first = next(iter(study.values()))
     for seed in seeds:
         for name, config in study.items():
@@ -65,12 +72,19 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
                 seen.setdefault("seeds", [])
                 if seed in seen["seeds"]:
                     continue
-                for metric in (*METRICS, "n_users"):
+                for metric in (*METRICS, "n_users", "ties"):
                     seen.setdefault(metric, []).append(row.get(metric))
                 seen["seeds"].append(seed)
+                ranks.setdefault(system, []).append((config.folder, row["system"]))
+                if row.get("baseline"):
+                    baselines[system] = config.data, config.protocol
     rows = [{"system": system, **values} for system, values in kept.items()]
     joined = {"command": command(), "seeds": list(seeds), **about.pop("data"), **about.pop("made on")}
-    joined |= {"rows": rows, "runs": about}
+    intervals = []
+    for name, config in study.items():
+        rivals = [b for b, measured_on in baselines.items() if measured_on == (config.data, config.protocol)]
+        intervals += beside_baselines([name], rivals, ranks, worlds=config.data.path is None)
+    joined |= {"rows": rows, "intervals": intervals, "runs": about}
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "results.json", json.dumps(joined, indent=1) + "\n")
     return joined
@@ -92,6 +106,38 @@ def _results(config: Config, vectors: dict[tuple, pathlib.Path]) -> dict[str, An
     return found
 
 
+def beside_baselines(
+    systems: Sequence[str], baselines: Sequence[str], ranks: Mapping[str, Ranks], *, worlds: bool = False
+) -> list[dict[str, Any]]:
+    """Intervals of systems beside the best of some baselines, by each user's mean over the seeds.
+
+    Args:
+      systems: rows of the table.
+      baselines: rows of the table, measured on the same items.
+      ranks: of each row; who has no ranks.npz for each seed is left out.
+      worlds: whether each seed generates a world of its own, whose users are others; they stand side by side then.
+    """
+    values = {name: _over_seeds(ranks[name], worlds) for name in {*systems, *baselines}}
+    held = {name: found for name in baselines if (found := values[name])}
+    return [found for name in systems if (ours := values[name]) for found in against_best(name, ours, held)]
+
+
+def _over_seeds(ranks: Ranks, worlds: bool) -> dict[str, np.ndarray] | None:
+    """By metric, what each user adds to it, f64[U]; None where a seed's ranks are not there, or are of other users."""
+    found = []
+    for folder, system in ranks:
+        file = folder / "ranks.npz"
+        if not file.is_file():
+            return None
+        with np.load(file) as arrays:
+            found.append(arrays[system])
+    if worlds:
+        return {metric: np.concatenate([user_values(seed, metric) for seed in found]) for metric in COMPARED}
+    if len({seed.shape for seed in found}) > 1:
+        return None
+    return {metric: np.mean([user_values(seed, metric) for seed in found], axis=0) for metric in COMPARED}
+
+
 def table(joined: dict[str, Any]) -> str:
     """The rows as aligned lines, mean and, over several seeds, standard deviation."""
     masked = "seen items left out" if joined["mask_seen"] else "seen items kept"
@@ -109,7 +155,19 @@ def table(joined: dict[str, Any]) -> str:
         times = [run["ms_per_user"] for run in made if run["ms_per_user"]]
         if times:
             lines.append(f"{name}: {statistics.median(times):.2f} ms per user for a list of ten")
-    return "\n".join(lines)
+    rows = [{"system": row["system"], "ties": _mean_ties(row.get("ties") or [None])} for row in joined["rows"]]
+    return "\n".join([*lines, *below(rows, joined.get("intervals", ()))])
+
+
+def _mean_ties(ties: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """`Result.row`'s "ties", each number's mean over the seeds; None where ties change nothing with some seed."""
+    known = [one for one in ties if one]
+    if len(known) < len(ties):
+        return None
+    mean: dict[str, Any] = {"share": statistics.mean(one["share"] for one in known)}
+    for order in ("optimistic", "expected", "pessimistic"):
+        mean[order] = {m: statistics.mean(one[order][m] for one in known) for m in known[0][order]}
+    return mean
 
 
 def _spread(values: Sequence[float | None]) -> str:

@@ -34,6 +34,8 @@ def test_seeds_are_joined_and_nothing_is_done_twice(tiny: Config, tmp_path: path
     assert runs[0]["settings"]["dim"] == 8
     assert 0 <= runs[0]["validation"]["ndcg@10"] <= 1
     assert " ± " in table(joined).splitlines()[2]
+    assert [i["system"] for i in joined["intervals"]] == ["SASRec", "SASRec", "EASE", "EASE"]
+    assert {i["baseline"] for i in joined["intervals"]} <= {"popularity", "item-kNN", "transitions"}
 
     def never(*_):
         raise AssertionError("it was measured already")

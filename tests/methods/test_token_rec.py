@@ -241,6 +241,16 @@ def test_a_study_joins_runs_and_seeds(token_rec: Config, tmp_path: pathlib.Path)
     text = compare.table(joined)
     assert "seeds 0, 1" in text
     assert "±" in text
+    intervals = {(i["system"], i["metric"]): i for i in joined["intervals"]}
+    assert list(intervals) == [(s, m) for s in ("TokenRec", "w/o masking") for m in ("hr@10", "ndcg@10")]
+    by_name = {row["system"]: row for row in joined["rows"]}
+    for (system, metric), found in intervals.items():
+        means = {n: np.mean(by_name[n][metric]) for n in ("LightGCN", "popularity", "item-kNN", "transitions")}
+        assert means[found["baseline"]] == max(means.values())
+        assert found["difference"] == pytest.approx(np.mean(by_name[system][metric]) - max(means.values()))
+        assert found["low"] < found["difference"] < found["high"]
+        assert found["n_users"] == 160, "each seed has a generated world with 80 users of its own"
+    assert "95% paired bootstrap over 160 users" in text
     again = compare.compare(study, [0, 1], tmp_path)
     assert again["rows"] == joined["rows"]
 
