@@ -15,11 +15,11 @@ import scipy.stats
 
 from jaxrec.evaluate.id_scores import Truth, diversity, diversity_of_all, fast_memorization, memorization
 from jaxrec.keys import stream
-from jaxrec.methods import experiment
 from jaxrec.methods import run as runs
 from jaxrec.methods.build import build
 from jaxrec.methods.run import write_whole
 from jaxrec.methods.system import System
+from jaxrec.methods.training import restore
 from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
 
@@ -92,13 +92,12 @@ def before_and_after(folder: str | os.PathLike[str], *, pairs: int = 100_000) ->
     if not file.is_file():
         raise ValueError(f"{folder} is not measured yet (no results.json); python -m launch.train finishes the run")
     row = json.loads(file.read_text())["rows"][0]
-    trained = experiment.load(folder)
     found = {
         "system": row["system"],
         "ids": run.config.ids.kind,
         "ndcg@10": row.get("ndcg@10"),
         "before": score(build(run, untrained=True), pairs=pairs),
-        "after": score(trained, pairs=pairs),
+        "after": score(restore(build(run)), pairs=pairs),
     }
     write_whole(folder / FILE, json.dumps(found, indent=1) + "\n")
     return found
