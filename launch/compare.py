@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from typing import Literal
 
 import tyro
 
 from jaxrec.config import load_study
 from jaxrec.methods import experiment
-from jaxrec.methods.compare import compare, run_folder, table
+from jaxrec.methods.compare import compare, inflation_lines, run_folder, table, under_both
 from launch.arguments import explained
 
 
@@ -23,6 +24,8 @@ class Arguments:
     """Each config is run with each; several give a mean and a standard deviation."""
     out: str | None = None
     """Default: runs/STUDY."""
+    protocols: tuple[Literal["strict", "as-released"], ...] = ()
+    """One replaces the configs' own; `strict as-released` trains under both and prints what the papers' leak adds."""
     show: int = 0
     """Print recommendations of the first seed's runs for so many users."""
 
@@ -33,13 +36,26 @@ def main() -> None:
     arguments = tyro.cli(Arguments, prog="launch.compare")
     study = load_study(arguments.study)
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.study).stem}")
-    joined = compare(study, arguments.seeds, folder)
+    protocols, tables = set(arguments.protocols), []
+    if len(protocols) == 2:
+        found = under_both(study, arguments.seeds, folder)
+        tables = [found["strict"], found["as-released"]]
+        folder = folder / "strict"
+    else:
+        for protocol in protocols:
+            study = {name: dataclasses.replace(config, protocol=protocol) for name, config in study.items()}
+        found = None
+        tables = [compare(study, arguments.seeds, folder)]
     for name in study if arguments.show else ():
         system = experiment.load(run_folder(folder, name, arguments.seeds[0]))
         print(f"\n{name}")
         for user in experiment.examples(system, arguments.show):
             print(f"{experiment.recommend(system, 10, user=user)}\n")
-    print(f"\n{table(joined)}\n\nfolder: {folder}  (results.json, and a run folder for each row and seed)")
+    for joined in tables:
+        print(f"\n{table(joined)}")
+    if found:
+        print("", *inflation_lines(found), sep="\n")
+    print(f"\nfolder: {folder}  (results.json, and a run folder for each row and seed)")
 
 
 if __name__ == "__main__":

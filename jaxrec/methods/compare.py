@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.config import Config
+from jaxrec.evaluate.bootstrap import LEVEL, paired_bootstrap
 from jaxrec.evaluate.ranking import CUTOFFS, user_values
 from jaxrec.evaluate.report import COMPARED, against_best, below
 from jaxrec.methods import experiment
@@ -88,6 +89,60 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "results.json", json.dumps(joined, indent=1) + "\n")
     return joined
+
+
+def under_both(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path) -> dict[str, Any]:
+    """`compare` under the strict protocol and as released, and what the papers' leak adds to every main row.
+
+    Args:
+      study: configs by what their rows are called; their protocol is replaced.
+      seeds: each config is run with each, under both.
+      folder: gets the folders strict/ and as-released/, each as `compare` leaves it, and inflation.json.
+    Returns:
+      what inflation.json holds: "strict" and "as-released", as of `compare`; and "inflation", for each main row and
+      metric both values, the share that is added, and an interval of the difference, paired by users.
+    Raises:
+      ValueError: a config can't be run under both.
+    """
+    both = {
+        protocol: {name: dataclasses.replace(config, protocol=protocol) for name, config in study.items()}
+        for protocol in ("strict", "as-released")
+    }
+    for configs in both.values():  # before hours of training
+        for config in configs.values():
+            runs.check(dataclasses.replace(config, out=str(folder / "none")))
+    found: dict[str, Any] = {p: compare(configs, seeds, folder / p) for p, configs in both.items()}
+    found["inflation"] = []
+    for name, config in study.items():
+        strict, released = (
+            _over_seeds(
+                [(run_folder(folder / protocol, name, seed), method_name(config)) for seed in seeds],
+                config.data.path is None,
+            )
+            for protocol in both
+        )
+        for metric in COMPARED if strict and released else ():
+            assert strict is not None
+            assert released is not None
+            one, other = float(np.nanmean(strict[metric])), float(np.nanmean(released[metric]))
+            row = {"system": name, "metric": metric, "strict": one, "as-released": other}
+            row["inflation"] = other / one - 1 if one else None
+            found["inflation"].append(row | dataclasses.asdict(paired_bootstrap(released[metric], strict[metric])))
+    write_whole(folder / "inflation.json", json.dumps({"command": command(), **found}, indent=1) + "\n")
+    return found
+
+
+def inflation_lines(found: dict[str, Any]) -> list[str]:
+    """What `under_both` found, a line for each main row and metric."""
+    lines = []
+    for row in found["inflation"]:
+        added = "from nothing" if row["inflation"] is None else f"inflation {row['inflation']:+.1%}"
+        lines.append(
+            f"as-released / strict, {row['system']}: {row['metric'].upper()} {row['strict']:.4f} -> "
+            f"{row['as-released']:.4f} ({added}), difference {row['difference']:+.4f} "
+            f"[{row['low']:+.4f}, {row['high']:+.4f}], {LEVEL:.0%} paired bootstrap over {row['n_users']:,} users"
+        )
+    return lines
 
 
 def _results(config: Config, vectors: dict[tuple, pathlib.Path]) -> dict[str, Any]:
