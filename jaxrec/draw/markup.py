@@ -33,6 +33,7 @@ def number(value: float | None, digits: int = 4) -> str:
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
     short = f"{value:,.{digits}f}"
+    short = short.rstrip("0").rstrip(".") if digits else short
     return short if float(short.replace(",", "")) else f"{value:.1e}"
 
 

@@ -33,6 +33,7 @@ footer{padding-bottom:36px;color:var(--soft);font-size:.9rem}
 .tile span{color:var(--soft);font-size:.9rem;display:block}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:22px 30px}
 .grid>*{min-width:0}
+.grid+.grid{margin-top:26px}
 figure{margin:8px 0 0}
 figcaption{font-size:.95rem;margin-bottom:6px}
 figcaption b{color:var(--ink)}

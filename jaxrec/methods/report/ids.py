@@ -74,7 +74,7 @@ def _collisions(users: Codes, items: Codes) -> str:
         shared = int(holders[holders > 1].sum())
         share = f"{number(shared)} ({shared / max(len(codes.values), 1):.1%})"
         rows.append([who, number(len(codes.values)), number(len(holders)), share, number(int(holders.max(initial=0)))])
-    head = ["", "of them", "different ids", "sharing one", "at most"]
+    head = ["", "of them", "different ids", "sharing one", "most with one"]
     return table(head, rows, caption="Collisions")
 
 
@@ -122,7 +122,7 @@ def leaks(system: System) -> Section:
         False: ("Not leaked: nothing shows that held-out items were in view.", "good"),
         None: ("Can't tell: the ids hardly follow even the last training items.", "unsure"),
     }[meter.leaked]
-    head = ["cluster token is that of the", "users", "by chance", "lonely users", "as last training item", "how many"]
+    head = ["same cluster as", "users", "by chance", "lonely users", "as last training item", "how many"]
     rows = [row("test item", meter.test), row("validation item", meter.valid), row("last training item", meter.train)]
     text = (
         "Only the item itself can have drawn a lonely user (at most one other training item in the item's cluster) "

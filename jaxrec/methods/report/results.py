@@ -207,8 +207,8 @@ def attention(system: System, found: Attention, who: str, rank: float) -> Sectio
         answer = "The columns are the words that the decoder is always fed; their states make the answer's vector."
     else:
         name = str(titles[found.item])
-        answer = f"The answer is the held-out item, {name}, which stands at rank {number(rank, 1)} of the list. "
-        answer = answer.replace(" of the list", "") if not np.isfinite(rank) else answer
+        stands = f"stands at rank {number(rank, 1)}" if np.isfinite(rank) else "is not in the list"
+        answer = f"The answer is the held-out item, {name}, which {stands}."
     text = f"{who}. {answer} Shares are means of all heads and layers; an id's tokens are added up (META ID, figure 8)."
     label = "Attention from the answer's tokens to the prompt"
     scrolls = element("div", whole, class_="scroll sticky", tabindex="0", role="region", aria_label=label)
