@@ -186,7 +186,8 @@ def _vocabulary(
     decoder_only = config.backbone == "llama"
     shape, weights = (config.llama if decoder_only else config.t5), None
     names = vocabularies.new_token_names(ids.users, ids.items, answer=decoder_only)
-    trained = any((run.folder / "checkpoints").glob("[0-9]*"))
+    # A save that a kill cut off leaves a folder whose name only begins with a number: nothing is trained by that.
+    trained = any(step.name.isdigit() for step in (run.folder / "checkpoints").glob("*"))
     if file.is_file() and trained and not untrained:  # what was pretrained is not needed again
         return vocabularies.load(folder, names), from_dict(type(shape), json.loads(file.read_text())), None
     if config.init_from is not None:

@@ -121,6 +121,11 @@ def check(config: Config) -> None:
             raise ValueError(f"quantizer.{name}={getattr(config.quantizer, name)} must be at least 1")
     if not 0 <= config.quantizer.mask < 1:
         raise ValueError(f"quantizer.mask={config.quantizer.mask} is a share, wanted 0 <= mask < 1")
+    if config.model.init_from and (pathlib.Path(config.model.init_from) / "jaxrec.json").is_file():
+        raise ValueError(
+            f"model.init_from={config.model.init_from} is the export of a run, whose tokenizer knows ids already; "
+            "start from what that run started from, or go on with the run itself"
+        )
     if config.model.lora.rank and config.model.backbone == "t5":
         raise ValueError(
             f"model.lora.rank={config.model.lora.rank} adapts a decoder-only model; set model.backbone llama, or rank 0"

@@ -159,6 +159,7 @@ def load_text_tokenizer(name: str | os.PathLike[str], *, decoder_only: bool = Fa
             raise ValueError(
                 f"the tokenizer at {str(name)!r} has no end of text, with which answers end; set eos_token"
             )
+        _check_around(tokenizer, name)
         return tokenizer
     if (tokenizer.pad_token_id, tokenizer.eos_token_id) != (PAD, END):
         raise ValueError(
@@ -166,6 +167,19 @@ def load_text_tokenizer(name: str | os.PathLike[str], *, decoder_only: bool = Fa
             f"{tokenizer.eos_token_id}; a T5 vocabulary has 0 and 1 there"
         )
     return tokenizer
+
+
+def _check_around(tokenizer: PreTrainedTokenizerBase, name: str | os.PathLike[str]) -> None:
+    """Looks at what a decoder-only model's tokenizer puts around a prompt, behind which the answer follows."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    if whole[len(whole) - len(bare) :] != bare:
+        raise ValueError(
+            f"the tokenizer at {str(name)!r} puts tokens behind a text, where the answer should follow; "
+            "set add_eos_token to false in its tokenizer_config.json"
+        )
+    if PAD in whole[: len(whole) - len(bare)]:
+        raise ValueError(f"the tokenizer at {str(name)!r} begins texts with token 0, which is padding here")
 
 
 def extend(

@@ -60,6 +60,7 @@ class Checkpoints:
     def __init__(self, folder: pathlib.Path, *, read_only: bool = False) -> None:
         self._folder = folder.absolute()
         self._buffers = self._folder.parent / "buffers"
+        self._wrote_buffers = False
         self._keep = _Keep()
         # A reader may look at a run that is being trained: it must not clear away what is being written.
         options = (
@@ -80,15 +81,16 @@ class Checkpoints:
         Args:
           step: steps done.
           state: arrays; finite, which the caller has made sure of.
-          buffers: the same at every call; written by the first one on the folder.
+          buffers: the same at every call; written before a folder's first checkpoint.
           position: the grain iterator's state after the batch of that step; the same in every process.
           meta: JSON; `best_step` names a checkpoint to keep.
         Raises:
           RuntimeError: a checkpoint of this or a later step is there already.
         """
-        if jax.tree.leaves(buffers) and not self._buffers.is_dir():
+        if jax.tree.leaves(buffers) and not self._wrote_buffers and self.newest is None:
             with ocp.StandardCheckpointer() as checkpointer:  # whole before the first checkpoint that needs them
-                checkpointer.save(self._buffers, buffers)
+                checkpointer.save(self._buffers, buffers, force=True)
+            self._wrote_buffers = True
         self._keep.best.append(meta["best_step"])
         parts = ocp.args.Composite(
             model=ocp.args.StandardSave({"params": state.params}),
@@ -110,6 +112,7 @@ class Checkpoints:
           ValueError: there are checkpoints and none can be read, for instance because they are of another model.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
+        buffers = self.buffers(buffers) if steps else buffers
         broken: list[tuple[int, Exception]] = []
         for step in steps:
             try:
@@ -141,7 +144,7 @@ class Checkpoints:
         )
         read = self._manager.restore(step, args=parts)
         state = TrainState(**read["model"], **read["training"])
-        return Restored(step, state, self.buffers(buffers), read["data"], read["meta"])
+        return Restored(step, state, buffers, read["data"], read["meta"])
 
     def _set_aside(self, steps: list[int]) -> None:
         aside = self._folder.parent / "broken"
@@ -160,11 +163,22 @@ class Checkpoints:
         return self._manager.restore(step, args=parts)["model"]["params"]
 
     def buffers(self, like: Tree) -> Tree:
-        """What the loss read in all steps, laid out as `like`."""
+        """What the loss read in all steps, laid out as `like`.
+
+        Raises:
+          ValueError: they can't be read.
+        """
         if not jax.tree.leaves(like):
             return like
-        with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(self._buffers, _shapes(like))
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                return checkpointer.restore(self._buffers, _shapes(like))
+        except Exception as error:  # whatever a missing or damaged file raises in orbax, tensorstore or json
+            raise ValueError(
+                f"{self._buffers}, where the run's anchors, graphs and frozen weights lie, is missing, damaged or of "
+                "another model: put it back, or, if the model or the optimizer has changed since, give another run "
+                f"folder ({type(error).__name__}: {str(error)[:200]})"
+            ) from error
 
     def meta(self, step: int) -> dict[str, Any]:
         """The small numbers of one step."""

@@ -10,7 +10,7 @@ import optax
 from jaxrec.config import TrainConfig
 from jaxrec.train.sharding import path_name
 
-UNDECAYED = re.compile(r"embedding$|table|relative|norm|bias")
+UNDECAYED = re.compile(r"embedding$|embedding_adapter|table|rows|relative|norm|bias")
 
 
 def decay_mask(params):

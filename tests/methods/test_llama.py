@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from safetensors.numpy import save_file
+from tokenizers.processors import TemplateProcessing
 
 from jaxrec.config import Config, LlamaConfig, LoraConfig, ModelConfig, OovConfig
 from jaxrec.hub.llama import llama_config_json, to_hf
@@ -149,8 +150,6 @@ def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(llama: Config, tm
     text = vocabulary.train_text_tokenizer(["some words to start from"], size=300, ends=False)
     text.add_special_tokens({"bos_token": "<s>"})
     begin = text.convert_tokens_to_ids("<s>")
-    from tokenizers.processors import TemplateProcessing
-
     text.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
     folder = tmp_path / "llama"
     text.save_pretrained(folder)
@@ -174,14 +173,33 @@ def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(llama: Config, tm
     )
     if rule == "mean":
         np.testing.assert_allclose(table[390], table[:384].mean(0), atol=1e-3)
-    trained, _ = training.train(system)
+    # What a kill in the midst of the first save leaves is no training: the weights are still those of the folder.
+    (tmp_path / "run" / "checkpoints" / "1.orbax-checkpoint-tmp").mkdir(parents=True)
+    again = build(runs.start(config))
+    np.testing.assert_array_equal(again.model.embedding.whole(), system.model.embedding.whole())
+    trained, _ = training.train(again)
     assert (trained.recommend(np.arange(3), 5).items >= 0).all()
     tokens = trained.vocabulary.tokenizer("some<Item><CT0><CI0> words?<Answer>")["input_ids"]
     assert tokens[0] == begin
     assert tokens[-1] == trained.model.start
 
 
+@pytest.mark.parametrize(("template", "message"), [("$A <s>", "puts tokens behind a text"), ("<pad> $A", "token 0")])
+def test_tokenizers_that_would_part_prompt_and_answer(tmp_path: pathlib.Path, template: str, message: str) -> None:
+    text = vocabulary.train_text_tokenizer(["some words"], size=300, ends=False)
+    text.add_special_tokens({"bos_token": "<s>"})
+    special = [("<s>", text.convert_tokens_to_ids("<s>")), ("<pad>", 0)]
+    text.backend_tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=special)
+    text.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        vocabulary.load_text_tokenizer(tmp_path, decoder_only=True)
+
+
 def test_lora_wants_a_decoder_only_model(tiny: Config, tmp_path: pathlib.Path) -> None:
     wrong = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, lora=LORA), out=str(tmp_path / "run"))
     with pytest.raises(ValueError, match=r"set model\.backbone llama, or rank 0"):
         runs.start(wrong)
+    (tmp_path / "jaxrec.json").write_text("{}")
+    exported = dataclasses.replace(tiny, model=ModelConfig(init_from=str(tmp_path)), out=str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="is the export of a run"):
+        runs.start(exported)

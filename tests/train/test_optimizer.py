@@ -52,6 +52,8 @@ def test_decay_is_for_matrices_between_hidden_states() -> None:
         "embedding": jnp.ones((4, 2)),
         "layers": [{"query": jnp.ones((2, 2)), "norm": {"scale": jnp.ones(2)}, "out": {"bias": jnp.ones((1, 2))}}],
         "relative_bias": jnp.ones((8, 2)),
+        "head": {"rows": jnp.ones((4, 2)), "table": jnp.ones((4, 2))},
+        "embedding_adapter": {"a": jnp.ones((4, 2)), "b": jnp.ones((2, 2))},
     }
     mask = decay_mask(params)
     assert mask["layers"][0]["query"]
