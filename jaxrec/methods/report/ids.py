@@ -136,7 +136,8 @@ def alike(system: System) -> Section:
     """The map of item representations, and their similarities beside the true ones."""
     rows = representations(system)["items"][: system.run.data.n_items]
     text = (
-        "An item's representation: the mean of its tokens' embeddings as the trained model reads them (META ID, eq. 2)."
+        "An item's representation: the mean of its tokens' embeddings as the trained model reads them (META ID, eq. 2). "
+        f"The heatmaps (figure 1) hold {SAMPLED} random items at most, in the order of a tree of the true similarities."
     )
     clusters = system.run.config.ids.kind in CLUSTERED and system.run.data.item_titles is not None
     shown = [_map(system, rows), _members(system)] if clusters else [_map(system, rows)]
@@ -183,14 +184,14 @@ def _heatmaps(system: System, rows: np.ndarray) -> list[str]:
     agree = f"{np.corrcoef(true[pairs], similar[pairs])[0, 1]:.2f}" if spread > 0 else "–"
     scale = '<div class="scale"></div><div class="ends"><span>−1</span><span>0</span><span>1</span></div>'
     shown = (
-        ("True similarity", true, "Adjusted cosine of the training ratings (eq. 4)."),
-        ("Similarity of the ids", similar, f"Cosine of representations; correlation with the truth: {agree}."),
+        ("True similarity", true, "Adjusted cosine of the training ratings."),
+        ("Similarity of the ids", similar, f"Cosine; correlation with the truth {agree}."),
     )
     return [
         figure(
             title,
             charts.matrix(values[np.ix_(order, order)], names, label=f"{title} of {len(drawn)} items") + scale,
-            note=f"{note} {len(drawn)} random items in the order of a tree of the true similarities.",
+            note=note,
         )
         for title, values, note in shown
     ]

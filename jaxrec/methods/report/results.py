@@ -63,9 +63,9 @@ def _beside(intervals: Sequence[dict[str, Any]]) -> str:
         class_ = "good" if one["low"] > 0 else "bad" if one["high"] < 0 else "unsure"
         far = element("span", _signed(one["difference"]), class_=class_)
         span = f"{_signed(one['low'])} to {_signed(one['high'])}"
-        told = [escape(one["system"]), one["metric"].upper(), escape(one["baseline"])]
-        rows.append([*told, far, span, number(one["n_users"])])
-    head = ["system", "metric", "best baseline", "difference", "95% interval", "users"]
+        told = [escape(one["system"]), one["metric"].upper(), far, span]
+        rows.append([*told, escape(one["baseline"]), number(one["n_users"])])
+    head = ["system", "metric", "difference", "95% interval", "best baseline", "users"]
     return table(head, rows, caption="Beside the best baseline: paired bootstrap over users")
 
 
