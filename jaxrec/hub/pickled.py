@@ -37,6 +37,14 @@ ORDERED, TENSOR, PARAMETER = (
 )
 NAMES = {ORDERED, TENSOR, PARAMETER, *(f"torch {name}" for name in STORAGES)}
 """All that a pickle may name, as module and name."""
+LARGEST_PICKLE = 1 << 26
+"""Bytes of data.pkl; some hundred are enough for a tensor."""
+AXES = 64
+"""As many as numpy's arrays may have."""
+REPEATS = 1 << 16
+"""How often a tensor may show each value of its storage, as `expand` does; what is made of it has room for all."""
+LONGEST = 300
+"""Characters of what an error quotes: it may come from the file."""
 CONVERT = "load it with torch.load(weights_only=True) and save it with safetensors.torch.save_file"
 
 
@@ -82,6 +90,8 @@ class _Reader:
 
     def __init__(self, file: pathlib.Path, archive: zipfile.ZipFile) -> None:
         self.file, self.archive = file, archive
+        self.names = set(archive.namelist())
+        self.unread = file.stat().st_size
         self.storages: dict[str, _Storage] = {}
 
     def read(self) -> dict[str, np.ndarray]:
@@ -89,12 +99,13 @@ class _Reader:
         if len(pickles) != 1:
             raise self._error("has no data.pkl, as torch.save writes")
         self.folder = pickles[0].removesuffix("data.pkl")
-        names = set(self.archive.namelist())
-        if f"{self.folder}constants.pkl" in names or any(n.startswith(f"{self.folder}code/") for n in names):
+        if f"{self.folder}constants.pkl" in self.names or any(n.startswith(f"{self.folder}code/") for n in self.names):
             raise self._error("is a TorchScript archive, which holds code")
         order = f"{self.folder}byteorder"
-        if order in names and self._bytes(order) != b"little":
+        if order in self.names and self._bytes(order) != b"little":
             raise self._error("has big-endian tensors")
+        if self.archive.getinfo(pickles[0]).file_size > LARGEST_PICKLE:
+            raise self._error(f"has a data.pkl of more than {LARGEST_PICKLE} bytes, far more than tensors need")
         try:
             with warnings.catch_warnings():  # pickletools' own, about strange escapes in names
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -111,12 +122,17 @@ class _Reader:
         return found
 
     def _error(self, what: str) -> _Refused:
+        what = what if len(what) <= LONGEST else f"{what[:LONGEST]}..."
         return _Refused(f"{self.file} {what}; if you trust it, {CONVERT}")
 
     def _bytes(self, name: str) -> bytes:
-        # torch.save never compresses; and so nothing read can be larger than the file.
-        if self.archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        # torch.save never compresses, and gives each member a place of its own: all that is read fits into the file.
+        member = self.archive.getinfo(name)
+        if member.compress_type != zipfile.ZIP_STORED:
             raise self._error(f"holds {name} compressed, as torch.save never writes it")
+        self.unread -= member.file_size
+        if self.unread < 0:
+            raise self._error("has members that lie in one another")
         return self.archive.read(name)
 
     def _follow(self, pickled: bytes) -> Any:
@@ -168,7 +184,9 @@ class _Reader:
                 case "BINGET" | "LONG_BINGET":
                     stack.append(memo[argument])
                 case "GLOBAL" | "STACK_GLOBAL":
-                    name = argument if code.name == "GLOBAL" else f"{stack.pop(-2)} {stack.pop()}"
+                    if code.name == "STACK_GLOBAL":
+                        argument = " ".join(self._expect(stack.pop(place), str) for place in (-2, -1))
+                    name = argument
                     if name not in NAMES:
                         raise self._error(f"wants {name.replace(' ', '.')}, which is no part of a tensor: refused")
                     stack.append(_Name(name))
@@ -195,10 +213,10 @@ class _Reader:
         kind, type_, key, _, count = self._expect(identity, tuple)
         name = self._expect(type_, _Name).name.removeprefix("torch ")
         if kind != "storage" or name not in STORAGES or not isinstance(key, str) or type(count) is not int:
-            raise self._error(f"names a storage {identity!r}, not as torch.save does")
+            raise self._error(f"names a storage by {_told(identity)}, not as torch.save does")
         place = f"{self.folder}data/{key}"
         if key not in self.storages:
-            if place not in self.archive.namelist():
+            if place not in self.names:
                 raise self._error(f"has no {place}, which a tensor lies in")
             self.storages[key] = _Storage(np.frombuffer(self._bytes(place), np.uint8))
         values, dtype = self.storages[key].values, np.dtype(STORAGES[name])
@@ -218,15 +236,25 @@ class _Reader:
 
     def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any) -> np.ndarray:
         values = self._expect(storage, _Storage).values
-        numbers = (offset, *self._expect(shape, tuple), *self._expect(strides, tuple))
-        if any(type(n) is not int or n < 0 for n in numbers) or len(shape) != len(strides):
-            raise self._error(f"has a tensor of shape {shape} at {offset} with strides {strides}, which cannot be")
-        last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+        axes = self._expect(shape, tuple), self._expect(strides, tuple)
+        fits = len(shape) == len(strides) <= AXES  # first: what follows takes as long as they are
+        if not fits or any(type(n) is not int or not 0 <= n < 1 << 63 for n in (offset, *shape, *strides)):
+            what = " with strides ".join(map(_told, axes))
+            raise self._error(f"has a tensor of shape {what} at {_told((offset,))}, which cannot be")
+        last = offset + sum((n - 1) * step for n, step in zip(*axes, strict=True))
         if math.prod(shape) and last >= len(values):
-            raise self._error(f"has a tensor of shape {shape} that reaches {last}, past its {len(values)} values")
+            raise self._error(f"has a tensor of shape {_told(shape)} that reaches past its {len(values)} values")
+        if math.prod(shape) > REPEATS * len(values):
+            raise self._error(f"has a tensor of shape {_told(shape)} that repeats its {len(values)} values too often")
         if not math.prod(shape):
             return np.empty(shape, values.dtype)
         size = values.itemsize
         return np.lib.stride_tricks.as_strided(
             values[offset:], shape, [step * size for step in strides], writeable=False
         )
+
+
+def _told(values: tuple[Any, ...]) -> str:
+    """What an error says of values that come from a file: the first few numbers, of all else only the type."""
+    plain = [str(v) if type(v) is int and abs(v) < 1 << 63 else type(v).__name__.strip("_") for v in values[:8]]
+    return f"({', '.join(plain)}{f', ... {len(values)} in all' if len(values) > 8 else ''})"
