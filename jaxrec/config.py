@@ -212,6 +212,8 @@ class LlamaConfig:
     d_ff: int = 11008
     layers: int = 32
     rope: RopeConfig = RopeConfig()
+    positions: int = 0
+    """How many the whole model is for, as a stored one said; 0: as many as `rope` makes of its original length."""
     qkv_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False

@@ -27,6 +27,8 @@ ARCHITECTURES = {
 KV_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}
 """What a config.json without num_key_value_heads means; LLaMA: as many as heads."""
 KINDS = ("default", "linear", "llama3", "yarn")
+STRETCHED = ("llama3", "yarn")
+"""Those that are told the length of pretraining."""
 
 
 def config_of(values: Mapping[str, Any], where: str | os.PathLike[str]) -> LlamaConfig:
@@ -61,6 +63,7 @@ def config_of(values: Mapping[str, Any], where: str | os.PathLike[str]) -> Llama
         d_kv=values.get("head_dim") or default_width,
         kv_heads=kv_heads or sizes["heads"],
         rope=_rope(values, where),
+        positions=values.get("max_position_embeddings") or 0,
         qkv_bias=family == "qwen2" or attention_bias,
         output_bias=attention_bias,
         mlp_bias=family == "llama" and bool(values.get("mlp_bias", False)),
@@ -82,7 +85,6 @@ def llama_config_json(config: LlamaConfig) -> dict[str, Any]:
       ValueError: its family has no place for a part of the shape; names all such parts.
     """
     rope, family = config.rope, config.family
-    stretched = rope.kind in ("llama3", "yarn")
     parameters = _rope_parameters(rope)
     values = {
         "architectures": [ARCHITECTURES[family]],
@@ -91,7 +93,7 @@ def llama_config_json(config: LlamaConfig) -> dict[str, Any]:
         "head_dim": config.d_kv,
         "num_key_value_heads": config.kv_heads,
         "hidden_act": "silu",
-        "max_position_embeddings": round(rope.original_length * rope.factor) if stretched else rope.original_length,
+        "max_position_embeddings": config.positions or _positions(rope),
         "rms_norm_eps": config.epsilon,
         "tie_word_embeddings": config.tied,
         "attention_dropout": config.dropout,
@@ -120,7 +122,10 @@ def llama_config_json(config: LlamaConfig) -> dict[str, Any]:
 
 def _check_round_trip(config: LlamaConfig, values: dict[str, Any]) -> None:
     every = config.windowed == tuple(range(config.layers)) or not config.window
-    wanted = dataclasses.replace(config, windowed=() if every else config.windowed)
+    longest, rope = values["max_position_embeddings"], config.rope
+    if rope.kind not in STRETCHED:  # which read no original length
+        rope = dataclasses.replace(rope, original_length=longest)
+    wanted = dataclasses.replace(config, windowed=() if every else config.windowed, rope=rope, positions=longest)
     read = config_of(values, "the written")
     read = dataclasses.replace(read, compute_dtype=config.compute_dtype, remat=config.remat)
     lost = [f.name for f in dataclasses.fields(config) if getattr(read, f.name) != getattr(wanted, f.name)]
@@ -143,7 +148,7 @@ def _rope(values: Mapping[str, Any], where: str | os.PathLike[str]) -> RopeConfi
         raise ValueError(f"{where}/config.json has yarn with truncate=false, which is not read")
     longest = values.get("max_position_embeddings") or RopeConfig.original_length
     original = longest
-    if kind in ("llama3", "yarn"):
+    if kind in STRETCHED:
         original = values.get("original_max_position_embeddings") or found.get("original_max_position_embeddings")
         original = original or longest
     factor = found.get("factor")
@@ -169,11 +174,15 @@ def _attention_factor(found: Mapping[str, Any]) -> float | None:
     return (0.1 * scale * grows + 1) / (0.1 * of_all * grows + 1)
 
 
+def _positions(rope: RopeConfig) -> int:
+    return round(rope.original_length * rope.factor) if rope.kind in STRETCHED else rope.original_length
+
+
 def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
     parameters: dict[str, Any] = {"rope_type": rope.kind, "rope_theta": rope.theta}
     if rope.kind != "default":
         parameters["factor"] = rope.factor
-    if rope.kind in ("llama3", "yarn"):
+    if rope.kind in STRETCHED:
         parameters["original_max_position_embeddings"] = rope.original_length
     if rope.kind == "llama3":
         parameters |= {"low_freq_factor": rope.low, "high_freq_factor": rope.high}
