@@ -25,7 +25,7 @@ from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.methods.compare import compare, table
 from jaxrec.methods.system import method_name
 from jaxrec.models.retriever import LABELS
-from jaxrec.tokenizers.ids import CLUSTERED, QUANTIZED
+from jaxrec.tokenizers.ids import CLUSTERED, NUMBERED, QUANTIZED
 
 IDS: tuple[str, ...] = typing.get_args(typing.get_type_hints(IdConfig)["kind"])
 EMBEDDERS: tuple[str, ...] = typing.get_args(typing.get_type_hints(Config)["embedder"])
@@ -81,11 +81,12 @@ def cell(config: Config, ids: str, recommender: str, embedder: str) -> Config:
 
     Ids and answers of more tokens would leave fewer of them in a packed row, hence in a step.
     """
+    users = "static" if ids in NUMBERED and config.ids.users == "causal" else config.ids.users
     new: Config = dataclasses.replace(
         config,
         embedder=typing.cast(typing.Any, embedder),
         answer=typing.cast(typing.Any, ANSWERS[recommender]),
-        ids=dataclasses.replace(config.ids, kind=typing.cast(typing.Any, ids)),
+        ids=dataclasses.replace(config.ids, kind=typing.cast(typing.Any, ids), users=users),
         eval=dataclasses.replace(config.eval, recommender="beam"),
     )
     train, longer = config.train, max(1.0, _id_tokens(new) / _id_tokens(config))
@@ -119,8 +120,8 @@ def quick(config: Config) -> Config:
 
 def _id_tokens(config: Config) -> int:
     """Tokens of an item's id, prefix included."""
-    books, digits = config.quantizer.codebooks, len(str(config.data.world.items)) + 1
-    levels = {"mq": books, "rq_vae": books, "rq_kmeans": books, "cid": 2, "rid": digits, "sid": digits}
+    books = config.quantizer.codebooks
+    levels = {"mq": books, "rq_vae": books, "rq_kmeans": books, "cid": 2, "rid": 5, "sid": 5}  # up to 100,000 items
     levels |= dict.fromkeys(CLUSTERED, 2)
     numbered = config.ids.kind in QUANTIZED and config.answer == "id"  # what sets equal codes apart
     return 1 + levels.get(config.ids.kind, 1) + numbered

@@ -24,7 +24,7 @@ def demo() -> Config:
 
 def test_every_cell_is_there_once_by_name(demo: Config) -> None:
     study = ablation.grid(demo, ablation.IDS, tuple(ablation.ANSWERS), ablation.EMBEDDERS)
-    assert len(study) == 5 * 2 * 3
+    assert len(study) == 12 * 2 * 3
     asked = {(c.ids.kind, c.answer, c.embedder) for c in study.values()}
     assert asked == set(itertools.product(ablation.IDS, ("id", "vector"), ablation.EMBEDDERS))
     assert study["TokenRec"] == dataclasses.replace(demo, eval=dataclasses.replace(demo.eval, recommender="beam"))
