@@ -136,7 +136,7 @@ def alike(system: System) -> Section:
     """The map of item representations, and their similarities beside the true ones."""
     rows = representations(system)["items"][: system.run.data.n_items]
     text = (
-        "An item's representation: the mean of its tokens' embeddings as the trained model reads them (META ID, eq. 2). "
+        "An item's representation: the mean of its tokens' embeddings as the model reads them (META ID, eq. 2). "
         f"The heatmaps (figure 1) hold {SAMPLED} random items at most, in the order of a tree of the true similarities."
     )
     clusters = system.run.config.ids.kind in CLUSTERED and system.run.data.item_titles is not None
