@@ -7,7 +7,7 @@ import json
 import pathlib
 import shutil
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -145,19 +145,37 @@ def inflation_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _results(config: Config, vectors: dict[tuple, pathlib.Path]) -> dict[str, Any]:
-    """A run's results, made unless they are there; its vectors are taken from a run that asked for the same."""
+def share_vectors(config: Config, vectors: dict[tuple, pathlib.Path]) -> Callable[[], None]:
+    """Puts vectors into a run's folder where another run made them, unless it has its own.
+
+    Args:
+      config: of the run.
+      vectors: files by all that they depend on; what was made by now.
+    Returns:
+      a function to call once the run's own vectors are there, which notes them in `vectors`.
+    """
     data = (config.data, config.protocol, config.seed, config.embedder)
     asked = (*data, *((config.walks, config.skipgram) if config.embedder == "walks" else (config.lightgcn,)))
-    runs.check(config)
     mine = config.folder / "vectors.npz"
     if asked in vectors and not mine.is_file():
         config.folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(vectors[asked], mine.with_suffix(".part"))
         mine.with_suffix(".part").replace(mine)
+
+    def note() -> None:
+        if mine.is_file():
+            vectors.setdefault(asked, mine)
+
+    return note
+
+
+def _results(config: Config, vectors: dict[tuple, pathlib.Path]) -> dict[str, Any]:
+    """A run's results, made unless they are there; its vectors are taken from a run that asked for the same."""
+    runs.check(config)
+    note = share_vectors(config, vectors)
     file = config.folder / "results.json"
     found = json.loads(file.read_text()) if file.is_file() else experiment.train(config)[1]
-    vectors.setdefault(asked, mine)
+    note()
     return found
 
 
@@ -204,7 +222,7 @@ def table(joined: dict[str, Any]) -> str:
     width = max(len("system"), *(len(row["system"]) for row in joined["rows"]))
     lines.append(f"{'system':<{width}}" + "".join(f"{m.upper():>16}" for m in METRICS) + f"{'users':>9}")
     for row in joined["rows"]:
-        cells = "".join(f"{_spread(row[metric]):>16}" for metric in METRICS)
+        cells = "".join(f"{spread(row[metric]):>16}" for metric in METRICS)
         lines.append(f"{row['system']:<{width}}{cells}{max(row['n_users']):>9,}")
     for name, made in joined["runs"].items():
         times = [run["ms_per_user"] for run in made if run["ms_per_user"]]
@@ -225,7 +243,8 @@ def _mean_ties(ties: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
     return mean
 
 
-def _spread(values: Sequence[float | None]) -> str:
+def spread(values: Sequence[float | None]) -> str:
+    """Mean and, of several values, standard deviation."""
     values = [value for value in values if value is not None]  # lists from few beams end before the cutoff
     if not values:
         return "-"
