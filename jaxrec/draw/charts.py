@@ -56,8 +56,10 @@ def lines(
     if not kept or not sum(points.shape[1] for points in kept):
         return _nothing(label)
     whole = np.concatenate(kept, axis=1)
-    x_ticks, y_ticks = (ticks(float(row.min()), float(row.max())) for row in whole)
-    first, last = x_ticks[0], max(float(whole[0].max()), x_ticks[1])
+    (left, lowest), (right, highest) = whole.min(axis=1).tolist(), whole.max(axis=1).tolist()
+    left = 0.0 if 0 < left and (left == right or left <= right - left) else left  # zero where it isn't far
+    x_ticks, y_ticks = ticks(left, right), ticks(lowest, highest)
+    first, last = x_ticks[0], max(right, x_ticks[1])
     frame = Frame((first, last), (y_ticks[0], y_ticks[-1]))
     x_ticks = [t for t in x_ticks if t <= last]
     parts = [_axes(frame, x_ticks, y_ticks, x, y)]

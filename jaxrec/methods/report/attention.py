@@ -133,7 +133,7 @@ def _pieces(system: System, source: np.ndarray) -> tuple[np.ndarray, list[str], 
             end = at + 1
             while end < len(source) and int(source[end]) not in width:
                 end += 1
-            read = str(tokenizer.decode(source[at:end].tolist())).strip()
+            read = str(tokenizer.decode(source[at:end].tolist(), skip_special_tokens=True)).strip() or "end"
         starts.append(at)
         pieces.append(read)
         items.append(item)
