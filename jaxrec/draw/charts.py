@@ -57,7 +57,7 @@ def lines(
         return _nothing(label)
     whole = np.concatenate(kept, axis=1)
     (left, lowest), (right, highest) = whole.min(axis=1).tolist(), whole.max(axis=1).tolist()
-    left = 0.0 if 0 < left and (left == right or left <= right - left) else left  # zero where it isn't far
+    left = 0.0 if left > 0 and (left == right or left <= right - left) else left  # zero where it isn't far
     x_ticks, y_ticks = ticks(left, right), ticks(lowest, highest)
     first, last = x_ticks[0], max(right, x_ticks[1])
     frame = Frame((first, last), (y_ticks[0], y_ticks[-1]))
