@@ -70,7 +70,7 @@ tr.mine th,tr.mine td{font-weight:700}
 td small{display:block;color:var(--soft);font-weight:400;font-size:.8rem}
 table.text td{text-align:left;white-space:normal}
 table.text th:not(:first-child){text-align:left}
-.wide table{width:100%}.wide th,.wide td{padding:6px 8px}
+.wide table{width:100%}.wide th,.wide td{padding:6px 8px}.wide th:first-child{padding-left:0}
 code{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 table code{overflow-wrap:break-word}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--ground);border:1px solid var(--edge);border-radius:8px;
