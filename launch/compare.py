@@ -56,6 +56,10 @@ def main() -> None:
     if found:
         print("", *inflation_lines(found), sep="\n")
     print(f"\nfolder: {folder}  (results.json, and a run folder for each row and seed)")
+    for name in study:
+        page = run_folder(folder, name, arguments.seeds[0]) / "report.html"
+        if page.is_file():
+            print(f"report of {name}: {page}")
 
 
 if __name__ == "__main__":
