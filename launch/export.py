@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.hub.push import push
+from jaxrec.hub.push import ABOUT_USERS, push
 from jaxrec.methods import experiment, serving
 from jaxrec.methods.export import export
 from launch.arguments import explained
@@ -30,7 +30,10 @@ class Arguments:
     adapter: bool = False
     """Of a LoRA run, store the factors instead of merged weights."""
     push: str | None = None
-    """Also upload the folder under this name of the Hugging Face hub, as a private model where it is new."""
+    """Also upload the folder under this name of the Hugging Face hub, as a private model where it is new; without
+    users.tsv and samples.json."""
+    push_users: bool = False
+    """Upload these two also, which hold users' names and histories."""
 
 
 @explained
@@ -47,9 +50,10 @@ def main() -> None:
         adapter=arguments.adapter,
     )
     print(f"exported to {folder}; compare it with jaxrec: python {folder / 'recommend.py'} --check")
-    print("users.tsv and samples.json hold names and histories of users")
+    print(f"{' and '.join(ABOUT_USERS)} hold names and histories of users")
     if arguments.push is not None:
-        print(f"uploaded to {push(folder, arguments.push)}")
+        address = push(folder, arguments.push, users=arguments.push_users)
+        print(f"uploaded to {address}" + ("" if arguments.push_users else f", without {' and '.join(ABOUT_USERS)}"))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+import re
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -15,9 +17,20 @@ from jaxrec.models.llama import Llama
 
 BASE = "base"
 """The folder of a base model that was never trained: no hub has it."""
+_ON_A_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
-def write_adapter(folder: pathlib.Path, model: Llama, base: str | None, shard_bytes: int) -> None:
+def base_of(init_from: str | None) -> dict[str, Any]:
+    """What weights started from, as jaxrec.json says it: `kind` is "random", "folder" (of whoever trained) or "hub"."""
+    kind = "random" if init_from is None else "hub"
+    if init_from is not None and (pathlib.Path(init_from).is_dir() or not _ON_A_HUB.fullmatch(init_from)):
+        kind = "folder"
+    return {"kind": kind, "name": init_from}
+
+
+def write_adapter(
+    folder: pathlib.Path, model: Llama, base: str | None, shard_bytes: int, tokens: dict[str, int | None]
+) -> None:
     """Writes adapter_config.json and adapter_model.safetensors, and base/ where the base model is of random weights.
 
     Args:
@@ -25,6 +38,7 @@ def write_adapter(folder: pathlib.Path, model: Llama, base: str | None, shard_by
       model: with LoRA of rank > 0.
       base: folder or hub name of the base model; None: random weights.
       shard_bytes: as `write_tensors`.
+      tokens: what config.json says of tokens, bos_token_id and so on.
     Raises:
       ValueError: the model has no LoRA that an adapter could hold.
     """
@@ -40,4 +54,5 @@ def write_adapter(folder: pathlib.Path, model: Llama, base: str | None, shard_by
         for path, (name, transposed) in llama.tensor_names(model.config).items()
     }
     write_tensors(folder / BASE, frozen, shard_bytes)
-    write_json(folder / BASE / "config.json", llama.llama_config_json(model.config) | {"dtype": model.lora.base_dtype})
+    values = llama.llama_config_json(model.config) | tokens | {"dtype": model.lora.base_dtype}
+    write_json(folder / BASE / "config.json", values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +24,6 @@ def card(
     results: Mapping[str, Any] | None,
     *,
     name: str,
-    base: str | None,
     example: Mapping[str, Any],
 ) -> str:
     """The model card, Markdown behind YAML.
@@ -34,16 +32,15 @@ def card(
       about: what jaxrec.json holds.
       results: what results.json holds; None where the run was not measured.
       name: the run's.
-      base: what the weights started from; None: random weights.
-      example: a sample of samples.json.
+      example: a prompt, and `seen`, the items to be left out; of no user's history, as a card is for everybody.
     """
     return (
         "\n\n".join(
             [
-                _front(about, base),
+                _front(about),
                 f"# {name}: {about['method']} on {about['data']}",
-                _what(about, base),
-                "## Use\n\n" + _use(about, example, base),
+                _what(about),
+                "## Use\n\n" + _use(about, example),
                 "## Measured\n\n" + _measured(about, results),
                 "## Files\n\n" + _files(about),
                 "## Limits\n\n" + _limits(about),
@@ -54,20 +51,20 @@ def card(
     )
 
 
-def _front(about: Mapping[str, Any], base: str | None) -> str:
+def _front(about: Mapping[str, Any]) -> str:
     lines = [
         f"library_name: {'peft' if about['adapter'] else 'transformers'}",
         f"pipeline_tag: {PIPELINES[about['answer']]}",
         "tags:",
     ]
     lines += [f"- {tag}" for tag in ("recommendation", "sequential-recommendation", "jaxrec", about["backbone"])]
-    if base is not None and not pathlib.Path(base).exists():  # then it is a name on the hub
-        lines.append(f"base_model: {base}")
+    if about["base"]["kind"] == "hub":
+        lines.append(f"base_model: {about['base']['name']}")
     lines.append("# license: it follows from the data and from what the weights started from; fill it in")
     return "\n".join(["---", *lines, "---"])
 
 
-def _what(about: Mapping[str, Any], base: str | None) -> str:
+def _what(about: Mapping[str, Any]) -> str:
     new, kind = about["vocabulary"]["new"], {"t5": "T5 (encoder-decoder)", "llama": "decoder-only model"}
     shape = about["shape"]
     layers = (
@@ -77,24 +74,35 @@ def _what(about: Mapping[str, Any], base: str | None) -> str:
     )
     family = shape.get("family")
     lora = f", adapted by LoRA of rank {about['lora']['rank']}" if about["lora"] else ""
+    base = {
+        "random": "random weights",
+        "folder": f"`{about['base']['name']}`, a local folder of whoever trained it",
+        "hub": f"`{about['base']['name']}`",
+    }[about["base"]["kind"]]
     return (
         f"A recommender whose items are new tokens of a language model: a {kind[about['backbone']]}"
         f"{f' of the family {family}' if family else ''} with {layers} of width {shape['d_model']}, "
-        f"started from {'random weights' if base is None else f'`{base}`'}{lora}, with {new:,} new tokens that name "
+        f"started from {base}{lora}, with {new:,} new tokens that name "
         f"{about['n_users']:,} users and {about['n_items']:,} items. {ANSWERS[about['answer']]} A prompt holds "
         f"{USERS[about['users']]}. Trained with jaxrec {about['versions']['jaxrec']} (JAX "
         f"{about['versions']['jax']}), seed {about['seed']}, protocol {about['protocol']}."
     )
 
 
-def _use(about: Mapping[str, Any], example: Mapping[str, Any], base: str | None) -> str:
+def _use(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
     peft = " peft" if about["adapter"] else ""
     parts = [
         f"`pip install torch transformers safetensors{peft}` (transformers 5 or newer; made and checked with "
         f"{about['versions']['transformers']}), then, in this folder:",
-        f"```\npython recommend.py --user {example['user']!r} -k 10\npython recommend.py --check\n```",
-        "`--check` computes `samples.json` again and compares it with what jaxrec itself found.",
+        "```\npython recommend.py --user NAME -k 10\npython recommend.py --check\n```",
+        "NAME is one of `users.tsv`; `--check` computes `samples.json` again and compares it with what jaxrec itself "
+        "found. Both files hold names and histories of users, and an upload leaves them out.",
     ]
+    if about["adapter"] and about["base"]["kind"] == "folder":
+        parts.append(
+            f"The base model, `{about['base']['name']}`, was a local folder of whoever trained this: give yours to "
+            "every call, `--base FOLDER`, and `Exported(base=FOLDER)` below."
+        )
     if about["users"] == "none":
         parts.append("Somebody new: `python recommend.py --history NAME,NAME`, names of items.tsv, oldest first.")
     else:
@@ -106,7 +114,7 @@ def _use(about: Mapping[str, Any], example: Mapping[str, Any], base: str | None)
     if about["answer"] == "id":
         alone = "transformers and peft" if about["adapter"] else "transformers"
         parts += [f"With {alone} alone, which may say an id that no item has, or an item that the user knows:"]
-        parts += [_plain(about, example, base)]
+        parts += [_plain(about, example)]
     return "\n\n".join(parts)
 
 
@@ -119,14 +127,16 @@ def _python(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
     )
 
 
-def _plain(about: Mapping[str, Any], example: Mapping[str, Any], base: str | None) -> str:
+def _plain(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
     kind = "T5ForConditionalGeneration" if about["backbone"] == "t5" else "AutoModelForCausalLM"
     prompt, n = example["prompt"] + about["prompt_end"], about["id_tokens"]
     model = f'model = {kind}.from_pretrained(".")'
     settings = ""
     if about["adapter"]:
+        base, stored = about["base"]["name"], about["lora"]["base_dtype"]
+        base = "base" if about["base"]["kind"] == "random" else base
         model = (
-            f"model = {kind}.from_pretrained({base or 'base'!r}, dtype='float32')\n"
+            f"model = {kind}.from_pretrained({base!r}, dtype={stored!r}).float()  # as it was while it was adapted\n"
             f"model.resize_token_embeddings({about['vocabulary']['size']})\n"
             'model = PeftModel.from_pretrained(model, ".")'
         )
@@ -162,6 +172,7 @@ def _files(about: Mapping[str, Any]) -> str:
         f"- {weights}, `generation_config.json`, the tokenizer: as Hugging Face has them",
         "- `items.tsv`, `users.tsv`: names, titles and ids; of users also the history, as lines of items.tsv from 0",
         "- `recommend.py`: asks as jaxrec does; `samples.json`: what jaxrec answers to some users",
+        "- `users.tsv` and `samples.json` are not in an upload, unless it was made with `--push-users`",
         "- `jaxrec.json`: templates and all else that is needed to ask; `jaxrec.safetensors` (where it is there): what "
         "`jaxrec.hub.export.read` needs to give the trained model back bit by bit",
     ]
@@ -177,7 +188,9 @@ def _limits(about: Mapping[str, Any]) -> str:
     lines = [
         f"- It knows the {about['n_items']:,} items of items.tsv and no others; new ones are taken in with jaxrec "
         "(`python -m launch.update`), and the run exported again.",
-        "- users.tsv and samples.json hold names and histories of users: leave both out of what is published.",
+        "- users.tsv and samples.json hold names and histories of users: leave both out of what is published, as "
+        "`launch.export --push` does. Without users.tsv, recommend.py answers to `--history` alone, and only where "
+        "prompts hold no id of the user.",
         "- It was measured offline on one data set, on the items that users chose next; nothing is known of its effect "
         "on people, or of how it treats groups of users or items.",
     ]

@@ -28,6 +28,8 @@ from jaxrec.tokenizers.vocabulary import Vocabulary
 
 FORMAT = 1
 ABOUT = "jaxrec.json"
+PART = ".jaxrec-part"
+"""What the name of an export that is not complete ends with; nobody else is taken to name a folder so."""
 EXTRAS = "jaxrec.safetensors"
 SCRIPT = "recommend.py"
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
@@ -38,14 +40,16 @@ def begin(out: str | os.PathLike[str]) -> pathlib.Path:
     """An empty folder beside `out`, in which an export is made before it takes that name.
 
     Raises:
-      ValueError: `out` is there already, and is not an empty folder.
+      ValueError: `out` is there already, and is not an empty folder, or a file has the empty folder's name.
     """
     out = pathlib.Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is there already and not empty; name another folder, or delete it")
-    part = out.with_name(out.name + ".part")
-    if part.is_dir():  # of a call that was stopped
+    part = out.with_name(out.name + PART)
+    if part.is_dir() and not part.is_symlink():  # of a call that was killed
         shutil.rmtree(part)
+    elif part.exists() or part.is_symlink():
+        raise ValueError(f"{part} is in the way, and is no folder that an export was made in; move it")
     part.mkdir(parents=True)
     return part
 
@@ -111,12 +115,15 @@ def write_model(
       ValueError: an adapter is wanted of a model without LoRA.
     """
     backbone = backbone_of(model)
+    tokens = {
+        "bos_token_id": vocabulary.tokenizer.bos_token_id,
+        "eos_token_id": vocabulary.end,
+        "pad_token_id": vocabulary.tokenizer.pad_token_id,
+    }
     if adapter:
-        if not isinstance(backbone, Llama) or not backbone.lora.rank:
-            raise ValueError("this model has no LoRA factors to store as an adapter; leave --adapter out")
-        write_adapter(folder, backbone, base, shard_bytes)
+        write_adapter(folder, adaptable(model), base, shard_bytes, tokens)
     else:
-        _write_merged(folder, backbone, dtype, shard_bytes)
+        _write_merged(folder, backbone, tokens, dtype, shard_bytes)
     write_json(folder / "generation_config.json", generation)
     vocabulary.save(folder)
     if isinstance(model, Retriever):
@@ -124,12 +131,27 @@ def write_model(
     shutil.copyfile(pathlib.Path(__file__).with_name("standalone.py"), folder / SCRIPT)
 
 
-def _write_merged(folder: pathlib.Path, backbone: Backbone, dtype: str, shard_bytes: int) -> None:
+def adaptable(model: Backbone | Retriever) -> Llama:
+    """The language model in a model, with LoRA.
+
+    Raises:
+      ValueError: it has none.
+    """
+    backbone = backbone_of(model)
+    if not isinstance(backbone, Llama) or not backbone.lora.rank:
+        raise ValueError("this model has no LoRA factors to store as an adapter; leave --adapter out")
+    return backbone
+
+
+def _write_merged(
+    folder: pathlib.Path, backbone: Backbone, tokens: dict[str, int | None], dtype: str, shard_bytes: int
+) -> None:
     if isinstance(backbone, T5):
         flat, config = t5.to_hf(backbone), t5.t5_config_json(backbone.config)
     else:
-        flat, config = llama.to_hf(backbone), llama.llama_config_json(llama.exported_config(backbone))
-    write_tensors(folder, {name: _cast(value, dtype) for name, value in flat.items()}, shard_bytes)
+        flat, config = llama.to_hf(backbone), llama.llama_config_json(llama.exported_config(backbone)) | tokens
+    # Each is let go once it is cast: a large model is not to be held once more.
+    write_tensors(folder, {name: _cast(flat.pop(name), dtype) for name in list(flat)}, shard_bytes)
     write_json(folder / "config.json", config | {"dtype": dtype})
     extras = _extras(backbone, dtype)
     if extras:
@@ -169,18 +191,17 @@ def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bflo
         raise ValueError(f"{folder / ABOUT} has format {about.get('format')!r}, this version reads {FORMAT}")
     if (folder / "adapter_config.json").is_file():
         raise ValueError(f"{folder} holds an adapter alone; export the run without --adapter to read it")
-    flat = {name: value.astype(np.float32) for name, value in read_tensors(folder).items()}
+    flat = read_tensors(folder)  # on disk until `_filled` reads one by one
     extras = {} if about["oov"]["scope"] == "none" else load_file(file_in(folder, EXTRAS))
-    extras = {name: value.astype(np.float32) for name, value in extras.items()}
     shape = from_dict(T5Config if about["backbone"] == "t5" else LlamaConfig, about["shape"])
     shape = dataclasses.replace(shape, compute_dtype=compute_dtype or shape.compute_dtype)
     table, head = _tables(shape)
     first, rows = about["vocabulary"]["first_new"], extras.get("rows")
     if rows is not None:
-        flat[table] = flat[table].copy()
+        flat[table] = np.array(flat[table], np.float32)
         flat[table][first : first + len(rows)] = rows
     if shape.tied and head in flat:  # written because the input's table differs
-        shape = dataclasses.replace(shape, tied=np.array_equal(flat[head], flat[table]))
+        shape = dataclasses.replace(shape, tied=np.array_equal(np.asarray(flat[head], np.float32), flat[table]))
     start, oov = about["vocabulary"]["start"], OovConfig(**about["oov"])
     abstract = _abstract(shape, oov, LoraConfig(), extras.get("anchors"), first, start)
     return _filled(abstract, _names(shape), flat, extras, folder)
@@ -200,7 +221,7 @@ def _oov(backbone: Backbone) -> dict[str, Any]:
 
 
 def _cast(value: np.ndarray, dtype: str) -> np.ndarray:
-    return value.astype(DTYPES[dtype]) if np.issubdtype(value.dtype, np.floating) else value
+    return value.astype(DTYPES[dtype], copy=False) if np.issubdtype(value.dtype, np.floating) else value
 
 
 def _extras(backbone: Backbone, dtype: str) -> dict[str, np.ndarray]:
@@ -259,5 +280,5 @@ def _filled(
                 f"{name} of {folder} is {value.shape}, which is not what {ABOUT} describes; export it again"
             )
         value = value.T if transposed else value
-        filled.append((path, variable.replace(jnp.asarray(value))))
+        filled.append((path, variable.replace(jnp.array(value, jnp.float32))))
     return nnx.merge(graph, nnx.from_flat_state(filled))

@@ -84,9 +84,11 @@ def file_in(folder: pathlib.Path, name: str) -> pathlib.Path:
     """A file of a folder.
 
     Raises:
-      ValueError: there is none; it says what there is.
+      ValueError: there is none, or no such folder; it says what there is.
     """
     file = folder / name
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; wanted one with {name}")
     if not file.is_file():
         found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
         raise ValueError(f"{folder} has no {name}; it has {found}")

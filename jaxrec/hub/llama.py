@@ -233,4 +233,4 @@ def _at(module: Any, path: Path) -> Any:
 
 
 def _host(value: jax.Array) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(value).astype(np.float32))
+    return np.ascontiguousarray(np.asarray(value, np.float32))

@@ -3,6 +3,7 @@
 python recommend.py --user NAME -k 10           somebody of users.tsv
 python recommend.py --history NAME,NAME,NAME    somebody new, by names of items.tsv, oldest first
 python recommend.py --check                     samples.json computed again, compared with what jaxrec found
+python recommend.py --base FOLDER ...           where the base model lies that an adapter was trained on
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import pathlib
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,14 +39,16 @@ class Exported:
     Args:
       folder: what jaxrec exported.
       device: where the model computes; in float32, however it is stored.
+      base: folder or hub name of the model that an adapter adapts; default: what training started from.
     """
 
-    def __init__(self, folder: pathlib.Path = FOLDER, device: str = "cpu") -> None:
-        self.folder, self.device = folder, device
+    def __init__(self, folder: pathlib.Path = FOLDER, device: str = "cpu", base: str | None = None) -> None:
+        self.folder, self.device, self.base = folder, device, base
         self.about: dict[str, Any] = json.loads((folder / "jaxrec.json").read_text(encoding="utf-8"))
         if int(transformers.__version__.split(".")[0]) < self.about["transformers"]:
             raise Problem(f"transformers {transformers.__version__} is too old; {self.about['transformers']} is needed")
-        self.items, self.users = read_tsv(folder / "items.tsv"), read_tsv(folder / "users.tsv")
+        self.items = read_tsv(folder / "items.tsv")
+        self.users = read_tsv(folder / "users.tsv") if (folder / "users.tsv").is_file() else []
         transformers.logging.set_verbosity_error()  # that tables aren't tied is meant; what is missing, `_model` tells
         transformers.logging.disable_progress_bar()
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -61,17 +65,33 @@ class Exported:
         if self.about["adapter"]:
             import peft  # an adapter alone needs it
 
-            name = json.loads((self.folder / "adapter_config.json").read_text())["base_model_name_or_path"]
-            base = self.folder / "base" if name == "base" else name
-            model = kind.from_pretrained(base, dtype=getattr(torch, self.about["lora"]["base_dtype"])).float()
+            model = self._base(kind)
             model.resize_token_embeddings(self.about["vocabulary"]["size"], mean_resizing=False)
-            model = peft.PeftModel.from_pretrained(model, str(self.folder)).get_base_model()
+            with warnings.catch_warnings():  # peft asks transformers something by an old name
+                warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+                model = peft.PeftModel.from_pretrained(model, str(self.folder)).get_base_model()
         else:
             model, loaded = kind.from_pretrained(self.folder, dtype=torch.float32, output_loading_info=True)
             wrong = {what: names for what, names in loaded.items() if names}
             if wrong:
                 raise Problem(f"the weights are not those of config.json: {wrong}")
         return model.to(self.device).eval()
+
+    def _base(self, kind: Any) -> Any:
+        """What the adapter adapts, rounded as it was in training."""
+        known, shape = self.about["base"], self.about["shape"]
+        place = self.base or (str(self.folder / "base") if known["kind"] == "random" else str(known["name"]))
+        advice = "give --base FOLDER, the folder of the model that training started from"
+        if known["kind"] == "folder" and not pathlib.Path(place).is_dir():
+            raise Problem(f"the base model {place} is no folder here; {advice}")
+        try:
+            model = kind.from_pretrained(place, dtype=getattr(torch, self.about["lora"]["base_dtype"])).float()
+        except (OSError, ValueError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise Problem(f"the base model {place} can't be loaded ({reason}); {advice}") from error
+        if (model.config.hidden_size, model.config.num_hidden_layers) != (shape["d_model"], shape["layers"]):
+            raise Problem(f"{place} is not the model that was adapted; {advice}")
+        return model
 
     def _lay_out_trie(self) -> None:
         tokens = self.tokenizer([item["id"] for item in self.items], add_special_tokens=False)["input_ids"]
@@ -86,7 +106,19 @@ class Exported:
 
     def history(self, user: int) -> list[int]:
         """What the user of this line of users.tsv is known to have had, oldest first."""
-        return [int(item) for item in self.users[user]["history"].split()]
+        return [int(item) for item in self.user(user)["history"].split()]
+
+    def user(self, number: int) -> dict[str, str]:
+        """A line of users.tsv, from 0."""
+        self.of_users("users.tsv")
+        return self.users[number]
+
+    def of_users(self, name: str) -> pathlib.Path:
+        """A file with users' names and histories, which an upload may leave out."""
+        if not (self.folder / name).is_file():
+            asks = "ask whoever exported this" if self.about["users"] != "none" else "--history asks for somebody new"
+            raise Problem(f"{name} is not here: it holds users' names and histories, which uploads leave out; {asks}")
+        return self.folder / name
 
     def prompt(self, history: Sequence[int], user: int | None, task: str | None = None) -> str:
         """What the model is asked, as text.
@@ -107,7 +139,7 @@ class Exported:
                     "prompts of this model hold an id of the user, which jaxrec makes of a newcomer's history: "
                     "python -m launch.recommend RUN --history ...; here, --user NAME of users.tsv can be given"
                 )
-            identity = self.users[user]["id"]
+            identity = self.user(user)["id"]
         if "{history}" in asked["template"] and not history:
             raise Problem("no history is known; give --history with at least one item")
         shown = list(history)[-asked["max_history"] :] if asked["max_history"] else []
@@ -224,7 +256,7 @@ def _mixed(x: int) -> int:
 
 def check(exported: Exported) -> bool:
     """Computes samples.json again and says how far it is from what jaxrec found; whether that is near enough."""
-    stored = json.loads((exported.folder / "samples.json").read_text(encoding="utf-8"))
+    stored = json.loads(exported.of_users("samples.json").read_text(encoding="utf-8"))
     samples, tolerance = stored["samples"], stored["tolerance"]
     lines = [sample["line"] for sample in samples]
     texts = [exported.prompt(exported.history(line), line) for line in lines]
@@ -257,10 +289,11 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=10, help="how many items")
     parser.add_argument("--task", help="one of jaxrec.json's; default the first")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--base", help="folder of the base model of an adapter; default: what training started from")
     parser.add_argument("--check", action="store_true", help="compare with samples.json")
     arguments = parser.parse_args()
     try:
-        exported = Exported(device=arguments.device)
+        exported = Exported(device=arguments.device, base=arguments.base)
         if arguments.check:
             sys.exit(0 if check(exported) else 1)
         show(exported, arguments)
@@ -270,12 +303,15 @@ def main() -> None:
 
 def show(exported: Exported, arguments: argparse.Namespace) -> None:
     """Prints the prompt and the recommendations for one user."""
-    items, users, k = exported.items, exported.users, arguments.k
+    items, k = exported.items, arguments.k
     if arguments.user is None and arguments.history is None:
         raise Problem("give --user NAME or --history a,b,c, or --check")
     if not 1 <= k <= len(items):
         raise Problem(f"-k {k} is not between 1 and the {len(items)} items")
-    user = None if arguments.user is None else _number(users, arguments.user, "user")
+    user = None
+    if arguments.user is not None:
+        exported.of_users("users.tsv")
+        user = _number(exported.users, arguments.user, "user")
     history = [] if user is None else exported.history(user)
     if arguments.history is not None:
         history = [_number(items, name.strip(), "item") for name in arguments.history.split(",")]

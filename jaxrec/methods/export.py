@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 from typing import Any, Literal
 
 import jax
@@ -17,6 +18,7 @@ from transformers import AutoTokenizer
 from jaxrec import __version__
 from jaxrec.evaluate.evaluate import seen_rows
 from jaxrec.hub import export as hub
+from jaxrec.hub.adapter import base_of
 from jaxrec.hub.card import card
 from jaxrec.hub.tables import write_json, write_samples, write_tsv
 from jaxrec.keys import generator
@@ -50,15 +52,37 @@ def export(
       samples: for how many users jaxrec's own lists are stored, to compare with.
       adapter: store LoRA factors beside the base model instead of merged weights.
     Raises:
-      ValueError: the folder is there, an argument is out of range, or the stored tokenizer gives other tokens than
-        training had.
+      ValueError: the folder is there, an argument is out of range, an adapter is wanted of a run without LoRA, nobody
+        has a history, or the stored tokenizer gives other tokens than training had. Nothing is left of the folder.
     """
     if samples < 1 or not shard_gb > 0:
         raise ValueError(f"samples={samples} and shard_gb={shard_gb} must both be above 0")
     if adapter and dtype != "float32":
         raise ValueError("an adapter is stored in float32; leave --dtype out, or export merged weights")
+    if adapter:
+        hub.adaptable(system.model)
+    if not len(system.histories.items):
+        raise ValueError(f"nobody of {system.run.folder} has a history, so there is nobody to store lists of")
     part = hub.begin(out)
-    about = _about(system, dtype) | {"adapter": adapter}
+    try:
+        _write(part, system, dtype, shard_gb, samples, adapter=adapter)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return hub.finish(part, out)
+
+
+def _write(
+    part: pathlib.Path,
+    system: System,
+    dtype: Literal["float32", "bfloat16"],
+    shard_gb: float,
+    samples: int,
+    *,
+    adapter: bool,
+) -> None:
+    """Writes all files of an export."""
+    about = _about(system, dtype) | {"adapter": adapter, "base": base_of(system.run.config.model.init_from)}
     config, users = system.run.config, range(system.histories.n_users)
     hub.write_model(
         part,
@@ -84,9 +108,8 @@ def export(
     _check_tokens(part, system, about, ids, drawn)
     measured = system.run.folder / "results.json"
     results = json.loads(measured.read_text()) if measured.is_file() else None
-    text = card(about, results, name=config.name, base=config.model.init_from, example=drawn[0])
+    text = card(about, results, name=config.name, example=_example(system, about, codes))
     (part / "README.md").write_text(text, encoding="utf-8")
-    return hub.finish(part, out)
 
 
 def _about(system: System, dtype: str) -> dict[str, Any]:
@@ -198,6 +221,14 @@ def _texts(system: System, asked: dict[str, Any], codes: Codes | None, users: np
     return texts
 
 
+def _example(system: System, about: dict[str, Any], codes: Codes | None) -> dict[str, Any]:
+    """A prompt with a history that nobody had, and its items: the card is published, so it tells of nobody."""
+    asked = next(iter(about["tasks"].values()))
+    shown = [*range(min(3, system.run.data.n_items, asked["max_history"]))]
+    history = " ".join(map(system.item_name, shown))
+    return {"prompt": asked["template"].format(user=system.user_name(codes, 0), history=history), "seen": shown}
+
+
 def _check_tokens(
     part: pathlib.Path, system: System, about: dict[str, Any], ids: list[str], drawn: list[dict[str, Any]]
 ) -> None:
@@ -212,5 +243,5 @@ def _check_tokens(
             if got != wanted:
                 raise ValueError(
                     f"the stored tokenizer makes {got[:12]}... of the {name} {one[:60]!r}, the model was trained on "
-                    f"{wanted[:12]}...; {part} is left to look at"
+                    f"{wanted[:12]}..."
                 )

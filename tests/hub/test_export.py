@@ -124,8 +124,12 @@ def test_a_folder_that_is_there_is_kept(tmp_path: pathlib.Path) -> None:
     out = tmp_path / "new" / "out"
     part = export.begin(out)
     (part / "left").write_text("by a call that was stopped")
+    mine = out.with_name("out.part")
+    mine.mkdir()
+    (mine / "mine.txt").write_text("dear")
     part = export.begin(out)
     assert not list(part.iterdir())
+    assert (mine / "mine.txt").is_file()
     (part / export.ABOUT).write_text("{}")
     out.mkdir()  # empty
     assert export.finish(export.begin(out), out) == out
@@ -133,11 +137,16 @@ def test_a_folder_that_is_there_is_kept(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="is there already and not empty; name another folder"):
         export.begin(out)
     assert (out / "mine.txt").read_text() == "dear"
+    (tmp_path / f"other{export.PART}").write_text("mine too")
+    with pytest.raises(ValueError, match="is in the way, and is no folder that an export was made in"):
+        export.begin(tmp_path / "other")
 
 
 def test_folders_that_can_not_be_read(vocabulary: Vocabulary, tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r"has no jaxrec\.json"):
         export.read(tmp_path)
+    with pytest.raises(ValueError, match=r"nowhere is no folder; wanted one with jaxrec\.json"):
+        export.read(tmp_path / "nowhere")
     folder = stored(tmp_path / "out", made(vocabulary, "encoder"), vocabulary)
     about = json.loads((folder / export.ABOUT).read_text())
     (folder / export.EXTRAS).rename(tmp_path / "extras")
@@ -194,6 +203,9 @@ def test_push_uploads_the_folder_privately(tmp_path: pathlib.Path, monkeypatch: 
     (name, options), upload = hub.calls
     assert (name, options) == ("me/model", {"private": True, "exist_ok": True})
     assert (upload["repo_id"], upload["folder_path"]) == ("me/model", tmp_path)
+    assert upload["ignore_patterns"] == upload["delete_patterns"] == ["users.tsv", "samples.json"]
+    push.push(tmp_path, "me/model", users=True)
+    assert not {"ignore_patterns", "delete_patterns"} & hub.calls[-1].keys()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Whole systems exported: asked by people who have transformers and not jaxrec, they answer the same."""
 
+import argparse
 import dataclasses
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ from flax import nnx
 from transformers import AutoTokenizer
 
 from jaxrec.config import Config, LightGcnConfig, LlamaConfig, LoraConfig, QuantizerConfig
+from jaxrec.hub import export as hub
 from jaxrec.hub import llama
 from jaxrec.hub.export import read
 from jaxrec.methods import experiment, serving
@@ -159,6 +162,37 @@ def test_the_model_comes_back_bit_by_bit(exported: tuple[System, pathlib.Path]) 
         np.testing.assert_array_equal(one[name], other[name], err_msg=str(name))
 
 
+def test_config_says_which_tokens_are_special(exported: tuple[System, pathlib.Path]) -> None:
+    """Transformers takes LLaMA's own numbers, 1 and 2, where config.json says none."""
+    system, folder = exported
+    tokenizer, values = AutoTokenizer.from_pretrained(folder), json.loads((folder / "config.json").read_text())
+    if isinstance(hub.backbone_of(system.model), Llama):
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            assert values[name] == getattr(tokenizer, name)
+    else:
+        assert (values["eos_token_id"], values["pad_token_id"]) == (tokenizer.eos_token_id, tokenizer.pad_token_id)
+
+
+def test_without_what_tells_of_users(exported: tuple[System, pathlib.Path], script, tmp_path: pathlib.Path) -> None:
+    """As an upload leaves it: strangers are served where there are no user ids, and it is said what is missing."""
+    system, folder = exported
+    assert not set(system.run.data.user_names) & set(re.findall(r"\w+", (folder / "README.md").read_text()))
+    public = tmp_path / "public"
+    shutil.copytree(folder, public, ignore=shutil.ignore_patterns("users.tsv", "samples.json"))
+    recommend = script(public)
+    model = recommend.Exported(public)
+    settings = {"history": None, "task": None, "k": 3}
+    for asked in (
+        lambda: recommend.check(model),
+        lambda: recommend.show(model, argparse.Namespace(user="user01", **settings)),
+        lambda: model.history(0),
+    ):
+        with pytest.raises(recommend.Problem, match=r"(users\.tsv|samples\.json) is not here: .* which uploads leave"):
+            asked()
+    if system.run.config.ids.users == "none":
+        assert len(model.recommend([model.prompt([3, 1, 2], None)], [[3, 1, 2]], 5)[0]) == 5
+
+
 def test_every_new_token_is_one_token(exported: tuple[System, pathlib.Path]) -> None:
     system, folder = exported
     tokenizer, vocabulary = AutoTokenizer.from_pretrained(folder), system.vocabulary
@@ -191,7 +225,10 @@ def test_an_export_is_never_written_over(exported: tuple[System, pathlib.Path]) 
     for wrong in ({"samples": 0}, {"shard_gb": 0.0}):
         with pytest.raises(ValueError, match="must both be above 0"):
             export(system, folder.with_name("other"), **wrong)
-    assert not folder.with_name("other").exists()
+    nobody = Histories(np.zeros(81, np.int64), np.zeros(0, np.int32), system.run.data.n_items)
+    with pytest.raises(ValueError, match="has a history, so there is nobody to store lists of"):
+        export(dataclasses.replace(system, histories=nobody), folder.with_name("other"))
+    assert not list(folder.parent.glob("other*"))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from jaxrec.config import Config, LlamaConfig, LoraConfig, OovConfig
+from jaxrec.hub.adapter import base_of
 from jaxrec.methods import run as runs
 from jaxrec.methods.build import build
 from jaxrec.methods.export import export
@@ -34,14 +35,12 @@ ADAPTERS = {
 }
 
 
-def peft_quiet(test):
-    """Without what peft asks transformers by an old name, and what it says of tied tables, which are stored whole."""
-    for text in ("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning", "ignore:Model has `tie_word_emb"):
-        test = pytest.mark.filterwarnings(text)(test)
-    return test
+# What peft says of tied tables, which are stored whole; and, in the card's code, what it asks by an old name.
+tied_quiet = pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+snippet_quiet = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
-@peft_quiet
+@tied_quiet
 @pytest.mark.parametrize("kind", ADAPTERS)
 def test_an_adapter_stands_beside_its_base(tiny: Config, adapted, script, tmp_path: pathlib.Path, kind: str) -> None:
     pytest.importorskip("peft")
@@ -61,11 +60,12 @@ def test_an_adapter_stands_beside_its_base(tiny: Config, adapted, script, tmp_pa
         export(system, tmp_path / "half", adapter=True, dtype="bfloat16")
 
 
-@peft_quiet
+@tied_quiet
+@snippet_quiet
 def test_an_adapter_names_the_base_that_training_started_from(
-    tiny: Config, adapted, script, tmp_path: pathlib.Path
+    tiny: Config, adapted, script, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stored model without the new tokens: with the adapter it is the trained one."""
+    """A stored model without the new tokens, in float32: rounded as in training and adapted it is the trained one."""
     pytest.importorskip("peft")
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -74,16 +74,48 @@ def test_an_adapter_names_the_base_that_training_started_from(
     base = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=len(words), **shape))
     base.save_pretrained(tmp_path / "base")
     words.save_pretrained(tmp_path / "base")
-    model = {"backbone": "llama", "lora": LORA, "init_from": str(tmp_path / "base")}
+    monkeypatch.chdir(tmp_path)
+    model = {"backbone": "llama", "lora": LORA, "init_from": "base"}  # as write_adapter calls a folder of its own
     system = adapted(build(runs.start(at(tiny, tmp_path / "run", model=model))))
     folder = export(system, tmp_path / "out", samples=12, adapter=True)
     assert not (folder / "base").exists()
     recommend = script(folder)
     assert recommend.check(recommend.Exported(folder))
+    scope = {}
+    (tmp_path / "base").rename(folder / "base")  # where the card's code looks in its own folder
+    monkeypatch.chdir(folder)
+    card = (folder / "README.md").read_text()
+    assert "--base FOLDER" in card
+    assert "\nbase_model:" not in card
+    exec(re.findall(r"```python\n(.*?)```", card, re.DOTALL)[-1], scope)
+    (folder / "base").rename(tmp_path / "elsewhere")
+    with pytest.raises(recommend.Problem, match="the base model base is no folder here; give --base FOLDER"):
+        recommend.Exported(folder)
+    with pytest.raises(recommend.Problem, match=r"can't be loaded .* give --base FOLDER"):
+        recommend.Exported(folder, base=str(tmp_path))
+    again = recommend.Exported(folder, base=str(tmp_path / "elsewhere"))
+    assert recommend.check(again)
+    wanted = scope["model"].get_base_model().state_dict()
+    assert wanted.keys() == again.model.state_dict().keys()
+    for name, value in again.model.state_dict().items():
+        assert torch.equal(value, wanted[name]), name
+    shape |= {"num_hidden_layers": 1}
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=len(words), **shape)).save_pretrained("short")
+    with pytest.raises(recommend.Problem, match="short is not the model that was adapted"):
+        recommend.Exported(folder, base="short")
+
+
+def test_where_a_base_is(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some" / "model").mkdir(parents=True)
+    names = {"some/model": "folder", "some/other": "hub", "gpt2": "hub", "/models/a": "folder", "a/b/c": "folder"}
+    assert {name: base_of(name)["kind"] for name in names} == names
+    assert base_of(None) == {"kind": "random", "name": None}
+    assert base_of("./some")["kind"] == base_of("../some")["kind"] == "folder"
 
 
 def test_what_has_no_factors_gives_no_adapter(tiny: Config, tmp_path: pathlib.Path) -> None:
     system = build(runs.start(at(tiny, tmp_path / "run")))
     with pytest.raises(ValueError, match="no LoRA factors to store"):
         export(system, tmp_path / "out", adapter=True)
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out*"))
