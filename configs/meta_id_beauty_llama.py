@@ -1,6 +1,6 @@
 """META ID (L) on Amazon Beauty as the paper sets it (appendix C.3): LLaMA 2 7B with LoRA, one epoch; for an 80 GB GPU.
 
-Meta's weights want a licence: `huggingface-cli login` first, or give a local folder with --model.init-from. Without
+Meta's weights want a licence: `hf auth login` first, or give a local folder with --model.init-from. Without
 weights, to see that a machine can hold it: --model.init-from None.
 """
 
