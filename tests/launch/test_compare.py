@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, launch, finished, tiny_conf
     assert "recommendations, cosine" in out
     assert out.count("ms per user for a list of ten") == 2
     for line in (line for line in out.splitlines() if line.startswith("report of ")):
-        assert (folder / line.split(": ")[1]).read_text().startswith("<!doctype html>")
+        assert (folder / line.split(": ")[1]).read_text().startswith("<!DOCTYPE html>")
     assert out.count("report of ") == 2
     systems = [row["system"] for row in json.loads((folder / "runs/both/results.json").read_text())["rows"]]
     assert {"META ID", "TokenRec", "LightGCN", "popularity", "item-kNN", "transitions"} <= set(systems)
