@@ -55,7 +55,8 @@ def main() -> None:
         print(f"\n{table(joined)}")
     if found:
         print("", *inflation_lines(found), sep="\n")
-    print(f"\nfolder: {folder}  (results.json, and a run folder for each row and seed)")
+    inside = "beside it as-released/ and inflation.json; " if found else ""
+    print(f"\nfolder: {folder}  ({inside}results.json, and a run folder for each row and seed)")
     for name in study:
         page = run_folder(folder, name, arguments.seeds[0]) / "report.html"
         if page.is_file():

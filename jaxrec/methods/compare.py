@@ -24,6 +24,8 @@ from jaxrec.methods.system import method_name
 OF_A_RUN = ("seed", "seconds", "ms_per_user", "ids")
 Ranks = Sequence[tuple[pathlib.Path, str]]
 """Where a row's ranks are, seed by seed: the folder that holds ranks.npz, and the system's name in it."""
+EMBEDDERS = {"lightgcn": "LightGCN", "mf": "MF"}
+"""What the rows of embedders that rank by themselves are called."""
 METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS if k > 5 for metric in ("hr", "ndcg"))
 
 
@@ -92,15 +94,15 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
 
 
 def under_both(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path) -> dict[str, Any]:
-    """`compare` under the strict protocol and as released, and what the papers' leak adds to every main row.
+    """`compare` under the strict protocol and as released, and what the papers' leak adds to each system.
 
     Args:
       study: configs by what their rows are called; their protocol is replaced.
       seeds: each config is run with each, under both.
       folder: gets the folders strict/ and as-released/, each as `compare` leaves it, and inflation.json.
     Returns:
-      what inflation.json holds: "strict" and "as-released", as of `compare`; and "inflation", for each main row and
-      metric both values, the share that is added, and an interval of the difference, paired by users.
+      what inflation.json holds: "strict" and "as-released", as of `compare`; and "inflation", for each main row or
+      embedder and metric both values, the share that is added, and an interval of the difference, paired by users.
     Raises:
       ValueError: a config can't be run under both.
     """
@@ -113,11 +115,13 @@ def under_both(study: Mapping[str, Config], seeds: Sequence[int], folder: pathli
             runs.check(dataclasses.replace(config, out=str(folder / "none")))
     found: dict[str, Any] = {p: compare(configs, seeds, folder / p) for p, configs in both.items()}
     found["inflation"] = []
-    for name, config in study.items():
+    rows = {name: (name, method_name(config)) for name, config in study.items()}
+    # An embedder's own ranking is a row as well, and what leaks is what it was trained on.
+    rows |= {own: (n, own) for n, c in study.items() if (own := EMBEDDERS.get(c.embedder))}
+    for name, (run, system) in rows.items():
         strict, released = (
             _over_seeds(
-                [(run_folder(folder / protocol, name, seed), method_name(config)) for seed in seeds],
-                config.data.path is None,
+                [(run_folder(folder / protocol, run, seed), system) for seed in seeds], study[run].data.path is None
             )
             for protocol in both
         )
@@ -203,6 +207,8 @@ def _over_seeds(ranks: Ranks, worlds: bool) -> dict[str, np.ndarray] | None:
         if not file.is_file():
             return None
         with np.load(file) as arrays:
+            if system not in arrays:
+                return None
             found.append(arrays[system])
     if worlds:
         return {metric: np.concatenate([user_values(seed, metric) for seed in found]) for metric in COMPARED}

@@ -36,7 +36,7 @@ def test_what_the_papers_leak_adds_is_told(tiny: Config, tmp_path: pathlib.Path,
 
     def train(config: Config) -> tuple[None, dict]:
         config.folder.mkdir(parents=True)
-        np.savez(config.folder / "ranks.npz", **{"META ID": ranks[config.protocol]})
+        np.savez(config.folder / "ranks.npz", **{"META ID": ranks[config.protocol], "MF": ranks["strict"]})
         found = {
             "dataset": "toy",
             "protocol": config.protocol,
@@ -52,6 +52,7 @@ def test_what_the_papers_leak_adds_is_told(tiny: Config, tmp_path: pathlib.Path,
 
     monkeypatch.setattr(compare.experiment, "train", train)
     found = compare.under_both({"mine": tiny}, [0, 1], tmp_path)
+    assert [row["system"] for row in found["inflation"]] == ["mine", "mine"]
     assert (found["strict"]["protocol"], found["as-released"]["protocol"]) == ("strict", "as-released")
     hits = found["inflation"][0]
     assert (hits["metric"], hits["n_users"]) == ("hr@10", 6)
@@ -61,6 +62,11 @@ def test_what_the_papers_leak_adds_is_told(tiny: Config, tmp_path: pathlib.Path,
         "as-released / strict, mine: HR@10 0.3333 -> 0.6667 (inflation +100.0%), difference +0.3333 ["
     )
     assert json.loads((tmp_path / "inflation.json").read_text())["inflation"] == found["inflation"]
+    factors = dataclasses.replace(tiny, embedder="mf")
+    monkeypatch.setattr(compare, "method_name", lambda _: "META ID")
+    with_embedder = compare.under_both({"mine": factors, "again": factors}, [0], tmp_path / "mf")["inflation"]
+    assert [row["system"] for row in with_embedder[::2]] == ["mine", "again", "MF"]
+    assert with_embedder[4]["inflation"] == with_embedder[4]["low"] == with_embedder[4]["high"] == 0
     unseen = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, unseen_users=0.1))
     with pytest.raises(ValueError, match="nobody is unseen"):
         compare.under_both({"mine": unseen}, [0], tmp_path / "other")
