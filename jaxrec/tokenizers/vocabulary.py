@@ -54,7 +54,9 @@ class Vocabulary:
     @functools.cached_property
     def end(self) -> int:
         """The token that ends an answer."""
-        return int(self.tokenizer.eos_token_id)
+        end = self.tokenizer.eos_token_id
+        assert isinstance(end, int), "the loaders of tokenizers refuse one without an end of text"
+        return end
 
     @functools.cached_property
     def answer(self) -> int:
