@@ -23,7 +23,7 @@ demo: $(VENV)/.run
 	$(BIN)/python -m launch.compare configs/demo_study.py --show 1
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

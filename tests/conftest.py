@@ -1,5 +1,6 @@
 """Strict by default: four virtual CPU devices, no rank promotion, no network, warnings are errors."""
 
+import collections.abc
 import os
 import pathlib
 
@@ -16,6 +17,19 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(__file__).parent.parent / ".cache" / "jax-tests"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+MOST_MEMORY = 4e9
+"""Bytes of a test process beyond which compiled programs are forgotten; the cache on disk has them."""
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory() -> collections.abc.Iterator[None]:
+    """A thousand tests compile thousands of programs, which would otherwise stay until the end."""
+    yield
+    status = pathlib.Path("/proc/self/statm")
+    if status.is_file() and int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MOST_MEMORY:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
