@@ -19,13 +19,11 @@ from jaxrec.evaluate.report import COMPARED, against_best, below
 from jaxrec.methods import experiment
 from jaxrec.methods import run as runs
 from jaxrec.methods.run import command, write_whole
-from jaxrec.methods.system import method_name
+from jaxrec.methods.system import EMBEDDERS, method_name
 
 OF_A_RUN = ("seed", "seconds", "ms_per_user", "ids")
 Ranks = Sequence[tuple[pathlib.Path, str]]
 """Where a row's ranks are, seed by seed: the folder that holds ranks.npz, and the system's name in it."""
-EMBEDDERS = {"lightgcn": "LightGCN", "mf": "MF"}
-"""What the rows of embedders that rank by themselves are called."""
 METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS if k > 5 for metric in ("hr", "ndcg"))
 
 

@@ -21,7 +21,7 @@ from jaxrec.methods import collaborative, serving, training
 from jaxrec.methods import run as runs
 from jaxrec.methods.build import build, welcome
 from jaxrec.methods.report.write import write_report
-from jaxrec.methods.system import System, histories_of
+from jaxrec.methods.system import EMBEDDERS, System, histories_of
 from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.exact import gap
 from jaxrec.types import Histories, TopK
@@ -163,8 +163,7 @@ def _measure(system: System, part: str) -> list[Result]:
     for task in others:
         asked = "user id only" if task == "direct" else task
         results.append(system.measure(part, task=task, name=f"{system.name} ({asked})"))
-    if config.embedder != "walks":
-        name = {"lightgcn": "LightGCN", "mf": "MF"}[config.embedder]
+    if name := EMBEDDERS.get(config.embedder):
         vectors = system.embedding.vectors
         results.append(
             evaluate_scores(

@@ -30,6 +30,9 @@ from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.train.sharding import make_mesh
 from jaxrec.types import Codes, Histories, TopK
 
+EMBEDDERS = {"lightgcn": "LightGCN", "mf": "MF"}
+"""What the rows of embedders that rank by themselves are called."""
+
 
 @dataclasses.dataclass(frozen=True)
 class System:
@@ -207,7 +210,7 @@ def method_name(config: Config) -> str:
         return "META ID" + backbone
     if parts == ("lightgcn", "mq", "vector"):
         return "TokenRec" + backbone
-    embedder = {"walks": "walks", "lightgcn": "LightGCN", "mf": "MF"}[config.embedder]
+    embedder = EMBEDDERS.get(config.embedder, config.embedder)
     ids = LABELS[config.ids.kind] + {"both": "", "items": " (items)", "users": " (users)"}[config.ids.entities]
     answer = {"id": config.eval.recommender, "vector": "retrieval"}[config.answer]
     return f"{embedder} + {ids} ids + {answer}{backbone}"
