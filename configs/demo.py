@@ -25,7 +25,7 @@ config = Config(
         t5=T5Config(d_model=64, d_kv=32, heads=2, d_ff=512, encoder_layers=2, decoder_layers=2, dropout=0.0)
     ),
     # Direct recommendation costs its share of the minutes; a fifth is enough to learn that question too.
-    task=TaskConfig(direct_share=0.2, max_history=5),
+    task=TaskConfig(weights=("direct=0.2",), max_history=5),
     # Many small steps: 8 rows hold about 35 examples.
     train=TrainConfig(
         epochs=5,

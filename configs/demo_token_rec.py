@@ -31,7 +31,7 @@ config = Config(
         oov=OovConfig(scope="encoder", alpha=1.0),
     ),
     # This world's histories follow a planted order, which a shuffled history would hide.
-    task=TaskConfig(tasks=("collaborative", "direct"), direct_share=0.2, max_history=8, shuffle=False),
+    task=TaskConfig(tasks=("collaborative", "direct"), weights=("direct=0.2",), max_history=8, shuffle=False),
     retrieval=RetrievalConfig(loss="full", temperature=0.05),
     train=TrainConfig(
         epochs=2,

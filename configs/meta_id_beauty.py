@@ -10,7 +10,7 @@ config = Config(
     # From random weights, as this stands, the CPU configs learned faster with --train.relative
     # --train.learning-rate 0.02; that has not been tried at this size.
     model=ModelConfig(t5=T5Config(compute_dtype="bfloat16")),
-    task=TaskConfig(direct_share=1.0, max_history=20),
+    task=TaskConfig(weights=("direct=1.0",), max_history=20),
     train=TrainConfig(
         epochs=10,
         # 64 rows of 512 hold about 700 examples: the paper's batch of 64 leaves a large accelerator idle.

@@ -27,7 +27,7 @@ config = Config(
         lora=LoraConfig(rank=16, alpha=32.0, targets=("embedding", "head")),
         init_from="meta-llama/Llama-2-7b-hf",
     ),
-    task=TaskConfig(direct_share=1.0, max_history=20),
+    task=TaskConfig(weights=("direct=1.0",), max_history=20),
     train=TrainConfig(
         epochs=1,
         # Four rows of 1,024 hold about 80 examples; the paper's batch is 28.

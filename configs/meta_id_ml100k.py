@@ -10,7 +10,7 @@ config = Config(
     # 2,625 entities: 100 clusters would hold 26 each, and most of an id's meaning would be in its rank.
     ids=IdConfig(clusters=50),
     model=ModelConfig(t5=T5Config(compute_dtype="bfloat16")),
-    task=TaskConfig(direct_share=0.5, max_history=20),
+    task=TaskConfig(weights=("direct=0.5",), max_history=20),
     train=TrainConfig(epochs=10, rows=64, source_length=512, target_length=64, learning_rate=1e-3),
     eval=EvalConfig(recommender="beam", beams=20, batch_users=256),
 )

@@ -25,7 +25,7 @@ config = Config(
     quantizer=QuantizerConfig(codebooks=3, codewords=512, mask=0.2),
     # T5-small's shape. Its pretrained weights come with --model.init-from google-t5/t5-small, or a local folder.
     model=ModelConfig(t5=T5Config(compute_dtype="bfloat16"), oov=OovConfig(scope="encoder", alpha=1.0)),
-    task=TaskConfig(tasks=("collaborative", "direct"), direct_share=0.2, max_history=100),
+    task=TaskConfig(tasks=("collaborative", "direct"), weights=("direct=0.2",), max_history=100),
     # The paper's own loss is --retrieval.loss margin.
     retrieval=RetrievalConfig(loss="full", align=2.0, hidden=512),
     # A row holds about seven examples of ten items, or one of a hundred.

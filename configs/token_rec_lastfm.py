@@ -30,7 +30,7 @@ config = Config(
         # A token starts as a projection of its codeword, so that tokens which mean alike begin alike.
         oov=OovConfig(scope="encoder", alpha=1.0),
     ),
-    task=TaskConfig(tasks=("collaborative", "direct"), direct_share=0.2, max_history=10),
+    task=TaskConfig(tasks=("collaborative", "direct"), weights=("direct=0.2",), max_history=10),
     retrieval=RetrievalConfig(loss="full", temperature=0.07, align=2.0),
     # Many small steps with updates relative to a parameter's size: T5's random weights learn slowly otherwise.
     train=TrainConfig(

@@ -275,18 +275,62 @@ class ModelConfig:
     (tokens without an anchor are drawn)."""
 
 
+RANKING = ("sequential", "collaborative", "direct")
+"""Tasks whose answer is an item."""
+WRITING = ("rating", "explanation", "review", "preference")
+"""Tasks whose answer is text or stars."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskConfig:
     """What the model is asked."""
 
-    tasks: tuple[Literal["sequential", "collaborative", "direct"], ...] = ("sequential", "direct")
-    """"sequential" and "collaborative" show the history, the first in time order; "direct" the user's id alone."""
-    direct_share: float = 0.5
-    """How many direct examples for each one of another task, where others are asked too."""
+    tasks: tuple[
+        Literal["sequential", "collaborative", "direct", "rating", "explanation", "review", "preference"], ...
+    ] = ("sequential", "direct")
+    """"sequential" and "collaborative" show the history, the first in time order; "direct" the user's id alone. Of a
+    user and an item, "rating" asks for the stars and "explanation" for a sentence about a feature word; of a review,
+    "review" asks for its summary and "preference" for its stars. The first that ranks items is the main one."""
+    weights: tuple[str, ...] = ("direct=0.5",)
+    """TASK=WEIGHT: how many examples of a task an epoch holds, as a multiple of those there are; tasks that are not
+    named, or alone, have 1."""
+    words: int = 2000
+    """Tokens of the text tokenizer that is trained where the model brings none; texts of reviews want 4000 or more."""
+    max_text: int = 96
+    """Tokens of a review that a prompt holds; the rest is cut off, as the paper does at 512 (section C.3.2)."""
+    max_answer: int = 32
+    """Tokens of an explanation or summary, in training and generated."""
     max_history: int = 20
     """The newest items of a history that a prompt holds."""
     shuffle: bool = True
     """Show the history of "collaborative" in random order, drawn anew every epoch (TokenRec, section 3.1.1)."""
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """Tasks whose answer is an item; the first is the main one."""
+        return tuple(task for task in self.tasks if task in RANKING)
+
+    @property
+    def writing(self) -> tuple[str, ...]:
+        """Tasks whose answer is text or stars."""
+        return tuple(task for task in self.tasks if task not in RANKING)
+
+    def weight(self, task: str) -> float:
+        """Of one of `tasks`.
+
+        Raises:
+          ValueError: `weights` holds something that is not TASK=WEIGHT.
+        """
+        found = {}
+        for pair in self.weights:
+            name, mark, value = pair.partition("=")
+            try:
+                found[name] = float(value)
+            except ValueError:
+                found[name] = -1.0
+            if not mark or name not in (*RANKING, *WRITING) or not 0 < found[name] < float("inf"):
+                raise ValueError(f"task.weights: {pair!r} is not TASK=WEIGHT with a task and a number above 0")
+        return found.get(task, 1.0) if len(self.tasks) > 1 else 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -368,6 +412,10 @@ class EvalConfig:
     """Whether the evaluation's template was among those of training; "both" measures one after the other."""
     mask_seen: bool = True
     """Leave items of the history out of the recommendations, for baselines and model alike."""
+    text_beams: int = 1
+    """Beams for free text; 1 is greedy (the paper, section C.3.2)."""
+    text_events: int = 0
+    """Test events of each text task that are measured, drawn once; 0 takes all."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -150,6 +150,21 @@ def join_histories(first: Histories, then: Histories) -> Histories:
 
 
 @dataclasses.dataclass(frozen=True)
+class EventSplit:
+    """Which events teach ratings and texts, which select and which test: numbers into the rows of `Interactions`.
+
+    Attributes:
+      train, valid, test: i64[*] each, rising; no event is in two of them.
+      kept_out: how many events of the training part are left out, because a leave-one-out split holds them back.
+    """
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    kept_out: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Vectors:
     """One collaborative vector per user and item: user f32[U,F], item f32[I,F].
 

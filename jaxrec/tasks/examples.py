@@ -227,9 +227,9 @@ class TrainingExamples:
         Raises:
           ValueError: a task is not known, direct is asked without user ids, or no user has two events.
         """
-        if "direct" in task.tasks and user_tokens is None:
+        if "direct" in task.ranking and user_tokens is None:
             raise ValueError("task 'direct' needs user ids; set ids.users or leave the task out")
-        groups = [templates(name) for name in task.tasks]
+        groups = [templates(name) for name in task.ranking]
         asked = [t for group in groups for t in group]
         self.prompts = Prompts.make(vocabulary, asked, item_tokens, histories, user_tokens)
         start = np.repeat(histories.offsets[:-1], np.diff(histories.offsets))
@@ -244,12 +244,11 @@ class TrainingExamples:
         self.shows = np.array(["history" in t.slots for t in asked])
         self.shuffles = np.array([task.shuffle and t.task == "collaborative" for t in asked])
         n = len(self.event)
-        direct = n if set(task.tasks) == {"direct"} else round(n * task.direct_share)
         # (first template, how many, examples an epoch) of each task
         firsts = np.cumsum([0, *map(len, groups)])
         self.shares = [
-            (int(first), len(group), direct if name == "direct" else n)
-            for first, group, name in zip(firsts, groups, task.tasks)
+            (int(first), len(group), round(n * task.weight(name)))
+            for first, group, name in zip(firsts, groups, task.ranking)
         ]
         self._draw = functools.lru_cache(maxsize=2)(self._draw_epoch)
 

@@ -86,8 +86,8 @@ def test_every_event_but_the_first_is_a_target_once(words: vocabulary.Vocabulary
     assert sorted(made.event[row]) == [1, 2, 4, 5, 6, 7, 10, 11, 12, 13, 15, 16, 17, 18, 19]
 
 
-def test_direct_share(words: vocabulary.Vocabulary) -> None:
-    made = make(words, direct_share=2.2)
+def test_weights(words: vocabulary.Vocabulary) -> None:
+    made = make(words, weights=("direct=2.2",))
     assert len(made) == 15 + 33
     _, row = made._draw(0)
     counts = np.bincount(row[15:], minlength=15)
