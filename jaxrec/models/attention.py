@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.products import dense, product
+from jaxrec.types import Array
 
 MASKED = -1e9  # finite: a row with nothing to look at becomes uniform instead of NaN
 
@@ -69,12 +70,22 @@ class RelativeBias(nnx.Module):
         self.max_distance = max_distance
         self.bidirectional = bidirectional
 
-    def __call__(self, queries: int, keys: int, position: int = 0) -> jax.Array:
-        """The bias f32[H, queries, keys] for queries at position, position + 1, ... and keys at 0, 1, ..."""
-        distance = np.arange(queries + keys - 1) - (queries - 1) - position
-        table = self.table[...]
-        bucket = relative_bucket(distance, table.shape[0], self.max_distance, bidirectional=self.bidirectional)
-        return diagonals(table[bucket].T, queries, keys)
+    def __call__(self, queries: int, keys: int, position: int | Array = 0) -> jax.Array:
+        """The bias f32[H, queries, keys] for queries at position, position + 1, ... and keys at 0, 1, ...
+
+        A position on the device, i32[], is at most keys - queries.
+        """
+        count = queries + keys - 1
+        if isinstance(position, jax.Array):
+            every = self._buckets(np.arange(2 * keys - 1) - (keys - 1))
+            bucket = jax.lax.dynamic_slice_in_dim(jnp.asarray(every), keys - queries - position, count)
+        else:
+            bucket = self._buckets(np.arange(count) - (queries - 1) - position)
+        return diagonals(self.table[...][bucket].T, queries, keys)
+
+    def _buckets(self, distance: np.ndarray) -> np.ndarray:
+        buckets = self.table.shape[0]
+        return relative_bucket(distance, buckets, self.max_distance, bidirectional=self.bidirectional)
 
 
 def attend(

@@ -6,6 +6,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.types import Array
 
 
 @jax.tree_util.register_dataclass
@@ -41,6 +44,38 @@ def empty_cache(batch: int, beams: int, heads: int, length: int, d_kv: int, laye
 def reorder(cache: Cache, parents: jax.Array) -> Cache:
     """The cache after beams were chosen: new beam w continues old beam parents[b, w], i32[B,W'] in [0, W)."""
     return jax.tree.map(lambda x: jnp.take_along_axis(x, parents[:, :, None, None, None], axis=1), cache)
+
+
+def reach(cache: Cache, position: int | Array, count: int) -> int:
+    """How many positions of the cache a step looks at.
+
+    Args:
+      cache: what the step is handed.
+      position: where its first token stands; a Python int, or i32[] on the device, as inside a loop.
+      count: its tokens of each beam, Q.
+    Returns:
+      position + count, so that nothing beyond is read; on the device the whole length, which `causal` masks.
+    Raises:
+      ValueError: the cache is too short. A position on the device cannot be checked: the caller keeps to the length.
+    """
+    length = cache.keys[0].shape[3]
+    if isinstance(position, jax.Array):
+        return length
+    if position + count > length:
+        raise ValueError(
+            f"step to position {position + count} exceeds the cache's length {length}; ask empty_cache for more"
+        )
+    return position + count
+
+
+def causal(position: int | Array, count: int, keys: int) -> Array:
+    """True where a key at 0, 1, ... is not after a query at position, position + 1, ...: bool[count,keys]."""
+    return position + np.arange(count)[:, None] >= np.arange(keys)[None]
+
+
+def write(cached: jax.Array, new: jax.Array, position: int | Array) -> jax.Array:
+    """One layer's keys or values f32[B,W,H,length,K] with those of new tokens, f32[B,W,H,Q,K], at `position`."""
+    return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), position, axis=3)
 
 
 def same_segment(queries: jax.Array, keys: jax.Array) -> jax.Array:

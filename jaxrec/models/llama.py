@@ -12,7 +12,7 @@ from flax import nnx
 
 from jaxrec.config import LlamaConfig, LoraConfig, OovConfig
 from jaxrec.keys import stream
-from jaxrec.models.decoding import Cache, Memory, empty_cache, same_segment
+from jaxrec.models.decoding import Cache, Memory, causal, empty_cache, reach, same_segment, write
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.grouped_attention import GroupedAttention, attend, attend_both
 from jaxrec.models.linear import Linear, LowRank, frozen_dtype
@@ -209,12 +209,12 @@ class Llama(nnx.Module):
         """Room for `length` tokens of each beam."""
         return empty_cache(batch, beams, self.config.kv_heads, length, self.config.d_kv, self.config.layers)
 
-    def step(self, tokens: jax.Array, position: int, cache: Cache, memory: Memory) -> tuple[jax.Array, Cache]:
+    def step(self, tokens: jax.Array, position: int | Array, cache: Cache, memory: Memory) -> tuple[jax.Array, Cache]:
         """The next tokens of every beam, each seeing the prompt, itself and all before it.
 
         Args:
           tokens: i32[B,W,Q], at places position, ..., position + Q - 1 after the prompt; `start` is at place 0.
-          position: how many tokens the cache holds; a Python int, so that nothing beyond is read.
+          position: how many tokens the cache holds; of a Python int nothing beyond is read, of i32[] the whole cache.
           cache: of the tokens before; its length is at least position + Q.
           memory: shared by the W beams.
         Returns:
@@ -223,17 +223,14 @@ class Llama(nnx.Module):
           ValueError: the cache is too short.
         """
         batch, beams, count = tokens.shape
-        end = position + count
-        length, width = cache.keys[0].shape[3:]
-        if end > length:
-            raise ValueError(f"step to position {end} exceeds the cache's length {length}; ask empty_cache for more")
+        end, width = reach(cache, position, count), cache.keys[0].shape[-1]
         drops = self._drops(None)
-        places = np.arange(position, end)
+        places = position + np.arange(count)
         before = memory.mask.sum(-1, dtype=jnp.int32)[:, None] + places[None]
         rotation = rotations(jnp.tile(before, (1, beams)), self.config.rope, self.config.d_kv)
         prompt = np.arange(memory.mask.shape[1])[None, None]
         seen = self._seen(memory.mask[:, None], before[:, :, None] - prompt)
-        seen_said = self._seen(np.tri(count, end, position, dtype=bool), places[:, None] - np.arange(end)[None])
+        seen_said = self._seen(causal(position, count, end), places[:, None] - np.arange(end)[None])
         x = self._embed(tokens.reshape(batch, beams * count))
         keys, values = list(cache.keys), list(cache.values)
 
@@ -243,8 +240,7 @@ class Llama(nnx.Module):
 
         for n, layer in enumerate(self.layers):
             queries, *new = (by_beam(a) for a in layer.project(x, rotation, drops))
-            keys[n] = keys[n].at[:, :, :, position:end].set(new[0])
-            values[n] = values[n].at[:, :, :, position:end].set(new[1])
+            keys[n], values[n] = write(keys[n], new[0], position), write(values[n], new[1], position)
             attended = attend_both(
                 queries,
                 (memory.keys[n], memory.values[n]),

@@ -10,12 +10,13 @@ from flax import nnx
 from jaxrec.config import OovConfig, T5Config
 from jaxrec.keys import stream
 from jaxrec.models.attention import Attention, RelativeBias, attend
-from jaxrec.models.decoding import Cache, Memory, empty_cache, same_segment
+from jaxrec.models.decoding import Cache, Memory, causal, empty_cache, reach, same_segment, write
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.norms import RMSNorm
 from jaxrec.models.oov import ExtendedEmbedding
 from jaxrec.models.products import dense
 from jaxrec.models.remat import run
+from jaxrec.types import Array
 
 
 class FeedForward(nnx.Module):
@@ -201,8 +202,7 @@ class T5(nnx.Module):
         drop = Dropout(self.config.dropout, None if key is None else stream(key, "decoder"))
         length = inputs.shape[1]
         segments = jnp.ones_like(inputs) if target_segments is None else target_segments
-        causal = np.tri(length, dtype=bool)[None]
-        mask = same_segment(segments, segments) & causal
+        mask = same_segment(segments, segments) & causal(0, length, length)[None]
         cross_mask = same_segment(segments, source_segments)
         bias = self.decoder.bias(length, length)
         x = drop(self.embedding(inputs, encoder=False))
@@ -226,12 +226,12 @@ class T5(nnx.Module):
         """Room for `length` tokens of each beam."""
         return empty_cache(batch, beams, self.config.heads, length, self.config.d_kv, self.config.decoder_layers)
 
-    def step(self, tokens: jax.Array, position: int, cache: Cache, memory: Memory) -> tuple[jax.Array, Cache]:
+    def step(self, tokens: jax.Array, position: int | Array, cache: Cache, memory: Memory) -> tuple[jax.Array, Cache]:
         """The next tokens of every beam, each seeing itself and all before it.
 
         Args:
           tokens: i32[B,W,Q], decoder inputs at positions position, ..., position + Q - 1.
-          position: how many tokens the cache holds; a Python int, so that nothing beyond is read.
+          position: how many tokens the cache holds; of a Python int nothing beyond is read, of i32[] the whole cache.
           cache: of the tokens before; its length is at least position + Q.
           memory: shared by the W beams: W and Q are one axis of queries to it, no key is repeated.
         Returns:
@@ -240,13 +240,10 @@ class T5(nnx.Module):
           ValueError: the cache is too short.
         """
         batch, beams, count = tokens.shape
-        end = position + count
-        heads, length, width = cache.keys[0].shape[2:]
-        if end > length:
-            raise ValueError(f"step to position {end} exceeds the cache's length {length}; ask empty_cache for more")
+        end, (heads, _, width) = reach(cache, position, count), cache.keys[0].shape[2:]
         drop = Dropout(0, None)
         bias = self.decoder.bias(count, end, position)
-        causal = jnp.asarray(np.tri(count, end, position, dtype=bool)[None])
+        mask = jnp.asarray(causal(position, count, end)[None])
         cross_mask = memory.mask[:, None]
         x = self.embedding(tokens.reshape(batch, beams * count), encoder=False)
         keys, values = list(cache.keys), list(cache.values)
@@ -256,14 +253,13 @@ class T5(nnx.Module):
             new_keys, new_values = (
                 a.reshape(batch, beams, heads, count, width) for a in layer.attention.keys_values(normed)
             )
-            keys[n] = keys[n].at[:, :, :, position:end].set(new_keys)
-            values[n] = values[n].at[:, :, :, position:end].set(new_values)
+            keys[n], values[n] = write(keys[n], new_keys, position), write(values[n], new_values, position)
             attended = attend(
                 layer.attention.queries(normed),
                 keys[n][:, :, :, :end].reshape(batch * beams, heads, end, width),
                 values[n][:, :, :, :end].reshape(batch * beams, heads, end, width),
                 bias,
-                causal,
+                mask,
                 drop,
                 self.config.compute_dtype,
             )

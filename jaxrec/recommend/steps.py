@@ -26,8 +26,11 @@ class StepDecoder(Protocol):
         """Room for `length` decoder positions of every beam; arrays as `decoding.reorder` wants them."""
         ...
 
-    def step(self, tokens: Array, position: int, cache: Any, memory: Any) -> tuple[Array, Any]:
-        """Tokens i32[B,W,Q] at positions position..position+Q-1 -> hidden [B,W,Q,D] and the filled cache."""
+    def step(self, tokens: Array, position: int | Array, cache: Any, memory: Any) -> tuple[Array, Any]:
+        """Tokens i32[B,W,Q] at positions position..position+Q-1 -> hidden [B,W,Q,D] and the filled cache.
+
+        A loop on the device hands its position as i32[]; the whole cache is read and masked then.
+        """
         ...
 
     def logits(self, hidden: Array) -> Array:
