@@ -24,8 +24,9 @@ from jaxrec.evaluate.evaluate import seen_rows
 from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.recommender import TrieRecommender
 from jaxrec.recommend.retrieval import VectorRecommender, norms_of, search
-from jaxrec.tasks.examples import Prompts, pad_rows, recent
+from jaxrec.tasks.examples import Prompts, recent
 from jaxrec.tasks.prompts import templates
+from jaxrec.tasks.ragged import pad_rows
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import TopK
 

@@ -17,8 +17,9 @@ from jaxrec.config import Config, T5Config, load_config
 from jaxrec.data.pipeline import packed
 from jaxrec.models.objectives import sequence_loss
 from jaxrec.models.t5 import T5
-from jaxrec.tasks.examples import TrainingExamples, pad_rows
+from jaxrec.tasks.examples import TrainingExamples
 from jaxrec.tasks.prompts import texts
+from jaxrec.tasks.ragged import pad_rows
 from jaxrec.tokenizers import vocabulary
 from jaxrec.tokenizers.meta_id import LEVELS
 from jaxrec.train.loop import make_step

@@ -388,7 +388,8 @@ class TrainConfig:
     validate_users: int = 2000
     """Users per validation, drawn once; 0 takes all."""
     patience: int = 3
-    """Validations without a better NDCG@10 before training stops; 0 never stops early."""
+    """Validations without a better NDCG@10 (where no task ranks items: likelihood of answers) before training stops;
+    0 never stops early."""
     checkpoint_minutes: float = 10.0
     """Also checkpointed at every validation."""
     log_every: int = 20

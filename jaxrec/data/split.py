@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from jaxrec.keys import generator
-from jaxrec.types import Histories, Interactions, Split
+from jaxrec.types import EventSplit, Histories, Interactions, Split
 
 TRAIN_SHARE = 0.8
 VALID_SHARE = 0.1
@@ -77,6 +77,79 @@ def hold_unseen(split: Split, *, users: float, items: float, seed: int) -> Split
         unseen_users=out_users,
         unseen_items=out_items,
     )
+
+
+def split_events(interactions: Interactions, *, seed: int, withheld: np.ndarray | None = None) -> EventSplit:
+    """Events drawn into 80% that teach ratings and texts, 10% that select and 10% that test (META ID, section C.1).
+
+    Every user and item has an event in training: one of each, by lot, can't be drawn out of it. Where users have so few
+    events that less than 20% are left to draw from, the two small parts share those.
+
+    Args:
+      interactions: N events.
+      seed: of the draw.
+      withheld: bool[N], events that a leave-one-out split of the same run holds back; they never train.
+    Raises:
+      ValueError: nothing is left to train, select or test with.
+    """
+    n = interactions.n_events
+    order = generator(seed, "events").permutation(n)
+    stays = np.zeros(n, bool)
+    stays[order[np.unique(interactions.user[order], return_index=True)[1]]] = True
+    covered = np.zeros(interactions.n_items, bool)
+    covered[interactions.item[stays]] = True
+    items, firsts = np.unique(interactions.item[order], return_index=True)
+    stays[order[firsts[~covered[items]]]] = True
+    drawn = order[~stays[order]]
+    size = min(round(n * (1 - TRAIN_SHARE - VALID_SHARE)), len(drawn) // 2)
+    test, valid = drawn[:size], drawn[size : 2 * size]
+    trains = np.ones(n, bool)
+    trains[drawn[: 2 * size]] = False
+    kept_out = 0
+    if withheld is not None:
+        kept_out = int((trains & withheld).sum())
+        trains &= ~withheld
+    if not size or not trains.any():
+        raise ValueError(
+            f"{n} events of {interactions.n_users} users and {interactions.n_items} items can't be split 80/10/10 with "
+            "every user and item in training; take more data, or fewer tasks beside ratings and texts"
+        )
+    return EventSplit(np.flatnonzero(trains), np.sort(valid), np.sort(test), kept_out)
+
+
+def training_events_alone(interactions: Interactions, events: EventSplit) -> Split:
+    """A split whose training part is that of some events; nothing is held out to rank. Its protocol is "80/10/10"."""
+    train = _histories(interactions, events.train)
+    nobody = np.full(interactions.n_users, -1, np.int32)
+    between = Histories(np.zeros(interactions.n_users + 1, np.int64), np.zeros(0, np.int32), interactions.n_items)
+    return Split.of(train, nobody, nobody, between, "80/10/10")
+
+
+def withheld_events(interactions: Interactions, split: Split) -> np.ndarray:
+    """Events that a split does not train on, bool[N]."""
+    trained = _pairs(split.train.users, split.train.items, split.train.n_items)
+    return ~np.isin(_pairs(interactions.user, interactions.item, interactions.n_items), trained)
+
+
+def without_ratings(split: Split, interactions: Interactions, rows: np.ndarray) -> Split:
+    """The split with ratings of some events i64[*] unknown, as 0: who took what stays, how it was liked does not."""
+    if split.train.ratings is None:
+        return split
+    held = _pairs(interactions.user[rows], interactions.item[rows], interactions.n_items)
+
+    def hidden(histories: Histories) -> Histories:
+        if histories.ratings is None:
+            return histories
+        mine = np.isin(_pairs(histories.users, histories.items, histories.n_items), held)
+        return dataclasses.replace(histories, ratings=np.where(mine, 0, histories.ratings).astype(np.float32))
+
+    known = hidden(split.known)
+    train = known if split.known is split.train else hidden(split.train)
+    return dataclasses.replace(split, train=train, known=known, between=hidden(split.between))
+
+
+def _pairs(user: np.ndarray, item: np.ndarray, n_items: int) -> np.ndarray:
+    return user.astype(np.int64) * n_items + item
 
 
 def _strict(interactions: Interactions) -> Split:

@@ -14,7 +14,7 @@ from jaxrec.evaluate.evaluate import evaluate_scores, seen_rows
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.keys import generator, stream
 from jaxrec.models.sequences import NextItem, SequenceConfig, next_item_loss
-from jaxrec.tasks.examples import ragged_take
+from jaxrec.tasks.ragged import ragged_take
 from jaxrec.train.loop import fit
 from jaxrec.train.optimizer import make_optimizer
 from jaxrec.train.state import Loss, functional, rebuilder

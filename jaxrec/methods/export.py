@@ -24,8 +24,9 @@ from jaxrec.hub.tables import write_json, write_samples, write_tsv
 from jaxrec.keys import generator
 from jaxrec.methods.system import System
 from jaxrec.models.retriever import Retriever
-from jaxrec.tasks.examples import recent, shuffled
+from jaxrec.tasks.examples import recent
 from jaxrec.tasks.prompts import templates, without_user
+from jaxrec.tasks.ragged import shuffled
 from jaxrec.types import Codes
 
 K = 10

@@ -20,8 +20,9 @@ from jaxrec.models.retriever import Retriever
 from jaxrec.models.t5 import T5
 from jaxrec.recommend.recommender import TrieRecommender
 from jaxrec.recommend.retrieval import VectorRecommender
-from jaxrec.tasks.examples import Prompts, pad_rows, ragged_take, recent, shuffled
+from jaxrec.tasks.examples import Prompts, recent
 from jaxrec.tasks.prompts import templates
+from jaxrec.tasks.ragged import pad_rows, ragged_take, shuffled
 from jaxrec.tokenizers.fold_in import as_long_as, of_each_user
 from jaxrec.tokenizers.id_files import text
 from jaxrec.tokenizers.ids import LABELS, Ids
@@ -166,7 +167,7 @@ class System:
         settings, users = self.run.config.eval, np.arange(histories.n_users)
         width = int(np.diff(histories.offsets).max(initial=1))
         seen = seen_rows(histories, users, max(width, 1)) if settings.mask_seen else None
-        ask = self.asker(histories, codes, task or self.run.config.task.tasks[0], _prompt(settings.prompt))
+        ask = self.asker(histories, codes, task or self.run.config.task.ranking[0], _prompt(settings.prompt))
         return self.recommender(ask(users, draw), seen, k)
 
     def measure(
@@ -184,7 +185,7 @@ class System:
         """
         settings, split = self.run.config.eval, self.run.split
         history, everybody = split.history(part), np.arange(self.run.data.n_users)
-        task = task or self.run.config.task.tasks[0]
+        task = task or self.run.config.task.ranking[0]
         asked = int((split.target(part) >= 0).sum()) if users is None else len(users)
         # The recommender sorts what it is given by length; batches of one size, so that none is filled up for nothing.
         batches = max(1, -(-asked // (16 * settings.batch_users)))

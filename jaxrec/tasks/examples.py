@@ -12,69 +12,9 @@ import numpy as np
 from jaxrec.config import TaskConfig
 from jaxrec.keys import generator
 from jaxrec.tasks.prompts import Template, templates, without_user
+from jaxrec.tasks.ragged import Ragged, ragged_range, ragged_take, shuffled
 from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.types import Histories
-
-Ragged = tuple[np.ndarray, np.ndarray]
-"""Rows of different lengths: values i32[*] and offsets i64[n+1]."""
-
-
-def ragged_take(pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
-    """Rows pool[starts[i] : starts[i] + lengths[i]] behind each other.
-
-    Args:
-      pool: values [*].
-      starts: i64[n].
-      lengths: i64[n].
-    """
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-    return pool[np.repeat(starts, lengths) + within], offsets
-
-
-def pad_rows(rows: Ragged, length: int) -> np.ndarray:
-    """Ragged rows as one array padded with 0, i32[n, length].
-
-    Raises:
-      ValueError: a row is longer than `length`.
-    """
-    values, offsets = rows
-    sizes = np.diff(offsets)
-    if len(sizes) and sizes.max() > length:
-        raise ValueError(f"a row of {sizes.max()} tokens does not fit length={length}; raise the length")
-    out = np.zeros((len(sizes), length), np.int32)
-    out[np.arange(length) < sizes[:, None]] = values
-    return out
-
-
-def ragged_range(starts: np.ndarray, lengths: np.ndarray) -> Ragged:
-    """Rows starts[i], starts[i] + 1, ..., starts[i] + lengths[i] - 1 behind each other."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
-
-
-def shuffled(rows: Ragged, which: np.ndarray, draw: np.ndarray) -> Ragged:
-    """Some rows in random order, the others as they were.
-
-    Args:
-      rows: the rows.
-      which: bool[n], the rows to shuffle.
-      draw: u64[n], a row's order is a function of its number here, however the rows are batched.
-    """
-    values, offsets = rows
-    row = np.repeat(np.arange(len(which)), np.diff(offsets))
-    place = np.arange(len(values), dtype=np.uint64) - offsets[row].astype(np.uint64)
-    rank = np.where(which[row], _mixed(_mixed(draw)[row] + place), place)
-    return values[np.lexsort((rank, row))], offsets
-
-
-def _mixed(x: np.ndarray) -> np.ndarray:
-    """splitmix64 (Steele et al. 2014): numbers u64 to well mixed ones."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
 
 _TEXT, _USER, _HISTORY = 0, 1, 2
 _PIECES = 5  # text, slot, text, slot, text
@@ -132,7 +72,7 @@ class Prompts:
         lengths = np.zeros((len(asked), _PIECES), np.int64)
         texts: list[np.ndarray] = []
         for row, template in enumerate(asked):
-            for column, piece in enumerate(_cut(vocabulary, template)):
+            for column, piece in enumerate(cut(vocabulary, template)):
                 if isinstance(piece, str):
                     kinds[row, column] = {"user": _USER, "history": _HISTORY}[piece]
                 else:
@@ -182,10 +122,10 @@ class Prompts:
         return tokens.ravel(), np.arange(len(event) + 1, dtype=np.int64) * tokens.shape[1]
 
 
-def _cut(vocabulary: Vocabulary, template: Template) -> list[np.ndarray | str]:
+def cut(vocabulary: Vocabulary, template: Template) -> list[np.ndarray | str]:
     """A template's tokens cut at its slots, with what the tokenizer puts around a prompt."""
     marker = vocabulary.new_tokens[0]  # new tokens split the text, so no neighbour of a slot can change
-    tokens = vocabulary.prompt(template.source.format(user=marker, history=marker))
+    tokens = vocabulary.prompt(template.source.format(**dict.fromkeys(template.slots, marker)))
     slots = np.flatnonzero(tokens == vocabulary.first_oov)
     pieces: list[np.ndarray | str] = []
     start = 0
@@ -283,11 +223,11 @@ class TrainingExamples:
         template, row = [], []
         for first, count, size in self.shares:
             template.append(first + draw.integers(0, count, size))
-            row.append(_each_once(len(self.event), size, draw))
+            row.append(each_once(len(self.event), size, draw))
         return np.concatenate(template), np.concatenate(row)
 
 
-def _each_once(n: int, size: int, draw: np.random.Generator) -> np.ndarray:
+def each_once(n: int, size: int, draw: np.random.Generator) -> np.ndarray:
     """`size` numbers below n, every one once before any comes twice."""
     rounds = [draw.permutation(n) for _ in range(-(-size // n))]
     return np.concatenate([np.zeros(0, np.int64), *rounds])[:size]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
+
+from jaxrec.config import RANKING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,8 +14,9 @@ class Template:
     """A prompt with slots.
 
     Attributes:
-      task: "sequential", "collaborative" or "direct".
-      source: what the encoder reads; `{user}` and `{history}` stand for ids.
+      task: one of `TEMPLATES`.
+      source: what the encoder reads; `{user}`, `{item}` and `{history}` stand for ids, `{feature}`, `{stars}` and
+        `{review}` for words.
       seen: False for the one template that training never uses.
     """
 
@@ -71,7 +75,75 @@ DIRECT = (
 )
 """Direct recommendation: an item from the user's id alone (META ID, table 6; TokenRec, prompt 1)."""
 
-TEMPLATES = {"sequential": SEQUENTIAL, "collaborative": COLLABORATIVE, "direct": DIRECT}
+RATING = (
+    Template("rating", "How many stars does {user} give to {item}?"),
+    Template("rating", "{user} rates {item} with"),
+    Template("rating", "Guess the rating of {item} by {user}"),
+    Template("rating", "Stars from {user} for {item}:"),
+    Template("rating", "On the scale of this shop, how much does {user} like {item}?"),
+    Template("rating", "{item} was rated by {user}. The number of stars is"),
+    Template("rating", "Which score will {item} get from {user}?"),
+    Template("rating", "Estimate what {user} thinks of {item}, in stars"),
+    Template("rating", "Between worst and best, where does {user} put {item}?"),
+    Template("rating", "If {user} had to rate {item}, the stars would be"),
+    Template("rating", "{user} is about to score {item}. Foretell the score.", seen=False),
+)
+"""Rating prediction: stars for a user and an item (META ID, table 6)."""
+
+EXPLANATION = (
+    Template("explanation", "With the word {feature}, explain to {user} why {item} is or is not for them"),
+    Template("explanation", "What does {user} say about the {feature} of {item}?"),
+    Template("explanation", "Write one sentence on {feature} that {user} would write about {item}"),
+    Template("explanation", "{item}, {user}, {feature}: put the opinion into a sentence"),
+    Template("explanation", "Talk about {feature} of {item} in the voice of {user}"),
+    Template("explanation", "Tell in a sentence how {user} finds {item}; mention {feature}"),
+    Template("explanation", "About {feature}: a remark by {user} on {item}"),
+    Template("explanation", "{user} gave {stars} stars to {item}. Explain that with {feature}."),
+    Template("explanation", "A sentence of {user} with {feature} that fits {stars} stars for {item}"),
+    Template("explanation", "Given {stars} stars, what is said of {feature} by {user} about {item}?"),
+    Template("explanation", "Comment on the {feature} of {item} as {user} would", seen=False),
+)
+"""Explanation: a sentence about a feature word, for a user and an item (META ID, table 7). The first knows no stars."""
+
+REVIEW = (
+    Template("review", "Give a title to this review by {user}: {review}"),
+    Template("review", "Sum up in a few words what {user} wrote: {review}"),
+    Template("review", "{review} These were the words of {user}. In short:"),
+    Template("review", "Shorten to a headline: {review}"),
+    Template("review", "A headline of {user} for the review {review}"),
+    Template("review", "What would {user} put above this text? {review}"),
+    Template("review", "Review by {user}: {review} Summary:"),
+    Template("review", "Boil this down: {review}"),
+    Template("review", "The gist of what {user} says here: {review}"),
+    Template("review", "Name this review. {review}"),
+    Template("review", "In the fewest words, {user} means: {review}", seen=False),
+)
+"""Review summarization: a short title for a review (META ID, table 7)."""
+
+PREFERENCE = (
+    Template("preference", "How many stars go with this review by {user}? {review}"),
+    Template("preference", "{review} So wrote {user}. Stars:"),
+    Template("preference", "Read the rating out of the words: {review}"),
+    Template("preference", "{user} wrote: {review} How satisfied is that, in stars?"),
+    Template("preference", "Which rating fits the text {review}"),
+    Template("preference", "From this review, guess what {user} gave: {review}"),
+    Template("preference", "Stars for these words of {user}: {review}"),
+    Template("preference", "Is {user} happy? {review} In stars:"),
+    Template("preference", "The review says {review} and the stars say"),
+    Template("preference", "Turn the opinion of {user} into stars: {review}"),
+    Template("preference", "What score stands beside this text by {user}? {review}", seen=False),
+)
+"""Review preference: the stars that go with a review (META ID, table 13)."""
+
+TEMPLATES = {
+    "sequential": SEQUENTIAL,
+    "collaborative": COLLABORATIVE,
+    "direct": DIRECT,
+    "rating": RATING,
+    "explanation": EXPLANATION,
+    "review": REVIEW,
+    "preference": PREFERENCE,
+}
 
 
 def templates(task: str, *, seen: bool = True) -> tuple[Template, ...]:
@@ -90,7 +162,11 @@ def without_user(template: Template) -> Template:
     return dataclasses.replace(template, source=template.source.replace("{user}", "the user"))
 
 
-def texts() -> list[str]:
-    """Every template as plain text, the slots removed: what an offline tokenizer is trained on."""
-    every = [t for group in TEMPLATES.values() for t in group]
+def texts(writing: Sequence[str] = ()) -> list[str]:
+    """Templates as plain text, the slots removed: what an offline tokenizer is trained on.
+
+    Args:
+      writing: tasks beside those that rank items, whose templates always stand here.
+    """
+    every = [t for task in (*RANKING, *writing) for t in TEMPLATES[task]]
     return [re.sub(r"\s*\{\w+\}", "", t.source) for t in [*every, *map(without_user, every)]]

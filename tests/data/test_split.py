@@ -1,9 +1,18 @@
 """Splits by hand, and the promise that training holds no held-out event."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from jaxrec.data.split import hold_unseen, make_split
+from jaxrec.data.split import (
+    hold_unseen,
+    make_split,
+    split_events,
+    training_events_alone,
+    withheld_events,
+    without_ratings,
+)
 from jaxrec.types import Interactions
 
 
@@ -133,3 +142,69 @@ def test_shares_of_unseen_are_checked() -> None:
     assert hold_unseen(split, users=0, items=0, seed=0) is split
     with pytest.raises(ValueError, match="unseen_users=1 is a share"):
         hold_unseen(split, users=1, items=0, seed=0)
+
+
+def reviews(seed: int = 0, users: int = 60, items: int = 25) -> Interactions:
+    random = np.random.default_rng(seed)
+    taken = [random.choice(items, random.integers(4, 12), replace=False) for _ in range(users)]
+    return world(np.repeat(np.arange(users), list(map(len, taken))).tolist(), np.concatenate(taken).tolist())
+
+
+def test_events_are_split_80_10_10_with_everybody_in_training() -> None:
+    data = reviews()
+    events = split_events(data, seed=3)
+    parts = np.concatenate([events.train, events.valid, events.test])
+    assert sorted(parts) == list(range(data.n_events))
+    assert len(events.valid) == len(events.test) == round(data.n_events / 10)
+    assert set(data.user[events.train]) == set(data.user)
+    assert set(data.item[events.train]) == set(data.item)
+    again, other = split_events(data, seed=3), split_events(data, seed=4)
+    np.testing.assert_array_equal(events.test, again.test)
+    assert set(events.test) != set(other.test)
+
+
+def test_few_events_are_shared_between_selecting_and_testing() -> None:
+    # Users 0 to 3 have one event each; of user 4's three, two can be drawn.
+    events = split_events(world([0, 1, 2, 3, 4, 4, 4], [0, 0, 0, 0, 0, 0, 0]), seed=0)
+    assert len(events.valid) == len(events.test) == 1
+    assert min(*events.valid, *events.test) >= 4
+    with pytest.raises(ValueError, match="can't be split 80/10/10"):
+        split_events(world([0, 1, 2], [0, 1, 2]), seed=0)
+
+
+def test_events_held_back_by_leave_one_out_never_teach() -> None:
+    data = reviews()
+    split = make_split(data)
+    withheld = withheld_events(data, split)
+    assert withheld.sum() == 2 * data.n_users
+    free, events = split_events(data, seed=3), split_events(data, seed=3, withheld=withheld)
+    np.testing.assert_array_equal(free.test, events.test)  # runs with other tasks are measured on the same events
+    taught = set(zip(data.user[events.train], data.item[events.train]))
+    assert not taught & set(enumerate(split.test))
+    assert not taught & set(enumerate(split.valid))
+    assert events.kept_out == len(free.train) - len(events.train) > 0
+
+
+def test_embedders_do_not_see_how_held_out_events_were_rated() -> None:
+    data = reviews()
+    data = dataclasses.replace(data, rating=np.full(data.n_events, 5, np.float32))
+    events, split = split_events(data, seed=3), make_split(data)
+    hidden = without_ratings(split, data, np.concatenate([events.valid, events.test]))
+    np.testing.assert_array_equal(hidden.train.items, split.train.items)
+    assert hidden.train.ratings is not None
+    held = set(zip(data.user[events.valid], data.item[events.valid])) | set(
+        zip(data.user[events.test], data.item[events.test])
+    )
+    for user, item, rating in zip(hidden.train.users, hidden.train.items, hidden.train.ratings):
+        assert rating == (0 if (user, item) in held else 5)
+
+
+def test_training_events_alone() -> None:
+    data = reviews()
+    events = split_events(data, seed=3)
+    split = training_events_alone(data, events)
+    assert split.train.n_events == len(events.train)
+    assert (split.test == -1).all()
+    assert split.history("test").n_events == len(events.train)
+    assert split.protocol == "80/10/10"
+    np.testing.assert_array_equal(split.train.items, data.item[events.train])

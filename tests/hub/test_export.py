@@ -17,7 +17,7 @@ from jaxrec.models.lightgcn import Events, events
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.sparse import edges
 from jaxrec.models.t5 import T5
-from jaxrec.tasks import examples
+from jaxrec.tasks import ragged
 from jaxrec.tokenizers import vocabulary as vocabularies
 from jaxrec.tokenizers.vocabulary import Vocabulary
 
@@ -174,7 +174,7 @@ def test_the_script_reads_tables_and_shuffles_as_we_write_and_do(tmp_path: pathl
     tables.write_tsv(tmp_path / "t.tsv", {"name": names, "id": ["x"] * len(names)})
     assert standalone.read_tsv(tmp_path / "t.tsv") == [{"name": name, "id": "x"} for name in names]
     for user, n in ((0, 5), (7, 1), (123456, 20)):
-        wanted, _ = examples.shuffled(
+        wanted, _ = ragged.shuffled(
             (np.arange(n), np.array([0, n])), np.array([True]), np.array([user]).astype(np.uint64)
         )
         assert standalone.shuffled(list(range(n)), user) == wanted.tolist()

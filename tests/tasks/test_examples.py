@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxrec.config import TaskConfig
-from jaxrec.tasks import examples, prompts
+from jaxrec.tasks import examples, prompts, ragged
 from jaxrec.tokenizers import vocabulary
 from jaxrec.tokenizers.meta_id import LEVELS
 from jaxrec.types import Codes, Histories
@@ -38,16 +38,16 @@ def make(words: vocabulary.Vocabulary, **changed) -> examples.TrainingExamples:
 def test_ragged_take_is_slicing(cuts: list[tuple[int, int]]) -> None:
     pool = np.arange(30)
     starts, lengths = (np.array([c[i] for c in cuts], np.int64) for i in (0, 1))
-    values, offsets = examples.ragged_take(pool, starts, lengths)
+    values, offsets = ragged.ragged_take(pool, starts, lengths)
     want = [pool[s : s + n] for s, n in cuts]
     assert [list(values[a:b]) for a, b in itertools.pairwise(offsets)] == [list(w) for w in want]
 
 
 def test_pad_rows() -> None:
-    padded = examples.pad_rows((np.array([5, 6, 7]), np.array([0, 2, 2, 3])), 2)
+    padded = ragged.pad_rows((np.array([5, 6, 7]), np.array([0, 2, 2, 3])), 2)
     np.testing.assert_array_equal(padded, [[5, 6], [0, 0], [7, 0]])
     with pytest.raises(ValueError, match="a row of 2 tokens does not fit length=1"):
-        examples.pad_rows((np.array([5, 6]), np.array([0, 2])), 1)
+        ragged.pad_rows((np.array([5, 6]), np.array([0, 2])), 1)
 
 
 def test_spliced_equals_the_tokenizer(words: vocabulary.Vocabulary) -> None:
@@ -132,20 +132,20 @@ def test_nothing_to_predict(words: vocabulary.Vocabulary) -> None:
 
 def test_shuffled_rows_keep_their_items_and_their_order_follows_their_number() -> None:
     counts = np.array([5, 0, 7, 6])
-    rows = examples.ragged_range(np.array([0, 9, 20, 40]), counts)
+    rows = ragged.ragged_range(np.array([0, 9, 20, 40]), counts)
     which, draw = np.array([True, True, True, False]), np.array([3, 4, 5, 6], np.uint64)
-    values, offsets = examples.shuffled(rows, which, draw)
+    values, offsets = ragged.shuffled(rows, which, draw)
     for row, (a, b) in enumerate(itertools.pairwise(offsets)):
         assert sorted(values[a:b]) == list(rows[0][a:b])
         assert which[row] or list(values[a:b]) == list(rows[0][a:b])
-    alone, _ = examples.shuffled((rows[0][5:12], np.array([0, 7])), np.array([True]), draw[2:3])
+    alone, _ = ragged.shuffled((rows[0][5:12], np.array([0, 7])), np.array([True]), draw[2:3])
     np.testing.assert_array_equal(alone, values[5:12])  # however rows are batched
 
 
 def test_every_order_is_drawn_about_as_often() -> None:
     n = 6000
-    rows = examples.ragged_range(np.zeros(n, np.int64), np.full(n, 3))
-    values, _ = examples.shuffled(rows, np.ones(n, bool), np.arange(n, dtype=np.uint64))
+    rows = ragged.ragged_range(np.zeros(n, np.int64), np.full(n, 3))
+    values, _ = ragged.shuffled(rows, np.ones(n, bool), np.arange(n, dtype=np.uint64))
     _, counts = np.unique(values.reshape(n, 3), axis=0, return_counts=True)
     assert len(counts) == 6
     assert abs(counts - n / 6).max() < 5 * (n / 6) ** 0.5  # five standard deviations

@@ -1,0 +1,135 @@
+"""Prompts and answers about events equal the tokenizer's own of the whole text."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxrec.config import TaskConfig
+from jaxrec.tasks import prompts, writing
+from jaxrec.tasks.examples import TrainingExamples
+from jaxrec.tokenizers import vocabulary
+from jaxrec.tokenizers.meta_id import LEVELS
+from jaxrec.types import Codes, Histories
+
+TASKS = ("rating", "explanation", "review", "preference")
+WORDS = ["the strap is fine", "I sent it back", "warm tone, I like it", "", "good"]
+
+
+@pytest.fixture(scope="module")
+def words() -> vocabulary.Vocabulary:
+    names = vocabulary.new_token_names(Codes(np.zeros((0, 2), np.int32), (5, 10), LEVELS))
+    return vocabulary.extend(vocabulary.train_text_tokenizer(prompts.texts(TASKS)), names)
+
+
+def rows(words: vocabulary.Vocabulary, prefix: str, n: int) -> np.ndarray:
+    codes = np.stack(np.divmod(np.arange(n, dtype=np.int32), 10), 1)
+    return words.ids(prefix, Codes(codes, (5, 10), LEVELS)).tokens
+
+
+def texts(*values: str) -> np.ndarray:
+    return np.array(values, object)
+
+
+MATERIAL = writing.Material(
+    user=np.array([0, 1, 2, 0, 3]),
+    item=np.array([4, 30, 7, 8, 4]),
+    stars=texts("5", "1", "4", "3.5", "4"),
+    feature=texts("strap", "", "tone", "", ""),
+    sentence=texts("the strap is fine", "", "warm tone, I like it", "", ""),
+    review=texts(*WORDS),
+    summary=texts("fine", "no!", "", "ok", "good good good"),
+)
+
+
+def made(words: vocabulary.Vocabulary, users: bool = True, **changed) -> writing.WritingExamples:
+    task = TaskConfig(**{"tasks": TASKS, **changed})
+    user = rows(words, "<User>", 6) if users else None
+    return writing.WritingExamples(words, MATERIAL, np.arange(5), rows(words, "<Item>", 40), user, task=task)
+
+
+@pytest.mark.parametrize("users", [True, False])
+def test_examples_are_the_tokenized_templates(words: vocabulary.Vocabulary, users: bool) -> None:
+    data = made(words, users)
+    source, source_at, target, target_at = data.build(np.arange(len(data)), 0)
+    template, row = data._draw(0)
+    asked = [t for task in TASKS for t in prompts.templates(task)]
+
+    def id_of(prefix: str, number: int) -> str:
+        return f"{prefix}<CT{number // 10}><CI{number % 10}>"
+
+    for i in range(len(data)):
+        one, event = asked[template[i]], row[i]
+        slots = {
+            "user": id_of("<User>", MATERIAL.user[event]) if users else "the user",
+            "item": id_of("<Item>", MATERIAL.item[event]),
+        }
+        slots |= {column: getattr(MATERIAL, column)[event] for column in ("stars", "feature", "review")}
+        tokens = source[source_at[i] : source_at[i + 1]]
+        read = words.tokenizer.decode(tokens[:-1]).replace(" ", "")
+        assert read == one.source.format(**slots).replace(" ", "")
+        assert tokens[-1] == words.end
+        answer = getattr(MATERIAL, writing.ANSWERS[one.task])[event]
+        assert target[target_at[i] : target_at[i + 1]].tolist() == [*words.encode(answer), words.end]
+        assert answer
+
+
+def test_every_event_is_asked_once_a_task_where_it_can_be(words: vocabulary.Vocabulary) -> None:
+    data = made(words)
+    template, row = data._draw(0)
+    by_task = [sorted(row[(template >= 10 * n) & (template < 10 * n + 10)]) for n in range(4)]
+    assert by_task == [[0, 1, 2, 3, 4], [0, 2], [0, 1, 4], [0, 1, 2, 4]]
+    assert (data._draw(0)[0] != data._draw(1)[0]).any()
+
+
+def test_weights_and_lengths(words: vocabulary.Vocabulary) -> None:
+    data = made(words, weights=("rating=3", "review=0.5"))
+    assert len(data) == 15 + 2 + 2 + 4
+    assert np.bincount(data._draw(0)[1][:15]).tolist() == [3] * 5
+    source, target = data.lengths(2)
+    built = data.build(np.arange(len(data)), 2)
+    np.testing.assert_array_equal(np.diff(built[1]), source)
+    np.testing.assert_array_equal(np.diff(built[3]), target)
+
+
+def test_long_texts_are_cut_and_counted(words: vocabulary.Vocabulary) -> None:
+    whole, short = made(words, tasks=("review",)), made(words, tasks=("review",), max_text=3, max_answer=2)
+    assert whole.questions.truncated["review"] == 0
+    assert short.questions.truncated["review"] > 0
+    assert short.questions.truncated["summary"] >= 1
+    assert (short.lengths(0)[0] <= whole.lengths(0)[0]).all()
+    assert short.lengths(0)[1].max() == 3
+
+
+def test_a_task_that_nothing_can_be_asked_of(words: vocabulary.Vocabulary) -> None:
+    bare = dataclasses.replace(MATERIAL, feature=texts(*[""] * 5))
+    with pytest.raises(ValueError, match="'explanation' can be asked of no training event"):
+        writing.WritingExamples(
+            words, bare, np.arange(5), rows(words, "<Item>", 40), None, task=TaskConfig(tasks=("explanation",))
+        )
+
+
+def test_mixed_examples_are_those_of_the_parts(words: vocabulary.Vocabulary) -> None:
+    histories = Histories(np.array([0, 3, 8]), np.arange(8, dtype=np.int32), 40)
+    task = TaskConfig(tasks=("sequential", "rating"))
+    ranking = TrainingExamples(words, rows(words, "<Item>", 40), histories, rows(words, "<User>", 6), task=task)
+    stars = made(words, tasks=("rating",))
+    mixed = writing.Mixed(ranking, stars)
+    assert len(mixed) == len(ranking) + len(stars) == 6 + 5
+    source, target = mixed.lengths(1)
+    indices = np.array([7, 0, 10, 3, 5])
+    built = mixed.build(indices, 1)
+    np.testing.assert_array_equal(np.diff(built[1]), source[indices])
+    np.testing.assert_array_equal(np.diff(built[3]), target[indices])
+    for place, index in enumerate(indices):
+        alone = ranking.build(indices[[place]], 1) if index < 6 else stars.build(np.array([index - 6]), 1)
+        for values, at in ((0, 1), (2, 3)):
+            cut = built[values][built[at][place] : built[at][place + 1]]
+            np.testing.assert_array_equal(cut, alone[values])
+    only = mixed.build(np.array([8]), 0)  # of one part alone
+    assert len(only[1]) == 2
+
+
+@pytest.mark.parametrize(("rating", "text"), [(4.0, "4"), (3.5, "3.5"), (10, "10")])
+def test_stars(rating: float, text: str) -> None:
+    assert writing.stars_text(rating) == text
