@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -11,6 +12,8 @@ from jaxrec.types import Array, TopK
 
 MULTIPLE = 16  # prompts and lists of seen items are padded up to this, so that few shapes are compiled
 IN_FLIGHT = 8  # batches queued before one is awaited: a long queue of collectives can deadlock a CPU mesh
+
+Found = TypeVar("Found")
 
 
 def checked(source: Array, seen: Array | None, n_items: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -53,13 +56,25 @@ def in_batches(
     Returns:
       TopK of numpy arrays.
     """
-    count = len(source)
-    if not count:
+    if not len(source):
         return TopK(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
+    return by_length(run, source, seen, users=users, multiple=multiple)
+
+
+def by_length(
+    run: Callable[[np.ndarray, np.ndarray | None], Found],
+    source: np.ndarray,
+    seen: np.ndarray | None = None,
+    *,
+    users: int,
+    multiple: int = 1,
+) -> Found:
+    """As `in_batches`, for a `run` that returns any tree of arrays with one row a prompt; at least one prompt."""
+    count = len(source)
     lengths = (source.shape[1] - (source[:, ::-1] != 0).argmax(axis=1)) * (source != 0).any(axis=1)
     order = np.argsort(lengths, kind="stable")  # prompts of like length share a batch, so little is padding
     batch = -(-min(users, 1 << (count - 1).bit_length()) // multiple) * multiple
-    found: list[TopK] = []
+    found: list[Found] = []
     for begin in range(0, count, batch):
         rows = order[begin : begin + batch]
         longest = max(int(lengths[rows[-1]]), 1)
@@ -68,8 +83,7 @@ def in_batches(
         if len(found) > IN_FLIGHT:
             jax.block_until_ready(found[-IN_FLIGHT])
     back = np.argsort(order)
-    items, scores = [top.items for top in found], [top.scores for top in found]
-    return TopK(np.concatenate(items)[back], np.concatenate(scores)[back])
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[back], *found)
 
 
 def _padded(rows: np.ndarray, value: int) -> np.ndarray:
