@@ -1,0 +1,233 @@
+"""How good ratings and texts are: RMSE and MAE, BLEU and ROUGE, in a table beside baselines."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics.bleu import BLEU
+
+from jaxrec.evaluate.bootstrap import LEVEL, paired_bootstrap
+
+ERRORS = ("rmse", "mae")
+"""Metrics of ratings, lower is better."""
+
+METRICS = (*ERRORS, "bleu-1", "bleu-4", "rouge-1", "rouge-2", "rouge-l")
+"""All metrics in the order of tables; those of texts in percent."""
+
+
+def rating_metrics(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Root of the mean squared error and mean absolute error.
+
+    Args:
+      predicted: ratings, f64[n].
+      truth: likewise.
+    Returns:
+      "rmse" and "mae", in the ratings' unit.
+    Raises:
+      ValueError: lengths differ, there is no rating, or one is not finite.
+    """
+    errors = _errors(predicted, truth)
+    return {"rmse": float(np.sqrt(np.mean(np.square(errors)))), "mae": float(np.mean(np.abs(errors)))}
+
+
+def text_metrics(predicted: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
+    """BLEU of the corpus, and ROUGE as the mean over texts, in percent.
+
+    BLEU is sacrebleu's (Post 2018) with at most 1 and at most 4 tokens in a row, signature
+    "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0". ROUGE is the F1 of rouge-score (Lin 2004) with Porter
+    stemming, of single tokens, of pairs, and of the longest common subsequence; it reads a-z and 0-9 alone.
+
+    Args:
+      predicted: n texts; they may be empty.
+      truth: n texts, the references.
+    Returns:
+      "bleu-1", "bleu-4", "rouge-1", "rouge-2", "rouge-l".
+    Raises:
+      ValueError: lengths differ, or there is no text.
+    """
+    return _bleu(predicted, truth) | {name: float(each.mean()) for name, each in _rouge(predicted, truth).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class TextResult:
+    """How well one system did one task.
+
+    Attributes:
+      task: "rating", "explanation", ...
+      system: its name in tables.
+      metrics: of `rating_metrics` or `text_metrics`.
+      values: what is compared example by example, f64[n]: the squared error of ratings, ROUGE-L of texts in percent.
+      seconds: how long the answers took.
+      baseline: whether it is one.
+      note: what else a reader has to know.
+    """
+
+    task: str
+    system: str
+    metrics: dict[str, float]
+    values: np.ndarray
+    seconds: float = 0.0
+    baseline: bool = False
+    note: str = ""
+
+    @classmethod
+    def of_stars(
+        cls,
+        task: str,
+        system: str,
+        predicted: np.ndarray,
+        truth: np.ndarray,
+        *,
+        seconds: float = 0.0,
+        baseline: bool = False,
+        note: str = "",
+    ) -> TextResult:
+        """A result of ratings f64[n]; see `rating_metrics`."""
+        values = np.square(_errors(predicted, truth))
+        return cls(task, system, rating_metrics(predicted, truth), values, seconds, baseline, note)
+
+    @classmethod
+    def of_texts(
+        cls,
+        task: str,
+        system: str,
+        predicted: Sequence[str],
+        truth: Sequence[str],
+        *,
+        seconds: float = 0.0,
+        baseline: bool = False,
+        note: str = "",
+    ) -> TextResult:
+        """A result of n texts; see `text_metrics`."""
+        rouge = _rouge(predicted, truth)
+        metrics = _bleu(predicted, truth) | {name: float(each.mean()) for name, each in rouge.items()}
+        return cls(task, system, metrics, rouge["rouge-l"], seconds, baseline, note)
+
+    @property
+    def of_errors(self) -> bool:
+        """Whether these are ratings, of which lower values are better."""
+        return "rmse" in self.metrics
+
+    def row(self) -> dict[str, Any]:
+        """What results.json holds of it."""
+        row = {"task": self.task, "system": self.system, "baseline": self.baseline, "n": len(self.values)}
+        row |= {"seconds": round(self.seconds, 2), **self.metrics}
+        return row | ({"note": self.note} if self.note else {})
+
+
+def text_report(results: Sequence[TextResult]) -> dict[str, Any]:
+    """Rows, and every system beside its task's best baseline.
+
+    The best baseline is that of the lowest RMSE or the highest ROUGE-L. "intervals" are paired bootstraps over
+    examples, of the difference in mean squared error (metric "mse": below 0 the system is better) or in ROUGE-L.
+
+    Args:
+      results: in the order of the table.
+    Returns:
+      "rows" with task, system, baseline, n, seconds and metrics, and "intervals" with task, system, baseline, metric,
+      difference, low, high and n.
+    Raises:
+      ValueError: a task names a system twice, or its systems answered different numbers of examples.
+    """
+    by_task: dict[str, list[TextResult]] = {}
+    for result in results:
+        by_task.setdefault(result.task, []).append(result)
+    intervals = []
+    for task, mine in by_task.items():
+        names = [r.system for r in mine]
+        if len(set(names)) < len(names):
+            raise ValueError(f"results of {task} name a system twice: {', '.join(names)}; give each its own name")
+        sizes = {len(r.values) for r in mine}
+        if len(sizes) > 1 or len({r.of_errors for r in mine}) > 1:
+            raise ValueError(f"results of {task} are of {sorted(sizes)} examples; ask all systems about the same ones")
+        intervals += _intervals(mine)
+    return {"rows": [r.row() for r in results], "intervals": intervals}
+
+
+def text_table(found: Mapping[str, Any]) -> str:
+    """Ratings and texts as aligned lines, task by task; the head names dataset, protocol and part.
+
+    Args:
+      found: what results.json holds: "dataset", "protocol", "part", "seed", and "texts" of `text_report`.
+    """
+    texts = found["texts"]
+    rows, intervals = texts["rows"], texts["intervals"]
+    lines = [
+        f"{found['dataset']}, {found['protocol']} protocol, {found['part']} part, seed {found['seed']}: "
+        "ratings and texts, BLEU and ROUGE in percent"
+    ]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        mine = [row for row in rows if row["task"] == task]
+        metrics = [m for m in METRICS if m in mine[0]]
+        width = max(len(task), *(len(row["system"]) for row in mine))
+        lines += ["", f"{task:<{width}}" + "".join(f"{m.upper():>9}" for m in metrics) + f"{'examples':>10}"]
+        for row in mine:
+            cells = "".join(f"{row[m]:>9.4f}" if m in ERRORS else f"{row[m]:>9.2f}" for m in metrics)
+            note = f"  ({row['note']})" if row.get("note") else ""
+            lines.append(f"{row['system']:<{width}}{cells}{row['n']:>10,}{note}")
+        lines += [_told(i) for i in intervals if i["task"] == task]
+    return "\n".join(lines)
+
+
+def _told(interval: Mapping[str, Any]) -> str:
+    digits = 4 if interval["metric"] == "mse" else 2
+    name = "mean squared error" if interval["metric"] == "mse" else interval["metric"].upper()
+    low, high = (f"{interval[end]:+.{digits}f}" for end in ("low", "high"))
+    return (
+        f"{interval['system']} - {interval['baseline']}, {name}: {interval['difference']:+.{digits}f} [{low}, {high}], "
+        f"{LEVEL:.0%} paired bootstrap over {interval['n']:,} examples"
+    )
+
+
+def _intervals(results: Sequence[TextResult]) -> list[dict[str, Any]]:
+    """Every system of one task beside the best of its baselines; nothing where there is none."""
+    baselines = [r for r in results if r.baseline]
+    if not baselines:
+        return []
+    best = min(baselines, key=lambda r: r.values.mean() if r.of_errors else -r.values.mean())
+    found = []
+    for result in results:
+        if not result.baseline:
+            measured = dataclasses.asdict(paired_bootstrap(result.values, best.values))
+            measured["n"] = measured.pop("n_users")
+            names = {"task": result.task, "system": result.system, "baseline": best.system}
+            found.append({**names, "metric": "mse" if result.of_errors else "rouge-l", **measured})
+    return found
+
+
+def _errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    predicted, truth = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
+    if predicted.shape != truth.shape or predicted.ndim != 1 or not len(truth):
+        raise ValueError(f"ratings must be f64[n], n > 0, for both; came {predicted.shape} and {truth.shape}")
+    errors = predicted - truth
+    if not np.isfinite(errors).all():
+        raise ValueError(f"{(~np.isfinite(errors)).sum()} of {len(errors)} ratings are not finite, predicted or true")
+    return errors
+
+
+def _bleu(predicted: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
+    _check(predicted, truth)
+    # `force` keeps sacrebleu from warning of texts that were split into tokens before; here they are as people wrote.
+    return {
+        f"bleu-{n}": float(BLEU(max_ngram_order=n, force=True).corpus_score(predicted, [truth]).score) for n in (1, 4)
+    }
+
+
+def _rouge(predicted: Sequence[str], truth: Sequence[str]) -> dict[str, np.ndarray]:
+    """F1 of each text in percent, f64[n], by metric."""
+    _check(predicted, truth)
+    names = {"rouge-1": "rouge1", "rouge-2": "rouge2", "rouge-l": "rougeL"}
+    scorer = RougeScorer(list(names.values()), use_stemmer=True)
+    found = [scorer.score(reference, said) for said, reference in zip(predicted, truth)]
+    return {name: np.array([100.0 * one[theirs].fmeasure for one in found]) for name, theirs in names.items()}
+
+
+def _check(predicted: Sequence[str], truth: Sequence[str]) -> None:
+    if len(predicted) != len(truth) or not len(truth):
+        raise ValueError(
+            f"texts must be as many as references and at least one; came {len(predicted)} and {len(truth)}"
+        )
