@@ -53,7 +53,7 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
     for seed in seeds:
         for name, config in study.items():
             config = dataclasses.replace(config, seed=seed, out=str(run_folder(folder, name, seed)))
-            found = _results(config, vectors)
+            found = results_of(config, vectors)
             about.setdefault(name, []).append({key: found.get(key) for key in OF_A_RUN})
             data = {key: found[key] for key in ("dataset", "protocol", "part", "n_items", "mask_seen")}
             if about.setdefault("data", data) != data:
@@ -171,7 +171,7 @@ def share_vectors(config: Config, vectors: dict[tuple, pathlib.Path]) -> Callabl
     return note
 
 
-def _results(config: Config, vectors: dict[tuple, pathlib.Path]) -> dict[str, Any]:
+def results_of(config: Config, vectors: dict[tuple, pathlib.Path]) -> dict[str, Any]:
     """A run's results, made unless they are there; its vectors are taken from a run that asked for the same."""
     runs.check(config)
     note = share_vectors(config, vectors)
