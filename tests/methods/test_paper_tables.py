@@ -15,6 +15,7 @@ from jaxrec.evaluate.ranking import metrics
 from jaxrec.methods import published
 from jaxrec.methods.baselines import BASELINES, Settings
 from jaxrec.methods.compare import run_folder
+from jaxrec.methods.paper_tables import asked as asked_for
 from jaxrec.methods.paper_tables import make
 from jaxrec.methods.paper_tables.contradictions import contradictions
 from jaxrec.methods.paper_tables.lines import lines, markdown
@@ -43,7 +44,7 @@ def study(tiny: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch)
 
     def make_one(*names: str, **configs: Config) -> str:
         rows = dict.fromkeys(names, tiny) | configs
-        monkeypatch.setattr(make, "load_study", lambda _: rows)
+        monkeypatch.setattr(asked_for, "load_study", lambda _: rows)
         return "mine.py"
 
     return make_one
