@@ -10,14 +10,15 @@
 #   bash benchmarks/gpu.sh 6    TokenRec's study on Last.fm, a row a config, for the seeds in $SEEDS (default 0)
 #   bash benchmarks/gpu.sh 7    LLaMA 2 7B, LoRA, random weights: memory computed and taken, tokens a second; META ID (L) on
 #                               Beauty for 20 steps (from the weights in $LLAMA, a local folder or a hub name, if set)
+#   bash benchmarks/gpu.sh 8    the five tasks on Musical Instruments, T5-small (from $WEIGHTS, if set)
 #
 # The targets of part 4: an epoch of LightGCN on Beauty (lightgcn.json, ours.median) under 0.1 s, the top 20 of a million
 # under 0.05 ms a user for 256 users (search.json). A run that is cut off goes on when its part is called again.
 #
 # The machine needs jax, flax, optax, orbax, torch and transformers; part 4's last line also needs faiss-cpu. What else
 # requirements.txt names may lie as wheels in the folder $WHEELS. Data is looked up in $JAXREC_DATA (default
-# ../shared/data). JSON goes to $OUT (default docs/results/gpu), runs to $RUN, $RUN-token_rec, $RUN-token_rec_lastfm
-# and $RUN-llama (RUN is runs/gpu by default). WEIGHTS names a T5 that part 5 starts from, a local folder or a hub name;
+# ../shared/data). JSON goes to $OUT (default docs/results/gpu), runs to $RUN, $RUN-token_rec, $RUN-token_rec_lastfm,
+# $RUN-llama and $RUN-instruments (RUN is runs/gpu by default). WEIGHTS names a T5 that parts 5 and 8 start from, a local folder or a hub name;
 # without, its config decides. QUICK=1 runs tiny sizes of everything, on any device.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,6 +30,7 @@ python=${PYTHON:-python3}
 quick=()
 config=(configs/meta_id_beauty.py)
 token_rec=(configs/token_rec_beauty.py)
+texts=(configs/instruments.py)
 study=configs/token_rec_lastfm_study.py
 memory=(--shape llama-2-7b --rows 4 --length 1024)
 llama=(configs/meta_id_beauty_llama.py --model.init-from "${LLAMA:-None}" --train.steps 20 --train.validate-users 64)
@@ -37,6 +39,7 @@ if [ -n "${QUICK:-}" ]; then
     tiny=(--train.steps 20 --data.world.users 300 --data.world.items 100)
     config=(configs/demo.py "${tiny[@]}")
     token_rec=(configs/demo_token_rec.py "${tiny[@]}" --lightgcn.epochs 5 --quantizer.epochs 5)
+    texts=(configs/demo.py "${tiny[@]}" --task.tasks sequential rating explanation review --train.target-length 64)
     study=${TMPDIR:-/tmp}/jaxrec_quick_study.py
     memory=(--shape qwen3-0.6b --layers 1 --rows 1 --length 64)
     llama=(configs/demo.py "${tiny[@]}" --model.backbone llama --model.lora.rank 4 --model.llama.d-model 32
@@ -50,6 +53,7 @@ PYTHON
 fi
 if [ -n "${WEIGHTS:-}" ]; then
     token_rec+=(--model.init-from "$WEIGHTS")
+    texts+=(--model.init-from "$WEIGHTS")
 fi
 if [ -n "${WHEELS:-}" ]; then
     site=${TMPDIR:-/tmp}/jaxrec-site
@@ -105,6 +109,11 @@ case $part in
     timed llama_beauty "$python" -m launch.train "${llama[@]}" --out "$RUN-llama"
     cp "$RUN-llama/results.json" "$OUT/llama_beauty.json"
     cp "$RUN-llama/metrics.jsonl" "$OUT/llama_beauty.metrics.jsonl"
+    ;;
+8)
+    timed instruments "$python" -m launch.train "${texts[@]}" --out "$RUN-instruments"
+    cp "$RUN-instruments/results.json" "$OUT/instruments.json"
+    cp "$RUN-instruments/metrics.jsonl" "$OUT/instruments.metrics.jsonl"
     ;;
 *)
     sed -n '2,/^set/{/^#/p}' "$0" >&2

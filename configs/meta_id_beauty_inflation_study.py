@@ -6,6 +6,7 @@ import pathlib
 from jaxrec.config import load_study
 
 base = load_study(pathlib.Path(__file__).with_name("meta_id_beauty_study.py"))["META ID"]
+base = dataclasses.replace(base, train=dataclasses.replace(base.train, epochs=2))
 
 study = {
     "META ID": base,

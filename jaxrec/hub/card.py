@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxrec.evaluate.report import table
+from jaxrec.evaluate.texts import text_table
 
 PIPELINES = {"id": "text-generation", "vector": "feature-extraction"}
 ANSWERS = {
@@ -115,6 +116,12 @@ def _use(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
         alone = "transformers and peft" if about["adapter"] else "transformers"
         parts += [f"With {alone} alone, which may say an id that no item has, or an item that the user knows:"]
         parts += [_plain(about, example)]
+    if about.get("writing"):
+        asked = "\n".join(f"- {task}: `{template}`" for task, template in about["writing"].items())
+        parts.append(
+            "It also writes. Ask with one of these, ids in the place of {user} and {item}, and `generate` a few words:"
+            f"\n\n{asked}"
+        )
     return "\n\n".join(parts)
 
 
@@ -161,6 +168,7 @@ def _measured(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> st
         f"{results['dataset']}, {results['protocol']} protocol, {results['part']} part, n = {users:,} users, one run, "
         f"seed {results['seed']}. Rows without the model's name are baselines of the same split.\n\n"
         f"```\n{table(dict(results))}\n```"
+        + (f"\n\n```\n{text_table(dict(results))}\n```" if "texts" in results else "")
     )
 
 

@@ -205,10 +205,18 @@ def _vocabulary(
                 " they are not of one model"
             )
     else:
-        text = vocabularies.train_text_tokenizer(texts(), ends=not decoder_only)
+        text = vocabularies.train_text_tokenizer(_texts(run), run.config.task.words, ends=not decoder_only)
     rows, single = shape.vocab if weights is not None else 0, vocabularies.text_token_names(ids.users, ids.items)
     made = vocabularies.extend(text, names, rows, single=single)
     part = folder.with_name("tokenizer.part")
     made.save(part)
     part.rename(folder)
     return made, shape, weights
+
+
+def _texts(run: Run) -> list[str]:
+    """What a text tokenizer is trained on: the templates and, where tasks write, texts of training events."""
+    found = texts(run.config.task.writing)
+    if run.events is not None and run.data.text is not None:
+        found += [text for column in run.data.text.values() for text in column[run.events.train].tolist()]
+    return found

@@ -16,7 +16,7 @@ from jaxrec.config import Config
 from jaxrec.evaluate.bootstrap import LEVEL, paired_bootstrap
 from jaxrec.evaluate.ranking import CUTOFFS, user_values
 from jaxrec.evaluate.report import COMPARED, against_best, below
-from jaxrec.methods import experiment
+from jaxrec.methods import compare_texts, experiment
 from jaxrec.methods import run as runs
 from jaxrec.methods.run import command, write_whole
 from jaxrec.methods.system import EMBEDDERS, method_name
@@ -49,6 +49,7 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
     vectors: dict[tuple, pathlib.Path] = {}
     ranks: dict[str, list[tuple[pathlib.Path, str]]] = {}
     baselines: dict[str, tuple] = {}
+    texts: compare_texts.Joined = {}
     first = next(iter(study.values()))
     for seed in seeds:
         for name, config in study.items():
@@ -61,6 +62,7 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
                     f"{name!r} is measured on {data}, others on {about['data']}; one table can't hold both"
                 )
             about["made on"] = {key: found[key] for key in ("device", "versions")}
+            compare_texts.join(texts, found, name, method_name(config), seed)
             for row in found["rows"]:
                 system, own = row["system"], method_name(config)
                 if system.startswith(own):
@@ -84,8 +86,10 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
     intervals = []
     for name, config in study.items():
         rivals = [b for b, measured_on in baselines.items() if measured_on == (config.data, config.protocol)]
-        intervals += beside_baselines([name], rivals, ranks, worlds=config.data.path is None)
+        intervals += beside_baselines([name] if name in ranks else [], rivals, ranks, worlds=config.data.path is None)
     joined |= {"rows": rows, "intervals": intervals, "runs": about}
+    if texts:
+        joined["texts"] = list(texts.values())
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "results.json", json.dumps(joined, indent=1) + "\n")
     return joined
@@ -219,10 +223,11 @@ def table(joined: dict[str, Any]) -> str:
     """The rows as aligned lines, mean and, over several seeds, standard deviation."""
     masked = "seen items left out" if joined["mask_seen"] else "seen items kept"
     seeds = ", ".join(map(str, joined["seeds"]))
-    lines = [
-        f"{joined['dataset']}, {joined['protocol']} protocol, {joined['part']} part, seeds {seeds}: "
-        f"all {joined['n_items']:,} items ranked, {masked}, ties count half"
-    ]
+    head = f"{joined['dataset']}, {joined['protocol']} protocol, {joined['part']} part, seeds {seeds}"
+    texts = compare_texts.lines(joined.get("texts", ()))
+    if not joined["rows"]:
+        return "\n".join([head, *texts])
+    lines = [f"{head}: all {joined['n_items']:,} items ranked, {masked}, ties count half"]
     width = max(len("system"), *(len(row["system"]) for row in joined["rows"]))
     lines.append(f"{'system':<{width}}" + "".join(f"{m.upper():>16}" for m in METRICS) + f"{'users':>9}")
     for row in joined["rows"]:
@@ -233,7 +238,7 @@ def table(joined: dict[str, Any]) -> str:
         if times:
             lines.append(f"{name}: {statistics.median(times):.2f} ms per user for a list of ten")
     rows = [{"system": row["system"], "ties": _mean_ties(row.get("ties") or [None])} for row in joined["rows"]]
-    return "\n".join([*lines, *below(rows, joined.get("intervals", ()))])
+    return "\n".join([*lines, *below(rows, joined.get("intervals", ())), *texts])
 
 
 def _mean_ties(ties: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:

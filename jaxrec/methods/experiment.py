@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from jaxrec.config import Config
-from jaxrec.evaluate.evaluate import Result, divided, evaluate_baselines, evaluate_scores
-from jaxrec.evaluate.report import report, table, write
+from jaxrec.evaluate.report import write
 from jaxrec.keys import generator
-from jaxrec.methods import collaborative, serving, training
 from jaxrec.methods import run as runs
+from jaxrec.methods import serving, training
 from jaxrec.methods.build import build, welcome
+from jaxrec.methods.measuring import beams_gap, lines, measure, report_of, some_users
 from jaxrec.methods.report.write import write_report
-from jaxrec.methods.system import EMBEDDERS, System, histories_of
+from jaxrec.methods.system import System, histories_of
+from jaxrec.methods.writing import Writer
 from jaxrec.models.retriever import Retriever
-from jaxrec.recommend.exact import gap
 from jaxrec.types import Histories, TopK
 
 
@@ -31,23 +30,25 @@ def train(config: Config) -> tuple[System, dict[str, Any]]:
     """Trains what a config describes, or goes on with it, and measures it beside the baselines.
 
     Returns:
-      the trained system, and what results.json holds; `jaxrec.evaluate.report.table` makes lines of it.
+      the trained system, and what results.json holds; `jaxrec.methods.measuring.lines` shows it.
     """
     started = time.monotonic()
     system, _ = training.train(build(runs.start(config)))
     system = _with_unseen(system)
     serving.fill_store(system)
-    results = _measure(system, "test")
+    measured = measure(system, "test")
     # A call that went on with an older one's work doesn't know how long that took.
-    found = _report(system, "test", results, time.monotonic() - started if system.run.fresh else _seconds(system))
-    write(system.run.folder, found, results)
+    found = report_of(system, "test", measured, time.monotonic() - started if system.run.fresh else _seconds(system))
+    write(system.run.folder, found, measured.ranks)
     leave_report(system)
     return system, found
 
 
 def leave_report(system: System, file: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Writes the report of a measured run, by default as report.html in its folder; returns where it is."""
-    asked, task = _some_users(system), system.run.config.task.tasks[0]
+    if not system.run.config.task.ranking:
+        return write_report(system, [], file)
+    asked, task = some_users(system), system.run.config.task.ranking[0]
     truth = system.run.split.test[asked]
     top = system.recommend(asked, min(10, system.run.data.n_items))  # compiled already where a list's time was measured
     shown = []
@@ -103,46 +104,13 @@ def _with_unseen(system: System) -> System:
 def evaluate(system: System, part: str) -> str:
     """Measures a trained system again; leaves the report in its folder under evaluations/, returns the table."""
     started = time.monotonic()
-    results = _measure(system, part)
-    found = _report(system, part, results, time.monotonic() - started)
+    measured = measure(system, part)
+    found = report_of(system, part, measured, time.monotonic() - started)
     settings = system.run.config.eval
     asked = "retrieval" if isinstance(system.model, Retriever) else f"{settings.recommender}-{settings.beams}"
-    write(system.run.folder / "evaluations" / f"{part}-{asked}-{settings.prompt}", found, results)
-    lines = table(found)
-    exact = settings.recommender == "exact" and not isinstance(system.model, Retriever)
-    return f"{lines}\n{_beams_gap(system, part)}" if exact else lines
-
-
-def _beams_gap(system: System, part: str, most: int = 256) -> str:
-    """How far beam search is from exact scoring, on the lists of ten for some users; `system` scores exactly."""
-    run = system.run
-    settings = dataclasses.replace(run.config.eval, recommender="beam")
-    config = dataclasses.replace(run.config, eval=settings)
-    beam = dataclasses.replace(system, run=dataclasses.replace(run, config=config))
-    users, k = np.flatnonzero(run.split.target(part) >= 0)[:most], min(10, run.data.n_items)
-    known = run.split.history(part)
-    beam, system = (dataclasses.replace(s, histories=known) for s in (beam, system))
-    far = gap(beam.recommend(users, k), system.recommend(users, k))
-    return (
-        f"{settings.beams} beams on {len(users)} of these users: {np.mean(far.recall):.2%} of the exact {k} found, "
-        f"log-probabilities are {np.mean(far.shortfall):.2e} lower"
-    )
-
-
-def milliseconds_per_user(system: System, users: int = 256, rounds: int = 3) -> float:
-    """How long a list of ten takes, prompt included, in batches as the config says; the median of some rounds."""
-    asked = _some_users(system, users)
-    taken = []
-    for _ in range(rounds + 1):  # the first compiles
-        started = time.perf_counter()
-        system.recommend(asked, min(10, system.run.data.n_items))
-        taken.append(time.perf_counter() - started)
-    return 1000 * statistics.median(taken[1:]) / len(asked)
-
-
-def _some_users(system: System, most: int = 256) -> np.ndarray:
-    """The first users of whom something is known, i64[*]."""
-    return np.flatnonzero(np.diff(system.histories.offsets))[:most]
+    write(system.run.folder / "evaluations" / f"{part}-{asked}-{settings.prompt}", found, measured.ranks)
+    told, exact = lines(found), settings.recommender == "exact" and not isinstance(system.model, Retriever)
+    return f"{told}\n{beams_gap(system, part)}" if exact and found["rows"] else told
 
 
 def examples(system: System, n: int) -> list[str]:
@@ -150,52 +118,6 @@ def examples(system: System, n: int) -> list[str]:
     users = np.flatnonzero(system.run.split.test >= 0)
     drawn = generator(system.run.config.seed, "examples").permutation(users)[:n]
     return [str(system.run.data.user_names[user]) for user in drawn]
-
-
-def _measure(system: System, part: str) -> list[Result]:
-    """Ranks of the system, for each task it was trained on, and of the baselines of the same split."""
-    run, config = system.run, system.run.config
-    run.say(f"measuring on the {part} items of all users")
-    _, *others = config.task.tasks
-    results = [system.measure(part)]
-    if config.eval.prompt == "both":
-        results.append(system.measure(part, prompt="unseen", name=f"{system.name} (unseen prompt)"))
-    for task in others:
-        asked = "user id only" if task == "direct" else task
-        results.append(system.measure(part, task=task, name=f"{system.name} ({asked})"))
-    if name := EMBEDDERS.get(config.embedder):
-        vectors = system.embedding.vectors
-        results.append(
-            evaluate_scores(
-                name, collaborative.scorer(vectors), run.split, part, mask_seen=config.eval.mask_seen, baseline=True
-            )
-        )
-    results += evaluate_baselines(run.split, part, mask_seen=config.eval.mask_seen)
-    groups = {}
-    if run.split.unseen_users.any():
-        groups |= {"seen users": ~run.split.unseen_users, "unseen users": run.split.unseen_users}
-    if run.split.unseen_items.any():
-        unseen = run.split.unseen_items[run.split.target(part)]
-        groups |= {"seen items": ~unseen, "unseen items": unseen}
-    return results + [part for group in groups.items() for result in results for part in divided(result, *group)]
-
-
-def _report(system: System, part: str, results: list[Result], seconds: float | None) -> dict[str, Any]:
-    config = system.run.config
-    found = report(
-        results,
-        system.run.split,
-        part,
-        dataset=config.data.name,
-        seed=config.seed,
-        mask_seen=config.eval.mask_seen,
-        command=runs.command(),
-        seconds=seconds,
-    )
-    notes = system.run.folder / "ids.json"
-    if notes.is_file():
-        found["ids"] = json.loads(notes.read_text())
-    return found | {"ms_per_user": round(milliseconds_per_user(system), 3)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +169,9 @@ def recommend(
     Raises:
       ValueError: a name or the task is unknown, or k is out of range.
     """
-    data, trained = system.run.data, system.run.config.task.tasks
+    data, trained = system.run.data, system.run.config.task.ranking
+    if not trained:
+        raise ValueError(f"{system.run.folder} ranks no items; ask it with python -m launch.ask")
     task = task or trained[0]
     if task not in trained:
         raise ValueError(f"task {task!r} was not trained in this run; it knows {', '.join(trained)}")
@@ -266,6 +190,43 @@ def recommend(
         top, codes, truth = system.recommend_to_strangers(histories, k, task), system.user_codes(histories), -1
         who = "somebody new"
     return _show(system, histories, top, task, f"{who}, {system.user_name(codes, 0)}".removesuffix(", "), truth)
+
+
+def ask(
+    system: System, task: str, *, user: str, items: Sequence[str] = (), feature: str = "", review: str = ""
+) -> list[tuple[str, str]]:
+    """Stars or words of a user of the data: (title of the item, answer) for each item, ("", answer) about a review.
+
+    Args:
+      system: a trained system.
+      task: one that the run was trained on and that writes.
+      user: a name the system knows.
+      items: names of items; "rating" and "explanation" want one at least.
+      feature: the word that an explanation is about.
+      review: the text that "review" sums up and "preference" rates.
+    Raises:
+      ValueError: the task was not trained, a name is unknown, or something is missing that the task needs.
+    """
+    data, trained = system.run.data, system.run.config.task.writing
+    if task not in trained:
+        raise ValueError(f"task {task!r} was not trained in this run; of those that write it knows {trained or 'none'}")
+    about_items = task in ("rating", "explanation")
+    if about_items != bool(items):
+        raise ValueError(
+            f"task {task!r} is about " + ("items; give some" if about_items else "a review; leave items out")
+        )
+    who = _numbers(data.user_names, [user], "user")[0]
+    which = np.array(_numbers(data.item_names, items, "item") if items else [0])
+    answers = Writer(system).ask(task, who, which, feature=feature, review=review)
+    titles = [str(data.titles()[item]) if about_items else "" for item in which]
+    told = []
+    for answer in answers:
+        if "text" in answer:
+            told.append(answer["text"])
+        else:
+            odds = ", ".join(f"{stars}: {odd:.0%}" for stars, odd in answer["odds"].items())
+            told.append(f"{answer['stars']:.2f} stars ({odds})")
+    return list(zip(titles, told, strict=True))
 
 
 def _show(system: System, histories: Histories, top: TopK, task: str, who: str, truth: int) -> Shown:

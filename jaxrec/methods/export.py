@@ -53,8 +53,9 @@ def export(
       samples: for how many users jaxrec's own lists are stored, to compare with.
       adapter: store LoRA factors beside the base model instead of merged weights.
     Raises:
-      ValueError: the folder is there, an argument is out of range, an adapter is wanted of a run without LoRA, nobody
-        has a history, or the stored tokenizer gives other tokens than training had. Nothing is left of the folder.
+      ValueError: the folder is there, an argument is out of range, an adapter is wanted of a run without LoRA, the run
+        ranks no items, nobody has a history, or the stored tokenizer gives other tokens than training had. Nothing is
+        left of the folder.
     """
     if samples < 1 or not shard_gb > 0:
         raise ValueError(f"samples={samples} and shard_gb={shard_gb} must both be above 0")
@@ -62,6 +63,8 @@ def export(
         raise ValueError("an adapter is stored in float32; leave --dtype out, or export merged weights")
     if adapter:
         hub.adaptable(system.model)
+    if not system.run.config.task.ranking:
+        raise ValueError(f"{system.run.folder} ranks no items, and an export recommends; train with sequential as well")
     if not len(system.histories.items):
         raise ValueError(f"nobody of {system.run.folder} has a history, so there is nobody to store lists of")
     part = hub.begin(out)
@@ -118,7 +121,7 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
     config, model = system.run.config, system.model
     about = hub.describe(model, system.vocabulary, dtype)
     tasks = {}
-    for task in config.task.tasks:
+    for task in config.task.ranking:
         asked = templates(task, seen=config.eval.prompt != "unseen")[0]
         asked = without_user(asked) if config.ids.users == "none" else asked
         tasks[task] = {
@@ -130,6 +133,7 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
         "method": system.name,
         "answer": config.answer,
         "tasks": tasks,
+        "writing": {task: templates(task)[0].source for task in config.task.writing},
         "prompt_end": "" if about["backbone"] == "t5" else "<Answer>",
         "users": config.ids.users,
         "mask_seen": config.eval.mask_seen,

@@ -15,8 +15,15 @@ import numpy as np
 
 from jaxrec.config import Config, from_dict, to_json
 from jaxrec.data.load import load
-from jaxrec.data.split import hold_unseen, make_split
-from jaxrec.types import Histories, Interactions, Split
+from jaxrec.data.split import (
+    hold_unseen,
+    make_split,
+    split_events,
+    training_events_alone,
+    withheld_events,
+    without_ratings,
+)
+from jaxrec.types import EventSplit, Histories, Interactions, Split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Run:
       folder: where stages leave their files.
       data: events and names.
       split: training histories and held-out targets.
+      events: which events teach, select and test ratings and texts; None where no task asks for them.
       fresh: whether this call is the first on the folder.
     """
 
@@ -35,6 +43,7 @@ class Run:
     folder: pathlib.Path
     data: Interactions
     split: Split
+    events: EventSplit | None = None
     fresh: bool = False
 
     @property
@@ -106,6 +115,7 @@ def check(config: Config) -> None:
     file = config.folder / "config.json"
     if file.is_file():
         _check_same(config, _read_config(file), config.folder)
+    _check_tasks(config)
     if config.protocol == "as-released" and config.data.split != "strict":
         raise ValueError("protocol 'as-released' is leave-one-out with a leak; it goes with data.split strict")
     if config.ids.users == "none" and "direct" in config.task.tasks:
@@ -140,13 +150,63 @@ def check(config: Config) -> None:
         raise ValueError("a run's stages are made by one process; start one, with all devices of a host")
 
 
+def _check_tasks(config: Config) -> None:
+    """Looks at what is asked.
+
+    Raises:
+      ValueError: nothing is asked, a weight is no weight, or tasks contradict the rest.
+    """
+    task = config.task
+    if not task.tasks:
+        raise ValueError("task.tasks names no task; give some: --task.tasks sequential direct")
+    for name in task.tasks:
+        task.weight(name)
+    if task.writing and config.answer == "vector":
+        raise ValueError(f"task {task.writing[0]!r} wants words, and answer 'vector' says none; set answer id")
+    if not task.ranking and (config.data.unseen_users or config.data.unseen_items):
+        raise ValueError("data.unseen_users and unseen_items are of tasks that rank items; add one, or leave them out")
+
+
 def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
+    """The data and its splits.
+
+    Items are ranked by a leave-one-out split, ratings and texts by one of events. Where both are asked, no event that
+    the first holds back teaches the second, and embedders don't see how an event was rated that the second holds back.
+    """
     data, _ = load(config.data, seed=config.seed)
-    split = make_split(data, config.data.split)
-    split = hold_unseen(split, users=config.data.unseen_users, items=config.data.unseen_items, seed=config.seed)
+    events = None
+    if config.task.ranking:
+        split = make_split(data, config.data.split)
+        split = hold_unseen(split, users=config.data.unseen_users, items=config.data.unseen_items, seed=config.seed)
+    if config.task.writing:
+        _check_columns(config, data)
+        withheld = withheld_events(data, split) if config.task.ranking else None
+        events = split_events(data, seed=config.seed, withheld=withheld)
+        if config.task.ranking:
+            split = without_ratings(split, data, np.concatenate([events.valid, events.test]))
+        else:
+            split = training_events_alone(data, events)
     if config.protocol != "strict":
         split = dataclasses.replace(split, protocol=config.protocol)
-    return Run(config, folder, data, split, fresh)
+    return Run(config, folder, data, split, events, fresh)
+
+
+def _check_columns(config: Config, data: Interactions) -> None:
+    """Looks for what the tasks ask about.
+
+    Raises:
+      ValueError: the data has no ratings, reviews or summaries, and a task needs them.
+    """
+    needs = {"rating": ("rating",), "preference": ("rating", "review")}
+    needs |= {"explanation": ("review",), "review": ("review", "summary")}
+    there = {"rating"} if data.rating is not None else set()
+    there |= set(data.text or {})
+    for task in config.task.writing:
+        if missing := [column for column in needs[task] if column not in there]:
+            raise ValueError(
+                f"task {task!r} needs the column {missing[0]}, which {config.data.path or 'the data'} does not have; "
+                f"leave the task out, or name it: --data.columns {missing[0]}=..."
+            )
 
 
 def _read_config(file: pathlib.Path) -> Config:

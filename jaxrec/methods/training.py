@@ -11,13 +11,15 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from jaxrec.config import Config
-from jaxrec.data.pipeline import count, packed
+from jaxrec.data.pipeline import Examples, count, packed
 from jaxrec.keys import generator, stream
+from jaxrec.methods import writing
 from jaxrec.methods.run import write_whole
 from jaxrec.methods.system import System
 from jaxrec.models.matching import retrieval_loss
 from jaxrec.models.objectives import sequence_loss
 from jaxrec.tasks.examples import TrainingExamples
+from jaxrec.tasks.writing import Mixed
 from jaxrec.tokenizers.fold_in import before_each_event
 from jaxrec.train.checkpoint import restore_best
 from jaxrec.train.loop import Fitted, fit
@@ -65,7 +67,7 @@ def train(system: System) -> tuple[System, Fitted]:
     _keep_to_ids(system)
     process_index, process_count = share_of_data(mesh)
     data = packed(
-        training_examples(system),
+        _all_examples(system),
         rows=settings.rows,
         source_length=settings.source_length,
         target_length=settings.target_length,
@@ -80,11 +82,16 @@ def train(system: System) -> tuple[System, Fitted]:
     params, buffers, loss_fn = functional(system.model, loss)
     rebuild = rebuilder(system.model)
     run.say(f"training: {steps} steps of {settings.rows} packed rows, {data.steps_per_epoch} an epoch")
-    recommender = system.recommender  # compiled once, given newer weights at every validation
+    ranks, writes = bool(run.config.task.ranking), run.events is not None
+    recommender = system.recommender if ranks else None  # compiled once, given newer weights at every validation
+    likelihood = writing.validator(system, loss_fn) if writes else None
 
     def validate_with(params, buffers) -> dict[str, float]:
-        recommender.model = rebuild(params, buffers)
-        return validate(system)
+        found = {}
+        if recommender is not None:
+            recommender.model = rebuild(params, buffers)
+            found |= validate(system)
+        return found | (likelihood(params, buffers) if likelihood else {})
 
     fitted = fit(
         loss_fn,
@@ -100,6 +107,8 @@ def train(system: System) -> tuple[System, Fitted]:
         count=count,
         validate=validate_with,
         validate_every=max(1, round(settings.validate_every * data.steps_per_epoch)),
+        select="ndcg@10" if ranks else "nll",
+        mode="max" if ranks else "min",
         patience=settings.patience,
         checkpoint_minutes=settings.checkpoint_minutes,
         log_every=settings.log_every,
@@ -119,8 +128,22 @@ def restore(system: System) -> System:
     return dataclasses.replace(system, model=rebuilder(system.model)(params, buffers))
 
 
+def _all_examples(system: System) -> Examples:
+    """Examples of every task of the run."""
+    run, parts = system.run, []
+    if run.config.task.ranking:
+        parts.append(training_examples(system))
+    if run.events is not None:
+        made = writing.examples(system, run.events.train)
+        parts.append(made)
+        for column, n in made.questions.truncated.items():
+            if n:
+                run.say(f"{n:,} events have a {column} of more tokens than are kept (task.max_text, task.max_answer)")
+    return parts[0] if len(parts) == 1 else Mixed(*parts)
+
+
 def training_examples(system: System) -> TrainingExamples:
-    """What the model is trained on: nothing but the training part of the split, whatever the protocol."""
+    """What the model is taught to rank by: nothing but the training part of the split, whatever the protocol."""
     config, train = system.run.config, system.run.split.train
     codes, user_rows = system.user_codes(train, np.arange(train.n_users)), "users"
     if config.ids.users == "causal":

@@ -1,6 +1,7 @@
 """Prompts and answers about events equal the tokenizer's own of the whole text."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_examples_are_the_tokenized_templates(words: vocabulary.Vocabulary, user
     template, row = data._draw(0)
     asked = [t for task in TASKS for t in prompts.templates(task)]
 
-    def id_of(prefix: str, number: int) -> str:
+    def id_of(prefix: str, number: Any) -> str:
         return f"{prefix}<CT{number // 10}><CI{number % 10}>"
 
     for i in range(len(data)):
@@ -66,7 +67,7 @@ def test_examples_are_the_tokenized_templates(words: vocabulary.Vocabulary, user
         }
         slots |= {column: getattr(MATERIAL, column)[event] for column in ("stars", "feature", "review")}
         tokens = source[source_at[i] : source_at[i + 1]]
-        read = words.tokenizer.decode(tokens[:-1]).replace(" ", "")
+        read = str(words.tokenizer.decode(tokens[:-1])).replace(" ", "")
         assert read == one.source.format(**slots).replace(" ", "")
         assert tokens[-1] == words.end
         answer = getattr(MATERIAL, writing.ANSWERS[one.task])[event]

@@ -49,7 +49,7 @@ def look(system: System, user: int) -> Attention:
     known = histories_of(system.histories, np.array([user]))
     codes = system.user_codes(known, np.array([user]))
     prompt = "seen" if system.run.config.eval.prompt == "both" else system.run.config.eval.prompt
-    ask = system.asker(known, codes, system.run.config.task.tasks[0], prompt)
+    ask = system.asker(known, codes, system.run.config.task.ranking[0], prompt)
     source = ask(np.arange(1), np.array([user]))[0]
     source, names = source[source != 0], system.vocabulary.tokenizer.convert_ids_to_tokens
     if isinstance(system.model, Retriever):

@@ -97,7 +97,11 @@ def curves(folder: pathlib.Path) -> Section:
 
     add("Training loss", series(records, "loss"), "loss")
     valid = "valid/" if any("valid/hr@10" in r for r in records) else ""
-    add("Validation", series(records, *(f"{valid}{m}" for m in ("hr@10", "ndcg@10"))), "metric")
+    if any(f"{valid}hr@10" in r for r in records):
+        add("Validation", series(records, *(f"{valid}{m}" for m in ("hr@10", "ndcg@10"))), "metric")
+    nll = "valid/nll" if any("valid/nll" in r for r in records) else "nll"
+    if any(nll in r for r in records):
+        add("Validation of answers in words", series(records, nll), "negative log-likelihood a token")
     for name in ("skipgram", "lightgcn", "mf"):
         if (folder / name / "metrics.jsonl").is_file():
             title = {"skipgram": "skip-gram", "lightgcn": "LightGCN", "mf": "matrix factorisation"}[name]
@@ -224,7 +228,8 @@ def about(config: Config, found: dict[str, Any]) -> Section:
     if found.get("seconds"):
         minutes, seconds = divmod(round(found["seconds"]), 60)
         rows.append(["whole run", f"{minutes} min {seconds} s" if minutes else f"{seconds} s"])
-    rows.append(["a list of ten", f"{found['ms_per_user']:.2f} ms per user"])
+    if "ms_per_user" in found:
+        rows.append(["a list of ten", f"{found['ms_per_user']:.2f} ms per user"])
     mine, usual = (flatten_dict(dataclasses.asdict(c), sep=".") for c in (config, Config(config.name)))
     differing = [
         [element("code", escape(n)), *(element("code", escape(_short(v[n]))) for v in (mine, usual))]

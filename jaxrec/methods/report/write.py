@@ -15,6 +15,7 @@ from jaxrec.draw.page import grid, page, paragraph, section, tiles
 from jaxrec.keys import generator
 from jaxrec.methods.report import ids, results
 from jaxrec.methods.report.attention import look
+from jaxrec.methods.report.texts import texts
 from jaxrec.methods.run import write_whole
 from jaxrec.methods.system import System
 
@@ -42,23 +43,24 @@ def write_report(system: System, shown: Sequence[Shown], file: str | os.PathLike
     found = json.loads((folder / "results.json").read_text())
     with np.load(folder / "ranks.npz") as kept:
         ranks = dict(kept)
-    main = found["rows"][0]
-    mine = ranks[main["system"]]
-    sections = [
-        results.results(found),
-        results.curves(folder),
-        ids.codes(system),
-        ids.leaks(system),
-        ids.alike(system),
-        results.served(split, found, ranks),
-        _attention(system, mine),
-        _recommendations(shown),
-        results.about(config, found),
-    ]
-    title = f"{main['system']} on {found['dataset']}"
+    ranking = bool(found["rows"])
+    sections = [results.results(found)] if ranking else []
+    if "texts" in found:
+        sections.append(texts(found))
+    sections += [results.curves(folder), ids.codes(system)]
+    if ranking:
+        sections.append(ids.leaks(system))
+    sections.append(ids.alike(system))
+    if ranking:
+        sections.append(results.served(split, found, ranks))
+        sections.append(_attention(system, ranks[found["rows"][0]["system"]]))
+        sections.append(_recommendations(shown))
+    sections.append(results.about(config, found))
+    title = f"{system.name} on {found['dataset']}"
     lead = (
-        f"{found['protocol']} protocol, {found['part']} part, seed {found['seed']}: {number(main['n_users'])} users, "
-        f"{number(found['n_items'])} items, {number(split.train.n_events)} training events"
+        f"{found['protocol']} protocol, {found['part']} part, seed {found['seed']}: "
+        f"{number(system.run.data.n_users)} users, {number(found['n_items'])} items, "
+        f"{number(split.train.n_events)} training events"
     )
     whole = page(title, lead, _first(found), sections, f"A report of jaxrec {found['versions']['jaxrec']}.")
     target = pathlib.Path(file) if file is not None else folder / FILE
@@ -68,6 +70,8 @@ def write_report(system: System, shown: Sequence[Shown], file: str | os.PathLike
 
 
 def _first(found: dict) -> str:
+    if not found["rows"]:
+        return _first_texts(found)
     main, best, told = found["rows"][0], results.best_baseline(found), []
     for metric in ("hr@10", "ndcg@10"):
         if metric in main:
@@ -75,6 +79,20 @@ def _first(found: dict) -> str:
             told.append((metric.upper(), f"{main[metric]:.4f}", beside))
     told.append(("a list of ten", f"{found['ms_per_user']:.2f} ms", "per user"))
     told.append(("measured on", number(main["n_users"]), f"users, all {number(found['n_items'])} items ranked"))
+    return tiles(told)
+
+
+def _first_texts(found: dict) -> str:
+    """Where nothing is ranked: each task's main metric, beside its best baseline."""
+    told, rows = [], found["texts"]["rows"]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        mine = [row for row in rows if row["task"] == task]
+        metric = "rmse" if "rmse" in mine[0] else "bleu-4"
+        better = min if metric == "rmse" else max
+        rivals = [row for row in mine if row["baseline"]]
+        best = better(rivals, key=lambda row: row[metric]) if rivals else None
+        beside = f"{best['system']}: {best[metric]:.4g}" if best else ""
+        told.append((f"{task}, {metric.upper()}", f"{mine[0][metric]:.4g}", beside))
     return tiles(told)
 
 
