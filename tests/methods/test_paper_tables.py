@@ -129,7 +129,7 @@ def test_rows_are_filled_from_ranks(tiny: Config, study, tmp_path: pathlib.Path)
     assert "META ID (T)  0.5000 ± 0.1414 (0.0510)" in text
     assert "other data than Beauty" in text
     assert "strict protocol, test part, 5 users, all 48 items ranked" in text
-    assert "RID; META ID: T5 of 1+1 layers, width 16, random weights at first, 8 steps" in text
+    assert "RID; META ID: T5 of 1+1 layers, width 16, random weights at first, 8 steps, 10 beams" in text
     assert "| META ID (T) | 0.5000 ± 0.1414 (0.0510) |" in markdown(found)
     direct = filled(tmp_path, "meta_id", 2, name)
     assert ours(direct, "META ID", "H@5") == pytest.approx([2 / 5])

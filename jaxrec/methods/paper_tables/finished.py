@@ -138,7 +138,8 @@ def setting(config: dict[str, Any]) -> str:
     weights = f"weights of {pathlib.Path(model['init_from']).name}" if model["init_from"] else "random weights at first"
     lasting = f"{train['epochs']:g} epochs" if train["steps"] is None else f"{train['steps']} steps"
     name = "T5" if model["backbone"] == "t5" else "LLaMA"
-    return f"{name} of {layers} layers, width {shape['d_model']}, {weights}, {lasting}"
+    beams = f", {config['eval']['beams']} beams" if config["answer"] == "id" else ""
+    return f"{name} of {layers} layers, width {shape['d_model']}, {weights}, {lasting}{beams}"
 
 
 def _read(folder: pathlib.Path, listed: int | None, setting: str, doubts: tuple[str, ...]) -> Finished:
