@@ -12,7 +12,6 @@ from jax.sharding import Mesh
 
 from jaxrec.config import Config
 from jaxrec.evaluate.evaluate import Result, evaluate_recommender, seen_rows
-from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.methods.embedders import Embedding
 from jaxrec.methods.run import Run
 from jaxrec.models.llama import Llama
@@ -31,6 +30,8 @@ from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.train.sharding import make_mesh
 from jaxrec.types import Codes, Histories, TopK
 
+LISTED = 30
+"""How long retrieval's lists are when they are measured: TokenRec's tables end there."""
 EMBEDDERS = {"lightgcn": "LightGCN", "mf": "MF"}
 """What the rows of embedders that rank by themselves are called."""
 
@@ -189,7 +190,7 @@ class System:
         asked = int((split.target(part) >= 0).sum()) if users is None else len(users)
         # The recommender sorts what it is given by length; batches of one size, so that none is filled up for nothing.
         batches = max(1, -(-asked // (16 * settings.batch_users)))
-        most = max(CUTOFFS) if isinstance(self.model, Retriever) else settings.beams
+        most = LISTED if isinstance(self.model, Retriever) else settings.beams
         return evaluate_recommender(
             name or self.name,
             self.recommender,

@@ -153,6 +153,14 @@ def test_a_run_of_an_older_version_is_shown_and_told(tiny: Config, study, tmp_pa
 
 
 def test_cutoffs_that_lists_do_not_reach_stay_open(tiny: Config, study, tmp_path: pathlib.Path) -> None:
+    leave(run_folder(tmp_path / "runs", "TokenRec", 0), tiny, {"TokenRec": RANKS})  # ten beams
+    found = filled(tmp_path, "token_rec", 2, study(TokenRec=tiny), folder=tmp_path / "runs")
+    assert len(ours(found, "TokenRec", "HR@10")) == 1
+    assert ours(found, "TokenRec", "HR@20") == []
+    assert notes(found)["its lists hold 10 items, so that @20 is not known"] == "TokenRec, HR@20, NG@20"
+
+
+def test_rows_of_seen_and_unseen_users(tiny: Config, study, tmp_path: pathlib.Path) -> None:
     vector = dataclasses.replace(tiny, answer="vector", data=dataclasses.replace(tiny.data, unseen_users=0.1))
     name = study(**{"TokenRec": vector, "TokenRec, 5% of users unseen": vector, "CID, 5% of users unseen": vector})
     ranks = {
@@ -168,8 +176,7 @@ def test_cutoffs_that_lists_do_not_reach_stay_open(tiny: Config, study, tmp_path
     more: dict[str, Any] = {"folder": tmp_path / "runs"}
     found = filled(tmp_path, "token_rec", 2, name, **more)
     assert ours(found, "TokenRec", "HR@20") == pytest.approx([3 / 5])
-    assert ours(found, "TokenRec", "HR@30") == []
-    assert notes(found)["its lists hold 20 items, so that @30 is not known"] == "TokenRec, HR@30, NG@30"
+    assert ours(found, "TokenRec", "HR@30") == pytest.approx([4 / 5])
     assert ours(found, "MF", "HR@30") == pytest.approx([4 / 5])
     assert "BPR-MF: width 8, at most 3 epochs" in lines(found)
     four = filled(tmp_path, "token_rec", 4, name, dataset="Amazon Beauty", **more)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from jaxrec.config import Config, to_json
-from jaxrec.evaluate.ranking import CUTOFFS, metrics
+from jaxrec.evaluate.ranking import metrics
+from jaxrec.methods.system import LISTED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +113,7 @@ def read_run(folder: pathlib.Path, config: Config | None) -> Finished | str | No
             return f"its folder holds a run of another config ({', '.join(differing)} differ)"
         if set(wanted) != set(there):
             doubts = ("its folder was left by another version of jaxrec",)
-    listed = held["eval"]["beams"] if held["answer"] == "id" else max(CUTOFFS)
+    listed = held["eval"]["beams"] if held["answer"] == "id" else LISTED
     return _read(folder, listed, setting(held), doubts)
 
 
