@@ -20,6 +20,7 @@ from jaxrec.methods import serving, training
 from jaxrec.methods.build import build, welcome
 from jaxrec.methods.measuring import beams_gap, lines, measure, report_of, some_users
 from jaxrec.methods.report.write import write_report
+from jaxrec.methods.shown import Shown
 from jaxrec.methods.system import System, histories_of
 from jaxrec.methods.writing import Writer
 from jaxrec.models.retriever import Retriever
@@ -118,36 +119,6 @@ def examples(system: System, n: int) -> list[str]:
     users = np.flatnonzero(system.run.split.test >= 0)
     drawn = generator(system.run.config.seed, "examples").permutation(users)[:n]
     return [str(system.run.data.user_names[user]) for user in drawn]
-
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """One user's recommendations, for people; `str` lays them out.
-
-    Attributes:
-      who: whom they are for.
-      history: (label, id) of the items that the prompt held, oldest first; a label is the title, or title and name.
-      items: (label, id, score, whether it is the held-out item), best first.
-      score: what the scores are.
-    """
-
-    who: str
-    history: list[tuple[str, str]]
-    items: list[tuple[str, str, float, bool]]
-    score: str
-
-    def __str__(self) -> str:
-        shown = [*self.history, *self.items]
-        width, id_width = (max((len(row[column]) for row in shown), default=0) for column in (0, 1))
-        lines = [self.who]
-        if self.history:
-            lines.append("  history, oldest first:")
-            lines += [f"    {label:<{width}}  {tokens}" for label, tokens in self.history]
-        lines.append(f"  recommendations, {self.score}:")
-        for label, tokens, score, held_out in self.items:
-            mark = "  <- the held-out item" if held_out else ""
-            lines.append(f"    {label:<{width}}  {tokens:<{id_width}} {score:8.3f}{mark}")
-        return "\n".join(lines)
 
 
 def recommend(

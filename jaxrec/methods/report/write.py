@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +16,8 @@ from jaxrec.methods.report import ids, results
 from jaxrec.methods.report.attention import look
 from jaxrec.methods.report.texts import texts
 from jaxrec.methods.run import write_whole
+from jaxrec.methods.shown import Shown
 from jaxrec.methods.system import System
-
-if TYPE_CHECKING:  # experiment asks for reports
-    from jaxrec.methods.experiment import Shown
 
 FILE = "report.html"
 
