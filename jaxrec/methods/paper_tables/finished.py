@@ -137,7 +137,8 @@ def setting(config: dict[str, Any]) -> str:
     shape = model[model["backbone"]]
     layers = f"{shape['encoder_layers']}+{shape['decoder_layers']}" if "encoder_layers" in shape else shape["layers"]
     weights = f"weights of {pathlib.Path(model['init_from']).name}" if model["init_from"] else "random weights at first"
-    lasting = f"{train['epochs']:g} epochs" if train["steps"] is None else f"{train['steps']} steps"
+    epochs = f"{train['epochs']:g} epoch{'s' if train['epochs'] != 1 else ''}"
+    lasting = epochs if train["steps"] is None else f"{train['steps']} steps"
     name = "T5" if model["backbone"] == "t5" else "LLaMA"
     beams = f", {config['eval']['beams']} beams" if config["answer"] == "id" else ""
     return f"{name} of {layers} layers, width {shape['d_model']}, {weights}, {lasting}{beams}"
