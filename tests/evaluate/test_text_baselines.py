@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
 from jaxrec.evaluate import text_baselines as module
@@ -10,6 +11,7 @@ from jaxrec.evaluate.text_baselines import (
     biases,
     explanation_baselines,
     lead_sentence,
+    preference_baselines,
     rating_baselines,
     summary_baselines,
 )
@@ -47,9 +49,10 @@ def test_one_bias_worked_by_hand() -> None:
 
 def test_the_regularizer_is_the_best_on_validation(parts) -> None:
     train, valid, test = parts
-    (mean_name, mean), (name, found) = rating_baselines(train, valid, test, USERS, ITEMS)
-    assert (mean_name, name) == ("global mean", "user + item bias")
+    (mean_name, mean), (median_name, median), (name, found) = rating_baselines(train, valid, test, USERS, ITEMS)
+    assert (mean_name, median_name, name) == ("global mean", "global median", "user + item bias")
     np.testing.assert_allclose(mean, train.rating.sum() / len(train.rating))
+    np.testing.assert_array_equal(median, np.full(len(test.rating), np.sort(train.rating)[[44, 45]].mean()))
 
     def predict(part: Stars, regularizer: float) -> np.ndarray:
         of_user, of_item = biases(train, USERS, ITEMS, regularizer)
@@ -87,11 +90,80 @@ def test_lead_sentences(review, lead) -> None:
     assert lead_sentence(review) == lead
 
 
+def of_stars(rating) -> Stars:
+    return Stars(np.zeros(len(rating), int), np.zeros(len(rating), int), np.asarray(rating, float))
+
+
+@pytest.fixture
+def reviews() -> list[tuple[list[str], Stars]]:
+    """60, 30 and 30 reviews of seven words each, whose stars the words tell but for noise."""
+    rng = np.random.default_rng(1)
+    said = {"awful": -1.5, "poor": -0.7, "fine": 0.6, "great": 1.4} | dict.fromkeys(("the", "pick", "cable", "amp"), 0)
+    parts = []
+    for size in (60, 30, 30):
+        texts = [" ".join(rng.choice(list(said), 7)) for _ in range(size)]
+        rating = [3 + sum(said[word] for word in text.split()) + rng.normal(0, 1.0) for text in texts]
+        parts.append((texts, of_stars(np.clip(np.round(rating), 1, 5))))
+    return parts
+
+
+def test_words_tell_stars_with_the_penalty_that_is_best_on_validation(reviews, monkeypatch) -> None:
+    (train_texts, train), (valid_texts, valid), (test_texts, test) = reviews
+    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2).fit(train_texts)
+
+    def predict(alpha: float, texts: list[str]) -> np.ndarray:
+        ridge = Ridge(alpha=alpha, solver="cholesky").fit(words.transform(train_texts).toarray(), train.rating)
+        return np.clip(ridge.predict(words.transform(texts).toarray()), train.rating.min(), train.rating.max())
+
+    def found() -> np.ndarray:
+        [(name, found)] = preference_baselines(train_texts, train, valid_texts, valid, test_texts)
+        assert name == "words (tf-idf ridge)"
+        return found
+
+    errors = {alpha: ((predict(alpha, valid_texts) - valid.rating) ** 2).mean() for alpha in module.ALPHAS}
+    best = min(errors, key=lambda alpha: errors[alpha])
+    np.testing.assert_allclose(found(), predict(best, test_texts), atol=1e-3)
+    assert ((found() - test.rating) ** 2).mean() < 0.7 * ((train.rating.mean() - test.rating) ** 2).mean()
+    assert train.rating.min() <= found().min() <= found().max() <= train.rating.max()
+    monkeypatch.setattr(module, "ALPHAS", (1e-6,))
+    np.testing.assert_allclose(found(), predict(1e-6, test_texts), atol=0.02)
+
+
+def test_reviews_without_a_word_get_the_mean() -> None:
+    """To the vectorizer "?" and "a" are no words; words of one review alone are better than none."""
+    both = of_stars([2.0, 5.0])
+    [(_, found)] = preference_baselines(["?", "a"], both, ["", "!"], both, ["good", "", "so so"])
+    np.testing.assert_array_equal(found, [3.5] * 3)
+    [(_, found)] = preference_baselines(["bad", "good"], both, ["bad", "good"], both, ["bad", "good", "new"])
+    assert 2 <= found[0] < found[2] < found[1] <= 5
+    assert len(preference_baselines(["bad", "good"], both, ["bad"], of_stars([1.0]), [])[0][1]) == 0
+    with pytest.raises(ValueError, match=r"train wants a rating for each review .* 1 reviews and 2 ratings"):
+        preference_baselines(["bad"], both, ["bad"], of_stars([1.0]), ["good"])
+    with pytest.raises(ValueError, match="valid wants a rating"):
+        preference_baselines(["bad", "good"], both, [], of_stars([]), ["good"])
+
+
 def test_summaries() -> None:
-    found = dict(summary_baselines(["good", "bad", "bad", "good", "ok"], ["One. Two.", "Three"]))
-    assert found == {"most frequent summary": ["good", "good"], "lead sentence": ["One.", "Three"]}
+    train = ["w w w", "x", "y", "z", "v"]
+    found = dict(summary_baselines(["good", "bad", "bad", "good", "ok"], train, ["One. Two.", "Three"]))
+    assert found["most frequent summary"] == ["good", "good"]
+    assert found["lead sentence"] == ["One.", "Three"]
     with pytest.raises(ValueError, match="train_summaries is empty"):
-        summary_baselines([], ["One."])
+        summary_baselines([], [], ["One."])
+    with pytest.raises(ValueError, match="came 1 and 2"):
+        summary_baselines(["good"], ["One.", "Two."], [])
+
+
+@pytest.mark.parametrize("block", [1, 1000])
+def test_the_summary_of_the_nearest_review(block, monkeypatch) -> None:
+    monkeypatch.setattr(module, "BLOCK", block)
+    train = ["strings that broke", "a bright tone", "bright strings, warm tone", "a bright tone", "strings, strings"]
+    asked = ["Warm tone with bright strings", "what a BRIGHT tone!", "nothing alike", "", "strings"]
+    found = dict(summary_baselines(["1", "2", "3", "4", "5", "4"], [*train, "?"], asked))["title of the nearest review"]
+    # Reviews 2 and 4 are one text, so the first of them counts; without a shared word it is the most frequent summary.
+    assert found == ["3", "2", "4", "4", "5"]
+    assert dict(summary_baselines(["1"], ["?"], ["?"]))["title of the nearest review"] == ["1"]
+    assert dict(summary_baselines(["1"], ["a word"], []))["title of the nearest review"] == []
 
 
 def test_explanations() -> None:
