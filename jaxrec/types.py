@@ -155,13 +155,13 @@ class EventSplit:
 
     Attributes:
       train, valid, test: i64[*] each, rising; no event is in two of them.
-      kept_out: how many events of the training part are left out, because a leave-one-out split holds them back.
+      kept_out: the rest of the training part, i64[*]: left out of it because a leave-one-out split holds them back.
     """
 
     train: np.ndarray
     valid: np.ndarray
     test: np.ndarray
-    kept_out: int = 0
+    kept_out: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)

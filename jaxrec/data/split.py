@@ -82,8 +82,9 @@ def hold_unseen(split: Split, *, users: float, items: float, seed: int) -> Split
 def split_events(interactions: Interactions, *, seed: int, withheld: np.ndarray | None = None) -> EventSplit:
     """Events drawn into 80% that teach ratings and texts, 10% that select and 10% that test (META ID, section C.1).
 
-    Every user and item has an event in training: one of each, by lot, can't be drawn out of it. Where users have so few
-    events that less than 20% are left to draw from, the two small parts share those.
+    Every user and item has an event among the 80%: one of each, by lot, can't be drawn out of them. Where users have so
+    few events that less than 20% are left to draw from, the two small parts share those. Events that a leave-one-out
+    split of the same run holds back are then taken out of the 80%, which may leave somebody without one.
 
     Args:
       interactions: N events.
@@ -105,16 +106,14 @@ def split_events(interactions: Interactions, *, seed: int, withheld: np.ndarray 
     test, valid = drawn[:size], drawn[size : 2 * size]
     trains = np.ones(n, bool)
     trains[drawn[: 2 * size]] = False
-    kept_out = 0
-    if withheld is not None:
-        kept_out = int((trains & withheld).sum())
-        trains &= ~withheld
+    kept_out = trains & (np.zeros(n, bool) if withheld is None else withheld)
+    trains &= ~kept_out
     if not size or not trains.any():
         raise ValueError(
             f"{n} events of {interactions.n_users} users and {interactions.n_items} items can't be split 80/10/10 with "
             "every user and item in training; take more data, or fewer tasks beside ratings and texts"
         )
-    return EventSplit(np.flatnonzero(trains), np.sort(valid), np.sort(test), kept_out)
+    return EventSplit(np.flatnonzero(trains), np.sort(valid), np.sort(test), np.flatnonzero(kept_out))
 
 
 def training_events_alone(interactions: Interactions, events: EventSplit) -> Split:

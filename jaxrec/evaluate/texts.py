@@ -49,7 +49,7 @@ def text_metrics(predicted: Sequence[str], truth: Sequence[str]) -> dict[str, fl
     Raises:
       ValueError: lengths differ, or there is no text.
     """
-    return _bleu(predicted, truth) | {name: float(each.mean()) for name, each in _rouge(predicted, truth).items()}
+    return _bleu(predicted, truth) | _means(_rouge(predicted, truth))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +61,16 @@ class TextResult:
       system: its name in tables.
       metrics: of `rating_metrics` or `text_metrics`.
       values: what is compared example by example, f64[n]: the squared error of ratings, ROUGE-L of texts in percent.
-      seconds: how long the answers took.
       baseline: whether it is one.
-      note: what else a reader has to know.
+      ms: milliseconds an answer takes, or None where nobody timed it.
     """
 
     task: str
     system: str
     metrics: dict[str, float]
     values: np.ndarray
-    seconds: float = 0.0
     baseline: bool = False
-    note: str = ""
+    ms: float | None = None
 
     @classmethod
     def of_stars(
@@ -82,13 +80,12 @@ class TextResult:
         predicted: np.ndarray,
         truth: np.ndarray,
         *,
-        seconds: float = 0.0,
         baseline: bool = False,
-        note: str = "",
+        ms: float | None = None,
     ) -> TextResult:
         """A result of ratings f64[n]; see `rating_metrics`."""
         values = np.square(_errors(predicted, truth))
-        return cls(task, system, rating_metrics(predicted, truth), values, seconds, baseline, note)
+        return cls(task, system, rating_metrics(predicted, truth), values, baseline, ms)
 
     @classmethod
     def of_texts(
@@ -98,14 +95,13 @@ class TextResult:
         predicted: Sequence[str],
         truth: Sequence[str],
         *,
-        seconds: float = 0.0,
         baseline: bool = False,
-        note: str = "",
+        ms: float | None = None,
     ) -> TextResult:
         """A result of n texts; see `text_metrics`."""
         rouge = _rouge(predicted, truth)
-        metrics = _bleu(predicted, truth) | {name: float(each.mean()) for name, each in rouge.items()}
-        return cls(task, system, metrics, rouge["rouge-l"], seconds, baseline, note)
+        metrics = _bleu(predicted, truth) | _means(rouge)
+        return cls(task, system, metrics, rouge["rouge-l"], baseline, ms)
 
     @property
     def of_errors(self) -> bool:
@@ -115,8 +111,7 @@ class TextResult:
     def row(self) -> dict[str, Any]:
         """What results.json holds of it."""
         row = {"task": self.task, "system": self.system, "baseline": self.baseline, "n": len(self.values)}
-        row |= {"seconds": round(self.seconds, 2), **self.metrics}
-        return row | ({"note": self.note} if self.note else {})
+        return row | self.metrics | ({} if self.ms is None else {"ms": round(self.ms, 3)})
 
 
 def text_report(results: Sequence[TextResult]) -> dict[str, Any]:
@@ -128,8 +123,8 @@ def text_report(results: Sequence[TextResult]) -> dict[str, Any]:
     Args:
       results: in the order of the table.
     Returns:
-      "rows" with task, system, baseline, n, seconds and metrics, and "intervals" with task, system, baseline, metric,
-      difference, low, high and n.
+      "rows" with task, system, baseline, n, metrics and, where known, ms, and "intervals" with task, system, baseline,
+      metric, difference, low, high and n.
     Raises:
       ValueError: a task names a system twice, or its systems answered different numbers of examples.
     """
@@ -160,6 +155,10 @@ def text_table(found: Mapping[str, Any]) -> str:
         f"{found['dataset']}, {found['protocol']} protocol, {found['part']} part, seed {found['seed']}: "
         "ratings and texts, BLEU and ROUGE in percent"
     ]
+    if "events" in texts:
+        lines.append(events_line(texts["events"]))
+    if found["part"] == "valid":
+        lines.append("the valid events also chose the weights, the biases' regulariser and MF's epoch")
     for task in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == task]
         metrics = [m for m in METRICS if m in mine[0]]
@@ -167,10 +166,17 @@ def text_table(found: Mapping[str, Any]) -> str:
         lines += ["", f"{task:<{width}}" + "".join(f"{m.upper():>9}" for m in metrics) + f"{'examples':>10}"]
         for row in mine:
             cells = "".join(f"{row[m]:>9.4f}" if m in ERRORS else f"{row[m]:>9.2f}" for m in metrics)
-            note = f"  ({row['note']})" if row.get("note") else ""
-            lines.append(f"{row['system']:<{width}}{cells}{row['n']:>10,}{note}")
+            lines.append(f"{row['system']:<{width}}{cells}{row['n']:>10,}")
         lines += [_told(i) for i in intervals if i["task"] == task]
     return "\n".join(lines)
+
+
+def events_line(events: Mapping[str, int]) -> str:
+    """How many events teach, select and test, and how many leave-one-out kept from teaching."""
+    kept = f" ({events['kept_out']:,} more are held back by leave-one-out)" if events["kept_out"] else ""
+    return (
+        f"events split 80/10/10: {events['train']:,} teach{kept}, {events['valid']:,} select, {events['test']:,} test"
+    )
 
 
 def _told(interval: Mapping[str, Any]) -> str:
@@ -224,6 +230,10 @@ def _rouge(predicted: Sequence[str], truth: Sequence[str]) -> dict[str, np.ndarr
     scorer = RougeScorer(list(names.values()), use_stemmer=True)
     found = [scorer.score(reference, said) for said, reference in zip(predicted, truth)]
     return {name: np.array([100.0 * one[theirs].fmeasure for one in found]) for name, theirs in names.items()}
+
+
+def _means(values: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(each.mean()) for name, each in values.items()}
 
 
 def _check(predicted: Sequence[str], truth: Sequence[str]) -> None:

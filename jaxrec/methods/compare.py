@@ -57,10 +57,9 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
             found = results_of(config, vectors)
             about.setdefault(name, []).append({key: found.get(key) for key in OF_A_RUN})
             data = {key: found[key] for key in ("dataset", "protocol", "part", "n_items", "mask_seen")}
-            if about.setdefault("data", data) != data:
-                raise ValueError(
-                    f"{name!r} is measured on {data}, others on {about['data']}; one table can't hold both"
-                )
+            kind = "data" if found["rows"] else "data of texts"  # which have a split of their own
+            if about.setdefault(kind, data) != data:
+                raise ValueError(f"{name!r} is measured on {data}, others on {about[kind]}; one table can't hold both")
             about["made on"] = {key: found[key] for key in ("device", "versions")}
             compare_texts.join(texts, found, name, method_name(config), seed)
             for row in found["rows"]:
@@ -82,7 +81,8 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
                 if row.get("baseline"):
                     baselines[system] = config.data, config.protocol
     rows = [{"system": system, **values} for system, values in kept.items()]
-    joined = {"command": command(), "seeds": list(seeds), **about.pop("data"), **about.pop("made on")}
+    of_texts = about.pop("data of texts", {})
+    joined = {"command": command(), "seeds": list(seeds), **about.pop("data", of_texts), **about.pop("made on")}
     intervals = []
     for name, config in study.items():
         rivals = [b for b, measured_on in baselines.items() if measured_on == (config.data, config.protocol)]
@@ -160,7 +160,9 @@ def share_vectors(config: Config, vectors: dict[tuple, pathlib.Path]) -> Callabl
     Returns:
       a function to call once the run's own vectors are there, which notes them in `vectors`.
     """
-    data = (config.data, config.protocol, config.seed, config.embedder)
+    # What is asked decides what is held back: a leave-one-out split, one of events, or both.
+    asked_of = bool(config.task.ranking), bool(config.task.writing)
+    data = (config.data, config.protocol, config.seed, config.embedder, asked_of)
     asked = (*data, *((config.walks, config.skipgram) if config.embedder == "walks" else (config.lightgcn,)))
     mine = config.folder / "vectors.npz"
     if asked in vectors and not mine.is_file():

@@ -22,17 +22,19 @@ def join(rows: Joined, found: dict[str, Any], name: str, own: str, seed: int) ->
       own: what the run calls its method.
       seed: of the run.
     """
-    for row in found.get("texts", {}).get("rows", []):
-        system = row["system"]
+    texts = found.get("texts", {"rows": []})
+    for row in texts["rows"]:
+        system, taught = row["system"], texts["events"]["train"]
         if not row["baseline"]:
             system = name + system.removeprefix(own)
-        kept = rows.setdefault(
-            (row["task"], system), {"task": row["task"], "system": system, "baseline": row["baseline"], "seeds": []}
-        )
+        elif (known := rows.get((row["task"], system))) and known["taught"] != taught:
+            system = f"{system} [{name}]"  # it learned from other events, as leave-one-out holds some back or not
+        about = {"task": row["task"], "system": system, "baseline": row["baseline"], "taught": taught, "seeds": []}
+        kept = rows.setdefault((row["task"], system), about)
         if seed in kept["seeds"]:
             continue
         kept["seeds"].append(seed)
-        for metric in (*METRICS, "n", "seconds"):
+        for metric in (*METRICS, "n", "ms"):
             if metric in row:
                 kept.setdefault(metric, []).append(row[metric])
 

@@ -22,7 +22,7 @@ from jaxrec.methods.measuring import beams_gap, lines, measure, report_of, some_
 from jaxrec.methods.report.write import write_report
 from jaxrec.methods.shown import Shown
 from jaxrec.methods.system import System, histories_of
-from jaxrec.methods.writing import Writer
+from jaxrec.methods.writer import Writer
 from jaxrec.models.retriever import Retriever
 from jaxrec.types import Histories, TopK
 
@@ -87,6 +87,9 @@ def load(folder: str | os.PathLike[str], **changed: Any) -> System:
         or not (run.folder / "vectors.npz").is_file()
     ):
         raise ValueError(f"{run.folder} holds no checkpoints yet; python -m launch.train makes or finishes the run")
+    ignored = sorted({"recommender", "beams"} & set(changed)) if not run.config.task.ranking else []
+    if ignored:
+        raise ValueError(f"{run.folder} ranks no items: leave out {', '.join(ignored)}")
     settings = dataclasses.replace(run.config.eval, **changed)
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, eval=settings))
     return _with_unseen(training.restore(build(run)))
@@ -109,6 +112,10 @@ def evaluate(system: System, part: str) -> str:
     found = report_of(system, part, measured, time.monotonic() - started)
     settings = system.run.config.eval
     asked = "retrieval" if isinstance(system.model, Retriever) else f"{settings.recommender}-{settings.beams}"
+    if not system.run.config.task.ranking:
+        asked = "texts"
+    if system.run.config.task.writing:
+        asked += f"-{settings.text_beams}" + (f"-{settings.text_events}" if settings.text_events else "")
     write(system.run.folder / "evaluations" / f"{part}-{asked}-{settings.prompt}", found, measured.ranks)
     told, exact = lines(found), settings.recommender == "exact" and not isinstance(system.model, Retriever)
     return f"{told}\n{beams_gap(system, part)}" if exact and found["rows"] else told

@@ -25,6 +25,9 @@ from jaxrec.data.split import (
 )
 from jaxrec.types import EventSplit, Histories, Interactions, Split
 
+CHOICES = 20
+"""Different ratings that data may have where they are asked for: each is a possible answer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -161,6 +164,14 @@ def _check_tasks(config: Config) -> None:
         raise ValueError("task.tasks names no task; give some: --task.tasks sequential direct")
     for name in task.tasks:
         task.weight(name)
+    for name, least in (("words", 300), ("max_text", 1), ("max_answer", 1)):
+        if getattr(task, name) < least:
+            raise ValueError(f"task.{name}={getattr(task, name)} must be at least {least}")
+    for name, least in (("text_beams", 1), ("text_events", 0)):
+        if getattr(config.eval, name) < least:
+            raise ValueError(f"eval.{name}={getattr(config.eval, name)} must be at least {least}")
+    if not task.ranking and config.data.split != "strict":
+        raise ValueError("data.split is of tasks that rank items; those that write draw 80/10/10: leave it strict")
     if task.writing and config.answer == "vector":
         raise ValueError(f"task {task.writing[0]!r} wants words, and answer 'vector' says none; set answer id")
     if not task.ranking and (config.data.unseen_users or config.data.unseen_items):
@@ -195,8 +206,14 @@ def _check_columns(config: Config, data: Interactions) -> None:
     """Looks for what the tasks ask about.
 
     Raises:
-      ValueError: the data has no ratings, reviews or summaries, and a task needs them.
+      ValueError: the data has no ratings, reviews or summaries, or too many different ratings, for a task.
     """
+    different = 0 if data.rating is None else len(np.unique(data.rating))
+    if different > CHOICES and {"rating", "preference"} & set(config.task.writing):
+        raise ValueError(
+            f"the ratings of {config.data.path or 'the data'} take {different} different values, and each is a "
+            f"possible answer: round them to at most {CHOICES}, or leave rating and preference out"
+        )
     needs = {"rating": ("rating",), "preference": ("rating", "review")}
     needs |= {"explanation": ("review",), "review": ("review", "summary")}
     there = {"rating"} if data.rating is not None else set()

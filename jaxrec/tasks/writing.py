@@ -170,7 +170,9 @@ class WritingExamples:
         for name, group in groups.items():
             mine = rows[material.asked(name)[rows]]
             if not len(mine):
-                raise ValueError(f"task {name!r} can be asked of no training event; leave it out of task.tasks")
+                raise ValueError(
+                    f"task {name!r} can be asked of none of {len(rows):,} events; leave it out of task.tasks"
+                )
             self._parts.append((first, len(group), mine, round(len(mine) * task.weight(name))))
             first += len(group)
         self._seed = seed
@@ -231,9 +233,9 @@ def _ordered(parts: Sequence[Ragged], place: np.ndarray) -> Ragged:
 
 
 def _tokens(vocabulary: Vocabulary, texts: np.ndarray) -> Ragged:
-    """Tokens of many texts without anything around them; a text stands once however often it comes."""
+    """Tokens of many texts that people wrote, with nothing around them; a text stands once however often it comes."""
     distinct, number = np.unique(texts.astype(str), return_inverse=True)
-    rows = [vocabulary.encode(text) if text else np.zeros(0, np.int32) for text in distinct.tolist()]
+    rows = vocabulary.written(distinct.tolist())
     lengths = np.array([len(row) for row in rows], np.int64)
     starts = np.cumsum(lengths) - lengths
     pool = np.concatenate([np.zeros(0, np.int32), *rows])

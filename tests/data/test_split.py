@@ -182,7 +182,8 @@ def test_events_held_back_by_leave_one_out_never_teach() -> None:
     taught = set(zip(data.user[events.train], data.item[events.train]))
     assert not taught & set(enumerate(split.test))
     assert not taught & set(enumerate(split.valid))
-    assert events.kept_out == len(free.train) - len(events.train) > 0
+    assert len(events.kept_out) == len(free.train) - len(events.train) > 0
+    assert sorted([*events.train, *events.kept_out]) == free.train.tolist()
 
 
 def test_embedders_do_not_see_how_held_out_events_were_rated() -> None:

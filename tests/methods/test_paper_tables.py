@@ -63,6 +63,9 @@ def ours(found: dict, row: str, column: str) -> list[float]:
     return mine["cells"][column]["ours"]
 
 
+EVENTS = {"train": 400, "valid": 50, "test": 50, "kept_out": 7}
+
+
 def notes(found: dict) -> dict[str, str]:
     return {note: who for who, note in found["notes"]}
 
@@ -205,7 +208,7 @@ def test_texts_stand_system_by_system(tiny: Config, study, tmp_path: pathlib.Pat
     writes = dataclasses.replace(tiny, task=dataclasses.replace(tiny.task, tasks=tasks))
     name = study(**{"META ID": writes, "RID": writes})
     rows = [
-        {"task": "rating", "system": "META ID", "baseline": False, "n": 50, "rmse": 1.25, "mae": 1.0, "seconds": 1.0},
+        {"task": "rating", "system": "META ID", "baseline": False, "n": 50, "rmse": 1.25, "mae": 1.0, "ms": 20.0},
         {"task": "rating", "system": "META ID, most likely", "baseline": False, "n": 50, "rmse": 1.5, "mae": 1.0},
         {"task": "rating", "system": "mean", "baseline": True, "n": 50, "rmse": 9.0, "mae": 9.0},
         {"task": "review", "system": "mean", "baseline": True, "n": 40, "bleu-1": 9.0, "bleu-4": 9.0},
@@ -216,12 +219,19 @@ def test_texts_stand_system_by_system(tiny: Config, study, tmp_path: pathlib.Pat
             "n": 40,
             "bleu-1": 7.5,
             "bleu-4": 2.0,
-            "seconds": 4.0,
+            "ms": 100.0,
         },
     ]
     ranks = {"META ID": RANKS, "META ID (user id only)": RANKS}
     folder = run_folder(tmp_path / "mine", "META ID", 0)
-    leave(folder, writes, ranks, texts={"rows": rows, "intervals": []}, ms_per_user=3.0)
+    leave(
+        folder,
+        writes,
+        ranks,
+        texts={"rows": rows, "intervals": [], "events": EVENTS},
+        ms_per_user=3.0,
+        ms_by_task={"direct": 4.5},
+    )
     found = filled(tmp_path, "meta_id", 11, name)
     assert ours(found, "Rating, RMSE", "META ID") == [1.25]
     assert ours(found, "Review, BLEU-4", "META ID") == [2.0]
@@ -233,9 +243,10 @@ def test_texts_stand_system_by_system(tiny: Config, study, tmp_path: pathlib.Pat
     assert any("as the paper decodes: META ID 1.5000" in note for note in said)
     assert "1.2500 (1.2818)" in lines(found)
     assert found["users"] == [40, 50]
+    assert "400 teach (7 more are held back by leave-one-out)" in lines(found)
     times = filled(tmp_path, "meta_id", 13, name)
     columns = ("Sequential", "Direct", "Rating", "Explanation", "Summarization")
-    assert [ours(times, "META ID (T)", c) for c in columns] == [[3.0], [400.0], [20.0], [], [100.0]]
+    assert [ours(times, "META ID (T)", c) for c in columns] == [[3.0], [4.5], [20.0], [], [100.0]]
     assert "3.00 (74.05)" in lines(times)
 
 

@@ -49,12 +49,12 @@ def test_every_task_is_measured_beside_its_baselines(together: System) -> None:
     found = results(together)
     assert [row["system"] for row in found["rows"]][:2] == ["META ID", "META ID (user id only)"]
     systems = {task: [r["system"] for r in found["texts"]["rows"] if r["task"] == task] for task in WRITING}
-    stars = ["META ID", "META ID, most likely", "global mean", "user + item bias", "MF"]
+    stars = ["META ID", "META ID, most likely", "global mean", "global median", "user + item bias", "MF"]
     assert systems == {
         "rating": stars,
         "explanation": ["META ID", "most frequent sentence", "sentence of the feature"],
-        "review": ["META ID", "most frequent summary", "lead sentence"],
-        "preference": stars,
+        "review": ["META ID", "most frequent summary", "lead sentence", "title of the nearest review"],
+        "preference": [*stars, "words (tf-idf ridge)"],
     }
     assert all(row["n"] > 0 for row in found["texts"]["rows"])
     own = [row for row in found["texts"]["rows"] if row["system"] == "META ID"]
@@ -87,8 +87,11 @@ def test_the_same_events_test_together_and_alone(together: System, alone: System
     assert together.run.events is not None
     assert alone.run.events is not None
     np.testing.assert_array_equal(together.run.events.test, alone.run.events.test)
-    assert together.run.events.kept_out > 0
-    assert alone.run.events.kept_out == 0
+    assert len(together.run.events.kept_out) > 0
+    assert not len(alone.run.events.kept_out)
+    one, other = (writing.material(system.run) for system in (together, alone))
+    np.testing.assert_array_equal(one.feature, other.feature)
+    np.testing.assert_array_equal(one.sentence, other.sentence)
     assert results(alone)["rows"] == []
     assert results(alone)["protocol"] == "80/10/10"
     np.testing.assert_array_equal(
@@ -165,6 +168,7 @@ def test_ask(together: System) -> None:
         ("review", {"items": items, "review": "x"}, "leave items out"),
         ("review", {}, "needs --review"),
         ("explanation", {"items": items}, "needs --feature"),
+        ("rating", {"items": items, "review": "x"}, "does not read --review"),
         ("rating", {"items": ["nothing"]}, "item 'nothing' is not in this run's data"),
     )
     for task, given, message in wrong:
@@ -200,11 +204,22 @@ def test_compare_joins_texts(together: System, alone: System, tmp_path: pathlib.
         ({"tasks": ("rating",), "weights": ("rating",)}, "'rating' is not TASK=WEIGHT"),
         ({"tasks": ("rating",), "weights": ("rate=1",)}, "'rate=1' is not TASK=WEIGHT"),
         ({"tasks": ("rating",), "weights": ("rating=0",)}, "number above 0"),
+        ({"tasks": ("rating",), "max_answer": 0}, "task.max_answer=0 must be at least 1"),
     ],
 )
 def test_tasks_that_are_none(tiny: Config, tmp_path: pathlib.Path, changed: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         runs.check(dataclasses.replace(tiny, out=str(tmp_path), task=TaskConfig(**changed)))
+
+
+def test_too_many_different_ratings(tiny: Config, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "events.csv"
+    lines = [f"u{u},i{(u * 3 + n) % 20},{u + n / 7}" for u in range(30) for n in range(6)]
+    file.write_text("\n".join(["user,item,rating", *lines]) + "\n")
+    config = asked(tiny, tmp_path / "run", "rating")
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(file)))
+    with pytest.raises(ValueError, match="round them to at most 20"):
+        runs.start(config)
 
 
 def test_vectors_say_no_words(tiny: Config, tmp_path: pathlib.Path) -> None:
@@ -230,3 +245,19 @@ def test_training_goes_over_every_task(together: System) -> None:
         writing.examples(together, together.run.events.train)  # pyright: ignore[reportOptionalMemberAccess]
     )
     assert tasks.weight("direct") == 0.5
+
+
+def test_a_study_of_both_splits_shares_no_vectors_and_stands_in_one_table(tiny: Config, tmp_path: pathlib.Path) -> None:
+    short: dict[str, Any] = {"steps": 2, "validate_every": 10.0}
+    study = {
+        "alone": asked(tiny, tmp_path, "rating", **short),
+        "together": asked(tiny, tmp_path, "sequential", "rating", **short),
+    }
+    joined = compare(study, [0], tmp_path)
+    one, other = (np.load(tmp_path / name / "vectors.npz")["item"] for name in ("alone-0", "together-0"))
+    assert (one != other).any()
+    assert joined["protocol"] == "strict"
+    systems = [row["system"] for row in joined["texts"]]
+    assert systems[:2] == ["alone", "alone, most likely"]
+    assert {"together", "global mean", "global mean [together]"} <= set(systems)
+    assert "global mean [together]" in table(joined)

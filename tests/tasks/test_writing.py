@@ -104,7 +104,7 @@ def test_long_texts_are_cut_and_counted(words: vocabulary.Vocabulary) -> None:
 
 def test_a_task_that_nothing_can_be_asked_of(words: vocabulary.Vocabulary) -> None:
     bare = dataclasses.replace(MATERIAL, feature=texts(*[""] * 5))
-    with pytest.raises(ValueError, match="'explanation' can be asked of no training event"):
+    with pytest.raises(ValueError, match="'explanation' can be asked of none of 5 events"):
         writing.WritingExamples(
             words, bare, np.arange(5), rows(words, "<Item>", 40), None, task=TaskConfig(tasks=("explanation",))
         )

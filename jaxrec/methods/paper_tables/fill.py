@@ -67,6 +67,7 @@ def fill(asked: Asked, seeds: Sequence[int]) -> dict[str, Any]:
         "dataset": base.data.name,
         "protocol": base.protocol,
         **{key: first[key] for key in kept if key in first},
+        **({"events": first["texts"]["events"]} if "events" in first.get("texts", {}) else {}),
         "users": sorted({n for _, n in users if n}),
         "rows": rows,
         "notes": [[_joined(who), note] for note, who in notes.items()],

@@ -81,11 +81,13 @@ class Finished:
     def _milliseconds(self, what: str) -> float | str:
         if what.startswith("/"):
             row = self._text_row(what[1:])
-            return 1000 * row["seconds"] / row["n"] if row else f"the run was not measured on {what[1:]}"
+            return row["ms"] if row else f"the run was not measured on {what[1:]}"
         if not what:
             return self.found.get("ms_per_user") or "the run has no time of a list of ten"
-        row = next((r for r in self.found["rows"] if r["system"] == (self.main or "") + what), None)
-        return 1000 * row["seconds"] / row["n_users"] if row else f"the run has no row {what.strip()!r}"
+        if any(r["system"] == (self.main or "") + what for r in self.found["rows"]):
+            task = "direct" if what == " (user id only)" else what.strip(" ()")
+            return self.found.get("ms_by_task", {}).get(task) or f"the run has no time of task {task!r}"
+        return f"the run has no row {what.strip()!r}"
 
     def _text_row(self, task: str) -> dict[str, Any] | None:
         """The model's row of a task of texts or ratings."""

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxrec.evaluate.texts import events_line
 from jaxrec.methods.compare import spread
 from jaxrec.methods.paper_tables.rows import DATASETS
 
@@ -18,7 +19,7 @@ PROTOCOLS = {
     ),
     ("meta_id", "texts"): (
         "events drawn into 80/10/10, every user and item in training, greedy decoding, pretrained T5-small, 10 epochs "
-        "(sections C.1 and C.3.2)"
+        "(sections C.1 and C.3.2); which BLEU is not said"
     ),
     ("meta_id", "time"): "Toys, T5-small on two RTX 3090 (appendix D)",
     ("token_rec", "ranking"): (
@@ -106,14 +107,13 @@ def _ours(found: Mapping[str, Any]) -> str:
     seeds = f"seed{'s' if len(found['seeds']) > 1 else ''} {', '.join(map(str, found['seeds']))}"
     if found["kind"] == "texts":
         return (
-            f"{found['dataset']}, events drawn into 80/10/10 ({found['protocol']} protocol), {users} test events a "
+            f"{found['dataset']}, {events_line(found['events'])} ({found['protocol']} protocol), {users} test events a "
             f"task, {seeds}; ±: standard deviation over several seeds"
         )
     if found["kind"] == "time":
         return (
             f"{found['device']}, {found['dataset']}, {seeds}. Lists of ten by `ms_per_user` of results.json: batches "
-            "of the config's size, prompts included, median of three rounds; all else by the time of its measurement "
-            "over how many were asked, compiling included"
+            "of the config's size, prompts included, compiled before, median of three rounds; all else likewise"
         )
     held = "seen items left out" if found["mask_seen"] else "seen items kept"
     short = " or ".join(map(str, found["lists"]))

@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxrec.draw.markup import element, escape, number, table
 from jaxrec.draw.page import paragraph, section
+from jaxrec.evaluate.texts import events_line
 from jaxrec.methods.report.ids import Section
 
 TITLES = {
@@ -22,13 +23,13 @@ def texts(found: dict[str, Any]) -> Section:
     events = told["events"]
     parts = [
         paragraph(
-            f"Events are split 80/10/10: {number(events['train'])} teach, {number(events['valid'])} select, "
-            f"{number(events['test'])} test. BLEU and ROUGE are in percent; of RMSE and MAE less is better."
+            f"{events_line(events).capitalize()}. BLEU and ROUGE are in percent; of RMSE and MAE less is better. "
+            "BLEU-4 of texts of fewer than four words says little."
         )
     ]
     for task in dict.fromkeys(row["task"] for row in told["rows"]):
         rows = [row for row in told["rows"] if row["task"] == task]
-        metrics = [name for name in rows[0] if name not in ("task", "system", "baseline", "n", "seconds", "note")]
+        metrics = [name for name in rows[0] if name not in ("task", "system", "baseline", "n", "ms")]
         digits = 4 if "rmse" in metrics else 2
         cells = [[escape(row["system"]), *(f"{row[m]:.{digits}f}" for m in metrics), number(row["n"])] for row in rows]
         parts.append(element("h3", TITLES[task]))
