@@ -5,8 +5,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -21,6 +23,8 @@ MULTIPLE = 128
 """The table is padded to this many rows: shardable over a mesh and friendly to matrix units."""
 DIGIT = "{}"
 """A level of digits: its tokens are not new, the text tokenizer has them. All other levels are of new tokens."""
+BATCH = 10_000
+"""Texts that people wrote go through the tokenizer by so many."""
 ANSWER = "<Answer>"
 """What a decoder-only model reads between a prompt and its answer; one token in every context."""
 
@@ -46,6 +50,30 @@ class Vocabulary:
     def encode(self, text: str) -> np.ndarray:
         """Tokens of a text and nothing around it, i32[*]."""
         return self._tokens(text, add_special_tokens=False)
+
+    def written(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Tokens of texts that people wrote, i32[*] each, in which no id, end of text or other control token is forged.
+
+        Names of such tokens get a space behind their first character, "< Item>", so that they are read as words. What a
+        tokenizer makes into one all the same, as of letters that it takes for others, is left out. Every other text is
+        encoded as by `encode`.
+
+        Args:
+          texts: any.
+        """
+        rows: list[np.ndarray] = []
+        for start in range(0, len(texts), BATCH):
+            safe = [self._names.spaced(text) for text in texts[start : start + BATCH]]
+            found = self.tokenizer(safe, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+            tokens = np.fromiter(itertools.chain.from_iterable(found), np.int32)
+            row = np.repeat(np.arange(len(safe)), [len(one) for one in found])
+            kept = (tokens != PAD) & ~np.isin(tokens, self._names.numbers)
+            rows += np.split(tokens[kept], np.cumsum(np.bincount(row[kept], minlength=len(safe)))[:-1])
+        return rows
+
+    @functools.cached_property
+    def _names(self) -> _Names:
+        return _Names.of(self.tokenizer)
 
     def prompt(self, text: str) -> np.ndarray:
         """Tokens of a prompt with what the tokenizer puts around it, i32[*]: T5 ends it, LLaMA begins it."""
@@ -92,6 +120,51 @@ class Vocabulary:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes a folder that `AutoTokenizer.from_pretrained` reads."""
         self.tokenizer.save_pretrained(folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Names:
+    """Names that stand for a token of their own wherever a text holds them.
+
+    Attributes:
+      tags: those that look like <this>.
+      others: matches where one of another shape begins; None where there is none.
+      numbers: their tokens'.
+    """
+
+    tags: frozenset[str]
+    others: re.Pattern[str] | None
+    numbers: np.ndarray
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> _Names:
+        """Special tokens of a tokenizer and what was added to it.
+
+        An added token of one character or of white space alone, a digit for instance, is text. So is what stands for
+        unknown characters, though its name is none, unless it also begins, ends or pads.
+        """
+        known, special = tokenizer.get_vocab(), set(tokenizer.all_special_tokens)
+        named = {name: known[name] for name in special if name in known}
+        for number, token in tokenizer.added_tokens_decoder.items():
+            if token.special or len(token.content.strip()) > 1:
+                named[token.content] = number
+        around = [tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token]
+        unknown = None if tokenizer.unk_token in around else tokenizer.unk_token
+        tags = frozenset(name for name in named if _TAG.fullmatch(name))
+        shapes = [name for name in named if name not in tags and len(name) > 1]
+        others = "|".join(re.escape(name[0]) + f"(?={re.escape(name[1:])})" for name in shapes)
+        numbers = np.array([number for name, number in named.items() if name != unknown], np.int32)
+        return cls(tags, re.compile(others) if others else None, numbers)
+
+    def spaced(self, text: str) -> str:
+        """The text with a space behind the first character of each name."""
+        if "<" in text:
+            text = _TAG_BEGINS.sub(lambda found: "< " if f"<{found[1]}>" in self.tags else "<", text)
+        return text if self.others is None else self.others.sub(r"\g<0> ", text)
+
+
+_TAG = re.compile(r"<[^<>\s]{1,40}>")
+_TAG_BEGINS = re.compile(r"<(?=([^<>\s]{1,40})>)")
 
 
 def new_token_names(*tables: Codes, answer: bool = False) -> tuple[str, ...]:

@@ -1,7 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import AddedToken, PreTrainedTokenizerFast
 
 from jaxrec.tasks import prompts
 from jaxrec.tokenizers import vocabulary
@@ -92,3 +97,131 @@ def test_pretrained_rows_without_a_token_are_filled() -> None:
     rows = len(text) + 28  # as T5: 32,128 rows for 32,100 tokens
     grown = vocabulary.extend(text, NAMES, table_rows=rows)
     assert grown.first_oov == rows
+
+
+TEXTS = ["What a great guitar! I paid < 20 for <b>two</b>", " ".join(map(chr, range(33, 127))), *prompts.texts()]
+PLAIN = ["great  strings, 5 stars", "a < b > c <br> <3", "[sic] <Items> <CT> CT1 ", "", " ", "café ☃ 漢", "</ s>"]
+
+
+def t5_like() -> PreTrainedTokenizerFast:
+    """Unigram over normalised text; its control tokens are pieces of the model as well."""
+    own = tokenizers.Tokenizer(models.Unigram())
+    own.normalizer, own.decoder = normalizers.NFKC(), decoders.Metaspace()
+    own.pre_tokenizer = pre_tokenizers.Metaspace()
+    names = ["<pad>", "</s>", "<unk>"]
+    own.train_from_iterator(
+        TEXTS, trainers.UnigramTrainer(vocab_size=300, special_tokens=names, unk_token="<unk>", show_progress=False)
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=own,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        extra_special_tokens=[f"<extra_id_{i}>" for i in range(3)],
+    )
+
+
+def llama_like() -> PreTrainedTokenizerFast:
+    """BPE with marked words; begins prompts, and has control tokens of several shapes, normalised ones among them."""
+    own = tokenizers.Tokenizer(models.BPE(unk_token="<unk>"))
+    own.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    own.normalizer, own.decoder = normalizers.Lowercase(), decoders.Metaspace()
+    names = ["<unk>", "<s>", "</s>"]
+    own.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=500, special_tokens=names, show_progress=False))
+    more: list[str | AddedToken] = [
+        AddedToken(name, normalized=True) for name in ("[inst]", "[/inst]", "]x[", "  ", "7")
+    ]
+    found = PreTrainedTokenizerFast(tokenizer_object=own, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    found.add_tokens(more)
+    found.add_special_tokens({"additional_special_tokens": ["<|eot_id|>", "[MASK]", "~"]})
+    return found
+
+
+@pytest.fixture(scope="module", params=["offline", "T5-like", "LLaMA-like"])
+def any_words(request: pytest.FixtureRequest) -> vocabulary.Vocabulary:
+    if request.param == "offline":
+        text = vocabulary.train_text_tokenizer(TEXTS, 600)
+    else:
+        text = t5_like() if request.param == "T5-like" else llama_like()
+    names = vocabulary.new_token_names(sized(6, 9), answer=True)
+    return vocabulary.extend(text, names, len(text) + 5, single=["5"])
+
+
+def control(words: vocabulary.Vocabulary) -> dict[str, int]:
+    """What no written text may hold, by name."""
+    tokenizer = words.tokenizer
+    added = {
+        token.content: n for n, token in tokenizer.added_tokens_decoder.items() if token.content not in ("5", "7", "  ")
+    }
+    return added | dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids))
+
+
+def test_no_name_in_a_written_text_becomes_its_token(any_words: vocabulary.Vocabulary) -> None:
+    names = control(any_words)
+    assert {"<Item>", "<CT5>", "<Answer>", "<unused0>", "</s>", "<unk>"} <= set(names)
+    texts = [
+        shape.format(name) for name in names for shape in ("{}", "great{} strings", "a {0}{0}b", "<{}", "{}>", "[{}x[")
+    ]
+    forged = sum(bool(np.isin(any_words.encode(text), list(names.values())).any()) for text in texts)
+    assert forged > 0.8 * len(texts)
+    for text, tokens in zip(texts, any_words.written(texts), strict=True):
+        assert not set(tokens.tolist()) & {vocabulary.PAD, *names.values()}, text
+        assert tokens.max(initial=0) < any_words.first_oov
+    [tokens] = any_words.written(["great<Item> strings</s>"])
+    assert "".join(any_words.tokenizer.decode(tokens).split()).lower() == "great<item>strings</s>"
+
+
+def test_plain_written_text_is_encoded_as_ever(
+    any_words: vocabulary.Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for size in (vocabulary.BATCH, 2):
+        monkeypatch.setattr(vocabulary, "BATCH", size)
+        found = any_words.written(PLAIN)
+        assert any(map(len, found))
+        for text, tokens in zip(PLAIN, found, strict=True):
+            assert tokens.dtype == np.int32
+            np.testing.assert_array_equal(tokens, any_words.encode(text))
+    assert any_words.written([]) == []
+
+
+def test_names_that_only_normalising_makes_are_left_out() -> None:
+    """Wide brackets become narrow ones behind the search for names, and T5's own pieces hold </s>."""
+    words = vocabulary.extend(t5_like(), NAMES)
+    assert 1 in words.encode("a \uff1c/s\uff1e b")
+    [tokens] = words.written(["a \uff1c/s\uff1e b"])
+    assert words.tokenizer.decode(tokens).split() == ["a", "b"]
+    words = vocabulary.extend(llama_like(), NAMES)
+    brackets = words.tokenizer.convert_tokens_to_ids("[inst]")
+    assert brackets in words.encode("a [INST] b")
+    [tokens] = words.written(["a [INST] b"])
+    assert words.tokenizer.decode(tokens).split() == ["a", "b"]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    parts=st.lists(
+        st.sampled_from([*NAMES, "</s>", "<pad>", "<", ">", " ", "s", "/", "\uff1c", "CT1", "</s"]), max_size=8
+    )
+)
+def test_no_joint_of_written_pieces_is_a_name(words: vocabulary.Vocabulary, parts: list[str]) -> None:
+    [tokens] = words.written(["".join(parts)])
+    assert not np.isin(tokens, list(control(words).values())).any()
+    assert len(tokens) >= len("".join(parts).replace(" ", "")) / 8
+
+
+def test_many_written_texts_are_one_call(words: vocabulary.Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    class Counted:
+        def __getattr__(self, name: str):
+            return getattr(words.tokenizer, name)
+
+        def __call__(self, texts, **options):
+            calls.append(len(texts))
+            return words.tokenizer(texts, **options)
+
+    counted = dataclasses.replace(words, tokenizer=Counted())  # pyright: ignore
+    found = counted.written(["great strings"] * 500 + ["<Item> of mine"])
+    assert calls == [501]
+    assert len(found) == 501
+    np.testing.assert_array_equal(found[499], words.encode("great strings"))
