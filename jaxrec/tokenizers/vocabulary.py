@@ -8,7 +8,6 @@ import functools
 import itertools
 import os
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ import tokenizers
 from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from jaxrec.tokenizers.control_names import ControlNames
 from jaxrec.types import Codes, IdTable
 
 PAD, END = 0, 1
@@ -72,8 +72,8 @@ class Vocabulary:
         return rows
 
     @functools.cached_property
-    def _names(self) -> _Names:
-        return _Names.of(self.tokenizer)
+    def _names(self) -> ControlNames:
+        return ControlNames.of(self.tokenizer)
 
     def prompt(self, text: str) -> np.ndarray:
         """Tokens of a prompt with what the tokenizer puts around it, i32[*]: T5 ends it, LLaMA begins it."""
@@ -120,51 +120,6 @@ class Vocabulary:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes a folder that `AutoTokenizer.from_pretrained` reads."""
         self.tokenizer.save_pretrained(folder)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Names:
-    """Names that stand for a token of their own wherever a text holds them.
-
-    Attributes:
-      tags: those that look like <this>.
-      others: matches where one of another shape begins; None where there is none.
-      numbers: their tokens'.
-    """
-
-    tags: frozenset[str]
-    others: re.Pattern[str] | None
-    numbers: np.ndarray
-
-    @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> _Names:
-        """Special tokens of a tokenizer and what was added to it.
-
-        An added token of one character or of white space alone, a digit for instance, is text. So is what stands for
-        unknown characters, though its name is none, unless it also begins, ends or pads.
-        """
-        known, special = tokenizer.get_vocab(), set(tokenizer.all_special_tokens)
-        named = {name: known[name] for name in special if name in known}
-        for number, token in tokenizer.added_tokens_decoder.items():
-            if token.special or len(token.content.strip()) > 1:
-                named[token.content] = number
-        around = [tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token]
-        unknown = None if tokenizer.unk_token in around else tokenizer.unk_token
-        tags = frozenset(name for name in named if _TAG.fullmatch(name))
-        shapes = [name for name in named if name not in tags and len(name) > 1]
-        others = "|".join(re.escape(name[0]) + f"(?={re.escape(name[1:])})" for name in shapes)
-        numbers = np.array([number for name, number in named.items() if name != unknown], np.int32)
-        return cls(tags, re.compile(others) if others else None, numbers)
-
-    def spaced(self, text: str) -> str:
-        """The text with a space behind the first character of each name."""
-        if "<" in text:
-            text = _TAG_BEGINS.sub(lambda found: "< " if f"<{found[1]}>" in self.tags else "<", text)
-        return text if self.others is None else self.others.sub(r"\g<0> ", text)
-
-
-_TAG = re.compile(r"<[^<>\s]{1,40}>")
-_TAG_BEGINS = re.compile(r"<(?=([^<>\s]{1,40})>)")
 
 
 def new_token_names(*tables: Codes, answer: bool = False) -> tuple[str, ...]:
