@@ -13,7 +13,7 @@ from launch.arguments import explained
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Measures a run's best checkpoint beside the baselines, by full ranking on the held-out items."""
+    """Measures a run's best checkpoint beside the baselines on the held-out items, by full ranking, and events."""
 
     run: tyro.conf.Positional[str]
     """The run's folder."""
@@ -24,13 +24,18 @@ class Arguments:
     beams: int | None = None
     prompt: Literal["seen", "unseen", "both"] | None = None
     """Whether the question was among those of training."""
+    text_beams: int | None = None
+    """Beams for explanations and summaries; 1 is greedy."""
+    text_events: int | None = None
+    """Held-out events that each task that writes is measured on, drawn by the run's seed; 0 takes all."""
 
 
 @explained
 def main() -> None:
     """Prints the table and leaves it in the run's folder, under evaluations/."""
     arguments = tyro.cli(Arguments, prog="launch.evaluate")
-    changed = {n: v for n in ("recommender", "beams", "prompt") if (v := getattr(arguments, n)) is not None}
+    fields = ("recommender", "beams", "prompt", "text_beams", "text_events")
+    changed = {name: value for name in fields if (value := getattr(arguments, name)) is not None}
     print(experiment.evaluate(experiment.load(arguments.run, **changed), arguments.part))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from flax import nnx
 
-from jaxrec.config import Config, LightGcnConfig
+from jaxrec.config import Config, LightGcnConfig, TaskConfig
 from jaxrec.evaluate.baselines import Scorer
 from jaxrec.evaluate.evaluate import Result, evaluate_baselines, evaluate_scores
 from jaxrec.evaluate.ranking import metrics
@@ -117,7 +117,7 @@ def train(name: str, config: Config, settings: Settings, *, part: Part = "test")
 
     Args:
       name: one of `BASELINES`.
-      config: its data, seed, protocol, mask_seen and folder are read; what it says of methods is not.
+      config: its data, seed, protocol, mask_seen and folder are read; what it says of methods and tasks is not.
       settings: of all baselines; only this one's count.
       part: which held-out items are ranked.
     Returns:
@@ -129,6 +129,7 @@ def train(name: str, config: Config, settings: Settings, *, part: Part = "test")
     check([name])
     if config.protocol != "strict":
         raise ValueError(f"protocol {config.protocol!r}: baselines learn from the training part alone; take strict")
+    config = dataclasses.replace(config, task=TaskConfig(tasks=("sequential",)))  # split leave-one-out
     runs.check(config)
     baseline, own = BASELINES[name], getattr(settings, name)
     file = config.folder / part / "results.json"

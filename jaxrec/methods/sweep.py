@@ -48,11 +48,12 @@ def sweep(
       what sweep.json holds: "rows", each with its "settings" and "validation" values by seed, best first; "chosen", a
       row's name; and "test", as `jaxrec.methods.compare.compare` returns it.
     Raises:
-      ValueError: there are no seeds, a range comes without trials, a config contradicts itself, no run was finite, or
-        Optuna is not installed.
+      ValueError: there are no seeds, no task ranks items, a range comes without trials, a config contradicts itself, no
+        run was finite, or Optuna is not installed.
     """
     if not seeds:
         raise ValueError("seeds holds none; give at least one: --seeds 0")
+    _check_tasks(config, axes)
     vectors: dict[tuple, pathlib.Path] = {}
     tried: dict[str, dict[str, Any]] = {}
 
@@ -110,6 +111,16 @@ def table(found: dict[str, Any]) -> str:
         mark = "  <- chosen" if number == 1 else ""
         lines.append("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths)) + mark)
     return "\n".join(lines)
+
+
+def _check_tasks(config: Config, axes: Sequence[Choices | Range]) -> None:
+    """Looks whether every setting has a task by which it can be chosen."""
+    tried = [axis for axis in axes if isinstance(axis, Choices) and axis.field == "task.tasks"]
+    for tasks in tried[0].values.values() if tried else [config.task.tasks]:
+        if not dataclasses.replace(config.task, tasks=tasks).ranking:
+            raise ValueError(
+                f"task.tasks ({', '.join(tasks)}) rank no items, and a sweep chooses by NDCG@10; add sequential, say"
+            )
 
 
 def _grid(config: Config, axes: Sequence[Choices | Range]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxrec.config import Config
+from jaxrec.config import Config, TaskConfig
 from jaxrec.methods import baselines
 from jaxrec.methods.baselines import Settings, compare
 from jaxrec.methods.compare import table
@@ -54,6 +54,23 @@ def test_validation_items_have_a_table_of_their_own(tiny: Config, tmp_path: path
     assert not (tmp_path / "results.json").exists()
     validation = joined["runs"]["EASE"][0]["validation"]
     assert validation["ndcg@10"] == joined["rows"][0]["ndcg@10"][0]
+
+
+@pytest.mark.parametrize("tasks", [("rating", "review"), ("direct", "sequential", "rating")])
+def test_what_a_config_asks_changes_nothing(tiny: Config, tmp_path: pathlib.Path, tasks) -> None:
+    """Tasks that write alone have no leave-one-out split, and with others they hold ratings back."""
+    joined = compare(("ease",), tiny, (0,), tmp_path / "plain", SETTINGS)
+    other = dataclasses.replace(tiny, task=TaskConfig(tasks=tasks))
+    found = compare(("ease",), other, (0,), tmp_path / "asked", SETTINGS)
+    assert found["protocol"] == joined["protocol"] == "strict"
+    for one, same in zip(found["rows"], joined["rows"], strict=True):
+        assert one == same
+    with (
+        np.load(tmp_path / "plain/ease-0/test/ranks.npz") as ranks,
+        np.load(tmp_path / "asked/ease-0/test/ranks.npz") as others,
+    ):
+        np.testing.assert_array_equal(ranks["EASE"], others["EASE"])
+        assert len(ranks["EASE"]) == 80
 
 
 @pytest.mark.slow

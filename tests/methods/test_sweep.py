@@ -191,3 +191,18 @@ def test_what_can_not_work_is_told_before_anything_is_trained(tiny: Config, tmp_
     assert trained == []
     with pytest.raises(ValueError, match="no setting's loss stayed finite"):
         sweep.sweep(tiny, axes(["ids.clusters=5"], tiny), [0], tmp_path)
+
+
+def test_settings_that_rank_nothing_are_refused_before_anything_is_trained(
+    tiny: Config, tmp_path: pathlib.Path, runs
+) -> None:
+    trained, _ = runs(lambda _: 0.5)
+    writes = changed(tiny, {"task.tasks": ("rating", "review")})
+    with pytest.raises(ValueError, match=r"task\.tasks \(rating, review\) rank no items.* NDCG@10"):
+        sweep.sweep(writes, axes(["ids.clusters=5"], tiny), [0], tmp_path)
+    for trials in (None, 2):
+        with pytest.raises(ValueError, match=r"task\.tasks \(rating\) rank no items"):
+            sweep.sweep(tiny, axes(["task.tasks=sequential,rating"], tiny), [0], tmp_path, trials=trials)
+    assert trained == []
+    sweep.sweep(writes, axes(["task.tasks=sequential,sequential+rating"], tiny), [0], tmp_path)
+    assert len(trained) == 2

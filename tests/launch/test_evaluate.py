@@ -1,0 +1,32 @@
+"""`launch.evaluate` as users call it; what it measures is tested beside the methods."""
+
+import dataclasses
+import sys
+
+import pytest
+
+from jaxrec.config import EvalConfig
+from launch import evaluate
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed", "part"),
+    [
+        ((), {}, "test"),
+        (("--text-beams", "4", "--text-events", "0"), {"text_beams": 4, "text_events": 0}, "test"),
+        (("--beams", "30", "--prompt", "both", "--part", "valid"), {"beams": 30, "prompt": "both"}, "valid"),
+    ],
+)
+def test_what_is_asked_changes_the_runs_settings(
+    arguments, changed, part, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def load(folder: str, **fields) -> EvalConfig:
+        assert folder == "runs/one"
+        assert fields == changed
+        return dataclasses.replace(EvalConfig(text_events=7), **fields)  # an unknown field is refused here
+
+    monkeypatch.setattr(evaluate.experiment, "load", load)
+    monkeypatch.setattr(evaluate.experiment, "evaluate", lambda settings, part: f"{part} {settings.text_events}")
+    monkeypatch.setattr(sys, "argv", ["launch.evaluate", "runs/one", *arguments])
+    evaluate.main()
+    assert capsys.readouterr().out.strip() == f"{part} {changed.get('text_events', 7)}"
