@@ -18,7 +18,7 @@ from jaxrec.keys import stream
 from jaxrec.methods import run as runs
 from jaxrec.methods.build import build
 from jaxrec.methods.run import write_whole
-from jaxrec.methods.system import System
+from jaxrec.methods.system import System, method_name
 from jaxrec.methods.training import restore
 from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
@@ -82,7 +82,8 @@ def before_and_after(folder: str | os.PathLike[str], *, pairs: int = 100_000) ->
       folder: a trained run's.
       pairs: how many are sampled for diversity.
     Returns:
-      What id_scores.json holds: "system", "ids", "ndcg@10", and "before" and "after" as `score` gives them.
+      What id_scores.json holds: "system", "ids", "ndcg@10" (None of a run that ranks no items), and "before" and
+      "after" as `score` gives them.
     Raises:
       ValueError: the folder holds no run, or one that is not measured yet.
     """
@@ -91,11 +92,11 @@ def before_and_after(folder: str | os.PathLike[str], *, pairs: int = 100_000) ->
     file = folder / "results.json"
     if not file.is_file():
         raise ValueError(f"{folder} is not measured yet (no results.json); python -m launch.train finishes the run")
-    row = json.loads(file.read_text())["rows"][0]
+    rows = json.loads(file.read_text())["rows"]
     found = {
-        "system": row["system"],
+        "system": rows[0]["system"] if rows else method_name(run.config),
         "ids": run.config.ids.kind,
-        "ndcg@10": row.get("ndcg@10"),
+        "ndcg@10": rows[0].get("ndcg@10") if rows else None,
         "before": score(build(run, untrained=True), pairs=pairs),
         "after": score(restore(build(run)), pairs=pairs),
     }

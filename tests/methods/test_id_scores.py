@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxrec.config import Config
+from jaxrec.config import Config, TaskConfig
 from jaxrec.methods import experiment, id_scores
 from jaxrec.methods import run as runs
 from jaxrec.methods.build import build
@@ -54,6 +54,17 @@ def test_before_is_where_training_began(folder: pathlib.Path) -> None:
     assert "ids of items" in shown
     assert "ids of users" in shown
     assert "rank correlation" not in shown
+
+
+def test_a_run_that_writes_has_scores_and_no_ndcg(tiny: Config, tmp_path: pathlib.Path, monkeypatch) -> None:
+    """Its results.json holds no row of ranked items; its training is left out here."""
+    runs.start(dataclasses.replace(tiny, out=str(tmp_path), task=TaskConfig(tasks=("rating",))))
+    (tmp_path / "results.json").write_text(json.dumps({"rows": [], "texts": {}}))
+    monkeypatch.setattr(id_scores, "restore", lambda system: system)
+    found = id_scores.before_and_after(tmp_path, pairs=500)
+    assert (found["system"], found["ndcg@10"]) == ("META ID", None)
+    assert found["after"]["items"]["memorization"] <= 1
+    assert id_scores.table({"run": found}).splitlines()[1].split()[-1] == "-"
 
 
 def made(diversity: float, memorization: float, ndcg: float) -> dict:
