@@ -9,6 +9,7 @@ from jaxrec.config import load_config
 from jaxrec.methods import experiment
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_export_and_refuse(tmp_path: pathlib.Path, launch, finished, tiny_config: str) -> None:
     (tmp_path / "tiny.py").write_text(tiny_config)

@@ -73,6 +73,7 @@ def test_what_a_config_asks_changes_nothing(tiny: Config, tmp_path: pathlib.Path
         assert len(ranks["EASE"]) == 80
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_baseline_trains_from_its_settings(tiny: Config, tmp_path: pathlib.Path) -> None:
     few = {"epochs": 1, "validate_every": 1}

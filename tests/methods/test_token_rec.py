@@ -221,6 +221,7 @@ def test_a_store_that_is_not_this_runs_is_told(trained: System, tmp_path: pathli
         moved.rename(folder)
 
 
+@pytest.mark.long
 def test_a_study_joins_runs_and_seeds(token_rec: Config, tmp_path: pathlib.Path) -> None:
     base = at(token_rec, tmp_path, train={"steps": 4}, eval={"prompt": "seen"})
     study = {"TokenRec": base, "w/o masking": at(base, tmp_path, quantizer={"mask": 0.0})}
@@ -262,6 +263,7 @@ def test_studies_are_checked(tmp_path: pathlib.Path) -> None:
     assert list(load_study("configs/demo.py")) == ["demo"]
 
 
+@pytest.mark.long
 def test_a_mesh_of_four_gives_the_losses_of_one(token_rec: Config, tmp_path: pathlib.Path) -> None:
     losses, systems = [], []
     for name, devices in (("one", (1, 1)), ("four", (2, 2))):
