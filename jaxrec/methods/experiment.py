@@ -74,7 +74,7 @@ def load(folder: str | os.PathLike[str], **changed: Any) -> System:
       folder: what `launch.train` left.
       changed: fields of the run's eval config to override.
     Raises:
-      ValueError: the folder holds no run, or one that has no checkpoint yet.
+      ValueError: the folder holds no run, or one that has no checkpoint yet, or what is overridden is not asked in it.
     """
     run = runs.reopen(folder)
     ignored = sorted({"recommender", "beams"} & set(changed)) if run.config.answer == "vector" else []

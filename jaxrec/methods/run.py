@@ -8,10 +8,10 @@ import os
 import pathlib
 import shlex
 import sys
-from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from jaxrec.config import Config, from_dict, to_json
 from jaxrec.data.load import load
@@ -234,18 +234,10 @@ def _read_config(file: pathlib.Path) -> Config:
 
 
 def _check_same(wanted: Config, found: Config, folder: pathlib.Path) -> None:
-    one, other = _leaves(dataclasses.asdict(wanted)), _leaves(dataclasses.asdict(found))
+    one, other = (flatten_dict(dataclasses.asdict(config), sep=".") for config in (wanted, found))
     differing = sorted(n for n in one if one[n] != other[n] and n != "out")
     if differing:
         raise ValueError(
             f"{folder} holds a run of another config ({', '.join(differing)} differ); "
             f"give --out another folder, or delete this one"
         )
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dict as a flat one with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat

@@ -85,8 +85,9 @@ class Writer:
     ) -> np.ndarray:
         """Prompts of a task about some events, i32[B,S]: the first template of training, or the unseen one."""
         template, system = templates(task, seen=prompt == "seen")[0], self.system
-        asked = Questions(system.vocabulary, [template], known, system.item_tokens, tokens, system.run.config.task)
-        made = asked.prompts(np.zeros(len(rows), np.int64), rows)
+        settings = system.run.config.task
+        asked = Questions(system.vocabulary, [template], known.some(rows), system.item_tokens, tokens, settings)
+        made = asked.prompts(np.zeros(len(rows), np.int64), np.arange(len(rows)))
         return pad_rows(made, int(np.diff(made[1]).max(initial=1)))
 
     def measure(self, part: str) -> list[TextResult]:
@@ -210,8 +211,9 @@ class Writer:
         n = len(items)
         told = (np.full(n, text, object) for text in ("", feature, "", review, ""))
         known, tokens = Material(np.arange(n), items, *told), None
-        # As in training, a causal id is made of the user's other events.
-        histories = _without(histories_of(self.system.histories, np.full(n, user)), items)
+        histories = histories_of(self.system.histories, np.full(n, user))
+        if wanted != "review":  # as in training, a causal id is made of the user's other events
+            histories = _without(histories, items)
         codes = self.system.user_codes(histories, np.full(n, user))
         if codes is not None:
             tokens = self.system.vocabulary.ids("<User>", codes).tokens

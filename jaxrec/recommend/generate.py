@@ -162,8 +162,11 @@ def _score(model: StepDecoder, source: Array, choices_CT: Array) -> Array:
 def _generate(
     model: StepDecoder, source: Array, allowed: Array | None, *, end: int, longest: int, beams: int, penalty: float
 ) -> Texts:
-    said = _beam_search if beams > 1 else _greedy
-    tokens, scores = said(_Speaker(model, model.read(source), allowed), source.shape[0], end, longest, beams, penalty)
+    speaker, batch = _Speaker(model, model.read(source), allowed), source.shape[0]
+    if beams > 1:
+        tokens, scores = _beam_search(speaker, batch, end, longest, beams, penalty)
+    else:
+        tokens, scores = _greedy(speaker, batch, end, longest)
     ended = jnp.cumsum(tokens == end, axis=1) > 0
     return Texts(jnp.where(ended, 0, tokens), scores, ended[:, -1])
 
@@ -197,9 +200,8 @@ class _Greedy(NamedTuple):
     cache: Any
 
 
-def _greedy(speaker: _Speaker, batch: int, end: int, longest: int, beams: int, penalty: float) -> tuple[Array, Array]:
+def _greedy(speaker: _Speaker, batch: int, end: int, longest: int) -> tuple[Array, Array]:
     """The likeliest token each time: what was said, i32[B,N], 0 after `end`, and the sums of log-probabilities."""
-    del beams, penalty
 
     def say(now: _Greedy) -> _Greedy:
         log_probs_BWV, cache = speaker.next(now.tokens_B1N, now.position, now.cache)

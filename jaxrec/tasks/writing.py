@@ -41,6 +41,10 @@ class Material:
     review: np.ndarray
     summary: np.ndarray
 
+    def some(self, rows: np.ndarray) -> Material:
+        """What may be told or asked of some of the events, i64[m]."""
+        return Material(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
     def asked(self, task: str, *, answered: bool = True) -> np.ndarray:
         """Events that a task can be asked of and, where `answered`, whose answer is known: bool[n]."""
         wanted = (*NEEDS[task], *((ANSWERS[task],) if answered else ()))

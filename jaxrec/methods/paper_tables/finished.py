@@ -8,6 +8,7 @@ import pathlib
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from jaxrec.config import Config, to_json
 from jaxrec.evaluate.ranking import metrics
@@ -109,7 +110,7 @@ def read_run(folder: pathlib.Path, config: Config | None) -> Finished | str | No
     held = json.loads((folder / "config.json").read_text())
     doubts: tuple[str, ...] = ()
     if config is not None:
-        wanted, there = _leaves(json.loads(to_json(config))), _leaves(held)
+        wanted, there = (flatten_dict(c, sep=".") for c in (json.loads(to_json(config)), held))
         differing = sorted(n for n in set(wanted) & set(there) - {"out"} if wanted[n] != there[n])
         if differing:
             return f"its folder holds a run of another config ({', '.join(differing)} differ)"
@@ -123,7 +124,10 @@ def read_baseline(folder: pathlib.Path, config: Config) -> Finished | str | None
     """A baseline's results, as `read_run`; of the config only what it reads counts: data, seed, protocol, mask_seen."""
     if not (folder / "test" / "results.json").is_file() or not (folder / "config.json").is_file():
         return None
-    wanted, there = _leaves(json.loads(to_json(config))), _leaves(json.loads((folder / "config.json").read_text()))
+    wanted, there = (
+        flatten_dict(c, sep=".")
+        for c in (json.loads(to_json(config)), json.loads((folder / "config.json").read_text()))
+    )
     read = [n for n in wanted if n.startswith("data.") or n in ("seed", "protocol", "eval.mask_seen")]
     if differing := sorted(n for n in read if n in there and wanted[n] != there[n]):
         return f"its folder holds a run on other data ({', '.join(differing)} differ)"
@@ -152,11 +156,3 @@ def _read(folder: pathlib.Path, listed: int | None, setting: str, doubts: tuple[
         with np.load(folder / "ranks.npz") as arrays:
             ranks = dict(arrays)
     return Finished(json.loads((folder / "results.json").read_text()), ranks, listed, setting, doubts)
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dict as a flat one with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
