@@ -34,24 +34,6 @@ def rating_metrics(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]
     return {"rmse": float(np.sqrt(np.mean(np.square(errors)))), "mae": float(np.mean(np.abs(errors)))}
 
 
-def text_metrics(predicted: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
-    """BLEU of the corpus, and ROUGE as the mean over texts, in percent.
-
-    BLEU is sacrebleu's (Post 2018) with at most 1 and at most 4 tokens in a row, signature
-    "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0". ROUGE is the F1 of rouge-score (Lin 2004) with Porter
-    stemming, of single tokens, of pairs, and of the longest common subsequence; it reads a-z and 0-9 alone.
-
-    Args:
-      predicted: n texts; they may be empty.
-      truth: n texts, the references.
-    Returns:
-      "bleu-1", "bleu-4", "rouge-1", "rouge-2", "rouge-l".
-    Raises:
-      ValueError: lengths differ, or there is no text.
-    """
-    return _bleu(predicted, truth) | _means(_rouge(predicted, truth))
-
-
 @dataclasses.dataclass(frozen=True)
 class TextResult:
     """How well one system did one task.
@@ -59,8 +41,8 @@ class TextResult:
     Attributes:
       task: "rating", "explanation", ...
       system: its name in tables.
-      metrics: of `rating_metrics` or `text_metrics`.
-      values: what is compared example by example, f64[n]: the squared error of ratings, ROUGE-L of texts in percent.
+      metrics: by name, see `rating_metrics` and `of_texts`.
+      values: what is compared event by event, f64[n]: the squared error of ratings, ROUGE-L of texts in percent.
       baseline: whether it is one.
       ms: milliseconds an answer takes, or None where nobody timed it.
     """
@@ -98,7 +80,16 @@ class TextResult:
         baseline: bool = False,
         ms: float | None = None,
     ) -> TextResult:
-        """A result of n texts; see `text_metrics`."""
+        """A result of n texts, beside n references, in percent; either may hold empty ones.
+
+        BLEU is sacrebleu's of the corpus (Post 2018) with at most 1 and at most 4 tokens in a row, signature
+        "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0". ROUGE is the mean over texts of rouge-score's F1
+        (Lin 2004) with Porter stemming, of single tokens, of pairs, and of the longest common subsequence; it reads
+        a-z and 0-9 alone.
+
+        Raises:
+          ValueError: there are fewer texts than references or the other way round, or there is none.
+        """
         rouge = _rouge(predicted, truth)
         metrics = _bleu(predicted, truth) | _means(rouge)
         return cls(task, system, metrics, rouge["rouge-l"], baseline, ms)
@@ -118,7 +109,7 @@ def text_report(results: Sequence[TextResult]) -> dict[str, Any]:
     """Rows, and every system beside its task's best baseline.
 
     The best baseline is that of the lowest RMSE or the highest ROUGE-L. "intervals" are paired bootstraps over
-    examples, of the difference in mean squared error (metric "mse": below 0 the system is better) or in ROUGE-L.
+    events, of the difference in mean squared error (metric "mse": below 0 the system is better) or in ROUGE-L.
 
     Args:
       results: in the order of the table.
@@ -126,7 +117,7 @@ def text_report(results: Sequence[TextResult]) -> dict[str, Any]:
       "rows" with task, system, baseline, n, metrics and, where known, ms, and "intervals" with task, system, baseline,
       metric, difference, low, high and n.
     Raises:
-      ValueError: a task names a system twice, or its systems answered different numbers of examples.
+      ValueError: a task names a system twice, or its systems answered different numbers of events.
     """
     by_task: dict[str, list[TextResult]] = {}
     for result in results:
@@ -138,7 +129,7 @@ def text_report(results: Sequence[TextResult]) -> dict[str, Any]:
             raise ValueError(f"results of {task} name a system twice: {', '.join(names)}; give each its own name")
         sizes = {len(r.values) for r in mine}
         if len(sizes) > 1 or len({r.of_errors for r in mine}) > 1:
-            raise ValueError(f"results of {task} are of {sorted(sizes)} examples; ask all systems about the same ones")
+            raise ValueError(f"results of {task} are of {sorted(sizes)} events; ask all systems about the same ones")
         intervals += _intervals(mine)
     return {"rows": [r.row() for r in results], "intervals": intervals}
 
@@ -163,7 +154,7 @@ def text_table(found: Mapping[str, Any]) -> str:
         mine = [row for row in rows if row["task"] == task]
         metrics = [m for m in METRICS if m in mine[0]]
         width = max(len(task), *(len(row["system"]) for row in mine))
-        lines += ["", f"{task:<{width}}" + "".join(f"{m.upper():>9}" for m in metrics) + f"{'examples':>10}"]
+        lines += ["", f"{task:<{width}}" + "".join(f"{m.upper():>9}" for m in metrics) + f"{'events':>10}"]
         for row in mine:
             cells = "".join(f"{row[m]:>9.4f}" if m in ERRORS else f"{row[m]:>9.2f}" for m in metrics)
             lines.append(f"{row['system']:<{width}}{cells}{row['n']:>10,}")
@@ -185,7 +176,7 @@ def _told(interval: Mapping[str, Any]) -> str:
     low, high = (f"{interval[end]:+.{digits}f}" for end in ("low", "high"))
     return (
         f"{interval['system']} - {interval['baseline']}, {name}: {interval['difference']:+.{digits}f} [{low}, {high}], "
-        f"{LEVEL:.0%} paired bootstrap over {interval['n']:,} examples"
+        f"{LEVEL:.0%} paired bootstrap over {interval['n']:,} events"
     )
 
 

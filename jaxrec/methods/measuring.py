@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import statistics
-import time
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from jaxrec.evaluate.texts import TextResult, text_report, text_table
 from jaxrec.methods import collaborative
 from jaxrec.methods import run as runs
 from jaxrec.methods.system import EMBEDDERS, System
+from jaxrec.methods.timing import milliseconds_each
 from jaxrec.methods.writer import Writer
 from jaxrec.recommend.exact import gap
 
@@ -119,15 +118,10 @@ def beams_gap(system: System, part: str, most: int = 256) -> str:
     )
 
 
-def milliseconds_per_user(system: System, task: str | None = None, users: int = 256, rounds: int = 3) -> float:
-    """How long a list of ten takes, prompt included, in batches as the config says; the median of some rounds."""
-    asked = some_users(system, users)
-    taken = []
-    for _ in range(rounds + 1):  # the first compiles
-        started = time.perf_counter()
-        system.recommend(asked, min(10, system.run.data.n_items), task)
-        taken.append(time.perf_counter() - started)
-    return 1000 * statistics.median(taken[1:]) / len(asked)
+def milliseconds_per_user(system: System, task: str | None = None) -> float:
+    """How long a list of ten takes, prompt included, in batches as the config says."""
+    most = min(10, system.run.data.n_items)
+    return milliseconds_each(lambda users: system.recommend(users, most, task), some_users(system))
 
 
 def some_users(system: System, most: int = 256) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from jaxrec.config import Config, from_dict, to_json
+from jaxrec.data.features import explanations, feature_words
 from jaxrec.data.load import load
 from jaxrec.data.split import (
     hold_unseen,
@@ -23,6 +25,7 @@ from jaxrec.data.split import (
     withheld_events,
     without_ratings,
 )
+from jaxrec.tasks.writing import Material, stars_text
 from jaxrec.types import EventSplit, Histories, Interactions, Split
 
 CHOICES = 20
@@ -56,6 +59,25 @@ class Run:
             return self.split.train
         offsets = np.searchsorted(self.data.user, np.arange(self.data.n_users + 1))
         return Histories(offsets, self.data.item, self.data.n_items, self.data.rating)
+
+    @functools.cached_property
+    def material(self) -> Material:
+        """What may be told or asked of the events.
+
+        Feature words are found in the 80% of the events that don't select or test, so that runs with other tasks ask
+        and want the same; those of them that leave-one-out holds back name features and teach nothing else.
+        """
+        assert self.events is not None
+        data, empty = self.data, np.full(self.data.n_events, "", object)
+        text = data.text or {}
+        review, summary = text.get("review", empty), text.get("summary", empty)
+        known = np.sort(np.concatenate([self.events.train, self.events.kept_out]))
+        features = feature_words(review[known].tolist()) if "explanation" in self.config.task.writing else []
+        feature, sentence = explanations(review.tolist(), features) if features else (empty, empty)
+        stars = empty if data.rating is None else np.array([stars_text(float(r)) for r in data.rating], object)
+        return Material(
+            data.user.astype(np.int64), data.item.astype(np.int64), stars, feature, sentence, review, summary
+        )
 
     @property
     def key(self) -> jax.Array:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +17,8 @@ from jaxrec.evaluate.text_baselines import (
 from jaxrec.evaluate.texts import TextResult
 from jaxrec.keys import generator
 from jaxrec.methods.system import System, histories_of
-from jaxrec.methods.writing import material, named
+from jaxrec.methods.timing import milliseconds_each
+from jaxrec.methods.writing import named
 from jaxrec.models.rating_mf import RatingMfConfig, fit_rating_mf
 from jaxrec.recommend.generate import ChoiceScorer, TextGenerator
 from jaxrec.tasks.prompts import templates
@@ -64,7 +62,7 @@ class Writer:
 
     @functools.cached_property
     def _data(self) -> tuple[Material, np.ndarray | None]:
-        return named(self.system, material(self.system.run))
+        return named(self.system)
 
     def texts(self, source: np.ndarray) -> list[str]:
         """Free text for prompts i32[B,S]."""
@@ -124,7 +122,7 @@ class Writer:
         truth, found = ratings[rows], []
         for prompt, suffix in self._asked():
             source = self.prompts(task, known, tokens, rows, prompt=prompt)
-            odds, ms = self.odds(source), _milliseconds(self.odds, source)
+            odds, ms = self.odds(source), milliseconds_each(self.odds, source[:TIMED])
             likely = self.stars[odds.argmax(axis=1)]
             found.append(TextResult.of_stars(task, name + suffix, odds @ self.stars, truth, ms=ms))
             found.append(TextResult.of_stars(task, f"{name}, most likely{suffix}", likely, truth, ms=ms))
@@ -148,7 +146,7 @@ class Writer:
         truth, found = getattr(known, ANSWERS[task])[rows].tolist(), []
         for prompt, suffix in self._asked():
             source = self.prompts(task, known, tokens, rows, prompt=prompt)
-            made, ms = self.texts(source), _milliseconds(self.texts, source)
+            made, ms = self.texts(source), milliseconds_each(self.texts, source[:TIMED])
             found.append(TextResult.of_texts(task, self.system.name + suffix, made, truth, ms=ms))
         train = run.events.train[known.asked(task)[run.events.train]]
         if task == "review":
@@ -225,16 +223,6 @@ class Writer:
             {"stars": float(row @ self.stars), "odds": dict(zip(map(stars_text, self.stars.tolist()), row.tolist()))}
             for row in odds
         ]
-
-
-def _milliseconds(answer: Callable[[np.ndarray], Any], source: np.ndarray, rounds: int = 3) -> float:
-    """How long an answer takes in batches, compiled before: the median of some rounds over the first prompts."""
-    source, taken = source[:TIMED], []
-    for _ in range(rounds + 1):  # the first compiles
-        began = time.perf_counter()
-        answer(source)
-        taken.append(time.perf_counter() - began)
-    return 1000 * statistics.median(taken[1:]) / len(source)
 
 
 def _without(histories: Histories, items: np.ndarray) -> Histories:

@@ -1,4 +1,4 @@
-"""Ratings and texts: what a run knows of its events, and what a system is taught of them."""
+"""Ratings and texts: what a system is taught of its run's events."""
 
 from __future__ import annotations
 
@@ -8,31 +8,12 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jaxrec.data.features import explanations, feature_words
 from jaxrec.data.pipeline import packed
 from jaxrec.keys import generator
-from jaxrec.methods.run import Run
 from jaxrec.methods.system import System
-from jaxrec.tasks.writing import Material, WritingExamples, stars_text
+from jaxrec.tasks.writing import Material, WritingExamples
 from jaxrec.tokenizers.fold_in import unit_rows
 from jaxrec.train.state import PureLoss, Tree
-
-
-def material(run: Run) -> Material:
-    """What may be told or asked of the run's events.
-
-    Feature words are found in the 80% of the events that don't select or test, so that runs with other tasks ask and
-    want the same; those of them that leave-one-out holds back name features and teach nothing else.
-    """
-    assert run.events is not None
-    data, empty = run.data, np.full(run.data.n_events, "", object)
-    text = data.text or {}
-    review, summary = text.get("review", empty), text.get("summary", empty)
-    known = np.sort(np.concatenate([run.events.train, run.events.kept_out]))
-    features = feature_words(review[known].tolist()) if "explanation" in run.config.task.writing else []
-    feature, sentence = explanations(review.tolist(), features) if features else (empty, empty)
-    stars = empty if data.rating is None else np.array([stars_text(float(r)) for r in data.rating], object)
-    return Material(data.user.astype(np.int64), data.item.astype(np.int64), stars, feature, sentence, review, summary)
 
 
 def examples(system: System, rows: np.ndarray) -> WritingExamples:
@@ -41,7 +22,7 @@ def examples(system: System, rows: np.ndarray) -> WritingExamples:
     Raises:
       ValueError: a task can be asked of none of them.
     """
-    known, tokens = named(system, material(system.run))
+    known, tokens = named(system)
     return WritingExamples(
         system.vocabulary,
         known,
@@ -81,13 +62,13 @@ def validator(system: System, loss_fn: PureLoss) -> Callable[[Tree, Tree], dict[
     return validate
 
 
-def named(system: System, known: Material) -> tuple[Material, np.ndarray | None]:
-    """The material with rows of the users' tokens, and those tokens; None where prompts hold no user ids.
+def named(system: System) -> tuple[Material, np.ndarray | None]:
+    """The run's material with rows of the users' tokens, and those tokens; None where prompts hold no user ids.
 
     A causal id is made of the user's other training events: an event that teaches is not in it, as one that tests
     never is.
     """
-    run, table = system.run, system.ids.users
+    run, table, known = system.run, system.ids.users, system.run.material
     if run.config.ids.users == "none":
         return known, None
     if run.config.ids.users == "static":

@@ -8,10 +8,14 @@ import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
 from jaxrec.evaluate.bootstrap import paired_bootstrap
-from jaxrec.evaluate.texts import METRICS, TextResult, rating_metrics, text_metrics, text_report, text_table
+from jaxrec.evaluate.texts import METRICS, TextResult, rating_metrics, text_report, text_table
 
 TRUTH = ["The battery lasts very long .", "great sound, great price", "my dogs loved it", "ok"]
 SAID = ["the battery lasts long .", "great price", "", "ok"]
+
+
+def text_metrics(said: list[str], truth: list[str]) -> dict[str, float]:
+    return TextResult.of_texts("review", "x", said, truth).metrics
 
 
 def test_ratings_by_hand() -> None:
@@ -112,17 +116,17 @@ def test_the_table() -> None:
     found = {"dataset": "toys", "protocol": "strict", "part": "test", "seed": 3, "texts": text_report(results())}
     lines = text_table(found).splitlines()
     assert lines[0] == ("toys, strict protocol, test part, seed 3: ratings and texts, BLEU and ROUGE in percent")
-    assert lines[2].split() == ["rating", "RMSE", "MAE", "examples"]
+    assert lines[2].split() == ["rating", "RMSE", "MAE", "events"]
     row = found["texts"]["rows"][0]
     assert lines[3].split() == ["model", f"{row['rmse']:.4f}", f"{row['mae']:.4f}", "80"]
     assert len({len(line) for line in lines[2:7]}) == 1
     interval = found["texts"]["intervals"][0]
     assert lines[7] == (
         f"model - near, mean squared error: {interval['difference']:+.4f} "
-        f"[{interval['low']:+.4f}, {interval['high']:+.4f}], 95% paired bootstrap over 80 examples"
+        f"[{interval['low']:+.4f}, {interval['high']:+.4f}], 95% paired bootstrap over 80 events"
     )
     head = next(line for line in lines if line.startswith("review"))
-    assert head.split() == ["review", "BLEU-1", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "examples"]
+    assert head.split() == ["review", "BLEU-1", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "events"]
     assert lines[lines.index(head) + 1].split()[-1] == "4"
     assert "alone" in lines[-1]
 
@@ -131,5 +135,5 @@ def test_results_that_cannot_stand_together_are_refused() -> None:
     one = TextResult.of_texts("review", "model", SAID, TRUTH)
     with pytest.raises(ValueError, match="name a system twice: model, model"):
         text_report([one, one])
-    with pytest.raises(ValueError, match=r"of \[1, 4\] examples"):
+    with pytest.raises(ValueError, match=r"of \[1, 4\] events"):
         text_report([one, TextResult.of_texts("review", "few", ["a"], ["a"], baseline=True)])

@@ -89,7 +89,7 @@ def test_the_same_events_test_together_and_alone(together: System, alone: System
     np.testing.assert_array_equal(together.run.events.test, alone.run.events.test)
     assert len(together.run.events.kept_out) > 0
     assert not len(alone.run.events.kept_out)
-    one, other = (writing.material(system.run) for system in (together, alone))
+    one, other = (system.run.material for system in (together, alone))
     np.testing.assert_array_equal(one.feature, other.feature)
     np.testing.assert_array_equal(one.sentence, other.sentence)
     assert results(alone)["rows"] == []
@@ -110,7 +110,7 @@ def test_reviews_of_tested_events_reach_neither_tokenizer_nor_features(
         held = np.concatenate([run.events.valid, run.events.test])
         for column in run.data.text.values():
             column[held] = f"The {text} is {text}. " * 8
-        known = writing.material(run)
+        known = run.material
         taught = run.events.train
         return set(known.feature[taught]), build(run).vocabulary.tokenizer.get_vocab()
 
