@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 
 import tyro
 
 from jaxrec.methods.id_scores import FILE, before_and_after, table
+from jaxrec.methods.report.scores import scores_page
+from jaxrec.methods.run import write_whole
 from launch.arguments import explained
 
 
@@ -18,16 +21,22 @@ class Arguments:
     """Folders of trained runs; from three on, rank correlations are shown."""
     pairs: int = 100_000
     """How many pairs are sampled for diversity."""
+    out: str = "runs/id_scores.html"
+    """Gets a page with pictures of the scores."""
 
 
 @explained
 def main() -> None:
-    """Prints a table of the runs; each run's scores are left in its folder, with diversity's convergence curve."""
+    """Prints a table of the runs and draws it; each run's scores are left in its folder."""
     arguments = tyro.cli(Arguments, prog="launch.id_scores")
     if not arguments.runs:
         raise ValueError("give the folder of a trained run: python -m launch.id_scores runs/demo")
-    print(table({run: before_and_after(run, pairs=arguments.pairs) for run in arguments.runs}))
-    print(f"\nscores and the convergence of diversity: {FILE} in each run's folder")
+    found = {run: before_and_after(run, pairs=arguments.pairs) for run in arguments.runs}
+    print(table(found))
+    out = pathlib.Path(arguments.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, scores_page(found))
+    print(f"\npictures: {out}; scores and the convergence of diversity: {FILE} in each run's folder")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Charts as SVG: lines, bars, points and matrices. What the pointer rests on is told by a `<title>`.
+"""Charts as SVG: lines, bars, scatters, points and matrices. What the pointer rests on is told by a `<title>`.
 
 Colours come from the page's style sheet: series n has the class `s{n}`. Values that are not finite are left out.
 """
@@ -163,6 +163,50 @@ def bars(
             )
             parts.append(note)
     return _svg(label, parts, below=below)
+
+
+def scatter(across: Sequence[float], up: Sequence[float], names: Sequence[str], *, label: str, x: str, y: str) -> str:
+    """Points that are named, at values of two axes; one with a value that is not finite is left out.
+
+    Args:
+      across: values of x, as many as there are names.
+      up: and of y.
+      names: of the points; each stands beside its point, higher or lower where it would lie on another one.
+      label: what is shown, for those who can't see it.
+      x: name of the axis across.
+      y: name of the axis up.
+    """
+    at = np.array([across, up], float).reshape(2, -1)
+    kept = np.flatnonzero(np.isfinite(at).all(axis=0))
+    if not len(kept):
+        return _nothing(label)
+    (left, lowest), (right, highest) = at[:, kept].min(axis=1).tolist(), at[:, kept].max(axis=1).tolist()
+    x_ticks, y_ticks = ticks(left, right), ticks(lowest, highest)
+    frame = Frame((x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]))
+    parts, dots, lines_of = [_axes(frame, x_ticks, y_ticks, x, y)], [], 14.0
+    taken: list[tuple[float, float, float]] = []
+    for n in kept[np.argsort(-at[1, kept], kind="stable")]:
+        here, name = (frame.across(at[0, n]), frame.up(at[1, n])), names[n]
+        dots.append(
+            _titled(
+                "circle",
+                f"{name}, {x} {number(at[0, n])}: {number(at[1, n])}",
+                cx=place(here[0]),
+                cy=place(here[1]),
+                r=4.5,
+            )
+        )
+        to_left = here[0] > (LEFT + WIDTH) / 2
+        wide = 7.0 * len(name)
+        start, line = here[0] - 9 - wide if to_left else here[0] + 9, here[1] + 4
+        while any(start < end and begin < start + wide and abs(line - other) < lines_of for begin, end, other in taken):
+            line += 2
+        taken.append((start, start + wide, line))
+        anchor = "end" if to_left else "start"
+        edge = place(here[0] - 9 if to_left else here[0] + 9)
+        parts.append(element("text", escape(name), x=edge, y=place(line), text_anchor=anchor))
+    parts.append(element("g", *dots, class_="dot s0"))
+    return _svg(label, parts)
 
 
 def points(places: np.ndarray, groups: Sequence[int], titles: Sequence[str], *, label: str) -> str:

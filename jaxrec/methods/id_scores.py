@@ -104,10 +104,13 @@ def before_and_after(folder: str | os.PathLike[str], *, pairs: int = 100_000) ->
     return found
 
 
-def correlations(found: Sequence[dict[str, Any]], who: str) -> dict[str, float]:
+def correlations(found: Sequence[dict[str, Any]], who: str) -> dict[str, tuple[float, float]]:
     """Rank correlation (Spearman) of NDCG@10 with the scores after training, and with their sum as in figure 2c.
 
-    Empty for fewer than three runs; NaN where a score is the same for all.
+    Returns:
+      by score the correlation and its p: how often as large a one, up or down, comes of scores that are dealt out by
+      chance, over all ways to deal them or 9,999 random ones. Empty for fewer than three runs; NaN where a score is the
+      same for all.
     """
     rows = [run for run in found if who in run["after"] and run["ndcg@10"] is not None]
     if len(rows) < 3:
@@ -118,11 +121,23 @@ def correlations(found: Sequence[dict[str, Any]], who: str) -> dict[str, float]:
     return {name: _rank_correlation(values, ndcg) for name, values in scores.items()}
 
 
-def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    ranks = [scipy.stats.rankdata(values) for values in (one, other)]
-    if any(np.ptp(values) == 0 for values in ranks):
-        return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
+    ranks, fixed = (scipy.stats.rankdata(values) for values in (one, other))
+    if not np.ptp(ranks) or not np.ptp(fixed):
+        return float("nan"), float("nan")
+    found = scipy.stats.permutation_test(
+        (ranks,),
+        lambda dealt: np.corrcoef(dealt, fixed)[0, 1],
+        permutation_type="pairings",
+        rng=np.random.default_rng(0),
+    )
+    return float(found.statistic), float(found.pvalue)
+
+
+def correlations_line(related: dict[str, tuple[float, float]], runs: int) -> str:
+    """What `correlations` found, in words."""
+    said = ", ".join(f"{name} {value:+.2f} (p {p:.2g})" for name, (value, p) in related.items())
+    return f"rank correlation with NDCG@10 over {runs} runs (after training): {said}"
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
@@ -144,7 +159,6 @@ def table(found: dict[str, dict[str, Any]]) -> str:
             lines.append(f"{name:<{width}}{cells}{ndcg:>10}")
         related = correlations(list(runs_with.values()), who)
         if related:
-            said = ", ".join(f"{name} {value:+.2f}" for name, value in related.items())
-            lines.append(f"rank correlation with NDCG@10 over {len(runs_with)} runs (after training): {said}")
+            lines.append(correlations_line(related, len(runs_with)))
         lines.append("")
     return "\n".join(lines).rstrip()

@@ -45,6 +45,17 @@ def test_points_of_a_line_stand_at_their_values() -> None:
     assert titles(root) == ["loss, step 0: 3", "loss, step 50: 2", "loss, step 100: 1"]
 
 
+def test_named_points_stand_at_their_values_and_names_apart() -> None:
+    names = ["one", "two", "left out", "low"]
+    root = read(charts.scatter([1.0, 1.0, np.nan, 3.0], [0.2, 0.2, 0.2, 0.1], names, label="S", x="x", y="y"))
+    at, dots = heights(root), root.findall(f".//{SVG}circle")
+    assert [float(d.get("cy", "")) for d in dots] == pytest.approx([at[0.2], at[0.2], at[0.1]], abs=0.01)
+    assert titles(root) == ["one, x 1: 0.2", "two, x 1: 0.2", "low, x 3: 0.1"]
+    lines = {t.text: float(t.get("y", "")) for t in root.iter(f"{SVG}text") if t.text in names}
+    assert set(lines) == {"one", "two", "low"}
+    assert lines["two"] - lines["one"] >= 14
+
+
 def test_a_line_is_interrupted_where_a_value_is_missing() -> None:
     root = read(charts.lines({"a": ([0, 1, 2, 3, 4], [1.0, 2.0, np.nan, 2.0, np.inf])}, label="A", x="x", y="y"))
     path = next(p for p in root.iter(f"{SVG}path") if "line" in p.get("class", ""))

@@ -75,11 +75,19 @@ def made(diversity: float, memorization: float, ndcg: float) -> dict:
 def test_ranks_are_correlated_over_runs() -> None:
     found = [made(1, 0.5, 0.01), made(2, 0.7, 0.02), made(5, 0.6, 0.08)]
     related = id_scores.correlations(found, "items")
-    assert related == pytest.approx({"diversity": 1.0, "memorization": 0.5, "sum": 1.0})
-    assert np.isnan(id_scores.correlations([made(1, 0.5, n) for n in (0.1, 0.2, 0.3)], "items")["diversity"])
+    assert {name: value for name, (value, _) in related.items()} == pytest.approx(
+        {"diversity": 1.0, "memorization": 0.5, "sum": 1.0}
+    )
+    # Of the 6 ways to deal three values out, 2 agree or disagree wholly, and all correlate by a half or more.
+    assert {name: p for name, (_, p) in related.items()} == pytest.approx(
+        {"diversity": 1 / 3, "memorization": 1.0, "sum": 1 / 3}
+    )
+    assert np.isnan(id_scores.correlations([made(1, 0.5, n) for n in (0.1, 0.2, 0.3)], "items")["diversity"]).all()
     assert id_scores.correlations(found[:2], "items") == {}
     text = id_scores.table({str(n): run for n, run in enumerate(found)})
-    assert "over 3 runs (after training): diversity +1.00, memorization +0.50, sum +1.00" in text
+    assert (
+        "over 3 runs (after training): diversity +1.00 (p 0.33), memorization +0.50 (p 1), sum +1.00 (p 0.33)" in text
+    )
 
 
 def test_a_folder_without_results_is_told(tmp_path: pathlib.Path, tiny: Config) -> None:
