@@ -27,7 +27,7 @@ def ids(tokens: int = TOKENS, **changed) -> Config:
     return dataclasses.replace(base, ids=dataclasses.replace(base.ids, **changed), train=train)
 
 
-rq_vae = ids(4, kind="rq_vae")
+tiger = ids(5, kind="rq_vae", entities="items", users="none")
 
 study = {
     "META ID": base,
@@ -35,14 +35,14 @@ study = {
     "SID": ids(6, kind="sid"),
     "CID": ids(5, kind="cid"),
     "IID": ids(2, kind="iid"),
-    "RQ-VAE": rq_vae,
-    # Ids of items alone, nothing known of users but the history, no projection (Rajput et al. 2023), from the same
-    # vectors as the other rows: this data has no item texts.
+    "RQ-VAE": ids(4, kind="rq_vae"),
+    # Three codes of 256 and one that tells equal ones apart, ids of items alone, nothing known of users but the
+    # history, no projection (Rajput et al. 2023); from the vectors of the other rows, as this data has no item texts.
     "TIGER": dataclasses.replace(
-        rq_vae,
-        ids=dataclasses.replace(rq_vae.ids, entities="items", users="none"),
-        model=dataclasses.replace(rq_vae.model, oov=OovConfig(scope="none")),
-        task=dataclasses.replace(rq_vae.task, tasks=("sequential",)),
+        tiger,
+        quantizer=dataclasses.replace(tiger.quantizer, codebooks=3, codewords=256),
+        model=dataclasses.replace(tiger.model, oov=OovConfig(scope="none")),
+        task=dataclasses.replace(tiger.task, tasks=("sequential",)),
     ),
     "DBSCAN": ids(kind="dbscan"),
     "Spectral": ids(kind="spectral"),

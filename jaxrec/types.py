@@ -67,7 +67,7 @@ class Histories:
       offsets: i64[U+1]; the items of user u are items[offsets[u]:offsets[u+1]].
       items: i32[N].
       n_items: size of the catalogue, at least max(items) + 1.
-      ratings: f32[N] or None.
+      ratings: f32[N] or None; NaN where one is held back.
     """
 
     offsets: np.ndarray

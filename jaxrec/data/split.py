@@ -131,7 +131,7 @@ def withheld_events(interactions: Interactions, split: Split) -> np.ndarray:
 
 
 def without_ratings(split: Split, interactions: Interactions, rows: np.ndarray) -> Split:
-    """The split with ratings of some events i64[*] unknown, as 0: who took what stays, how it was liked does not."""
+    """The split with ratings of some events i64[*] unknown, as NaN: who took what stays, how it was liked does not."""
     if split.train.ratings is None:
         return split
     held = _pairs(interactions.user[rows], interactions.item[rows], interactions.n_items)
@@ -140,7 +140,7 @@ def without_ratings(split: Split, interactions: Interactions, rows: np.ndarray) 
         if histories.ratings is None:
             return histories
         mine = np.isin(_pairs(histories.users, histories.items, histories.n_items), held)
-        return dataclasses.replace(histories, ratings=np.where(mine, 0, histories.ratings).astype(np.float32))
+        return dataclasses.replace(histories, ratings=np.where(mine, np.nan, histories.ratings).astype(np.float32))
 
     known = hidden(split.known)
     train = known if split.known is split.train else hidden(split.train)

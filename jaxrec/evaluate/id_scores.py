@@ -130,21 +130,22 @@ class Truth:
         """The truth about items, or about users with the roles in eq. (4) exchanged.
 
         A rating counts less the mean rating of its user (of its item, where users are compared), and 0 where there
-        is none; ratings of repeated events are averaged. Without ratings, R is 1 for an event and 0 otherwise, and
-        the mean runs over the whole catalogue (over all users).
+        is none or it is held back (NaN); ratings of repeated events are averaged. Without ratings, R is 1 for an event
+        and 0 otherwise, and the mean runs over the whole catalogue (over all users).
 
         Args:
           histories: what the ids were learned from; held-out events stay out.
           kind: who is compared.
         """
         shape = histories.n_users, histories.n_items
-        at = histories.users, histories.items
-        counts: Sparse = scipy.sparse.csr_array((np.ones(histories.n_events), at), shape=shape)
+        told = slice(None) if histories.ratings is None else ~np.isnan(histories.ratings)
+        at = histories.users[told], histories.items[told]
+        counts: Sparse = scipy.sparse.csr_array((np.ones(len(at[0])), at), shape=shape)
         if histories.ratings is None:
             values: Sparse = scipy.sparse.csr_array((np.ones(counts.nnz), counts.indices, counts.indptr), shape=shape)
             values = values if kind == "user" else scipy.sparse.csr_array(values.T)
             return cls._known(values, -values.sum(axis=0) / max(values.shape[0], 1))
-        values = scipy.sparse.csr_array((histories.ratings.astype(np.float64), at), shape=shape)
+        values = scipy.sparse.csr_array((histories.ratings[told].astype(np.float64), at), shape=shape)
         assert (values.indices == counts.indices).all()  # both were summed by the same places
         values.data /= counts.data
         values = values if kind == "user" else scipy.sparse.csr_array(values.T)

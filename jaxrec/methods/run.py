@@ -64,14 +64,15 @@ class Run:
     def material(self) -> Material:
         """What may be told or asked of the events.
 
-        Feature words are found in the 80% of the events that don't select or test, so that runs with other tasks ask
-        and want the same; those of them that leave-one-out holds back name features and teach nothing else.
+        Feature words are found in reviews that teach, but for those of a user's last two events, which leave-one-out
+        holds back: so runs with and without tasks that rank ask and want the same.
         """
         assert self.events is not None
         data, empty = self.data, np.full(self.data.n_events, "", object)
         text = data.text or {}
         review, summary = text.get("review", empty), text.get("summary", empty)
-        known = np.sort(np.concatenate([self.events.train, self.events.kept_out]))
+        ends = np.searchsorted(data.user, data.user, side="right")
+        known = self.events.train[ends[self.events.train] - self.events.train > 2]
         features = feature_words(review[known].tolist()) if "explanation" in self.config.task.writing else []
         feature, sentence = explanations(review.tolist(), features) if features else (empty, empty)
         stars = empty if data.rating is None else np.array([stars_text(float(r)) for r in data.rating], object)

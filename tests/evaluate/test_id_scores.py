@@ -62,6 +62,19 @@ def memorization_by_loops(vectors: np.ndarray, table: np.ndarray) -> float:
     return 1 - float(np.mean(terms))
 
 
+@pytest.mark.parametrize("kind", ["item", "user"])
+def test_a_rating_that_is_held_back_is_none(kind) -> None:
+    rng = np.random.default_rng(5)
+    items = np.concatenate([rng.permutation(8)[:5] for _ in range(12)]).astype(np.int32)
+    ratings, hidden = rng.integers(1, 6, 60).astype(np.float32), rng.random(60) < 0.3
+    held = Truth.of(Histories(np.arange(0, 61, 5), items, 8, np.where(hidden, np.nan, ratings)), kind)
+    counts = np.bincount(np.repeat(np.arange(12), 5)[~hidden], minlength=12)
+    absent = Histories(np.concatenate([[0], np.cumsum(counts)]), items[~hidden], 8, ratings[~hidden])
+    wanted = Truth.of(absent, kind)
+    np.testing.assert_array_equal(held.rows, wanted.rows)
+    np.testing.assert_allclose(held.similarities(), wanted.similarities(), atol=1e-6)
+
+
 def test_divergence_by_hand() -> None:
     # Shares (1/4, 3/4) and (1/2, 1/2): KL one way 0.1308, the other 0.1438.
     rows = jnp.log(jnp.array([[1.0, 3.0], [5.0, 5.0]]))

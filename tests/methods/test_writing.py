@@ -78,7 +78,7 @@ def test_no_event_that_is_held_back_teaches(together: System) -> None:
     assert run.split.train.ratings is not None
     tested = set(zip(run.data.user[run.events.test].tolist(), run.data.item[run.events.test].tolist()))
     seen = zip(run.split.train.users.tolist(), run.split.train.items.tolist(), run.split.train.ratings.tolist())
-    assert all(rating == 0 for user, item, rating in seen if (user, item) in tested)
+    assert all(np.isnan(rating) for user, item, rating in seen if (user, item) in tested)
     rows = {row for *_, events, _ in writing.examples(together, run.events.train)._parts for row in events.tolist()}
     assert rows <= set(run.events.train.tolist())
 
