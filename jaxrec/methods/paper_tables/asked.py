@@ -89,7 +89,7 @@ def check(asked: Asked) -> None:
     name, form = asked.layout.published.name, asked.layout
     configs = {s.run: config for s in asked.sources if s.run and (config := asked.study.get(s.run))}
     wanted = dict.fromkeys(s.run for s in form.sources.values() if s.run)
-    if wanted and not configs and not any(s.baseline for s in asked.sources):
+    if wanted and not configs:
         raise ValueError(f"study: it has no row of {name} ({', '.join(wanted)}); its rows: {', '.join(asked.study)}")
     data = {(c.data.name, c.protocol) for c in (*configs.values(), asked.base)}
     if len(data) > 1:

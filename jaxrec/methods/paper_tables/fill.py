@@ -11,6 +11,7 @@ from jaxrec.methods.compare import run_folder, spread
 from jaxrec.methods.paper_tables.asked import Asked
 from jaxrec.methods.paper_tables.contradictions import contradictions
 from jaxrec.methods.paper_tables.finished import Finished, read_baseline, read_run
+from jaxrec.methods.paper_tables.intervals import intervals
 from jaxrec.methods.paper_tables.rows import Layout, Source
 from jaxrec.methods.run import command
 
@@ -42,6 +43,8 @@ def fill(asked: Asked, seeds: Sequence[int]) -> dict[str, Any]:
                     users.add((measure, one.n_users(measure, source.system)))
             cells[column] = {"ours": mine, "paper": figures.get(column)}
         rows.append({"row": row, "cells": cells})
+    if form.kind == "ranking":
+        rows += _baselines(form, [results[_key(source)] for source in form.sources.values() if source.run])
     if any(row["row"] == "Acceleration*" for row in rows):
         _accelerate(rows)
     if greedy := _greedy(form, results):
@@ -70,12 +73,30 @@ def fill(asked: Asked, seeds: Sequence[int]) -> dict[str, Any]:
         **({"events": first["texts"]["events"]} if "events" in first.get("texts", {}) else {}),
         "users": sorted({n for _, n in users if n}),
         "rows": rows,
+        "intervals": intervals(form, lambda source: results[_key(source)], len(seeds)),
         "notes": [[_joined(who), note] for note, who in notes.items()],
         "settings": _settings(asked, results),
         "lists": sorted({one.listed for one in shown if one.listed}),
         "printed": [note for dataset, note in theirs.notes if dataset in ("", asked.beside)],
         "contradictions": {row: found for row, found in impossible.items() if found},
     }
+
+
+def _baselines(form: Layout, results: Sequence[Sequence[Finished]]) -> list[dict[str, Any]]:
+    """Rows of what stands beside the first runs that are there, and in none of the table's rows."""
+    several = next((found for found in results if found), ())
+    rows = []
+    for name in several[0].baselines if several else ():
+        if "," in name or name in form.sources:  # of some users alone: a column here
+            continue
+        cells = {}
+        for column, measure in form.measures.items():
+            metric, _, users = measure.partition(", ")
+            whole = name + (f", {users}" if users else "")
+            mine = [one.metric(whole, metric) for one in several if whole in one.ranks]
+            cells[column] = {"ours": mine, "paper": None}
+        rows.append({"row": name, "cells": cells})
+    return rows
 
 
 def _read(asked: Asked, seeds: Sequence[int]) -> tuple[dict[tuple, list[Finished]], dict[tuple, list[str]]]:

@@ -39,6 +39,11 @@ class Finished:
         rows = self.found["rows"]
         return rows[0]["system"] if rows and not rows[0].get("baseline") else None
 
+    @property
+    def baselines(self) -> list[str]:
+        """Names of the rows that other rows are held against."""
+        return [row["system"] for row in self.found["rows"] if row.get("baseline") and row["system"] in self.ranks]
+
     def value(self, measure: str, system: str = "") -> float | str:
         """One figure, or why there is none.
 
@@ -50,7 +55,7 @@ class Finished:
             return self._milliseconds(measure.removeprefix("ms"))
         if "/" in measure:
             task, metric = measure.split("/")
-            row = self._text_row(task)
+            row = self.text_row(task)
             return row[metric] if row and metric in row else f"the run was not measured on {task}"
         metric, _, users = measure.partition(", ")
         if self.main is None:
@@ -58,15 +63,19 @@ class Finished:
         name = self.main + system + (f", {users}" if users else "")
         if name not in self.ranks:
             return f"the run has no row {(system + ', ' + users).strip(', ') or 'of its own'!r}"
+        return self.metric(name, metric)
+
+    def metric(self, name: str, metric: str) -> float | str:
+        """A metric of ranks, of one of its systems by its whole name, or why it can't be known."""
         k = int(metric.partition("@")[2])
-        if self.listed is not None and k > self.listed:
+        if self.listed is not None and name not in self.baselines and k > self.listed:
             return f"its lists hold {self.listed} items, so that @{k} is not known"
         return metrics(self.ranks[name], (k,))[metric]
 
     def n_users(self, measure: str, system: str = "") -> int | None:
         """How many were asked for a figure of `value`."""
         if "/" in measure:
-            row = self._text_row(measure.removeprefix("ms/").split("/")[0])
+            row = self.text_row(measure.removeprefix("ms/").split("/")[0])
             return row["n"] if row else None
         users = measure.partition(", ")[2]
         name = (self.main or "") + system + (f", {users}" if users else "")
@@ -81,7 +90,7 @@ class Finished:
 
     def _milliseconds(self, what: str) -> float | str:
         if what.startswith("/"):
-            row = self._text_row(what[1:])
+            row = self.text_row(what[1:])
             return row["ms"] if row else f"the run was not measured on {what[1:]}"
         if not what:
             return self.found.get("ms_per_user") or "the run has no time of a list of ten"
@@ -90,7 +99,7 @@ class Finished:
             return self.found.get("ms_by_task", {}).get(task) or f"the run has no time of task {task!r}"
         return f"the run has no row {what.strip()!r}"
 
-    def _text_row(self, task: str) -> dict[str, Any] | None:
+    def text_row(self, task: str) -> dict[str, Any] | None:
         """The model's row of a task of texts or ratings."""
         rows = (self.found.get("texts") or {}).get("rows", ())
         return next((r for r in rows if r["task"] == task and not r.get("baseline")), None)

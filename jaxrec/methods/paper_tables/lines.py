@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxrec.evaluate.texts import events_line
 from jaxrec.methods.compare import spread
+from jaxrec.methods.paper_tables.intervals import interval_lines
 from jaxrec.methods.paper_tables.rows import DATASETS
 
 PROTOCOLS = {
@@ -53,8 +54,9 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 
 def below(found: Mapping[str, Any]) -> list[str]:
-    """What has to be known beside the figures, a line each: notes on rows, both protocols, and what can't be right."""
+    """What has to be known beside the figures, a line each: notes, intervals, both protocols, what can't be right."""
     said = [f"{who}: {note}" for who, note in found["notes"]]
+    said += interval_lines(found["intervals"])
     said.append(f"Ours: {_ours(found)}")
     said += [f"{names}: {setting}" for names, setting in found["settings"]]
     said.append(f"Paper: {PROTOCOLS[found['paper'], found['kind']]}")
