@@ -167,14 +167,16 @@ class Truth:
 
     @functools.cached_property
     def squares(self) -> np.ndarray:
-        """DevS, eq. (13): each row's sum of squared deviations, f64[n]."""
+        """Each row's sum of squared deviations over everybody, f64[n]; under the root of eq. (4)."""
         own = np.asarray(self.deviations.multiply(self.deviations).sum(axis=1))
         return own + 2 * self._shift + self.shared @ self.shared
 
     @property
-    def sums(self) -> np.ndarray:
-        """Dev, eq. (13): each row's sum of deviations, f64[n]."""
-        return np.asarray(self.deviations.sum(axis=1)) + self.shared.sum()
+    def of_raters(self) -> tuple[np.ndarray, np.ndarray]:
+        """Dev and DevS, eq. (13): each row's sums of deviations and of their squares over those who rated, f64[n]."""
+        told = scipy.sparse.csr_array(self.deviations, copy=True)
+        told.data = told.data + self.shared[told.indices]
+        return np.asarray(told.sum(axis=1)), np.asarray(told.multiply(told).sum(axis=1))
 
     def similarities(self, rows: slice = slice(None)) -> np.ndarray:
         """Eq. (4) between some of the n and all of them, f32[b,n], in [-1, 1]."""
@@ -214,7 +216,8 @@ def fast_memorization(representations: Array, truth: Truth) -> float:
     Being of rank one, it needs no pairs: the sum over them is taken of D x D products.
     """
     units = _units(representations, truth)
-    a = jnp.asarray(truth.sums / np.sqrt(truth.squares), jnp.float32)
+    sums, squares = truth.of_raters
+    a = jnp.asarray(sums / np.sqrt(np.maximum(squares, 1e-9)), jnp.float32)
     return float(1.0 - _rank_one_difference(units, a) / (len(a) * (len(a) - 1)))
 
 

@@ -111,12 +111,6 @@ def _ids(run: Run, vectors: Vectors) -> Ids:
     names = run.data.user_names, run.data.item_names
     if folder.is_dir():
         return ids_of.load(folder, config, *names)
-    numbered = OTHERS if config.entities == "items" else config.kind
-    if config.users == "causal" and numbered in NUMBERED:
-        raise ValueError(
-            f"ids.users causal makes users' ids of their histories, and {numbered} ids are not made of anything; "
-            "set ids.users static or none"
-        )
     if config.entities == "both":
         ids = _ids_of_kind(run, vectors, config.kind)
     else:

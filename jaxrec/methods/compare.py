@@ -44,6 +44,9 @@ def compare(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.P
     """
     if not seeds:
         raise ValueError("seeds holds none; give at least one: --seeds 0")
+    for name, config in study.items():  # all of them, before hours of training
+        for seed in seeds:
+            runs.check(dataclasses.replace(config, seed=seed, out=str(run_folder(folder, name, seed))))
     kept: dict[str, dict[str, list[Any]]] = {}
     about: dict[str, Any] = {}
     vectors: dict[tuple, pathlib.Path] = {}

@@ -26,6 +26,7 @@ from jaxrec.data.split import (
     without_ratings,
 )
 from jaxrec.tasks.writing import Material, stars_text
+from jaxrec.tokenizers.ids import NUMBERED, OTHERS
 from jaxrec.types import EventSplit, Histories, Interactions, Split
 
 CHOICES = 20
@@ -152,9 +153,19 @@ def check(config: Config) -> None:
         raise ValueError(f"train.target_length={config.train.target_length}: an example takes two; give an even number")
     if not config.retrieval.temperature > 0:
         raise ValueError(f"retrieval.temperature={config.retrieval.temperature} must be above 0, 0.07 say")
-    for name in ("codebooks", "codewords", "width", "epochs", "batch"):
-        if getattr(config.quantizer, name) < 1:
-            raise ValueError(f"quantizer.{name}={getattr(config.quantizer, name)} must be at least 1")
+    for part, names in (
+        ("quantizer", ("codebooks", "codewords", "width", "epochs", "batch")),
+        ("ids", ("clusters", "restarts", "iterations", "neighbours", "branches", "leaf")),
+    ):
+        for name in names:
+            if (value := getattr(getattr(config, part), name)) < 1:
+                raise ValueError(f"{part}.{name}={value} must be at least 1")
+    numbered = OTHERS if config.ids.entities == "items" else config.ids.kind
+    if config.ids.users == "causal" and numbered in NUMBERED:
+        raise ValueError(
+            f"ids.users causal makes users' ids of their histories, and {numbered} ids are not made of anything; "
+            "set ids.users static or none"
+        )
     if not 0 <= config.quantizer.mask < 1:
         raise ValueError(f"quantizer.mask={config.quantizer.mask} is a share, wanted 0 <= mask < 1")
     if config.model.init_from and (pathlib.Path(config.model.init_from) / "jaxrec.json").is_file():

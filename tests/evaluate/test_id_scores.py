@@ -151,8 +151,7 @@ def test_memorization_by_hand() -> None:
     truth = Truth.of(histories)
     a = 1 / np.sqrt(5)
     np.testing.assert_allclose(truth.similarities(), [[1, -a, -2 * a], [-a, 1, 0], [-2 * a, 0, 1]], atol=1e-6)
-    np.testing.assert_allclose(truth.sums, [-1, -1, 2], atol=1e-12)
-    np.testing.assert_allclose(truth.squares, [5, 1, 4], atol=1e-12)
+    np.testing.assert_allclose(truth.of_raters, [[-1, -1, 2], [5, 1, 4]], atol=1e-12)
     apart = np.eye(3, dtype=np.float32)  # all cosines are 0, so what is left are the similarities' squares
     np.testing.assert_allclose(memorization(apart, truth), 1 - (1 / 5 + 4 / 5 + 0) / 3, atol=1e-6)
     # sim' = a_i a_j with a = (-1/sqrt 5, -1, 1): 1/5, 1/5 and 1.
@@ -165,7 +164,8 @@ def test_the_fast_form_equals_its_sum_over_pairs(vectors: np.ndarray, rated: boo
     histories = world(rated=rated)
     truth, table = Truth.of(histories), ratings_of(histories)
     deviations = np.nan_to_num(table - np.nanmean(table, axis=1, keepdims=True))
-    dev, square = deviations.sum(0), (deviations**2).sum(0)
+    deviations[table == 0] = 0  # U_i of eq. (13): those who took the item
+    dev, square = deviations.sum(0), np.maximum((deviations**2).sum(0), 1e-9)
     terms = [
         (
             vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])
@@ -186,7 +186,8 @@ def test_fast_and_exact_are_one_where_one_user_rates(vectors: np.ndarray) -> Non
     np.testing.assert_allclose(fast_memorization(vectors[:5], truth), memorization(vectors[:5], truth), atol=1e-5)
     many = Histories(np.arange(0, 28, 3), np.tile(np.arange(3, dtype=np.int32), 9), 3, np.tile([5.0, 5, 1], 9))
     truth = Truth.of(many)
-    a = truth.sums / np.sqrt(truth.squares)
+    sums, squares = truth.of_raters
+    a = sums / np.sqrt(squares)
     np.testing.assert_allclose(np.abs(a), 3)  # the root of nine raters
     np.testing.assert_allclose(truth.similarities(), np.outer(a, a) / 9, atol=1e-6)
 

@@ -109,8 +109,8 @@ def test_numbers_are_exported_and_go_on(tiny: Config, tmp_path: pathlib.Path, ve
     assert (folder / "recommend.py").is_file()
 
 
-def test_users_numbers_are_not_made_of_histories(tiny: Config, tmp_path: pathlib.Path, vectors: bytes) -> None:
+def test_users_numbers_are_not_made_of_histories(tiny: Config, tmp_path: pathlib.Path) -> None:
     for number, changed in enumerate(({"kind": "rid"}, {"kind": "meta_id", "entities": "items"})):
         config = config_of(tiny, tmp_path / str(number), users="causal", **changed)
         with pytest.raises(ValueError, match=r"rid ids are not made of anything; set ids\.users static or none"):
-            build(begun(config, vectors))
+            runs.check(config)

@@ -326,6 +326,7 @@ def test_a_run_trained_again_keeps_what_updates_brought(token_rec: Config, tmp_p
         ({"train": {"target_length": 7}}, "an example takes two; give an even number"),
         ({"retrieval": {"temperature": 0.0}}, "temperature=0.0 must be above 0"),
         ({"quantizer": {"codebooks": 0}}, "codebooks=0 must be at least 1"),
+        ({"ids": {"clusters": 0}}, r"ids\.clusters=0 must be at least 1"),
     ],
 )
 def test_configs_that_can_not_work(token_rec: Config, tmp_path: pathlib.Path, changed: dict, message: str) -> None:

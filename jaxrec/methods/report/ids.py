@@ -137,7 +137,8 @@ def alike(system: System) -> Section:
     rows = representations(system)["items"][: system.run.data.n_items]
     text = (
         "An item's representation: the mean of its tokens' embeddings as the model reads them (META ID, eq. 2). "
-        f"The heatmaps (figure 1) hold {SAMPLED} random items at most, in the order of a tree of the true similarities."
+        f"The heatmaps (figure 1) hold at most {SAMPLED} items of users drawn by the seed, so that some were met "
+        "together, in the order of a tree of the true similarities."
     )
     clusters = system.run.config.ids.kind in CLUSTERED and system.run.data.item_titles is not None
     shown = [_map(system, rows), _members(system)] if clusters else [_map(system, rows)]
@@ -165,8 +166,7 @@ def _map(system: System, rows: np.ndarray) -> str:
 
 def _heatmaps(system: System, rows: np.ndarray) -> list[str]:
     truth = Truth.of(system.run.split.train, "item")
-    draw = generator(system.run.config.seed, "items of the heatmaps")
-    drawn = np.sort(draw.permutation(len(truth.rows))[:SAMPLED])
+    drawn = _met_together(system, truth)
     if len(drawn) < 3:
         return [figure("Similarity of items", paragraph("Too few items with ratings that differ."))]
     true = np.stack([truth.similarities(slice(i, i + 1))[0, drawn] for i in drawn])
@@ -183,8 +183,9 @@ def _heatmaps(system: System, rows: np.ndarray) -> list[str]:
     spread = min(np.ptp(true[pairs]), np.ptp(similar[pairs]))
     agree = f"{np.corrcoef(true[pairs], similar[pairs])[0, 1]:.2f}" if spread > 0 else "–"
     scale = '<div class="scale"></div><div class="ends"><span>−1</span><span>0</span><span>1</span></div>'
+    rated = "events, of which this data has no ratings" if system.run.split.train.ratings is None else "ratings"
     shown = (
-        ("True similarity", true, "Adjusted cosine of the training ratings."),
+        ("True similarity", true, f"Adjusted cosine of the training {rated}."),
         ("Similarity of the ids", similar, f"Cosine; correlation with the truth {agree}."),
     )
     return [
@@ -195,3 +196,16 @@ def _heatmaps(system: System, rows: np.ndarray) -> list[str]:
         )
         for title, values, note in shown
     ]
+
+
+def _met_together(system: System, truth: Truth) -> np.ndarray:
+    """Rows of the truth: items of users with five events or more, or of anybody where there is none, drawn by lot."""
+    train = system.run.split.train
+    users = np.flatnonzero(np.diff(train.offsets) >= 5)
+    users = users if len(users) else np.arange(train.n_users)
+    users = generator(system.run.config.seed, "users of the heatmaps").permutation(users)[: 2 * SAMPLED]
+    items = np.concatenate([train.of(int(user)) for user in users] or [np.zeros(0, np.int32)])
+    row = np.full(train.n_items, -1)
+    row[truth.rows] = np.arange(len(truth.rows))
+    found, first = np.unique(row[items[row[items] >= 0]], return_index=True)
+    return np.sort(found[np.argsort(first)][:SAMPLED])

@@ -16,6 +16,7 @@ from jaxrec.draw import charts
 from jaxrec.draw.markup import element, escape, number, table
 from jaxrec.draw.page import figure, grid, paragraph, section
 from jaxrec.evaluate.ranking import CUTOFFS
+from jaxrec.evaluate.report import COMPARED
 from jaxrec.methods.report.attention import Attention
 from jaxrec.methods.report.ids import Section
 from jaxrec.methods.system import System
@@ -23,6 +24,7 @@ from jaxrec.train.writer import read_records
 from jaxrec.types import Split
 
 METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS for metric in ("hr", "ndcg", "mrr"))
+ORDERS = ("optimistic", "expected", "pessimistic")
 PART = re.compile(r", (un)?seen (users|items)$")
 
 
@@ -48,6 +50,7 @@ def results(found: dict[str, Any]) -> Section:
     masked = "items of the history left out" if found["mask_seen"] else "items of the history kept"
     text = f"All {number(found['n_items'])} items are ranked for every user, {masked}; ties count half."
     more = [_beside(found["intervals"])] if found.get("intervals") else []
+    more += [_ties(main)] if any("ties" in row for row in main) else []
     more += [element("h3", "By what training had seen"), lines(parts)] if parts else []
     return section("results", "Results", paragraph(text), lines(main), *more)
 
@@ -67,6 +70,18 @@ def _beside(intervals: Sequence[dict[str, Any]]) -> str:
         rows.append([*told, escape(one["baseline"]), number(one["n_users"])])
     head = ["system", "metric", "difference", "95% interval", "best baseline", "users"]
     return table(head, rows, caption="Beside the best baseline: paired bootstrap over users")
+
+
+def _ties(rows: Sequence[dict[str, Any]]) -> str:
+    """What the order of items of one score could make of the metrics."""
+    head, cells = ["system", "targets tied"], []
+    head += [f"{metric.upper()}, {order}" for metric in COMPARED for order in ORDERS]
+    for row in rows:
+        if ties := row.get("ties"):
+            told = [_measured(ties[order], metric) for metric in COMPARED for order in ORDERS]
+            cells.append([escape(row["system"]), f"{ties['share']:.1%}", *told])
+    caption = "Where items share the score of the target: it before them, the mean over all orders, it behind them"
+    return table(head, cells, caption=caption)
 
 
 def _signed(value: float) -> str:
