@@ -127,7 +127,7 @@ def data_file(path: str) -> pathlib.Path:
       ValueError: it is nowhere; names every place that was tried.
     """
     roots = [os.environ.get("JAXREC_DATA"), "data", "../shared/data"]
-    tried = [pathlib.Path(path), *(pathlib.Path(r) / path for r in roots if r)]
+    tried = list(dict.fromkeys([pathlib.Path(path), *(pathlib.Path(r) / path for r in roots if r)]))  # absolute: one
     for file in tried:
         if file.exists():
             return file

@@ -89,9 +89,11 @@ class TrainConfig:
     """Epochs between validations."""
     validate_users: int = 2000
     """Users per validation, drawn once; 0 takes all."""
+    select: Literal["auto", "ndcg@10", "nll"] = "auto"
+    """What the weights are selected by: NDCG@10 of the validation items, or the negative log-likelihood of validation
+    events' answers in words; "auto" takes the first where a task ranks items."""
     patience: int = 3
-    """Validations without a better NDCG@10 (where no task ranks items: likelihood of answers) before training stops;
-    0 never stops early."""
+    """Validations that are no better by `select` before training stops; 0 never stops early."""
     checkpoint_minutes: float = 10.0
     """Also checkpointed at every validation."""
     log_every: int = 20

@@ -88,8 +88,7 @@ def evaluate_scores(
     def ranks(batch: np.ndarray) -> tuple[Array, Array]:
         scores = score(histories, batch)
         _check_shape(system, "scores", scores, (len(batch), histories.n_items))
-        # Few widths, so few traces; batches hold users of like lengths, so little padding.
-        width = 1 << (max(int(_lengths(histories)[batch].max()), 8) - 1).bit_length()
+        width = padded_width(int(_lengths(histories)[batch].max()))
         seen = seen_rows(histories, batch, width) if mask_seen else None
         return rank_and_ties(scores, split.target(part)[batch], seen)
 
@@ -169,6 +168,14 @@ def divided(result: Result, group: str, members: np.ndarray) -> list[Result]:
     if np.isnan(ranks).all():
         return []
     return [dataclasses.replace(result, system=f"{result.system}, {group}", ranks=ranks)]
+
+
+def padded_width(longest: int) -> int:
+    """The power of two, at least 8, that holds `longest` items: few widths, so few traces.
+
+    Batches of users of like lengths have little padding then.
+    """
+    return 1 << (max(longest, 8) - 1).bit_length()
 
 
 def seen_rows(histories: Histories, users: np.ndarray, width: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxrec.config import TrainConfig
 from jaxrec.data.pipeline import packed
 from jaxrec.evaluate.baselines import Scorer
-from jaxrec.evaluate.evaluate import evaluate_scores, seen_rows
+from jaxrec.evaluate.evaluate import evaluate_scores, padded_width, seen_rows
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.keys import generator, stream
 from jaxrec.models.sequences import NextItem, SequenceConfig, next_item_loss
@@ -147,9 +147,8 @@ def scorer(model: NextItem) -> Scorer:
                 f"histories are over {histories.n_items} items, but the model was trained on {n_items}; "
                 "take both from one split"
             )
-        # Batches hold users of like lengths, so a few widths save most of the padding.
         longest = int(np.diff(histories.offsets)[users].max(initial=1))
-        width = min(1 << (max(longest, 8) - 1).bit_length(), model.config.length)
+        width = min(padded_width(longest), model.config.length)
         return _scores(model, seen_rows(histories, users, width) + 1, users)
 
     return score

@@ -204,6 +204,9 @@ def _check_tasks(config: Config) -> None:
     for name, least in (("text_beams", 1), ("text_events", 0)):
         if getattr(config.eval, name) < least:
             raise ValueError(f"eval.{name}={getattr(config.eval, name)} must be at least {least}")
+    if {"ndcg@10": not task.ranking, "nll": not task.writing}.get(config.train.select, False):
+        needs = "ranks items" if config.train.select == "ndcg@10" else "writes"
+        raise ValueError(f"train.select {config.train.select} wants a task that {needs}; set train.select auto")
     if not task.ranking and config.data.split != "strict":
         raise ValueError("data.split is of tasks that rank items; those that write draw 80/10/10: leave it strict")
     if task.writing and config.answer == "vector":

@@ -93,6 +93,7 @@ def train(system: System) -> tuple[System, Fitted]:
             found |= validate(system)
         return found | (likelihood(params, buffers) if likelihood else {})
 
+    select = ("ndcg@10" if ranks else "nll") if settings.select == "auto" else settings.select
     fitted = fit(
         loss_fn,
         params,
@@ -107,8 +108,8 @@ def train(system: System) -> tuple[System, Fitted]:
         count=count,
         validate=validate_with,
         validate_every=max(1, round(settings.validate_every * data.steps_per_epoch)),
-        select="ndcg@10" if ranks else "nll",
-        mode="max" if ranks else "min",
+        select=select,
+        mode="min" if select == "nll" else "max",
         patience=settings.patience,
         checkpoint_minutes=settings.checkpoint_minutes,
         log_every=settings.log_every,

@@ -125,6 +125,29 @@ def test_a_run_that_writes_is_selected_by_likelihood_and_goes_on(alone: System) 
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(("select", "wanted"), [("auto", ("ndcg@10", "max")), ("nll", ("nll", "min"))])
+def test_weights_are_selected_by_what_is_asked(
+    together: System, monkeypatch: pytest.MonkeyPatch, select: str, wanted: tuple[str, str]
+) -> None:
+    def fit(*_, **given) -> None:
+        raise RuntimeError(given["select"], given["mode"])
+
+    config = together.run.config
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, select=select))
+    monkeypatch.setattr(training, "fit", fit)
+    with pytest.raises(RuntimeError) as caught:
+        training.train(dataclasses.replace(together, run=dataclasses.replace(together.run, config=config)))
+    assert caught.value.args == wanted
+
+
+@pytest.mark.parametrize(("task", "select", "needs"), [("sequential", "nll", "writes"), ("rating", "ndcg@10", "ranks")])
+def test_weights_are_selected_by_what_is_measured(
+    tiny: Config, tmp_path: pathlib.Path, task: str, select: str, needs: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"train\.select {select} wants a task that {needs}"):
+        runs.check(asked(tiny, tmp_path, task, select=select))
+
+
 def test_learned_texts_fit_the_world(tiny: Config, tmp_path: pathlib.Path) -> None:
     """Reviews of the world say how many stars they have: more steps must beat the global mean."""
     config = asked(tiny, tmp_path, "preference", steps=150, learning_rate=2e-2, relative=True, validate_every=1.0)
