@@ -274,7 +274,7 @@ def _averaged(x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
 
 
 def _axes(frame: Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], x: str, y: str, below: int = 0) -> str:
-    digits = max((len(place(t).partition(".")[2]) for t in y_ticks), default=0)
+    digits = max((len(f"{t:.12f}".rstrip("0").partition(".")[2]) for t in y_ticks), default=0)
     grid = "".join(f"M{LEFT} {place(frame.up(t))}H{WIDTH - RIGHT}" for t in y_ticks)
     parts = [element("path", d=grid, class_="rule")]
     for t in y_ticks:

@@ -56,6 +56,13 @@ def test_named_points_stand_at_their_values_and_names_apart() -> None:
     assert lines["two"] - lines["one"] >= 14
 
 
+def test_no_two_ticks_have_one_label() -> None:
+    for high in (0.03, 0.12, 0.004, 7.0):
+        root = read(charts.lines({"a": ([0, 1], [0.0, high])}, label="A", x="x", y="y"))
+        labels = sorted(heights(root))
+        assert np.diff(labels) == pytest.approx(labels[1] - labels[0])
+
+
 def test_a_line_is_interrupted_where_a_value_is_missing() -> None:
     root = read(charts.lines({"a": ([0, 1, 2, 3, 4], [1.0, 2.0, np.nan, 2.0, np.inf])}, label="A", x="x", y="y"))
     path = next(p for p in root.iter(f"{SVG}path") if "line" in p.get("class", ""))

@@ -74,13 +74,13 @@ def _beside(intervals: Sequence[dict[str, Any]]) -> str:
 
 def _ties(rows: Sequence[dict[str, Any]]) -> str:
     """What the order of items of one score could make of the metrics."""
-    head, cells = ["system", "targets tied"], []
-    head += [f"{metric.upper()}, {order}" for metric in COMPARED for order in ORDERS]
+    cells = []
     for row in rows:
         if ties := row.get("ties"):
-            told = [_measured(ties[order], metric) for metric in COMPARED for order in ORDERS]
+            told = [" / ".join(_measured(ties[order], metric) for order in ORDERS) for metric in COMPARED]
             cells.append([escape(row["system"]), f"{ties['share']:.1%}", *told])
-    caption = "Where items share the score of the target: it before them, the mean over all orders, it behind them"
+    head = ["system", "targets tied", *(metric.upper() for metric in COMPARED)]
+    caption = "Targets that share their score: before the others / the mean over all orders / behind them"
     return table(head, cells, caption=caption)
 
 

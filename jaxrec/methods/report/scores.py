@@ -52,7 +52,7 @@ def _section(who: str, found: dict[str, dict[str, Any]]) -> Section:
         cells += [f"{run[when][who]['memorization']:.4f}" for when in WHEN]
         rows.append([escape(name), *cells, "–" if run["ndcg@10"] is None else f"{run['ndcg@10']:.4f}"])
     related = correlations(list(found.values()), who)
-    said = correlations_line(related, len(found)).capitalize() + "." if related else "Three runs show a correlation."
+    said = f"{correlations_line(related, len(found))}." if related else "three runs show a correlation."
     pictures = [_both(who, found), _related(who, found, said), _curves(who, found)]
     return section(who, f"Ids of {who}", paragraph(text), table(head, rows), grid(*pictures))
 
@@ -71,7 +71,7 @@ def _related(who: str, found: dict[str, dict[str, Any]], said: str) -> str:
     ndcg = [np.nan if run["ndcg@10"] is None else run["ndcg@10"] for run in found.values()]
     label = f"NDCG@10 by the sum of both scores of {who}' ids"
     chart = charts.scatter(sums, ndcg, list(found), label=label, x="diversity + memorization", y="NDCG@10")
-    return figure("Scores and recommendation", chart, note=f"As figure 2c. {said}")
+    return figure("Scores and recommendation", chart, note=f"As figure 2c; {said}")
 
 
 def _curves(who: str, found: dict[str, dict[str, Any]]) -> str:
