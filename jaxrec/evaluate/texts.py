@@ -149,7 +149,9 @@ def text_table(found: Mapping[str, Any]) -> str:
     if "events" in texts:
         lines.append(events_line(texts["events"]))
     if found["part"] == "valid":
-        lines.append("the valid events also chose the weights, the biases' regulariser and MF's epoch")
+        lines.append(
+            "the valid events also chose the weights, how sure odds are, the biases' regulariser and MF's epoch"
+        )
     for task in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == task]
         metrics = [m for m in METRICS if m in mine[0]]

@@ -6,6 +6,8 @@ import functools
 from typing import Any
 
 import numpy as np
+import scipy.optimize
+import scipy.special
 
 from jaxrec.evaluate.text_baselines import (
     Stars,
@@ -28,6 +30,8 @@ from jaxrec.types import Histories
 
 TIMED = 256
 """Answers that are timed at most."""
+CALIBRATED = 1000
+"""Selecting events at most by which odds are made as sure as they are right."""
 
 
 class Writer:
@@ -52,6 +56,7 @@ class Writer:
         )
         self.stars = np.zeros(0)
         """Ratings of the training events, each once, rising."""
+        self._temperatures: dict[str, float] = {}
         if run.data.rating is not None:
             self.stars = np.unique(run.data.rating[run.events.train].astype(np.float64))
             rows = [np.append(vocabulary.encode(stars_text(s)), vocabulary.end) for s in self.stars]
@@ -72,11 +77,40 @@ class Writer:
             for row in np.asarray(found.tokens)
         ]
 
-    def odds(self, source: np.ndarray) -> np.ndarray:
-        """How probable each of `stars` is among them, f64[B, len(stars)], for prompts i32[B,S]."""
-        scores = np.asarray(self._scorer(source), np.float64)
-        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True)
+    def odds(self, source: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        """How probable each of `stars` is among them, f64[B, len(stars)], for prompts i32[B,S].
+
+        Args:
+          source: the prompts.
+          temperature: log-likelihoods are divided by it; see `temperature`.
+        """
+        return scipy.special.softmax(np.asarray(self._scorer(source), np.float64) / temperature, axis=1)
+
+    def temperature(self, task: str) -> float:
+        """By what log-likelihoods of stars are divided to be as sure as they are right (Guo et al. 2017).
+
+        It makes the stars of selecting events likeliest. Trained with dropout, a model is too sure without it.
+        """
+        if task not in self._temperatures:
+            run, (known, tokens) = self.system.run, self._data
+            assert run.events is not None
+            assert run.data.rating is not None
+            rows = run.events.valid[known.asked(task)[run.events.valid]]
+            rows = rows[np.isin(run.data.rating[rows], self.stars)]
+            rows = generator(run.config.seed, f"{task} events to calibrate by").permutation(rows)[:CALIBRATED]
+            found = 1.0
+            if len(rows):
+                scores = np.asarray(self._scorer(self.prompts(task, known, tokens, rows)), np.float64)
+                true = np.searchsorted(self.stars, run.data.rating[rows])
+
+                def surprise(log_temperature: float) -> float:
+                    logs = scipy.special.log_softmax(scores / np.exp(log_temperature), axis=1)
+                    return -float(logs[np.arange(len(rows)), true].mean())
+
+                best: Any = scipy.optimize.minimize_scalar(surprise, bounds=(-2.0, 2.0), method="bounded")
+                found = float(np.exp(best.x))
+            self._temperatures[task] = found
+        return self._temperatures[task]
 
     def prompts(
         self, task: str, known: Material, tokens: np.ndarray | None, rows: np.ndarray, *, prompt: str = "seen"
@@ -122,7 +156,8 @@ class Writer:
         truth, found = ratings[rows], []
         for prompt, suffix in self._asked():
             source = self.prompts(task, known, tokens, rows, prompt=prompt)
-            odds, ms = self.odds(source), milliseconds_each(self.odds, source[:TIMED])
+            odds = self.odds(source, self.temperature(task))
+            ms = milliseconds_each(self.odds, source[:TIMED])
             likely = self.stars[odds.argmax(axis=1)]
             found.append(TextResult.of_stars(task, name + suffix, odds @ self.stars, truth, ms=ms))
             found.append(TextResult.of_stars(task, f"{name}, most likely{suffix}", likely, truth, ms=ms))
@@ -170,7 +205,7 @@ class Writer:
         rows = generator(run.config.seed, f"examples of {task}").permutation(rows)[:n]
         source, titles = self.prompts(task, known, tokens, rows), run.data.titles()
         if ANSWERS[task] == "stars":
-            answers = [f"{value:.2f}" for value in self.odds(source) @ self.stars]
+            answers = [f"{value:.2f}" for value in self.odds(source, self.temperature(task)) @ self.stars]
         else:
             answers = self.texts(source)
         given = {"rating": None, "explanation": known.feature}.get(task, known.review)
@@ -218,7 +253,7 @@ class Writer:
         source = self.prompts(task, known, tokens, np.arange(n))
         if ANSWERS[task] != "stars":
             return [{"text": text} for text in self.texts(source)]
-        odds = self.odds(source)
+        odds = self.odds(source, self.temperature(task))
         return [
             {"stars": float(row @ self.stars), "odds": dict(zip(map(stars_text, self.stars.tolist()), row.tolist()))}
             for row in odds

@@ -16,6 +16,7 @@ from jaxrec.methods.build import build
 from jaxrec.methods.compare import compare, table
 from jaxrec.methods.measuring import lines
 from jaxrec.methods.system import System
+from jaxrec.methods.writer import Writer
 
 WRITING = ("rating", "explanation", "review", "preference")
 
@@ -176,6 +177,23 @@ def test_causal_ids_are_of_the_other_training_events(tiny: Config, tmp_path: pat
         others = others[others != data.item[event]]
         wanted = units[others].mean(0) if len(others) else np.zeros(units.shape[1])
         np.testing.assert_allclose(vectors[event], wanted, atol=1e-5)
+
+
+def test_odds_are_as_sure_as_they_are_right(together: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log-likelihoods that are three times those of the true shares are divided by three, whatever is tested."""
+    run = together.run
+    assert run.events is not None
+    assert run.data.rating is not None
+    writer = Writer(together)
+    rated = run.data.rating[run.events.valid]
+    shares = np.array([max((rated == s).mean(), 1e-3) for s in writer.stars])
+    monkeypatch.setattr(writer, "_scorer", lambda source: np.tile(3 * np.log(shares), (len(source), 1)))
+    assert writer.temperature("rating") == pytest.approx(3, rel=0.1)
+    source = np.ones((2, 4), np.int32)
+    np.testing.assert_allclose(writer.odds(source, 3.0), [shares / shares.sum()] * 2, rtol=1e-6)
+    hidden = dataclasses.replace(run.events, valid=np.zeros(0, np.int64))
+    nobody = Writer(dataclasses.replace(together, run=dataclasses.replace(run, events=hidden)))
+    assert nobody.temperature("rating") == 1
 
 
 def test_ask(together: System) -> None:
