@@ -1,21 +1,19 @@
-"""Charts as SVG: lines, bars, scatters, points and matrices. What the pointer rests on is told by a `<title>`.
+"""Charts as SVG: lines, bars and scatters. What the pointer rests on is told by a `<title>`.
 
 Colours come from the page's style sheet: series n has the class `s{n}`. Values that are not finite are left out.
 """
 
 from __future__ import annotations
 
-import colorsys
 import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from jaxrec.draw.markup import element, escape, number, place, ticks
+from jaxrec.draw.svg import HEIGHT, WIDTH, nothing, svg, titled
 
-WIDTH, HEIGHT = 460, 270
 LEFT, RIGHT, TOP, BOTTOM = 56, 24, 30, 46
-EMPTY = "nothing to show"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +52,7 @@ def lines(
     finite = {name: np.isfinite(points).all(axis=0) for name, points in drawn.items()}
     kept = [points[:, finite[name]] for name, points in drawn.items()]
     if not kept or not sum(points.shape[1] for points in kept):
-        return _nothing(label)
+        return nothing(label)
     whole = np.concatenate(kept, axis=1)
     (left, lowest), (right, highest) = whole.min(axis=1).tolist(), whole.max(axis=1).tolist()
     left = 0.0 if left > 0 and (left == right or left <= right - left) else left  # zero where it isn't far
@@ -73,7 +71,7 @@ def lines(
             pen = "L"
         few = len(path) <= 40
         dots = [
-            _titled(
+            titled(
                 "circle",
                 f"{name}, {x} {number(a, 0)}: {number(b)}",
                 cx=place(frame.across(a)),
@@ -85,7 +83,7 @@ def lines(
         if path:
             parts.append(element("path", d="".join(path), class_=f"line s{n}"))
             parts.append(element("g", *dots, class_=f"dot s{n}" if few else "hidden"))
-    return _svg(label, parts)
+    return svg(label, parts)
 
 
 def bars(
@@ -113,7 +111,7 @@ def bars(
     """
     values = np.array([list(row) for row in series.values()], float).reshape(len(series), len(names))
     if not np.isfinite(values).any():
-        return _nothing(label)
+        return nothing(label)
     shown = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     high = float(shown.sum(axis=0).max() if stacked else shown.max())
     for row in (intervals or {}).values():
@@ -138,7 +136,7 @@ def bars(
                 said += f" ({number(span[group][0])} to {number(span[group][1])})"
             top = frame.up(floor[group] + value)
             drawn.append(
-                _titled(
+                titled(
                     "rect",
                     said,
                     x=place(frame.across(left)),
@@ -162,7 +160,7 @@ def bars(
                 "text", escape(notes[group]), x=middle, y=HEIGHT - BOTTOM + 31, text_anchor="middle", class_="soft"
             )
             parts.append(note)
-    return _svg(label, parts, below=below)
+    return svg(label, parts, below=below)
 
 
 def scatter(across: Sequence[float], up: Sequence[float], names: Sequence[str], *, label: str, x: str, y: str) -> str:
@@ -179,7 +177,7 @@ def scatter(across: Sequence[float], up: Sequence[float], names: Sequence[str], 
     at = np.array([across, up], float).reshape(2, -1)
     kept = np.flatnonzero(np.isfinite(at).all(axis=0))
     if not len(kept):
-        return _nothing(label)
+        return nothing(label)
     (left, lowest), (right, highest) = at[:, kept].min(axis=1).tolist(), at[:, kept].max(axis=1).tolist()
     x_ticks, y_ticks = ticks(left, right), ticks(lowest, highest)
     frame = Frame((x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]))
@@ -188,7 +186,7 @@ def scatter(across: Sequence[float], up: Sequence[float], names: Sequence[str], 
     for n in kept[np.argsort(-at[1, kept], kind="stable")]:
         here, name = (frame.across(at[0, n]), frame.up(at[1, n])), names[n]
         dots.append(
-            _titled(
+            titled(
                 "circle",
                 f"{name}, {x} {number(at[0, n])}: {number(at[1, n])}",
                 cx=place(here[0]),
@@ -206,61 +204,7 @@ def scatter(across: Sequence[float], up: Sequence[float], names: Sequence[str], 
         edge = place(here[0] - 9 if to_left else here[0] + 9)
         parts.append(element("text", escape(name), x=edge, y=place(line), text_anchor=anchor))
     parts.append(element("g", *dots, class_="dot s0"))
-    return _svg(label, parts)
-
-
-def points(places: np.ndarray, groups: Sequence[int], titles: Sequence[str], *, label: str) -> str:
-    """Points in a plane whose axes mean nothing, coloured by group.
-
-    Args:
-      places: f[n,2].
-      groups: a number for each point; equal numbers get one colour.
-      titles: what each point is.
-      label: what is shown, for those who can't see it.
-    """
-    places, numbers = np.asarray(places, float).reshape(-1, 2), np.asarray(groups)
-    fine = np.isfinite(places).all(axis=1)
-    if not fine.any():
-        return _nothing(label)
-    low, high = places[fine].min(axis=0), places[fine].max(axis=0)
-    size, margin = 460, 10
-    spread = np.where(high > low, high - low, 1.0)
-    at: np.ndarray = margin + (places - low) / spread * (size - 2 * margin)
-    parts = []
-    for n, group in enumerate(np.unique(numbers[fine])):
-        dots = [
-            _titled("circle", titles[int(i)], cx=place(at[i, 0]), cy=place(size - at[i, 1]), r=3.2)
-            for i in np.flatnonzero((numbers == group) & fine)
-        ]
-        parts.append(element("g", *dots, fill=_colour(n)))
-    return _svg(label, parts, size=(size, size), class_="chart points")
-
-
-def matrix(values: np.ndarray, names: Sequence[str], *, label: str) -> str:
-    """Numbers between -1 and 1 as squares, the stronger the more opaque; beyond that they are cut, NaN is left out.
-
-    Args:
-      values: f[n,n].
-      names: of rows and columns.
-      label: what is shown, for those who can't see it.
-    """
-    values = np.asarray(values, float)
-    if not np.isfinite(values).any():
-        return _nothing(label)
-    cells = []
-    for row, column in np.argwhere(np.isfinite(values)):
-        value = float(values[row, column])
-        said = f"{names[row]} × {names[column]}: {value:.2f}"
-        strength = place(min(abs(value), 1.0))
-        sign = "minus" if value < 0 else "plus"
-        cells.append(_titled("path", said, d=f"M{column} {row}h1v1h-1z", class_=sign, fill_opacity=strength))
-    return _svg(label, cells, size=values.shape[::-1], class_="chart matrix")
-
-
-def _colour(n: int) -> str:
-    """The n-th of many colours, neighbours far apart, that stand out from light and from dark ground."""
-    red, green, blue = colorsys.hls_to_rgb(n * 0.381966 % 1, (0.45, 0.6, 0.52)[n % 3], (0.75, 0.6)[n % 2])
-    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+    return svg(label, parts)
 
 
 def _averaged(x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
@@ -286,26 +230,3 @@ def _axes(frame: Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], x: s
     parts.append(element("text", escape(y), x=4, y=14, class_="name"))
     parts.append(element("text", escape(x), x=WIDTH - RIGHT, y=HEIGHT - 6 + below, text_anchor="end", class_="name"))
     return "".join(parts)
-
-
-def _titled(name: str, said: str, **attributes: object) -> str:
-    return element(name, element("title", escape(said)), **attributes)
-
-
-def _nothing(label: str) -> str:
-    text = element("text", EMPTY, x=WIDTH / 2, y=60, text_anchor="middle", class_="soft")
-    return _svg(f"{label}: {EMPTY}", [text], size=(WIDTH, 120))
-
-
-def _svg(
-    label: str,
-    parts: Sequence[str],
-    *,
-    size: tuple[int, int] = (WIDTH, HEIGHT),
-    below: int = 0,
-    class_: str = "chart",
-) -> str:
-    box = f"0 0 {size[0]} {size[1] + below}"
-    return element(
-        "svg", *parts, xmlns="http://www.w3.org/2000/svg", viewBox=box, role="img", aria_label=label, class_=class_
-    )

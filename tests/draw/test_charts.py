@@ -6,8 +6,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from jaxrec.draw import charts
+from jaxrec.draw import charts, maps
 from jaxrec.draw.markup import element, escape, number, table, ticks
+from jaxrec.draw.svg import EMPTY
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -87,10 +88,10 @@ def test_nothing_is_said_where_there_is_nothing(values: list[float]) -> None:
         charts.lines({"a": (xs, values)}, label="A", x="x", y="y"),
         charts.lines({}, label="A", x="x", y="y"),
         charts.bars(names, {"a": values}, label="A", x="x", y="y"),
-        charts.points(np.full((len(values), 2), np.nan), xs, names, label="A"),
-        charts.matrix(square, names, label="A"),
+        maps.points(np.full((len(values), 2), np.nan), xs, names, label="A"),
+        maps.matrix(square, names, label="A"),
     ):
-        assert charts.EMPTY in "".join(read(markup).itertext())
+        assert EMPTY in "".join(read(markup).itertext())
 
 
 def test_bars_reach_from_zero_to_their_values() -> None:
@@ -131,20 +132,20 @@ def test_bars_of_zeros_are_drawn() -> None:
 
 def test_points_keep_their_places_and_groups_their_colours() -> None:
     places = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [np.nan, 0.0]])
-    root = read(charts.points(places, [0, 1, 1, 0], ["<a>", "b & c", "d", "e"], label="Map"))
+    root = read(maps.points(places, [0, 1, 1, 0], ["<a>", "b & c", "d", "e"], label="Map"))
     groups = root.findall(f"{SVG}g")
     assert len({g.get("fill") for g in groups}) == 2
     dots = {t: d for g in groups for d in g for t in titles(d)}
     assert set(dots) == {"<a>", "b & c", "d"}
     assert float(dots["<a>"].get("cx", "")) < float(dots["d"].get("cx", ""))
     assert float(dots["<a>"].get("cy", "")) > float(dots["d"].get("cy", ""))  # upwards
-    same = charts.points(np.ones((3, 2)), [0, 0, 0], ["a", "b", "c"], label="One place")
+    same = maps.points(np.ones((3, 2)), [0, 0, 0], ["a", "b", "c"], label="One place")
     assert len(read(same).findall(f".//{SVG}circle")) == 3
 
 
 def test_squares_of_a_matrix_stand_in_their_row_and_column() -> None:
     values = np.array([[1.0, -0.5], [np.nan, 2.0]])
-    root = read(charts.matrix(values, ["a", "b"], label="M"))
+    root = read(maps.matrix(values, ["a", "b"], label="M"))
     cells = {c.get("d", "").split("h")[0]: c for c in root.iter(f"{SVG}path")}
     assert set(cells) == {"M0 0", "M1 0", "M1 1"}
     assert cells["M1 0"].get("class") == "minus"

@@ -8,7 +8,7 @@ import scipy.spatial.distance
 from sklearn.manifold import TSNE
 
 from jaxrec.data.audit import Agreement, leak_meter
-from jaxrec.draw import charts
+from jaxrec.draw import charts, maps
 from jaxrec.draw.markup import element, escape, number, table
 from jaxrec.draw.page import figure, grid, paragraph, section
 from jaxrec.evaluate.id_scores import Truth
@@ -157,7 +157,7 @@ def _map(system: System, rows: np.ndarray) -> str:
     places = reduce.fit_transform(rows[shown].astype(np.float64))
     groups, titles = system.ids.items.values[shown, 0], system.run.data.titles()
     said = [f"{titles[i]} {system.item_name(i)}" for i in shown]
-    chart = charts.points(places, groups.tolist(), said, label="Item representations in two dimensions")
+    chart = maps.points(places, groups.tolist(), said, label="Item representations in two dimensions")
     first = system.ids.items.levels[0]
     colour = "the first digit" if first == DIGIT else first.format("·")
     many = "All" if len(shown) == len(rows) else f"{number(len(shown))} of {number(len(rows))}"
@@ -191,7 +191,7 @@ def _heatmaps(system: System, rows: np.ndarray) -> list[str]:
     return [
         figure(
             title,
-            charts.matrix(values[np.ix_(order, order)], names, label=f"{title} of {len(drawn)} items") + scale,
+            maps.matrix(values[np.ix_(order, order)], names, label=f"{title} of {len(drawn)} items") + scale,
             note=note,
         )
         for title, values, note in shown
