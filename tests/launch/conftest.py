@@ -1,5 +1,6 @@
 """The scripts in processes of their own, and a config small enough to be trained in one."""
 
+import importlib
 import os
 import pathlib
 import subprocess
@@ -42,6 +43,20 @@ def launch() -> Callable[..., subprocess.Popen]:
 def finished() -> Callable[[subprocess.Popen], tuple[int, str, str]]:
     """Waits for a started script: exit code, output, errors."""
     return _finished
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """What a script says as it ends in this process: ("train", "nothing.py", folder=here)."""
+
+    def of(script: str, *arguments: str, folder: pathlib.Path) -> str:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", [f"launch.{script}", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            importlib.import_module(f"launch.{script}").main()
+        return str(caught.value)
+
+    return of
 
 
 def _launch(script: str, *arguments: str, folder: pathlib.Path) -> subprocess.Popen:

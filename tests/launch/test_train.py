@@ -67,17 +67,20 @@ def test_recommend(folder: pathlib.Path, launch, finished) -> None:
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        ("train", ["nothing.py"], "error: config nothing.py is not a file"),
         ("train", [], "error: the first argument is a config"),
         ("recommend", ["runs/none", "--user", "x"], "error: runs/none holds no run"),
         ("recommend", ["runs/none"], "error: give either --user NAME or --history"),
         ("evaluate", ["runs/none"], "error: runs/none holds no run"),
     ],
 )
-def test_errors_are_one_line(
-    script: str, arguments: list[str], message: str, tmp_path: pathlib.Path, launch, finished
-) -> None:
-    code, _, err = finished(launch(script, *arguments, folder=tmp_path))
+def test_errors_are_one_line(script: str, arguments: list[str], message: str, tmp_path: pathlib.Path, refused) -> None:
+    told = refused(script, *arguments, folder=tmp_path)
+    assert told.startswith(message)
+    assert len(told.splitlines()) == 1
+
+
+def test_an_error_ends_the_script(tmp_path: pathlib.Path, launch, finished) -> None:
+    code, _, err = finished(launch("train", "nothing.py", folder=tmp_path))
     assert code == 1
-    assert err.strip().splitlines()[-1].startswith(message)
+    assert err.strip().splitlines()[-1].startswith("error: config nothing.py is not a file")
     assert "Traceback" not in err
