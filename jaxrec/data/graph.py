@@ -78,7 +78,8 @@ def bipartite(histories: Histories, *, equal_ratings: bool = True) -> Graph:
 
     Args:
       histories: training events. Users are nodes 0..U-1, items U..U+I-1.
-      equal_ratings: whether a walk keeps to edges of one rating. Without ratings all edges are one relation.
+      equal_ratings: whether a walk keeps to edges of one rating, those that are held back (NaN) being one as well.
+        Without ratings all edges are one relation.
     """
     users = histories.users.astype(np.int64)
     items = histories.items.astype(np.int64) + histories.n_users

@@ -169,7 +169,7 @@ def scatter(across: Sequence[float], up: Sequence[float], names: Sequence[str], 
     Args:
       across: values of x, as many as there are names.
       up: and of y.
-      names: of the points; each stands beside its point, higher or lower where it would lie on another one.
+      names: of the points; each stands beside its point, lower where it would lie on another one.
       label: what is shown, for those who can't see it.
       x: name of the axis across.
       y: name of the axis up.
@@ -181,7 +181,7 @@ def scatter(across: Sequence[float], up: Sequence[float], names: Sequence[str], 
     (left, lowest), (right, highest) = at[:, kept].min(axis=1).tolist(), at[:, kept].max(axis=1).tolist()
     x_ticks, y_ticks = ticks(left, right), ticks(lowest, highest)
     frame = Frame((x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]))
-    parts, dots, lines_of = [_axes(frame, x_ticks, y_ticks, x, y)], [], 14.0
+    parts, dots, apart = [_axes(frame, x_ticks, y_ticks, x, y)], [], 14.0
     taken: list[tuple[float, float, float]] = []
     for n in kept[np.argsort(-at[1, kept], kind="stable")]:
         here, name = (frame.across(at[0, n]), frame.up(at[1, n])), names[n]
@@ -197,7 +197,7 @@ def scatter(across: Sequence[float], up: Sequence[float], names: Sequence[str], 
         to_left = here[0] > (LEFT + WIDTH) / 2
         wide = 7.0 * len(name)
         start, line = here[0] - 9 - wide if to_left else here[0] + 9, here[1] + 4
-        while any(start < end and begin < start + wide and abs(line - other) < lines_of for begin, end, other in taken):
+        while any(start < end and begin < start + wide and abs(line - other) < apart for begin, end, other in taken):
             line += 2
         taken.append((start, start + wide, line))
         anchor = "end" if to_left else "start"

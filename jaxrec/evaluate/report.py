@@ -104,7 +104,7 @@ def table(found: dict[str, Any]) -> str:
 def against_best(
     system: str, ours: Mapping[str, np.ndarray], baselines: Mapping[str, Mapping[str, np.ndarray]]
 ) -> list[dict[str, Any]]:
-    """What results.json holds of a system beside the best baseline: for each of `COMPARED`, who it is and how far off.
+    """What results.json holds of a system beside the best baseline: for each metric, who it is and how far off.
 
     Args:
       system: its name.
@@ -112,7 +112,7 @@ def against_best(
       baselines: the same by name; those that were asked about other users are not compared.
     """
     found = []
-    for metric in (m for m in COMPARED if m in ours):
+    for metric in ours:
         asked = np.isnan(ours[metric])
         rivals = {n: v[metric] for n, v in baselines.items() if metric in v and _same(np.isnan(v[metric]), asked)}
         if rivals:

@@ -134,8 +134,11 @@ def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> tuple[flo
     return float(found.statistic), float(found.pvalue)
 
 
-def correlations_line(related: dict[str, tuple[float, float]], runs: int) -> str:
-    """What `correlations` found, in words."""
+def correlations_line(found: Sequence[dict[str, Any]], who: str) -> str:
+    """What `correlations` finds, in words; "" where it finds nothing."""
+    if not (related := correlations(found, who)):
+        return ""
+    runs = sum(who in run["after"] and run["ndcg@10"] is not None for run in found)
     said = ", ".join(f"{name} {value:+.2f} (p {p:.2g})" for name, (value, p) in related.items())
     return f"rank correlation with NDCG@10 over {runs} runs (after training): {said}"
 
@@ -157,8 +160,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
             )
             ndcg = "-" if run["ndcg@10"] is None else f"{run['ndcg@10']:.4f}"
             lines.append(f"{name:<{width}}{cells}{ndcg:>10}")
-        related = correlations(list(runs_with.values()), who)
-        if related:
-            lines.append(correlations_line(related, len(runs_with)))
+        if said := correlations_line(list(runs_with.values()), who):
+            lines.append(said)
         lines.append("")
     return "\n".join(lines).rstrip()

@@ -90,6 +90,12 @@ def test_ranks_are_correlated_over_runs() -> None:
     )
 
 
+def test_runs_that_rank_nothing_are_not_counted() -> None:
+    found = [made(1, 0.5, 0.01), made(2, 0.7, 0.02), made(5, 0.6, 0.08), made(3, 0.6, 0.0) | {"ndcg@10": None}]
+    assert "over 3 runs" in id_scores.correlations_line(found, "items")
+    assert id_scores.correlations_line(found[1:], "items") == ""
+
+
 def test_a_folder_without_results_is_told(tmp_path: pathlib.Path, tiny: Config) -> None:
     with pytest.raises(ValueError, match="holds no run"):
         id_scores.before_and_after(tmp_path / "nothing")

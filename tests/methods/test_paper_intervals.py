@@ -1,5 +1,6 @@
 """Intervals of papers' tables: who is held against whom, by which users, and by how much."""
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -20,8 +21,8 @@ def run(main: str, ranks: np.ndarray, texts: dict[str, Any] | None = None, **bas
     return Finished({"rows": rows, "texts": texts or {}}, {main: ranks, **baselines}, 20, "")
 
 
-def by_pair(found: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
-    return {(i["system"], i["baseline"]): i["difference"] for i in found if i["metric"] == "hr@10"}
+def by_pair(found: list[dict[str, Any]], metric: str = "hr@10") -> dict[tuple[str, str], float]:
+    return {(i["system"], i["baseline"]): i["difference"] for i in found if i["metric"] == metric}
 
 
 def test_rows_stand_beside_the_best_baseline_and_the_papers_method() -> None:
@@ -76,11 +77,14 @@ def test_users_are_held_against_the_same_users() -> None:
         "",
     )
     made = intervals(layout("token_rec", 4), lambda s: [found] if (s.run or "").startswith("TokenRec") else [], 1)
-    assert by_pair(made) == {
+    assert by_pair(made) == {}  # the table shows @20 alone
+    assert by_pair(made, "hr@20") == {
         ("TokenRec, seen users", "item-kNN, seen users"): -0.5,
         ("TokenRec, unseen users", "item-kNN, unseen users"): 0.5,
     }
     assert {i["n_users"] for i in made} == {10, 30}
+    short = dataclasses.replace(found, listed=10)
+    assert intervals(layout("token_rec", 4), lambda s: [short] if (s.run or "").startswith("TokenRec") else [], 1) == []
 
 
 def test_texts_have_those_of_their_run(tmp_path: pathlib.Path) -> None:

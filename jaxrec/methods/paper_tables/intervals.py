@@ -22,7 +22,8 @@ Values = dict[str, np.ndarray]
 def intervals(form: Layout, of: Callable[[Source], Sequence[Finished]], seeds: int) -> list[dict[str, Any]]:
     """Paired bootstraps of differences, where all seeds are there; of rankings by each user's mean over the seeds.
 
-    Baselines are those of the table and those that stand in the first run's own results.
+    Baselines are those of the table and those that stand in the first run's own results. Metrics are HR@10 and NDCG@10,
+    or all of the table where it shows neither.
 
     Args:
       form: the table's.
@@ -35,9 +36,11 @@ def intervals(form: Layout, of: Callable[[Source], Sequence[Finished]], seeds: i
         return _of_texts(form, of)
     if form.kind != "ranking":
         return []
+    shown = dict.fromkeys(measure.partition(", ")[0] for measure in form.measures.values())
+    metrics = [metric for metric in shown if metric in COMPARED] or list(shown)
     whole = {row: (source, of(source)) for row, source in form.sources.items() if len(of(source)) == seeds}
     rivals = {
-        BASELINES[source.baseline].title: _values(found, found[0].main)
+        BASELINES[source.baseline].title: _values(found, found[0].main, metrics)
         for source, found in whole.values()
         if source.baseline
     }
@@ -48,10 +51,10 @@ def intervals(form: Layout, of: Callable[[Source], Sequence[Finished]], seeds: i
         if not source.run or found[0].main is None:
             continue
         if not ours:
-            rivals = {name: _values(found, name) for name in found[0].baselines} | rivals
+            rivals = {name: _values(found, name, metrics) for name in found[0].baselines} | rivals
         for users in measured:
             behind = f", {users}" if users else ""
-            values = _values(found, found[0].main + source.system + behind)
+            values = _values(found, found[0].main + source.system + behind, metrics)
             if values:
                 ours[row + behind] = values
                 if source.run.startswith(own):
@@ -80,11 +83,16 @@ def interval_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, f"In brackets: {LEVEL:.0%} paired bootstrap over {over} {who}"]
 
 
-def _values(found: Sequence[Finished], system: str | None) -> Values:
-    """What each user adds, the mean over seeds; empty where a seed lacks the system or ranks other users."""
-    if any(system not in one.ranks for one in found) or len({one.ranks[system or ""].shape for one in found}) > 1:
+def _values(found: Sequence[Finished], system: str | None, metrics: Sequence[str]) -> Values:
+    """What each user adds, the mean over seeds; empty where a seed lacks the system or ranks other users.
+
+    Metrics that the lists are too short for are left out.
+    """
+    ranks = [one.ranks[system] for one in found if system in one.ranks]
+    if len(ranks) < len(found) or len({one.shape for one in ranks}) > 1:
         return {}
-    return {m: np.mean([user_values(one.ranks[system or ""], m) for one in found], axis=0) for m in COMPARED}
+    known = [m for m in metrics if not any(isinstance(one.metric(system or "", m), str) for one in found)]
+    return {metric: np.mean([user_values(one, metric) for one in ranks], axis=0) for metric in known}
 
 
 def _of_texts(form: Layout, of: Callable[[Source], Sequence[Finished]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxrec.draw import charts
 from jaxrec.draw.markup import escape, table
 from jaxrec.draw.page import figure, grid, page, paragraph, section
-from jaxrec.methods.id_scores import WHEN, correlations, correlations_line
+from jaxrec.methods.id_scores import WHEN, correlations_line
 from jaxrec.methods.report.ids import Section
 
 CURVES = 4
@@ -51,8 +51,7 @@ def _section(who: str, found: dict[str, dict[str, Any]]) -> Section:
         cells = [f"{run[when][who]['diversity']:.4f} ± {run[when][who]['error']:.4f}" for when in WHEN]
         cells += [f"{run[when][who]['memorization']:.4f}" for when in WHEN]
         rows.append([escape(name), *cells, "–" if run["ndcg@10"] is None else f"{run['ndcg@10']:.4f}"])
-    related = correlations(list(found.values()), who)
-    said = f"{correlations_line(related, len(found))}." if related else "three runs show a correlation."
+    said = correlations_line(list(found.values()), who) or "a correlation takes three runs"
     pictures = [_both(who, found), _related(who, found, said), _curves(who, found)]
     return section(who, f"Ids of {who}", paragraph(text), table(head, rows), grid(*pictures))
 
@@ -71,7 +70,7 @@ def _related(who: str, found: dict[str, dict[str, Any]], said: str) -> str:
     ndcg = [np.nan if run["ndcg@10"] is None else run["ndcg@10"] for run in found.values()]
     label = f"NDCG@10 by the sum of both scores of {who}' ids"
     chart = charts.scatter(sums, ndcg, list(found), label=label, x="diversity + memorization", y="NDCG@10")
-    return figure("Scores and recommendation", chart, note=f"As figure 2c; {said}")
+    return figure("Scores and recommendation", chart, note=f"As figure 2c; {said}.")
 
 
 def _curves(who: str, found: dict[str, dict[str, Any]]) -> str:
