@@ -20,7 +20,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	touch $@
 
 demo: $(VENV)/.run
-	$(BIN)/python -m launch.compare configs/demo_study.py --show 1
+	$(BIN)/python -m launch.compare configs/studies/demo_study.py --show 1
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(TESTS)

@@ -22,9 +22,9 @@ from jaxrec.config import (
     load_config,
 )
 from jaxrec.evaluate.ranking import CUTOFFS
-from jaxrec.methods.compare import compare, table
-from jaxrec.methods.system import method_name
 from jaxrec.models.retriever import LABELS
+from jaxrec.studies.compare import compare, table
+from jaxrec.system.system import method_name
 from jaxrec.tokenizers.ids import CLUSTERED, NUMBERED, QUANTIZED
 
 IDS: tuple[str, ...] = typing.get_args(typing.get_type_hints(IdConfig)["kind"])

@@ -31,7 +31,7 @@ quick=()
 config=(configs/meta_id_beauty.py)
 token_rec=(configs/token_rec_beauty.py)
 texts=(configs/instruments.py)
-study=configs/token_rec_lastfm_study.py
+study=configs/studies/token_rec_lastfm_study.py
 memory=(--shape llama-2-7b --rows 4 --length 1024)
 llama=(configs/meta_id_beauty_llama.py --model.init-from "${LLAMA:-None}" --train.steps 20 --train.validate-users 64)
 if [ -n "${QUICK:-}" ]; then
@@ -48,7 +48,7 @@ if [ -n "${QUICK:-}" ]; then
 from benchmarks.ablation import quick
 from jaxrec.config import load_study
 
-study = {name: quick(config) for name, config in load_study("configs/demo_study.py").items()}
+study = {name: quick(config) for name, config in load_study("configs/studies/demo_study.py").items()}
 PYTHON
 fi
 if [ -n "${WEIGHTS:-}" ]; then

@@ -12,7 +12,7 @@ import optax
 
 from benchmarks.data import beauty_or_generated
 from jaxrec.config import LightGcnConfig
-from jaxrec.methods.metapath import Starts
+from jaxrec.embedders.walks import Starts
 from jaxrec.models import lightgcn
 from jaxrec.models.sparse import adjacency, arrange, edges, restore
 from jaxrec.train.loop import initial_state, make_step

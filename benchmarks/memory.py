@@ -144,9 +144,9 @@ def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ..
     from flax import nnx
 
     from jaxrec.config import Config, ModelConfig, OovConfig, TrainConfig
-    from jaxrec.methods.training import sharding_rules
     from jaxrec.models.llama import Llama
     from jaxrec.models.objectives import sequence_loss
+    from jaxrec.system.training import sharding_rules
     from jaxrec.train import sharding
     from jaxrec.train.loop import make_step
     from jaxrec.train.optimizer import make_optimizer

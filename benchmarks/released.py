@@ -13,11 +13,12 @@ import pathlib
 
 import numpy as np
 
+from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.config import data_file
-from jaxrec.evaluate.evaluate import evaluate_baselines, evaluate_scores
+from jaxrec.embedders.lightgcn import propagate, scorer
+from jaxrec.evaluate.evaluate import evaluate_scores
 from jaxrec.evaluate.report import report, table
-from jaxrec.methods.collaborative import propagate, scorer
-from jaxrec.methods.run import command
+from jaxrec.system.run import command
 from jaxrec.types import Histories, Split, Vectors
 
 

@@ -15,7 +15,7 @@ from benchmarks.data import beauty_or_generated
 from jaxrec.config import SkipGramConfig, WalkConfig
 from jaxrec.data.graph import bipartite
 from jaxrec.data.walks import walk
-from jaxrec.methods.metapath import CACHED_WALKS
+from jaxrec.embedders.walks import CACHED_WALKS
 from jaxrec.models import skipgram
 from jaxrec.types import Histories
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.methods import experiment
+from jaxrec.serve import service
+from jaxrec.system import loading
 from launch.arguments import explained
 
 
@@ -34,8 +35,8 @@ def main() -> None:
     """Prints an answer for each item: stars with the odds of each, or a text."""
     arguments = tyro.cli(Arguments, prog="launch.ask")
     items = [name.strip() for name in arguments.items.split(",") if name.strip()]
-    answers = experiment.ask(
-        experiment.load(arguments.run),
+    answers = service.ask(
+        loading.load(arguments.run),
         arguments.task,
         user=arguments.user,
         items=items,

@@ -6,12 +6,12 @@ import dataclasses
 
 import tyro
 
+from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.config import DataConfig, data_file
 from jaxrec.data.audit import audit, leak_meter
 from jaxrec.data.load import load
 from jaxrec.data.split import make_split
 from jaxrec.evaluate import report
-from jaxrec.evaluate.evaluate import evaluate_baselines
 from jaxrec.tokenizers.id_files import read_codes
 from jaxrec.tokenizers.meta_id import LEVELS
 from launch.arguments import explained

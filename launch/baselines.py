@@ -7,9 +7,10 @@ import pathlib
 
 import tyro
 
+from jaxrec.baselines.registry import Settings
 from jaxrec.config import load_config
-from jaxrec.methods.baselines import Part, Settings, compare
-from jaxrec.methods.compare import table
+from jaxrec.studies.baselines import Part, compare
+from jaxrec.studies.compare import table
 from launch.arguments import explained
 
 

@@ -1,4 +1,4 @@
-"""Train and measure several runs as one table: `python -m launch.compare configs/demo_study.py [--seeds 0 1 2]`."""
+"""Train and measure several runs as one table: `python -m launch.compare demo_study [--seeds 0 1 2]`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Literal
 import tyro
 
 from jaxrec.config import load_study
-from jaxrec.methods import experiment
-from jaxrec.methods.compare import compare, inflation_lines, run_folder, table, under_both
+from jaxrec.serve import service
+from jaxrec.studies.compare import compare, run_folder, table
+from jaxrec.studies.inflation import inflation_lines, under_both
+from jaxrec.system import loading
 from launch.arguments import explained
 
 
@@ -47,10 +49,10 @@ def main() -> None:
         found = None
         tables = [compare(study, arguments.seeds, folder)]
     for name in study if arguments.show else ():
-        system = experiment.load(run_folder(folder, name, arguments.seeds[0]))
+        system = loading.load(run_folder(folder, name, arguments.seeds[0]))
         print(f"\n{name}")
-        for user in experiment.examples(system, arguments.show):
-            print(f"{experiment.recommend(system, 10, user=user)}\n")
+        for user in service.examples(system, arguments.show):
+            print(f"{service.recommend(system, 10, user=user)}\n")
     for joined in tables:
         print(f"\n{table(joined)}")
     if found:

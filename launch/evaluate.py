@@ -7,7 +7,8 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.methods import experiment
+from jaxrec import experiment
+from jaxrec.system import loading
 from launch.arguments import explained
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments, prog="launch.evaluate")
     fields = ("recommender", "beams", "prompt", "text_beams", "text_events")
     changed = {name: value for name in fields if (value := getattr(arguments, name)) is not None}
-    print(experiment.evaluate(experiment.load(arguments.run, **changed), arguments.part))
+    print(experiment.evaluate(loading.load(arguments.run, **changed), arguments.part))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.hub.push import ABOUT_USERS, push
-from jaxrec.methods import experiment, serving
-from jaxrec.methods.export import export
+from jaxrec.export.push import ABOUT_USERS, push
+from jaxrec.export.whole_system import export
+from jaxrec.serve import newcomers
+from jaxrec.system import loading
 from launch.arguments import explained
 
 
@@ -40,7 +41,7 @@ class Arguments:
 def main() -> None:
     """Prints where the folder is and how to look at it."""
     arguments = tyro.cli(Arguments, prog="launch.export")
-    system = serving.served(experiment.load(arguments.run))
+    system = newcomers.served(loading.load(arguments.run))
     folder = export(
         system,
         arguments.out,

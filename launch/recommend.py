@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxrec.methods import experiment, serving
+from jaxrec.serve import newcomers, service
+from jaxrec.system import loading
 from launch.arguments import explained
 
 
@@ -36,8 +37,8 @@ def main() -> None:
     items = (
         None if arguments.history is None else [name.strip() for name in arguments.history.split(",") if name.strip()]
     )
-    system = serving.served(experiment.load(arguments.run))
-    print(experiment.recommend(system, arguments.k, user=arguments.user, history=items, task=arguments.task))
+    system = newcomers.served(loading.load(arguments.run))
+    print(service.recommend(system, arguments.k, user=arguments.user, history=items, task=arguments.task))
 
 
 if __name__ == "__main__":

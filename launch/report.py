@@ -6,7 +6,8 @@ import dataclasses
 
 import tyro
 
-from jaxrec.methods import experiment
+from jaxrec import experiment
+from jaxrec.system import loading
 from launch.arguments import explained
 
 
@@ -24,7 +25,7 @@ class Arguments:
 def main() -> None:
     """Writes the file and names it."""
     arguments = tyro.cli(Arguments, prog="launch.report")
-    print(f"report: {experiment.leave_report(experiment.load(arguments.run), arguments.out)}")
+    print(f"report: {experiment.leave_report(loading.load(arguments.run), arguments.out)}")
 
 
 if __name__ == "__main__":

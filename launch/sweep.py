@@ -8,9 +8,9 @@ import pathlib
 import tyro
 
 from jaxrec.config import load_config
-from jaxrec.methods import compare
-from jaxrec.methods.sweep import sweep, table
-from jaxrec.methods.sweep_space import axes
+from jaxrec.studies import compare
+from jaxrec.studies.sweep.space import axes
+from jaxrec.studies.sweep.sweep import sweep, table
 from launch.arguments import explained
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.methods.baselines import Settings
-from jaxrec.methods.paper_tables.lines import lines
-from jaxrec.methods.paper_tables.make import tables
+from jaxrec.baselines.registry import Settings
+from jaxrec.studies.papers.lines import lines
+from jaxrec.studies.papers.make import tables
 from launch.arguments import explained
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from jaxrec.methods import experiment
-from jaxrec.methods.measuring import lines
-from jaxrec.methods.report.write import FILE as REPORT
+from jaxrec import experiment
+from jaxrec.report.write import FILE as REPORT
+from jaxrec.serve import service
+from jaxrec.system.measuring import lines
 from launch.arguments import config_from_command_line, explained
 
 
@@ -20,8 +21,8 @@ def main() -> None:
         print(f"{found['ms_per_user']:.2f} ms per user for a list of ten")
     print()
     if show and config.task.ranking:
-        for user in experiment.examples(system, 3):
-            print(f"{experiment.recommend(system, 10, user=user)}\n")
+        for user in service.examples(system, 3):
+            print(f"{service.recommend(system, 10, user=user)}\n")
     print(f"report: {config.folder / REPORT}")
     print(f"run folder: {config.folder}  (results.json, metrics.jsonl, ids/, checkpoints/, store/)")
 

@@ -10,7 +10,8 @@ import tyro
 
 from jaxrec.config import DataConfig
 from jaxrec.data.load import load
-from jaxrec.methods import experiment, serving
+from jaxrec.serve import newcomers, service
+from jaxrec.system import loading
 from launch.arguments import explained
 
 
@@ -46,12 +47,12 @@ def main() -> None:
         min_events=1,
     )
     events, _ = load(config, seed=0)
-    system = serving.served(experiment.load(arguments.run))
+    system = newcomers.served(loading.load(arguments.run))
     started = time.monotonic()
-    system, done = serving.update(system, events)
+    system, done = newcomers.update(system, events)
     print(f"{done}; taken in within {time.monotonic() - started:.1f} s, nothing trained\n")
     for user in done.users[: arguments.show]:
-        print(f"{experiment.recommend(system, arguments.k, user=str(system.run.data.user_names[user]))}\n")
+        print(f"{service.recommend(system, arguments.k, user=str(system.data.user_names[user]))}\n")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import pathlib
 
 import pytest
 
-from jaxrec.config import Config, TrainConfig, data_file, from_dict, load_config, load_study, to_json
+from jaxrec.config import Config, TrainConfig, data_file, from_dict, load_config, load_study, presets, to_json
 
-CONFIGS = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("*.py"))
+CONFIGS = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("**/*.py"))
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda f: f.stem)
@@ -23,11 +23,18 @@ def test_there_are_configs() -> None:
     }
 
 
+def test_presets_are_found_by_name(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config("demo") == load_config("configs/demo.py") == load_config(CONFIGS[0].parent / "demo.py")
+    assert list(load_study("demo_study")) == ["META ID", "TokenRec"]
+    assert set(presets()) == {file.stem for file in CONFIGS}
+
+
 def test_a_missing_config_names_those_there_are(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "mine.py").write_text("config = 3\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"is not a file; there are: configs/mine.py"):
+    with pytest.raises(ValueError, match=r"configs/other.py is no file, and no preset is called so; there are: demo, "):
         load_config("configs/other.py")
     with pytest.raises(ValueError, match=r"builds no `config = Config"):
         load_config("configs/mine.py")

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.evaluate.baselines import BASELINES, Scorer
 from jaxrec.evaluate.ranking import CUTOFFS, metrics, metrics_under_ties, rank_and_ties, rank_and_ties_in
 from jaxrec.types import Array, Histories, Recommender, Split
 
 Prompts = Callable[[np.ndarray], Array]
 """prompts(users i32[B]) -> source i32[B,S]: what a recommender is asked for these users, as wide as the longest."""
+Scorer = Callable[[Histories, np.ndarray], Array]
+"""score(histories, users i32[B]) -> f32[B,I]: how well each item would follow the histories of these users."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,16 +145,6 @@ def evaluate_recommender(
 
     found, tied = _collect(system, ranks, _asked(split, part, users), len(split.test), batch_users)
     return Result(system, found, time.monotonic() - started, listed=k, tied=tied)
-
-
-def evaluate_baselines(
-    split: Split, part: str, *, mask_seen: bool = True, users: np.ndarray | None = None
-) -> list[Result]:
-    """The three baselines, trained on `split.train` alone; arguments as for `evaluate_scores`."""
-    return [
-        evaluate_scores(name, build(split.train), split, part, mask_seen=mask_seen, users=users, baseline=True)
-        for name, build in BASELINES.items()
-    ]
 
 
 def divided(result: Result, group: str, members: np.ndarray) -> list[Result]:

@@ -90,7 +90,7 @@ def read_t5(folder_or_name: str | os.PathLike[str]) -> tuple[T5Config, dict[str,
         if not np.array_equal(flat.pop(name), flat[TABLE]):
             raise ValueError(
                 f"{name} of {folder} differs from {TABLE}, as in a jaxrec model whose encoder projects new tokens, "
-                "exported; jaxrec.hub.export.read reads such a folder, and T5 has one table"
+                "exported; jaxrec.export.model_folder.read reads such a folder, and T5 has one table"
             )
     table, head = flat.get(TABLE), flat.get(HEAD)
     own_head = head is not None and (table is None or not np.array_equal(head, table))

@@ -94,12 +94,17 @@ def draw_negatives(known: Events, users: Array, n_items: int, *, key: jax.Array)
     """
     degree, low = known.degree[users], known.first[users]
     drawn = jax.random.randint(key, users.shape, 0, jnp.maximum(n_items - degree, 1))
-    start, high = low, low + degree
-    for _ in range(int(n_items).bit_length()):
-        middle = (low + high) // 2
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        first, last = bounds
+        middle = (first + last) // 2
         below = known.gaps[jnp.minimum(middle, known.gaps.shape[0] - 1)] <= drawn
-        low, high = jnp.where((low < high) & below, middle + 1, low), jnp.where((low < high) & ~below, middle, high)
-    return jnp.minimum(drawn + low - start, n_items - 1)
+        searching = first < last
+        return jnp.where(searching & below, middle + 1, first), jnp.where(searching & ~below, middle, last)
+
+    # A loop on the device: unrolled, LLVM's vectoriser (jaxlib 0.11) takes time that is exponential in the rounds.
+    place, _ = lax.fori_loop(0, int(n_items).bit_length(), halve, (low, low + degree))
+    return jnp.minimum(drawn + place - low, n_items - 1)
 
 
 def loss(

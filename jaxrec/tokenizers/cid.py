@@ -10,7 +10,7 @@ from jaxrec.keys import stream
 from jaxrec.tokenizers import spectral
 from jaxrec.tokenizers.meta_id import fill_smallest
 from jaxrec.tokenizers.quantized_ids import KINDS, QuantizedIds
-from jaxrec.tokenizers.quantizer import Quantizer
+from jaxrec.tokenizers.quantizers.quantizer import Quantizer
 from jaxrec.types import Histories, Vectors
 
 

@@ -8,7 +8,8 @@ from sklearn.cluster import DBSCAN
 from sklearn.neighbors import NearestNeighbors
 
 from jaxrec.config import IdConfig
-from jaxrec.tokenizers import kmeans, spectral
+from jaxrec.tokenizers import spectral
+from jaxrec.tokenizers.quantizers import kmeans
 
 QUANTILES = np.linspace(0.05, 0.95, 10)
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from jaxrec.config import IdConfig
 from jaxrec.keys import stream
-from jaxrec.tokenizers import kmeans
 from jaxrec.tokenizers.groupings import group as grouped
 from jaxrec.tokenizers.id_files import read_codes, write_codes
+from jaxrec.tokenizers.quantizers import kmeans
 from jaxrec.types import Codes, Vectors
 
 KINDS = ("user", "item")

@@ -16,7 +16,7 @@ import numpy as np
 from jaxrec.config import QuantizerConfig, from_dict
 from jaxrec.keys import stream
 from jaxrec.tokenizers.id_files import read_codes, write_codes
-from jaxrec.tokenizers.quantizer import Quantizer, collapsed, fit_quantizer
+from jaxrec.tokenizers.quantizers.quantizer import Quantizer, collapsed, fit_quantizer
 from jaxrec.types import Codes, Vectors
 
 KINDS = ("user", "item")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks import ablation
+from jaxrec import experiment
 from jaxrec.config import Config, load_config
-from jaxrec.methods import experiment, training
-from jaxrec.methods import run as runs
-from jaxrec.methods.build import build
+from jaxrec.system import run as runs
+from jaxrec.system import training
+from jaxrec.system.stages import build
 
 DEMO = pathlib.Path(__file__).parent.parent.parent / "configs" / "demo_token_rec.py"
 

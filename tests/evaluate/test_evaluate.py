@@ -7,7 +7,8 @@ import types
 import numpy as np
 import pytest
 
-from jaxrec.evaluate.evaluate import divided, evaluate_baselines, evaluate_recommender, evaluate_scores, seen_rows
+from jaxrec.baselines.counted import evaluate_baselines
+from jaxrec.evaluate.evaluate import divided, evaluate_recommender, evaluate_scores, seen_rows
 from jaxrec.types import Histories, Split, TopK
 
 ITEMS = 12

@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxrec.evaluate.evaluate import Result, divided, evaluate_baselines
+from jaxrec.baselines.counted import evaluate_baselines
+from jaxrec.evaluate.evaluate import Result, divided
 from jaxrec.evaluate.report import report, table, write
 from jaxrec.types import Split
 

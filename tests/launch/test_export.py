@@ -5,8 +5,8 @@ import pathlib
 
 import pytest
 
+from jaxrec import experiment
 from jaxrec.config import load_config
-from jaxrec.methods import experiment
 
 
 @pytest.mark.long

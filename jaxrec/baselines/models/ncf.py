@@ -1,0 +1,118 @@
+"""NeuMF (He et al. 2017, neural collaborative filtering): a generalised factorisation beside a small network."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxrec.baselines.models.sequences import linear
+from jaxrec.models.dropout import Dropout
+from jaxrec.models.lightgcn import Events, draw_negatives
+from jaxrec.models.oov import Buffer
+from jaxrec.models.products import dense
+from jaxrec.models.skipgram import softplus
+from jaxrec.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class NcfConfig:
+    """Shape and training of NeuMF; both parts are trained together from fresh weights."""
+
+    dim: int = 32
+    """Width of the factorisation's vectors; those of the network have half the width of its first layer each."""
+    hidden: tuple[int, ...] = (64, 32, 16)
+    """The network's layers, of which the first one reads the two vectors."""
+    negatives: int = 4
+    """Items without an event of the user, drawn for each event."""
+    dropout: float = 0.0
+    batch: int = 1024
+    """Training events in a step."""
+    learning_rate: float = 1e-3
+    regularization: float = 0.0
+    """Weight decay of the tables, which is part of the gradient."""
+    epochs: float = 60
+    validate_every: float = 2
+    """Epochs between validations."""
+    validate_users: int = 2000
+    """Users per validation, drawn once; 0 takes all."""
+    patience: int = 5
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class NeuMf(nnx.Module):
+    """Scores of pairs: h' [p_u * q_i ; network([p'_u ; q'_i])]; NCF, eq. 12.
+
+    Args:
+      config: its shape.
+      n_users: U.
+      n_items: I.
+      known: training events; pairs are drawn from and negatives by them.
+    """
+
+    def __init__(self, config: NcfConfig, n_users: int, n_items: int, known: Events, *, rngs: nnx.Rngs) -> None:
+        def table(rows: int, dim: int) -> nnx.Param:
+            return nnx.Param(0.1 * jax.random.normal(rngs.params(), (rows, dim)))
+
+        half = config.hidden[0] // 2
+        self.config = config
+        self.user_embedding, self.item_embedding = table(n_users, config.dim), table(n_items, config.dim)
+        self.user_inner_embedding, self.item_inner_embedding = table(n_users, half), table(n_items, half)
+        widths = [2 * half, *config.hidden]
+        self.layers = nnx.List([linear(a, b, config.compute_dtype, rngs=rngs) for a, b in itertools.pairwise(widths)])
+        self.output = linear(config.dim + config.hidden[-1], 1, config.compute_dtype, rngs=rngs)
+        self.known = Buffer(jax.tree.map(jnp.asarray, known))
+
+    def __call__(self, users: Array, items: Array, *, key: jax.Array | None = None) -> jax.Array:
+        """Logits of pairs, users i32[B] and items i32[B] -> f32[B]."""
+        drop = Dropout(self.config.dropout, key)
+        inner = jnp.concatenate([self.user_inner_embedding[...][users], self.item_inner_embedding[...][items]], axis=1)
+        for layer in self.layers:
+            inner = drop(jax.nn.relu(layer(inner, drop)))
+        product = self.user_embedding[...][users] * self.item_embedding[...][items]
+        return self.output(jnp.concatenate([product, inner], axis=1), drop)[:, 0]
+
+    def scores(self, users: Array) -> jax.Array:
+        """Logits of these users with all items, i32[B] -> f32[B, I], without a concatenation for each pair."""
+        first, *layers = self.layers
+        assert first.bias is not None
+        half, none = self.user_inner_embedding.shape[1], Dropout(0, None)
+        kernel, dtype = first.kernel[...], self.config.compute_dtype
+        of_user = dense(self.user_inner_embedding[...][users], kernel[:half], dtype) + first.bias[...][None]
+        of_item = dense(self.item_inner_embedding[...], kernel[half:], dtype)
+        assert self.output.bias is not None
+        weight, dim = self.output.kernel[...], self.config.dim
+        factors = dense(self.user_embedding[...][users] * weight[None, :dim, 0], self.item_embedding[...].T, dtype)
+
+        def of_one(user: jax.Array) -> jax.Array:
+            inner = jax.nn.relu(user[None] + of_item)
+            for layer in layers:
+                inner = jax.nn.relu(layer(inner, none))
+            return dense(inner, weight[dim:], dtype)[:, 0]
+
+        return factors + jax.lax.map(of_one, of_user) + self.output.bias[...][None]
+
+
+def ncf_loss(model: NeuMf, batch: Array, key: jax.Array | None = None) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Binary cross-entropy of events beside items that their users have no event with; NCF, eq. 7.
+
+    Args:
+      model: the model, which holds the events.
+      batch: numbers of events, i32[B].
+      key: of negatives and dropout; None draws by a fixed key and drops nothing.
+    Returns:
+      The mean over events and negatives, f32[], and no further metrics.
+    """
+    config, known = model.config, model.known.get_value()
+    draw = jax.random.key(0) if key is None else key
+    users, items = known.pairs[batch, 0], known.pairs[batch, 1]
+    n_items, many = model.item_embedding.shape[0], jnp.tile(users, config.negatives)
+    drawn = draw_negatives(known, many, n_items, key=jax.random.fold_in(draw, 1))
+    weight = jnp.concatenate([jnp.ones(len(users)), (known.degree[many] < n_items).astype(jnp.float32)])
+    logits = model(jnp.concatenate([users, many]), jnp.concatenate([items, drawn]), key=key)
+    sign = jnp.where(jnp.arange(len(logits)) < len(users), -1.0, 1.0)
+    return (weight * softplus(sign * logits)).sum() / weight.sum(), {}

@@ -1,0 +1,182 @@
+"""Training and scoring of models of the next item: packed histories, one loop, validation by full ranking."""
+
+from __future__ import annotations
+
+import os
+
+import jax
+import numpy as np
+
+from jaxrec.baselines.models.sequences import NextItem, SequenceConfig, next_item_loss
+from jaxrec.config import TrainConfig
+from jaxrec.data.pipeline import packed
+from jaxrec.evaluate.evaluate import Scorer, evaluate_scores, padded_width, seen_rows
+from jaxrec.evaluate.ranking import metrics
+from jaxrec.keys import generator, stream
+from jaxrec.tasks.ragged import ragged_take
+from jaxrec.train.loop import fit
+from jaxrec.train.optimizer import make_optimizer
+from jaxrec.train.state import Loss, functional, rebuilder
+from jaxrec.types import Array, Batch, Histories, Split
+
+
+class Sequences:
+    """Histories as examples: the source is a piece of one, the target what stands `ahead` places on.
+
+    A history is cut from its end into pieces of at most `length` items, so that every event (but the first `ahead` of
+    a user) is a target once; the older pieces know nothing of what came before them.
+
+    Args:
+      histories: training events.
+      length: most items of a piece.
+      ahead: 1 to predict what follows each item, 0 where the target is the piece itself.
+      users: put the user's token, I + 1 + user, before each source; the piece's first item is then a target too.
+    Raises:
+      ValueError: nobody has more than `ahead` events.
+    """
+
+    def __init__(self, histories: Histories, length: int, *, ahead: int = 1, users: bool = False) -> None:
+        counts = np.maximum(np.diff(histories.offsets) - ahead, 0)
+        pieces = -(-counts // length)
+        if not pieces.any():
+            raise ValueError(
+                f"no history holds {1 + ahead} events to learn from; is the training part of the split empty?"
+            )
+        user = np.repeat(np.arange(histories.n_users), pieces)
+        number = np.arange(len(user)) - (np.cumsum(pieces) - pieces)[user]  # 0 is a user's newest piece
+        ends = histories.offsets[1:][user] - ahead - number * length  # just behind the last source item
+        self._starts = np.maximum(ends - length, histories.offsets[:-1][user])
+        self._sizes = ends - self._starts
+        self._tokens = (histories.items + 1).astype(np.int32)
+        self._ahead = ahead
+        self._users = (histories.n_items + 1 + user).astype(np.int32) if users else None
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def lengths(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target are as long as each other, twice i64[n]."""
+        sizes = self._sizes + (self._users is not None)
+        return sizes, sizes
+
+    def build(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Tokens (item + 1) as `jaxrec.data.pipeline.Examples` wants them."""
+        starts, sizes = self._starts[indices], self._sizes[indices]
+        source, offsets = ragged_take(self._tokens, starts, sizes)
+        if self._users is None:
+            return source, offsets, *ragged_take(self._tokens, starts + self._ahead, sizes)
+        source = np.insert(source, offsets[:-1], self._users[indices])
+        return source, offsets + np.arange(len(offsets)), *ragged_take(self._tokens, starts, sizes + 1)
+
+
+def train(
+    name: str,
+    model: NextItem,
+    split: Split,
+    *,
+    seed: int,
+    folder: str | os.PathLike[str] | None = None,
+    loss: Loss = next_item_loss,
+    ahead: int = 1,
+    users: bool = False,
+) -> Scorer:
+    """Trains a model of the next item on the training histories, the best NDCG@10 on the validation items selecting.
+
+    Args:
+      name: what the progress line calls it.
+      model: freshly made; its config says how it is trained.
+      split: training histories, and the validation items that select.
+      seed: of order, dropout and the users that validate.
+      folder: where checkpoints and metrics go; a killed run goes on from there. None keeps nothing.
+      loss: loss(model, batch, key) -> (scalar, metrics).
+      ahead: how far on the target stands, see `Sequences`.
+      users: whether sequences begin with their user's token.
+    Returns:
+      score(histories, users), by the best weights.
+    Raises:
+      ValueError: `row_length` is below `length`, nobody has two training events, or nobody has an item that selects.
+    """
+    config: SequenceConfig = model.config
+    if config.row_length < config.length:
+        raise ValueError(f"row_length={config.row_length} can't hold a sequence of length={config.length}; raise it")
+    data = packed(
+        Sequences(split.train, config.length, ahead=ahead, users=users),
+        rows=config.rows,
+        source_length=config.row_length,
+        target_length=config.row_length,
+        seed=seed,
+    )
+    steps = max(1, round(config.epochs * data.steps_per_epoch))
+    params, buffers, loss_fn = functional(model, loss)
+    rebuild = rebuilder(model)
+    asked = validated_users(split, config.validate_users, seed)
+
+    optimizer = TrainConfig(
+        learning_rate=config.learning_rate,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        weight_decay=config.weight_decay,
+        clip=config.clip,
+    )
+    fitted = fit(
+        loss_fn,
+        params,
+        buffers,
+        make_optimizer(optimizer, steps),
+        data,
+        steps=steps,
+        key=stream(jax.random.key(seed), "baseline"),
+        folder=folder,
+        count=_count,
+        validate=lambda params, buffers: validation(scorer(rebuild(params, buffers)), split, asked),
+        validate_every=max(1, round(config.validate_every * data.steps_per_epoch)),
+        patience=config.patience,
+        name=name,
+    )
+    return scorer(rebuild(fitted.best_params, fitted.buffers))
+
+
+def scorer(model: NextItem) -> Scorer:
+    """Products of a model's answer at the end of each history with its table of items."""
+    n_items = model.items.shape[0]
+
+    def score(histories: Histories, users: np.ndarray) -> Array:
+        if histories.n_items != n_items:
+            raise ValueError(
+                f"histories are over {histories.n_items} items, but the model was trained on {n_items}; "
+                "take both from one split"
+            )
+        longest = int(np.diff(histories.offsets)[users].max(initial=1))
+        width = min(padded_width(longest), model.config.length)
+        return _scores(model, seen_rows(histories, users, width) + 1, users)
+
+    return score
+
+
+@jax.jit
+def _scores(model: NextItem, tokens: Array, users: Array) -> jax.Array:
+    return model.answers(tokens, users) @ model.items.T
+
+
+def validated_users(split: Split, most: int, seed: int) -> np.ndarray:
+    """The users that validate, i64[n]: all with a validation item, or `most` of them by lot.
+
+    Raises:
+      ValueError: nobody has a validation item.
+    """
+    users = np.flatnonzero(split.valid >= 0)
+    if not len(users):
+        raise ValueError("nobody has a validation item, so nothing can select; is the split too small?")
+    return np.sort(generator(seed, "validation").permutation(users)[:most]) if most else users
+
+
+def validation(score: Scorer, split: Split, users: np.ndarray) -> dict[str, float]:
+    """HR@10 and NDCG@10 of these users' validation items, by full ranking."""
+    ranks = evaluate_scores("validation", score, split, "valid", users=users).ranks
+    return {name: value for name, value in metrics(ranks, (10,)).items() if not name.startswith("mrr")}
+
+
+def _count(batch: Batch) -> dict[str, int]:
+    """Sequences and their items in a batch."""
+    segments = batch.source_segments
+    return {"examples": int(segments.max(axis=1).sum()), "tokens": int(np.count_nonzero(segments))}

@@ -1,1 +1,0 @@
-"""Pictures and pages as strings: arrays in, SVG or HTML out, nothing loaded from elsewhere."""

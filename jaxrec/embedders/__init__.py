@@ -1,0 +1,1 @@
+"""From events to one vector per user and item."""

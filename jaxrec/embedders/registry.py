@@ -1,0 +1,23 @@
+"""Embedders by name; `Config.embedder` names one."""
+
+from __future__ import annotations
+
+from jaxrec.embedders import lightgcn, mf, walks
+from jaxrec.embedders.embedder import Embedder
+
+EMBEDDERS: dict[str, Embedder] = {
+    "walks": walks.EMBEDDER,
+    "lightgcn": lightgcn.EMBEDDER,
+    "mf": mf.EMBEDDER,
+}
+
+
+def embedder(name: str) -> Embedder:
+    """The embedder of this name.
+
+    Raises:
+      ValueError: there is none; names those there are.
+    """
+    if name not in EMBEDDERS:
+        raise ValueError(f"embedder {name!r} is not one of {', '.join(EMBEDDERS)}")
+    return EMBEDDERS[name]

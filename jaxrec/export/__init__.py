@@ -1,0 +1,1 @@
+"""Trained systems for those who have transformers and not jaxrec."""

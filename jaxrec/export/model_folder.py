@@ -1,0 +1,284 @@
+"""A trained model as a folder that Hugging Face loads unchanged, and that folder back as the same model, bit by bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+from flax import nnx
+from safetensors.numpy import load_file, save_file
+
+from jaxrec.config import LlamaConfig, LoraConfig, OovConfig, T5Config, from_dict
+from jaxrec.export.adapter import write_adapter
+from jaxrec.export.tables import write_json
+from jaxrec.hub import llama, t5
+from jaxrec.hub.files import file_in, read_tensors, write_tensors
+from jaxrec.models.llama import Llama
+from jaxrec.models.retriever import Retriever
+from jaxrec.models.t5 import T5
+from jaxrec.tokenizers.vocabulary import Vocabulary
+
+FORMAT = 1
+ABOUT = "jaxrec.json"
+PART = ".jaxrec-part"
+"""What the name of an export that is not complete ends with; nobody else is taken to name a folder so."""
+EXTRAS = "jaxrec.safetensors"
+SCRIPT = "recommend.py"
+DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+Backbone = T5 | Llama
+
+
+def begin(out: str | os.PathLike[str]) -> pathlib.Path:
+    """An empty folder beside `out`, in which an export is made before it takes that name.
+
+    Raises:
+      ValueError: `out` is there already, and is not an empty folder, or a file has the empty folder's name.
+    """
+    out = pathlib.Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is there already and not empty; name another folder, or delete it")
+    part = out.with_name(out.name + PART)
+    if part.is_dir() and not part.is_symlink():  # of a call that was killed
+        shutil.rmtree(part)
+    elif part.exists() or part.is_symlink():
+        raise ValueError(f"{part} is in the way, and is no folder that an export was made in; move it")
+    part.mkdir(parents=True)
+    return part
+
+
+def finish(part: pathlib.Path, out: str | os.PathLike[str]) -> pathlib.Path:
+    """Gives a folder of `begin` its name."""
+    out = pathlib.Path(out)
+    for file in part.rglob("*.safetensors"):  # safetensors hides what it writes from everybody else
+        file.chmod((part / ABOUT).stat().st_mode)
+    if out.is_dir():
+        out.rmdir()
+    return part.rename(out)
+
+
+def backbone_of(model: Backbone | Retriever) -> Backbone:
+    """The language model in a model."""
+    return model.backbone if isinstance(model, Retriever) else model
+
+
+def describe(model: Backbone | Retriever, vocabulary: Vocabulary, dtype: str) -> dict[str, Any]:
+    """What jaxrec.json says of the model itself: enough for `read` to build it."""
+    backbone = backbone_of(model)
+    return {
+        "format": FORMAT,
+        "backbone": "t5" if isinstance(backbone, T5) else "llama",
+        "dtype": dtype,
+        "transformers": 5,
+        "vocabulary": {
+            "size": vocabulary.size,
+            "first_new": vocabulary.first_oov,
+            "new": len(vocabulary.new_tokens),
+            "start": backbone.start,
+        },
+        "shape": dataclasses.asdict(backbone.config),
+        "oov": _oov(backbone),
+        "lora": dataclasses.asdict(backbone.lora) if isinstance(backbone, Llama) and backbone.lora.rank else None,
+    }
+
+
+def write_model(
+    folder: pathlib.Path,
+    model: Backbone | Retriever,
+    vocabulary: Vocabulary,
+    generation: Mapping[str, Any],
+    *,
+    dtype: Literal["float32", "bfloat16"],
+    shard_bytes: int,
+    adapter: bool = False,
+    base: str | None = None,
+) -> None:
+    """Writes weights, config.json, generation_config.json, tokenizer, and what else the same model needs.
+
+    Args:
+      folder: of `begin`.
+      model: the trained model; LoRA is merged.
+      vocabulary: its text and new tokens.
+      generation: what generation_config.json says.
+      dtype: of the stored weights; the OOV kernel and the projection stay float32.
+      shard_bytes: as `write_tensors`.
+      adapter: store LoRA factors as `write_adapter` does, instead of merged weights.
+      base: what they adapt; None: random weights.
+    Raises:
+      ValueError: an adapter is wanted of a model without LoRA.
+    """
+    backbone = backbone_of(model)
+    tokens = {
+        "bos_token_id": vocabulary.tokenizer.bos_token_id,
+        "eos_token_id": vocabulary.end,
+        "pad_token_id": vocabulary.tokenizer.pad_token_id,
+    }
+    if adapter:
+        write_adapter(folder, adaptable(model), base, shard_bytes, tokens)
+    else:
+        _write_merged(folder, backbone, tokens, dtype, shard_bytes)
+    write_json(folder / "generation_config.json", generation)
+    vocabulary.save(folder)
+    if isinstance(model, Retriever):
+        save_file(projection_of(model), folder / "projection.safetensors", metadata={"format": "pt"})
+    shutil.copyfile(pathlib.Path(__file__).with_name("standalone.py"), folder / SCRIPT)
+
+
+def adaptable(model: Backbone | Retriever) -> Llama:
+    """The language model in a model, with LoRA.
+
+    Raises:
+      ValueError: it has none.
+    """
+    backbone = backbone_of(model)
+    if not isinstance(backbone, Llama) or not backbone.lora.rank:
+        raise ValueError("this model has no LoRA factors to store as an adapter; leave --adapter out")
+    return backbone
+
+
+def _write_merged(
+    folder: pathlib.Path, backbone: Backbone, tokens: dict[str, int | None], dtype: str, shard_bytes: int
+) -> None:
+    if isinstance(backbone, T5):
+        flat, config = t5.to_hf(backbone), t5.t5_config_json(backbone.config)
+    else:
+        flat, config = llama.to_hf(backbone), llama.llama_config_json(llama.exported_config(backbone)) | tokens
+    # Each is let go once it is cast: a large model is not to be held once more.
+    write_tensors(folder, {name: _cast(flat.pop(name), dtype) for name in list(flat)}, shard_bytes)
+    write_json(folder / "config.json", config | {"dtype": dtype})
+    extras = _extras(backbone, dtype)
+    if extras:
+        save_file(extras, folder / EXTRAS)
+
+
+def write_items(folder: pathlib.Path, vectors: np.ndarray) -> None:
+    """Writes the vectors that answers are searched among, f32[I,F], to items.safetensors."""
+    items = np.ascontiguousarray(vectors, np.float32)
+    save_file({"items": items}, folder / "items.safetensors", metadata={"format": "pt"})
+
+
+def projection_of(model: Retriever) -> dict[str, np.ndarray]:
+    """The projection as PyTorch's Linear layers hold it: first.weight f32[out,in], first.bias f32[out], ..."""
+    flat = {}
+    for name in ("first", "second", "third"):
+        flat[f"{name}.weight"] = np.ascontiguousarray(np.asarray(getattr(model.project, name)[...]).T)
+        flat[f"{name}.bias"] = np.asarray(getattr(model.project, f"{name}_bias")[...])
+    return flat
+
+
+def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bfloat16"] | None = None) -> Backbone:
+    """The language model of an exported folder; a retriever's backbone, and a LoRA model's merged weights.
+
+    Args:
+      folder: what `launch.export` made.
+      compute_dtype: of matrix products; default as in training.
+    Returns:
+      A model whose parameters are, bit for bit, those exported (rounded, where they were exported as bfloat16).
+    Raises:
+      ValueError: the folder is no export, of another version, holds an adapter alone, or its tensors are not those of
+        the model that it describes.
+    """
+    folder = pathlib.Path(folder)
+    about = json.loads(file_in(folder, ABOUT).read_text(encoding="utf-8"))
+    if about.get("format") != FORMAT:
+        raise ValueError(f"{folder / ABOUT} has format {about.get('format')!r}, this version reads {FORMAT}")
+    if (folder / "adapter_config.json").is_file():
+        raise ValueError(f"{folder} holds an adapter alone; export the run without --adapter to read it")
+    flat = read_tensors(folder)  # on disk until `_filled` reads one by one
+    extras = {} if about["oov"]["scope"] == "none" else load_file(file_in(folder, EXTRAS))
+    shape = from_dict(T5Config if about["backbone"] == "t5" else LlamaConfig, about["shape"])
+    shape = dataclasses.replace(shape, compute_dtype=compute_dtype or shape.compute_dtype)
+    table, head = _tables(shape)
+    first, rows = about["vocabulary"]["first_new"], extras.get("rows")
+    if rows is not None:
+        flat[table] = np.array(flat[table], np.float32)
+        flat[table][first : first + len(rows)] = rows
+    if shape.tied and head in flat:  # written because the input's table differs
+        shape = dataclasses.replace(shape, tied=np.array_equal(np.asarray(flat[head], np.float32), flat[table]))
+    start, oov = about["vocabulary"]["start"], OovConfig(**about["oov"])
+    abstract = _abstract(shape, oov, LoraConfig(), extras.get("anchors"), first, start)
+    return _filled(abstract, _names(shape), flat, extras, folder)
+
+
+def in_float32(backbone: Backbone) -> Backbone:
+    """The same weights, multiplied in float32, whatever dtype training had for products."""
+    embedding, shape = backbone.embedding, dataclasses.replace(backbone.config, compute_dtype="float32")
+    oov, lora = from_dict(OovConfig, _oov(backbone)), getattr(backbone, "lora", LoraConfig())
+    anchors = None if embedding.scope == "none" else embedding.anchors[...]
+    abstract = _abstract(shape, oov, lora, anchors, embedding.first_oov, backbone.start)
+    return nnx.merge(nnx.graphdef(abstract), nnx.state(backbone))
+
+
+def _oov(backbone: Backbone) -> dict[str, Any]:
+    return {"scope": backbone.embedding.scope, "alpha": backbone.embedding.alpha}
+
+
+def _cast(value: np.ndarray, dtype: str) -> np.ndarray:
+    return value.astype(DTYPES[dtype], copy=False) if np.issubdtype(value.dtype, np.floating) else value
+
+
+def _extras(backbone: Backbone, dtype: str) -> dict[str, np.ndarray]:
+    """What of the embedding no tensor of Hugging Face holds; nothing where there is no OOV projection.
+
+    Returns:
+      kernel f32[F,D], anchors f32[M,F], and rows [M,D], the new tokens' before their anchors were added in.
+    """
+    embedding = backbone.embedding
+    if embedding.scope == "none":
+        return {}
+    kernel, anchors = (np.ascontiguousarray(x[...]) for x in (embedding.kernel, embedding.anchors))
+    table = np.asarray(embedding.whole() if isinstance(backbone, T5) else llama.input_table(backbone))
+    rows = table[embedding.first_oov : embedding.first_oov + len(anchors)]
+    return {"kernel": kernel, "anchors": anchors, "rows": np.ascontiguousarray(_cast(rows, dtype))}
+
+
+def _abstract(
+    shape: T5Config | LlamaConfig, oov: OovConfig, lora: LoraConfig, anchors: Any, first_oov: int, start: int
+) -> Backbone:
+    """A model of shapes without arrays."""
+    if isinstance(shape, T5Config):
+        return nnx.eval_shape(lambda: T5(shape, oov, anchors, first_oov, rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: Llama(shape, oov, lora, anchors, first_oov, start, rngs=nnx.Rngs(0)))
+
+
+def _tables(shape: T5Config | LlamaConfig) -> tuple[str, str]:
+    """Hugging Face's names of the input's table and of the head."""
+    return (t5.TABLE if isinstance(shape, T5Config) else llama.TABLE), t5.HEAD
+
+
+def _names(shape: T5Config | LlamaConfig) -> Mapping[Any, tuple[str, bool]]:
+    if isinstance(shape, T5Config):
+        return t5.tensor_names(shape)
+    return llama.tensor_names(shape)
+
+
+def _filled(
+    abstract: Backbone,
+    names: Mapping[Any, tuple[str, bool]],
+    flat: Mapping[str, np.ndarray],
+    extras: Mapping[str, np.ndarray],
+    folder: pathlib.Path,
+) -> Backbone:
+    """A model of shapes with arrays in it; what nothing names is an error."""
+    graph, state = nnx.split(abstract)
+    filled = []
+    for path, variable in nnx.to_flat_state(state):
+        name, transposed = names.get(path, (str(path[-1]), False))
+        source = flat if path in names else extras
+        if name not in source:
+            raise ValueError(f"{folder} has no {name}, which the model that {ABOUT} describes wants; export it again")
+        value, wanted = source[name], variable.get_value().shape
+        if value.shape != (wanted[::-1] if transposed else wanted):
+            raise ValueError(
+                f"{name} of {folder} is {value.shape}, which is not what {ABOUT} describes; export it again"
+            )
+        value = value.T if transposed else value
+        filled.append((path, variable.replace(jnp.array(value, jnp.float32))))
+    return nnx.merge(graph, nnx.from_flat_state(filled))

@@ -1,0 +1,251 @@
+"""A system as a folder for people who have transformers and not jaxrec: what to ask, whom, and what comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import transformers
+from flax import nnx
+from transformers import AutoTokenizer
+
+from jaxrec import __version__
+from jaxrec.evaluate.evaluate import seen_rows
+from jaxrec.export import model_folder as hub
+from jaxrec.export.adapter import base_of
+from jaxrec.export.card import card
+from jaxrec.export.tables import write_json, write_samples, write_tsv
+from jaxrec.keys import generator
+from jaxrec.models.retriever import Retriever
+from jaxrec.system.system import System
+from jaxrec.tasks.examples import recent
+from jaxrec.tasks.prompts import templates, without_user
+from jaxrec.tasks.ragged import shuffled
+from jaxrec.types import Codes
+
+K = 10
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.03}
+"""How far scores by transformers may be from jaxrec's; in bfloat16 the encoder's table is rounded once more."""
+
+
+def export(
+    system: System,
+    out: str | os.PathLike[str],
+    *,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    shard_gb: float = 5.0,
+    samples: int = 64,
+    adapter: bool = False,
+) -> pathlib.Path:
+    """Writes a trained system into a folder that Hugging Face loads unchanged.
+
+    Args:
+      system: of `newcomers.served`, so that newcomers are in it.
+      out: the folder, which must not be there yet, or be empty.
+      dtype: of the stored weights.
+      shard_gb: where the weights are more, they are stored in files of at most this many GB.
+      samples: for how many users jaxrec's own lists are stored, to compare with.
+      adapter: store LoRA factors beside the base model instead of merged weights.
+    Raises:
+      ValueError: the folder is there, an argument is out of range, an adapter is wanted of a run without LoRA, the run
+        ranks no items, nobody has a history, or the stored tokenizer gives other tokens than training had. Nothing is
+        left of the folder.
+    """
+    if samples < 1 or not shard_gb > 0:
+        raise ValueError(f"samples={samples} and shard_gb={shard_gb} must both be above 0")
+    if adapter and dtype != "float32":
+        raise ValueError("an adapter is stored in float32; leave --dtype out, or export merged weights")
+    if adapter:
+        hub.adaptable(system.model)
+    if not system.config.task.ranking:
+        raise ValueError(f"{system.folder} ranks no items, and an export recommends; train with sequential as well")
+    if not len(system.histories.items):
+        raise ValueError(f"nobody of {system.folder} has a history, so there is nobody to store lists of")
+    part = hub.begin(out)
+    try:
+        _write(part, system, dtype, shard_gb, samples, adapter=adapter)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return hub.finish(part, out)
+
+
+def _write(
+    part: pathlib.Path,
+    system: System,
+    dtype: Literal["float32", "bfloat16"],
+    shard_gb: float,
+    samples: int,
+    *,
+    adapter: bool,
+) -> None:
+    """Writes all files of an export."""
+    about = _about(system, dtype) | {"adapter": adapter, "base": base_of(system.config.model.init_from)}
+    config, users = system.config, range(system.histories.n_users)
+    hub.write_model(
+        part,
+        system.model,
+        system.vocabulary,
+        _generation(system),
+        dtype=dtype,
+        shard_bytes=max(1, round(shard_gb * 1e9)),
+        adapter=adapter,
+        base=config.model.init_from,
+    )
+    if isinstance(system.model, Retriever):
+        hub.write_items(part, np.asarray(system.model.place(system.embedding.vectors.item)))
+    write_json(part / hub.ABOUT, about)
+    codes = system.user_codes(system.histories, np.asarray(users))
+    data, numbers = system.data, [" ".join(map(str, system.histories.of(user).tolist())) for user in users]
+    names = {"id": [system.user_name(codes, user) for user in users]}
+    write_tsv(part / "users.tsv", {"name": data.user_names.tolist(), **names, "history": numbers})
+    ids = [system.item_name(item) for item in range(data.n_items)]
+    write_tsv(part / "items.tsv", {"name": data.item_names.tolist(), "title": data.titles().tolist(), "id": ids})
+    drawn = _samples(_stored(system, part, adapter=adapter), about, codes, samples)
+    write_samples(part, drawn, K, TOLERANCE[dtype])
+    _check_tokens(part, system, about, ids, drawn)
+    measured = system.folder / "results.json"
+    results = json.loads(measured.read_text()) if measured.is_file() else None
+    text = card(about, results, name=config.name, example=_example(system, about, codes))
+    (part / "README.md").write_text(text, encoding="utf-8")
+
+
+def _about(system: System, dtype: str) -> dict[str, Any]:
+    """What jaxrec.json holds."""
+    config, model = system.config, system.model
+    about = hub.describe(model, system.vocabulary, dtype)
+    tasks = {}
+    for task in config.task.ranking:
+        asked = templates(task, seen=config.eval.prompt != "unseen")[0]
+        asked = without_user(asked) if config.ids.users == "none" else asked
+        tasks[task] = {
+            "template": asked.source,
+            "max_history": config.task.max_history if "history" in asked.slots else 0,
+            "shuffled": config.task.shuffle and task == "collaborative",
+        }
+    about |= {
+        "method": system.name,
+        "answer": config.answer,
+        "tasks": tasks,
+        "writing": {task: templates(task)[0].source for task in config.task.writing},
+        "prompt_end": "" if about["backbone"] == "t5" else "<Answer>",
+        "users": config.ids.users,
+        "mask_seen": config.eval.mask_seen,
+        "beams": config.eval.beams,
+        "id_tokens": system.item_tokens.shape[1],
+        "n_users": system.data.n_users,
+        "n_items": system.data.n_items,
+        "data": config.data.name,
+        "protocol": system.split.protocol,
+        "seed": config.seed,
+        "versions": {"jaxrec": __version__, "jax": jax.__version__, "transformers": transformers.__version__},
+    }
+    if isinstance(model, Retriever):
+        about |= {"decoder_tokens": np.asarray(model.prompt[...]).tolist(), "pooling": model.config.pooling}
+    return about
+
+
+def _generation(system: System) -> dict[str, Any]:
+    """What generation_config.json says: how `generate` finds what jaxrec does, but for the items left out."""
+    vocabulary = system.vocabulary
+    pad = vocabulary.tokenizer.pad_token_id
+    found = {"eos_token_id": vocabulary.end, "pad_token_id": vocabulary.end if pad is None else pad}
+    if hub.describe(system.model, vocabulary, "float32")["backbone"] == "t5":
+        found["decoder_start_token_id"] = hub.backbone_of(system.model).start
+    if not isinstance(system.model, Retriever):
+        found |= {"num_beams": system.config.eval.beams, "max_new_tokens": system.item_tokens.shape[1]}
+        found |= {"length_penalty": 0.0, "do_sample": False}
+    return found
+
+
+def _stored(system: System, part: pathlib.Path, *, adapter: bool) -> System:
+    """The system with the model as it was stored, which computes in float32 and searches with beams."""
+    backbone = hub.in_float32(hub.backbone_of(system.model)) if adapter else hub.read(part, "float32")
+    model = backbone
+    if isinstance(system.model, Retriever):
+        model = nnx.clone(system.model)
+        model.backbone, model.project.dtype = backbone, "float32"
+    config = system.config
+    config = dataclasses.replace(
+        config,
+        eval=dataclasses.replace(config.eval, recommender="beam"),
+        train=dataclasses.replace(config.train, model_parallel=1),  # what was stored is on one device
+    )
+    return dataclasses.replace(system, config=config, model=model)
+
+
+def _samples(system: System, about: dict[str, Any], codes: Codes | None, most: int) -> list[dict[str, Any]]:
+    """Prompts, items left out and lists of ten for users drawn by the run's seed, asked the first task."""
+    histories, config, n_items = system.histories, system.config, system.data.n_items
+    task = next(iter(about["tasks"]))
+    known = np.flatnonzero(np.diff(histories.offsets))
+    users = generator(config.seed, "exported samples").permutation(known)[:most]
+    width = int(np.diff(histories.offsets)[users].max())
+    seen = seen_rows(histories, users, width) if about["mask_seen"] else np.full((len(users), 1), -1, np.int32)
+    source = system.asker(histories, codes, task, "unseen" if config.eval.prompt == "unseen" else "seen")(users)
+    top = system.recommender(source, seen, min(K, n_items))
+    texts = _texts(system, about["tasks"][task], codes, users)
+    drawn = []
+    for row, user in enumerate(users.tolist()):
+        listed = top.items[row] >= 0
+        drawn.append(
+            {
+                "user": str(system.data.user_names[user]),
+                "line": user,
+                "prompt": texts[row],
+                "tokens": [*source[row][source[row] != 0].tolist(), *([about["vocabulary"]["start"]] * _ends(about))],
+                "seen": [item for item in seen[row].tolist() if item >= 0],
+                "items": top.items[row][listed].tolist(),
+                "scores": top.scores[row][listed].tolist(),
+            }
+        )
+    return drawn
+
+
+def _ends(about: dict[str, Any]) -> int:
+    """How many tokens stand behind a prompt: a decoder-only model reads where its answer starts."""
+    return int(bool(about["prompt_end"]))
+
+
+def _texts(system: System, asked: dict[str, Any], codes: Codes | None, users: np.ndarray) -> list[str]:
+    """The prompts of some users as text."""
+    shown = recent(system.histories, users, asked["max_history"])
+    numbers, offsets = shuffled(shown, np.full(len(users), asked["shuffled"]), users.astype(np.uint64))
+    items = system.histories.items[numbers]
+    texts = []
+    for row, user in enumerate(users.tolist()):
+        history = " ".join(map(system.item_name, items[offsets[row] : offsets[row + 1]].tolist()))
+        texts.append(asked["template"].format(user=system.user_name(codes, user), history=history))
+    return texts
+
+
+def _example(system: System, about: dict[str, Any], codes: Codes | None) -> dict[str, Any]:
+    """A prompt with a history that nobody had, and its items: the card is published, so it tells of nobody."""
+    asked = next(iter(about["tasks"].values()))
+    shown = [*range(min(3, system.data.n_items, asked["max_history"]))]
+    history = " ".join(map(system.item_name, shown))
+    return {"prompt": asked["template"].format(user=system.user_name(codes, 0), history=history), "seen": shown}
+
+
+def _check_tokens(
+    part: pathlib.Path, system: System, about: dict[str, Any], ids: list[str], drawn: list[dict[str, Any]]
+) -> None:
+    """Raises ValueError where the stored tokenizer doesn't give the tokens that training had."""
+    tokenizer = AutoTokenizer.from_pretrained(part)
+    for name, text, tokens in (
+        ("prompt", [sample["prompt"] + about["prompt_end"] for sample in drawn], [s["tokens"] for s in drawn]),
+        ("item", ids, system.item_tokens.tolist()),
+    ):
+        found = tokenizer(text, add_special_tokens=name == "prompt")["input_ids"]
+        for one, got, wanted in zip(text, found, tokens, strict=True):
+            if got != wanted:
+                raise ValueError(
+                    f"the stored tokenizer makes {got[:12]}... of the {name} {one[:60]!r}, the model was trained on "
+                    f"{wanted[:12]}..."
+                )

@@ -1,1 +1,0 @@
-"""The report of a run: report.html, one file that a browser shows without anything else."""

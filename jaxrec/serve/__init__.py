@@ -1,0 +1,1 @@
+"""Recommendations on request, newcomers, and the vector store behind them."""

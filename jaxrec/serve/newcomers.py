@@ -1,0 +1,147 @@
+"""A run's vector store: who can be recommended and to whom, and how newcomers get in without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+
+from jaxrec.embedders.embedder import Embedding
+from jaxrec.serve.entities import Entities
+from jaxrec.serve.store import LanceStore
+from jaxrec.system.stages import welcome
+from jaxrec.system.system import System
+from jaxrec.types import Histories, Interactions, Vectors, join_histories
+
+
+def fill_store(system: System) -> None:
+    """Writes all users and items of a trained system into its run's store; one that is there stays, updates included.
+
+    Raises:
+      ValueError: the store that is there is damaged, of another width or of another run; says what to do.
+    """
+    path, part = system.folder / "store", system.folder / "store.part"
+    if path.is_dir():
+        _read(system)
+        return
+    if part.is_dir():  # of a call that was stopped
+        shutil.rmtree(part)
+    data = system.data
+    store = LanceStore.create(part, system.embedding.vectors.item.shape[1])
+    _upsert(store, system, np.arange(data.n_users), np.arange(data.n_items))
+    part.rename(path)
+
+
+def _read(system: System) -> tuple[Entities, Entities]:
+    """Users and items of the run's store, which has to be there and of this run."""
+    path = system.folder / "store"
+    again = f"delete {path} and give the run's launch.train command again (what launch.update brought is lost)"
+    if not path.is_dir():
+        raise ValueError(f"{path} is missing; the run's launch.train command, given again, fills a new one")
+    try:
+        store = LanceStore.open(path, system.embedding.vectors.item.shape[1])
+        users, items = store.read("users"), store.read("items")
+    except ValueError as error:
+        raise ValueError(f"{error}; or {again}") from error
+    for kind, found, names in (("users", users, system.data.user_names), ("items", items, system.data.item_names)):
+        if found.names[: len(names)].tolist() != names.tolist():
+            raise ValueError(f"{path}: its {kind} are not those of this run; {again}")
+    return users, items
+
+
+def served(system: System) -> System:
+    """A trained system as its run's store knows it: with newcomers and newer histories, vectors from the store.
+
+    Raises:
+      ValueError: the store is missing, damaged, of another width or of another run; says what to do.
+    """
+    users, items = _read(system)
+    ids = system.ids.with_rows("user", np.arange(len(users)), users.codes)
+    ids = ids.with_rows("item", np.arange(len(items)), items.codes)
+    data = dataclasses.replace(
+        system.data, user_names=users.names, item_names=items.names, item_titles=np.asarray(items.titles)
+    )
+    return dataclasses.replace(
+        system,
+        data=data,
+        embedding=Embedding(Vectors(users.vectors, items.vectors), system.embedding.tables),
+        ids=ids,
+        histories=Histories(users.offsets, users.histories, len(items)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """What an update did: numbers of the users with new events, and how many events, users and items were new."""
+
+    users: np.ndarray
+    events: int
+    new_users: int
+    new_items: int
+    known_events: int
+
+    def __str__(self) -> str:
+        skipped = f" ({self.known_events} were known already)" if self.known_events else ""
+        return f"{self.events} new events{skipped}, {self.new_users} new users, {self.new_items} new items"
+
+
+def update(system: System, events: Interactions) -> tuple[System, Update]:
+    """Takes new events in: refreshes the embedder, encodes newcomers, writes the store. Nothing is trained.
+
+    TokenRec, section 2.5.2 and figure 3. Users with new events get a new vector and id, new items get both, all others
+    keep theirs.
+
+    Args:
+      system: of `served`.
+      events: known and new users and items by name, taken behind the histories in their order. An event that the
+        user's history holds already, or that comes twice, is skipped.
+    """
+    data, old = system.data, system.histories
+    user_names, user = _numbered(data.user_names, events.user_names)
+    item_names, item = _numbered(data.item_names, events.item_names)
+    users, items = user[events.user].astype(np.int64), item[events.item].astype(np.int64)
+    pairs = users * len(item_names) + items
+    first = np.zeros(len(pairs), bool)
+    first[np.unique(pairs, return_index=True)[1]] = True
+    is_new = first & ~np.isin(pairs, old.users.astype(np.int64) * len(item_names) + old.items)
+    users, items = users[is_new], items[is_new]
+    order = np.argsort(users, kind="stable")
+    counts = np.bincount(users, minlength=len(user_names))
+    added = Histories(np.concatenate([[0], np.cumsum(counts)]), items[order].astype(np.int32), len(item_names))
+    before = np.concatenate([old.offsets, np.full(len(user_names) - old.n_users, old.n_events)])
+    histories = join_histories(Histories(before, old.items, len(item_names)), added)
+
+    titles = np.concatenate([data.titles(), events.titles()[_first_rows(item, len(data.item_names))]])
+    data = dataclasses.replace(data, user_names=user_names, item_names=item_names, item_titles=titles)
+    new_items = np.arange(system.data.n_items, len(item_names))
+    changed = np.unique(users)
+    done = Update(changed, len(users), len(user_names) - system.data.n_users, len(new_items), int((~is_new).sum()))
+    unknown = np.flatnonzero(~system.embedding.vectors.item.any(axis=1))  # in the data, but without an event so far
+    system = welcome(system, histories, changed, np.union1d(new_items, np.intersect1d(unknown, items)))
+    system = dataclasses.replace(system, data=data)
+    _upsert(LanceStore.open(system.folder / "store"), system, changed, np.union1d(new_items, np.unique(items)))
+    return system, done
+
+
+def _numbered(known: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Known names followed by the new ones, and the number of each of `names`."""
+    position = {str(name): i for i, name in enumerate(known)}
+    numbers = np.array([position.setdefault(str(name), len(position)) for name in names], np.int64)
+    return np.array(list(position), object), numbers
+
+
+def _first_rows(numbers: np.ndarray, known: int) -> np.ndarray:
+    """Where each new number stands, in the order of the numbers."""
+    rows = np.flatnonzero(numbers >= known)
+    return rows[np.argsort(numbers[rows])]
+
+
+def _upsert(store: LanceStore, system: System, users: np.ndarray, items: np.ndarray) -> None:
+    """Items first: a reader then never meets a history with an item that is not there."""
+    data, vectors, ids = system.data, system.embedding.vectors, system.ids
+    names, titles = data.item_names[items], data.titles()[items]
+    store.upsert("items", Entities.of(names, vectors.item[items], ids.items.values[items], titles))
+    histories = [system.histories.of(user) for user in users]
+    names = data.user_names[users]
+    store.upsert("users", Entities.of(names, vectors.user[users], ids.users.values[users], None, histories))

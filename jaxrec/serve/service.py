@@ -1,0 +1,109 @@
+"""What users ask of a trained system: items to recommend, stars and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxrec.keys import generator
+from jaxrec.recommend.recommendations import Shown
+from jaxrec.system.listing import listing
+from jaxrec.system.system import System, histories_of
+from jaxrec.system.text_tasks import Writer
+from jaxrec.types import Histories
+
+
+def recommend(
+    system: System,
+    k: int,
+    *,
+    user: str | None = None,
+    history: Sequence[str] | None = None,
+    task: str | None = None,
+) -> Shown:
+    """The best k items for a user of the data, or for somebody new with a history.
+
+    Args:
+      system: a trained system.
+      k: how many.
+      user: a name the system knows; all but the test item is known of those of the run's data.
+      history: names of items, oldest first, instead of a user.
+      task: one that the run was trained on; default its first.
+    Raises:
+      ValueError: a name or the task is unknown, or k is out of range.
+    """
+    data, trained = system.data, system.config.task.ranking
+    if not trained:
+        raise ValueError(f"{system.folder} ranks no items; ask it with python -m launch.ask")
+    task = task or trained[0]
+    if task not in trained:
+        raise ValueError(f"task {task!r} was not trained in this run; it knows {', '.join(trained)}")
+    if not 1 <= k <= data.n_items:
+        raise ValueError(f"k={k} is not between 1 and the {data.n_items} items of this catalogue")
+    if user is not None:
+        number = _numbers(data.user_names, [user], "user")[0]
+        top = system.recommend(np.array([number]), k, task)
+        histories = histories_of(system.histories, np.array([number]))
+        codes, held_out = system.user_codes(histories, np.array([number])), system.split.test
+        truth = int(held_out[number]) if number < len(held_out) else -1
+        who = f"user {user}"
+    else:
+        items = _numbers(data.item_names, history or [], "item")
+        histories = Histories(np.array([0, len(items)]), np.asarray(items, np.int32), data.n_items)
+        top, codes, truth = system.recommend_to_strangers(histories, k, task), system.user_codes(histories), -1
+        who = "somebody new"
+    return listing(system, histories, top, task, f"{who}, {system.user_name(codes, 0)}".removesuffix(", "), truth)
+
+
+def ask(
+    system: System, task: str, *, user: str, items: Sequence[str] = (), feature: str = "", review: str = ""
+) -> list[tuple[str, str]]:
+    """Stars or words of a user of the data: (title of the item, answer) for each item, ("", answer) about a review.
+
+    Args:
+      system: a trained system.
+      task: one that the run was trained on and that writes.
+      user: a name the system knows.
+      items: names of items; "rating" and "explanation" want one at least.
+      feature: the word that an explanation is about.
+      review: the text that "review" sums up and "preference" rates.
+    Raises:
+      ValueError: the task was not trained, a name is unknown, or something is missing that the task needs.
+    """
+    data, trained = system.data, system.config.task.writing
+    if task not in trained:
+        raise ValueError(f"task {task!r} was not trained in this run; of those that write it knows {trained or 'none'}")
+    about_items = task in ("rating", "explanation")
+    if about_items != bool(items):
+        raise ValueError(
+            f"task {task!r} is about " + ("items; give some" if about_items else "a review; leave items out")
+        )
+    who = _numbers(data.user_names, [user], "user")[0]
+    which = np.array(_numbers(data.item_names, items, "item") if items else [0])
+    answers = Writer(system).ask(task, who, which, feature=feature, review=review)
+    titles = [str(data.titles()[item]) if about_items else "" for item in which]
+    told = []
+    for answer in answers:
+        if "text" in answer:
+            told.append(answer["text"])
+        else:
+            odds = ", ".join(f"{stars}: {odd:.0%}" for stars, odd in answer["odds"].items())
+            told.append(f"{answer['stars']:.2f} stars ({odds})")
+    return list(zip(titles, told, strict=True))
+
+
+def examples(system: System, n: int) -> list[str]:
+    """Names of a few users whose held-out item is known, drawn by the run's seed."""
+    users = np.flatnonzero(system.split.test >= 0)
+    drawn = generator(system.config.seed, "examples").permutation(users)[:n]
+    return [str(system.data.user_names[user]) for user in drawn]
+
+
+def _numbers(names: np.ndarray, wanted: Sequence[str], what: str) -> list[int]:
+    position = {str(name): i for i, name in enumerate(names)}
+    unknown = [name for name in wanted if name not in position]
+    if unknown:
+        some = ", ".join(map(str, names[:3]))
+        raise ValueError(f"{what} {unknown[0]!r} is not in this run's data; names look like: {some}")
+    return [position[name] for name in wanted]

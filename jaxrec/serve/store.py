@@ -1,0 +1,255 @@
+"""Item and user vectors in an embedded vector database, from which the accelerator's matrix is filled."""
+
+from __future__ import annotations
+
+import datetime
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxrec.serve.entities import Entities, check_entities, check_sums, from_arrow, schema_of, to_arrow
+from jaxrec.serve.store_files import REPAIR, explained, last_version, locked
+from jaxrec.types import Array
+
+TABLES = ("items", "users")
+INDEX_FROM = 5000  # rows; below, an exact search is as fast, and partitions would be too small to train
+ATTEMPTS = 10  # of a write that other writers overtook
+PROBES = 20  # partitions of the index that a search reads
+
+
+class LanceStore:
+    """A `VectorStore` in LanceDB: a folder or an object storage URI (s3://, gs://), no server.
+
+    Each write is one atomic, durable commit with a version of its own; older versions stay readable. Every row holds a
+    check sum of its values, by which `read` finds a damaged file even where it still parses. Writers to a local folder
+    take turns by a lock that dies with its process; on object storage, a writer that was overtaken numbers its new
+    names again, and a reader in that moment is told so.
+    """
+
+    def __init__(self, path: str, tables: dict[str, Any], pinned: bool) -> None:
+        self.path = path
+        self._tables = tables
+        self._pinned = pinned
+        self.width: int = tables["items"].schema.field("vector").type.list_size
+
+    @classmethod
+    def create(cls, path: str | pathlib.Path, width: int) -> LanceStore:
+        """An empty store of vectors of `width` numbers.
+
+        Raises ValueError where a store is already, or the path can't be written.
+        """
+        if width < 1:
+            raise ValueError(f"width={width} must be at least 1")
+        path, database = _connect(path)
+        if there := sorted(_names(path, database)):
+            raise ValueError(f"{path} holds tables already ({', '.join(there)}); open it, or take another folder")
+        with explained(path, "can't be created", "take a folder that can be written"):
+            return cls(path, {name: database.create_table(name, schema=schema_of(width)) for name in TABLES}, False)
+
+    @classmethod
+    def open(
+        cls, path: str | pathlib.Path, width: int | None = None, versions: Mapping[str, int] | None = None
+    ) -> LanceStore:
+        """A store that is there.
+
+        Args:
+          path: as given to `create`.
+          width: what the vectors' width should be, or None.
+          versions: of each table, as `versions` told them, to read an older state; None takes the newest.
+        Raises:
+          ValueError: nothing is there, it is damaged, has no such version, or is of another width.
+        """
+        local = "://" not in str(path)
+        if local and not pathlib.Path(path).is_dir():
+            raise ValueError(f"{path} holds no vector store: there is no such folder; create one")
+        path, database = _connect(path)
+        if missing := sorted(set(TABLES) - _names(path, database)):
+            raise ValueError(f"{path} holds no vector store: no table {', '.join(missing)}; create one")
+        promised = {name: last_version(path, name) for name in TABLES}  # before others write yet another
+        tables = {}
+        for name in TABLES:
+            version = None if versions is None else versions.get(name)
+            what = "can't be opened" if version is None else f"has no readable version {version}"
+            with explained(path, f"table {name!r} {what}"):
+                tables[name] = database.open_table(name, version=version)
+            if version is None and tables[name].version < promised[name]:
+                raise ValueError(f"{path}: version {promised[name]} of table {name!r} is gone; {REPAIR}")
+            columns = tables[name].schema
+            if "vector" not in columns.names or columns != schema_of(columns.field("vector").type.list_size):
+                raise ValueError(f"{path}: table {name!r} lacks the columns of a vector store, or is damaged; {REPAIR}")
+        store = cls(path, tables, versions is not None)
+        if width is not None and width != store.width:
+            raise ValueError(f"{path} holds vectors of width {store.width}, wanted {width}; take this model's store")
+        return store
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The version of each table; `open` takes them to read this state again."""
+        return {name: self._table(name).version for name in TABLES}
+
+    def upsert(self, table: str, entities: Entities) -> np.ndarray:
+        """Writes entities in one commit: known names are replaced and keep their number, new ones get the next.
+
+        Returns:
+          Their numbers, i32[n].
+        Raises:
+          ValueError: an unknown table; names twice; vectors that are not finite; shapes that disagree; a store opened
+            at a version; or another writer holds the store for too long.
+        """
+        self._table(table)
+        check_entities(entities, self.width)
+        self._check_writable()
+        if not len(entities):
+            return np.zeros(0, np.int32)
+        with locked(self.path):
+            for _ in range(ATTEMPTS):
+                handle = self._table(table)
+                before = handle.version
+                numbers = self._numbers(table, entities)
+                with explained(self.path, f"table {table!r} can't be written"):
+                    merge = handle.merge_insert("name").when_matched_update_all().when_not_matched_insert_all()
+                    written = merge.execute(to_arrow(entities, numbers))
+                if written.version == before + 1:
+                    return numbers
+        raise ValueError(f"{self.path}: {ATTEMPTS} times another writer came between; let one write at a time")
+
+    def read(self, table: str) -> Entities:
+        """All entities in the order of their numbers, every row checked.
+
+        Raises:
+          ValueError: an unknown or damaged table.
+        """
+        handle = self._table(table)
+        with explained(self.path, f"table {table!r} can't be read"):
+            rows = handle.to_arrow()
+            numbers = rows["number"].to_numpy()
+        if not np.array_equal(np.sort(numbers), np.arange(len(numbers))):
+            raise ValueError(
+                f"{self.path}: the numbers of table {table!r} are not 0 to {len(numbers) - 1}: it is damaged, or a "
+                "writer is at work or was cut off; read again, or upsert the names of that writer again"
+            )
+        with explained(self.path, f"table {table!r} can't be read"):
+            rows = rows.take(np.argsort(numbers))
+            entities = from_arrow(rows, self.width)
+            sound = rows["check"].to_numpy() == check_sums(entities, np.arange(len(rows)))
+        if not sound.all():
+            raise ValueError(
+                f"{self.path}: {(~sound).sum()} rows of table {table!r} are damaged, the first of them "
+                f"{entities.names[~sound][0]!r}; {REPAIR}"
+            )
+        return entities
+
+    def find(self, table: str, name: str) -> int | None:
+        """The number of a name, or None."""
+        handle = self._table(table)
+        quoted = name.replace("'", "''")
+        with explained(self.path, f"table {table!r} can't be read"):
+            found = handle.search().where(f"name = '{quoted}'").select(["number"]).limit(1).to_arrow()
+        return found["number"][0].as_py() if len(found) else None
+
+    def search(self, table: str, queries: Array, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The entities nearest to each query by cosine, for serving without an accelerator.
+
+        Exact unless `index` was called on a table of at least 5000 rows; rows written since are searched exactly.
+        Vectors of zeros have no direction: they are not found, and find nothing.
+
+        Args:
+          table: "items" or "users".
+          queries: f32[B,F].
+          k: how many; where there are fewer, -1 with -inf.
+        Returns:
+          Numbers i32[B,k] and cosines f32[B,k], best first.
+        Raises:
+          ValueError: an unknown or damaged table, or shapes that don't fit.
+        """
+        handle = self._table(table)
+        queries = np.asarray(queries, np.float32)
+        if queries.ndim != 2 or queries.shape[1] != self.width or not np.isfinite(queries).all():
+            raise ValueError(f"queries must be finite f32[B,{self.width}]; came shape {list(queries.shape)}")
+        if k < 1:
+            raise ValueError(f"k={k} must be at least 1")
+        numbers = np.full((len(queries), k), -1, np.int32)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        for row, query in enumerate(queries):
+            with explained(self.path, f"table {table!r} can't be searched"):
+                near = handle.search(query, vector_column_name="vector").distance_type("cosine").limit(k)
+                near = near.nprobes(PROBES).select(["number", "_distance"]).to_arrow()
+            found, distances = near["number"].to_numpy(), near["_distance"].to_numpy()
+            order = np.lexsort((found, distances))
+            numbers[row, : len(order)] = found[order]
+            scores[row, : len(order)] = np.clip(1 - distances[order], -1, 1)
+        return numbers, scores
+
+    def index(self, table: str) -> bool:
+        """Builds the index of `search` anew over all rows, and joins small files; older versions stay.
+
+        Returns:
+          False where the table has fewer than 5000 rows: an exact search is as fast there, and no index is made.
+        """
+        handle = self._table(table)
+        self._check_writable()
+        from lancedb.index import IvfFlat
+
+        with locked(self.path), explained(self.path, f"table {table!r} can't be indexed"):
+            handle.optimize(cleanup_older_than=datetime.timedelta(days=36500))
+            if (rows := handle.count_rows()) < INDEX_FROM:
+                return False
+            partitions = max(int(rows**0.5) // 2, 1)
+            handle.create_index(
+                "vector", config=IvfFlat(distance_type="cosine", num_partitions=partitions), replace=True
+            )
+        return True
+
+    def _check_writable(self) -> None:
+        if self._pinned:
+            raise ValueError(f"{self.path} was opened at versions, which can't be written; open it without")
+
+    def _table(self, name: str) -> Any:
+        """The table's newest state, or the one that was opened."""
+        if name not in TABLES:
+            raise ValueError(f"table={name!r} is none of {', '.join(TABLES)}")
+        if not self._pinned:
+            with explained(self.path, f"table {name!r} can't be opened"):
+                self._tables[name].checkout_latest()
+        return self._tables[name]
+
+    def _numbers(self, table: str, entities: Entities) -> np.ndarray:
+        """A number for each name: the one it has, or the next; a number that two names hold counts as none."""
+        import pyarrow
+        import pyarrow.compute
+
+        index_in: Any = pyarrow.compute.index_in  # pyright: ignore[reportAttributeAccessIssue]
+
+        with explained(self.path, f"table {table!r} can't be read"):
+            rows = self._tables[table].search().select(["name", "number"]).to_arrow()
+            held = rows["number"].to_numpy()
+            names = pyarrow.array(entities.names.tolist(), pyarrow.string())
+            at = index_in(names, rows["name"].combine_chunks()).fill_null(-1).to_numpy()
+            codes = self._tables[table].search().select(["codes"]).limit(1).to_arrow()["codes"].to_pylist()
+        if codes and len(codes[0]) != entities.codes.shape[1]:
+            raise ValueError(
+                f"{self.path}: ids of table {table!r} have {len(codes[0])} codes, came {entities.codes.shape[1]}; "
+                "write ids of another tokenizer to a store of their own"
+            )
+        if len(held) and not 0 <= held.min() <= held.max() < len(held):
+            raise ValueError(f"{self.path}: numbers of table {table!r} are damaged; {REPAIR}")
+        values, counts = np.unique(held, return_counts=True)
+        ours = np.append(held, -1)[at]  # -1 where a name is new
+        new = (at < 0) | np.isin(ours, values[counts > 1])
+        first = held.max() + 1 if len(held) else 0
+        return np.where(new, first + np.cumsum(new) - 1, ours).astype(np.int32)
+
+
+def _connect(path: str | pathlib.Path) -> tuple[str, Any]:
+    """The path as text, and LanceDB's connection; it makes the folder where it is not there."""
+    import lancedb  # takes a second, which who only recommends shouldn't wait for
+
+    with explained(str(path), "can't be reached", "look at its spelling and rights"):
+        return str(path), lancedb.connect(str(path))
+
+
+def _names(path: str, database: Any) -> set[str]:
+    with explained(path, "can't be listed", "look at its spelling and rights"):
+        return set(database.list_tables().tables)

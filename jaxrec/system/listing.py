@@ -1,0 +1,28 @@
+"""A system's recommendations for one user, as people read them."""
+
+from __future__ import annotations
+
+from jaxrec.models.retriever import Retriever
+from jaxrec.recommend.recommendations import Shown
+from jaxrec.system.system import System
+from jaxrec.types import Histories, TopK
+
+
+def listing(system: System, histories: Histories, top: TopK, task: str, who: str, truth: int) -> Shown:
+    data = system.data
+
+    def label(item: int) -> str:
+        name, title = str(data.item_names[item]), str(data.titles()[item])
+        return name if name == title else f"{title} ({name})"
+
+    asked = () if task == "direct" else histories.of(0)[-system.config.task.max_history :]
+    return Shown(
+        who,
+        [(label(i), system.item_name(i)) for i in asked],
+        [
+            (label(i), system.item_name(i), float(score), bool(i == truth))
+            for i, score in zip(top.items[0], top.scores[0])
+            if i >= 0
+        ],
+        "cosine" if isinstance(system.model, Retriever) else "log-probability",
+    )

@@ -1,0 +1,136 @@
+"""Measuring a system: ranks for the tasks that rank items, answers for those that write, and both as results.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+
+from jaxrec.baselines.counted import evaluate_baselines
+from jaxrec.embedders import lightgcn as collaborative
+from jaxrec.embedders.registry import embedder
+from jaxrec.evaluate.evaluate import Result, divided, evaluate_scores
+from jaxrec.evaluate.report import report, table
+from jaxrec.evaluate.texts import TextResult, text_report, text_table
+from jaxrec.recommend.exact import gap
+from jaxrec.system import run as runs
+from jaxrec.system.system import System
+from jaxrec.system.text_tasks import Writer
+from jaxrec.system.timing import milliseconds_each
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a system and its baselines did on one part of the data.
+
+    Attributes:
+      ranks: of the tasks that rank items; empty where there is none.
+      texts: of the tasks that write.
+      examples: by task, what was answered about a few events; see `Writer.examples`.
+    """
+
+    ranks: list[Result]
+    texts: list[TextResult]
+    examples: dict[str, list[dict[str, str]]]
+
+
+def measure(system: System, part: str) -> Measured:
+    """The system's answers, for each task it was trained on, and those of the baselines of the same split."""
+    task = system.config.task
+    ranks = _ranks(system, part) if task.ranking else []
+    if not task.writing:
+        return Measured(ranks, [], {})
+    writer = Writer(system)
+    return Measured(ranks, writer.measure(part), {name: writer.examples(name, part) for name in task.writing})
+
+
+def _ranks(system: System, part: str) -> list[Result]:
+    run, config = system, system.config
+    run.say(f"measuring on the {part} items of all users")
+    _, *others = config.task.ranking
+    results = [system.measure(part)]
+    if config.eval.prompt == "both":
+        results.append(system.measure(part, prompt="unseen", name=f"{system.name} (unseen prompt)"))
+    for task in others:
+        asked = "user id only" if task == "direct" else task
+        results.append(system.measure(part, task=task, name=f"{system.name} ({asked})"))
+    if (record := embedder(config.embedder)).ranks:
+        vectors = system.embedding.vectors
+        results.append(
+            evaluate_scores(
+                record.title,
+                collaborative.scorer(vectors),
+                run.split,
+                part,
+                mask_seen=config.eval.mask_seen,
+                baseline=True,
+            )
+        )
+    results += evaluate_baselines(run.split, part, mask_seen=config.eval.mask_seen)
+    groups = {}
+    if run.split.unseen_users.any():
+        groups |= {"seen users": ~run.split.unseen_users, "unseen users": run.split.unseen_users}
+    if run.split.unseen_items.any():
+        unseen = run.split.unseen_items[run.split.target(part)]
+        groups |= {"seen items": ~unseen, "unseen items": unseen}
+    return results + [part for group in groups.items() for result in results for part in divided(result, *group)]
+
+
+def report_of(system: System, part: str, measured: Measured, seconds: float | None) -> dict[str, Any]:
+    """What results.json holds; `lines` shows it."""
+    config, events = system.config, system.events
+    found = report(
+        measured.ranks,
+        system.split,
+        part,
+        dataset=config.data.name,
+        seed=config.seed,
+        mask_seen=config.eval.mask_seen,
+        command=runs.command(),
+        seconds=seconds,
+    )
+    notes = system.folder / "ids.json"
+    if notes.is_file():
+        found["ids"] = json.loads(notes.read_text())
+    if config.task.ranking:
+        found["ms_by_task"] = {task: round(milliseconds_per_user(system, task), 3) for task in config.task.ranking}
+        found["ms_per_user"] = found["ms_by_task"][config.task.ranking[0]]
+    if events is not None:
+        sizes = {"train": len(events.train), "valid": len(events.valid), "test": len(events.test)}
+        about = {"events": sizes | {"kept_out": len(events.kept_out)}, "examples": measured.examples}
+        found["texts"] = text_report(measured.texts) | about
+    return found
+
+
+def lines(found: dict[str, Any]) -> str:
+    """What results.json holds, as aligned lines."""
+    return "\n\n".join(([table(found)] if found["rows"] else []) + ([text_table(found)] if "texts" in found else []))
+
+
+def beams_gap(system: System, part: str, most: int = 256) -> str:
+    """How far beam search is from exact scoring, on the lists of ten for some users; `system` scores exactly."""
+    run = system
+    settings = dataclasses.replace(run.config.eval, recommender="beam")
+    config = dataclasses.replace(run.config, eval=settings)
+    beam = dataclasses.replace(system, config=config)
+    users, k = np.flatnonzero(run.split.target(part) >= 0)[:most], min(10, run.data.n_items)
+    known = run.split.history(part)
+    beam, system = (dataclasses.replace(s, histories=known) for s in (beam, system))
+    far = gap(beam.recommend(users, k), system.recommend(users, k))
+    return (
+        f"{settings.beams} beams on {len(users)} of these users: {np.mean(far.recall):.2%} of the exact {k} found, "
+        f"log-probabilities are {np.mean(far.shortfall):.2e} lower"
+    )
+
+
+def milliseconds_per_user(system: System, task: str | None = None) -> float:
+    """How long a list of ten takes, prompt included, in batches as the config says."""
+    most = min(10, system.data.n_items)
+    return milliseconds_each(lambda users: system.recommend(users, most, task), some_users(system))
+
+
+def some_users(system: System, most: int = 256) -> np.ndarray:
+    """The first users of whom something is known, i64[*]."""
+    return np.flatnonzero(np.diff(system.histories.offsets))[:most]

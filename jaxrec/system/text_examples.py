@@ -1,0 +1,91 @@
+"""Ratings and texts: what a system is taught of its run's events."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from jaxrec.data.pipeline import packed
+from jaxrec.embedders.fold_in import unit_rows
+from jaxrec.keys import generator
+from jaxrec.system.system import System
+from jaxrec.tasks.writing import Material, WritingExamples
+from jaxrec.train.state import PureLoss, Tree
+
+
+def examples(system: System, rows: np.ndarray) -> WritingExamples:
+    """Examples of all tasks that write, about some events i64[*].
+
+    Raises:
+      ValueError: a task can be asked of none of them.
+    """
+    known, tokens = named(system)
+    return WritingExamples(
+        system.vocabulary,
+        known,
+        rows,
+        system.item_tokens,
+        tokens,
+        task=system.config.task,
+        seed=system.config.seed,
+    )
+
+
+def validator(system: System, loss_fn: PureLoss) -> Callable[[Tree, Tree], dict[str, float]]:
+    """A function of parameters and buffers: the mean negative log-likelihood of validation answers' tokens."""
+    run, settings = system, system.config.train
+    assert run.events is not None
+    rows = run.events.valid
+    if 0 < settings.validate_users < len(rows):
+        rows = generator(run.config.seed, "validation events").permutation(rows)[: settings.validate_users]
+    data = packed(
+        examples(system, np.sort(rows)),
+        rows=settings.rows,
+        source_length=settings.source_length,
+        target_length=settings.target_length,
+        seed=run.config.seed,
+    )
+    compiled = jax.jit(lambda params, buffers, batch: loss_fn(params, buffers, batch, None)[1]["loss"])
+
+    def validate(params: Tree, buffers: Tree) -> dict[str, float]:
+        batches = iter(data)
+        total, weight = 0.0, 0.0
+        for _ in range(data.steps_per_epoch):
+            batch = next(batches)
+            here = float(batch.weights.sum())
+            total, weight = total + here * float(compiled(params, buffers, batch)), weight + here
+        return {"nll": total / weight}
+
+    return validate
+
+
+def named(system: System) -> tuple[Material, np.ndarray | None]:
+    """The run's material with rows of the users' tokens, and those tokens; None where prompts hold no user ids.
+
+    A causal id is made of the user's other training events: an event that teaches is not in it, as one that tests
+    never is.
+    """
+    run, table, known = system, system.ids.users, system.material
+    assert known is not None
+    if run.config.ids.users == "none":
+        return known, None
+    if run.config.ids.users == "static":
+        return known, system.vocabulary.ids("<User>", table).tokens
+    vectors = _of_other_events(system)
+    codes = dataclasses.replace(table, values=system.ids.encode(vectors, "user", unique=False))
+    return dataclasses.replace(known, user=np.arange(len(known.user))), system.vocabulary.ids("<User>", codes).tokens
+
+
+def _of_other_events(system: System) -> np.ndarray:
+    """For every event the mean over the user's training events but itself, f32[N,F]; zeros where there is none."""
+    data, train = system.data, system.split.train
+    units = unit_rows(system.embedding.vectors.item).astype(np.float64)
+    sums, counts = np.zeros((data.n_users, units.shape[1])), np.bincount(train.users, minlength=data.n_users)
+    np.add.at(sums, train.users, units[train.items])
+    pair = data.user.astype(np.int64) * data.n_items + data.item
+    mine = np.isin(pair, train.users.astype(np.int64) * data.n_items + train.items)[:, None]
+    others = sums[data.user] - np.where(mine, units[data.item], 0)
+    return (others / np.maximum(counts[data.user][:, None] - mine, 1)).astype(np.float32)

@@ -1,0 +1,267 @@
+"""Asks a trained system for stars and texts, and measures its answers beside those of baselines."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+
+from jaxrec.baselines.models.rating_mf import RatingMfConfig, fit_rating_mf
+from jaxrec.baselines.texts import (
+    Stars,
+    explanation_baselines,
+    preference_baselines,
+    rating_baselines,
+    summary_baselines,
+)
+from jaxrec.evaluate.texts import TextResult
+from jaxrec.keys import generator
+from jaxrec.recommend.generate import ChoiceScorer, TextGenerator
+from jaxrec.system.system import System, histories_of
+from jaxrec.system.text_examples import named
+from jaxrec.system.timing import milliseconds_each
+from jaxrec.tasks.prompts import templates
+from jaxrec.tasks.ragged import pad_rows
+from jaxrec.tasks.writing import ANSWERS, Material, Questions, stars_text
+from jaxrec.types import Histories
+
+TIMED = 256
+"""Answers that are timed at most."""
+CALIBRATED = 1000
+"""Selecting events at most by which odds are made as sure as they are right."""
+
+
+class Writer:
+    """Asks a trained system for stars and texts."""
+
+    def __init__(self, system: System) -> None:
+        """Prepares the two ways to ask: what answer is likely, and how likely given answers are."""
+        run, vocabulary, settings = system, system.vocabulary, system.config
+        assert run.events is not None
+        self.system = system
+        names = vocabulary.tokenizer.convert_ids_to_tokens(list(range(vocabulary.first_oov)))
+        banned = set(vocabulary.tokenizer.all_special_ids) - {vocabulary.end}
+        allowed = np.zeros(vocabulary.size, bool)
+        allowed[: vocabulary.first_oov] = [n not in banned and not t.startswith("<unused") for n, t in enumerate(names)]
+        self._generator = TextGenerator(
+            system.model,  # pyright: ignore[reportArgumentType]  # run.check refuses a retriever
+            end=vocabulary.end,
+            allowed=allowed,
+            longest=settings.task.max_answer + 1,  # and its end
+            beams=settings.eval.text_beams,
+            batch=settings.eval.batch_users,
+        )
+        self.stars = np.zeros(0)
+        """Ratings of the training events, each once, rising."""
+        self._temperatures: dict[str, float] = {}
+        if run.data.rating is not None:
+            self.stars = np.unique(run.data.rating[run.events.train].astype(np.float64))
+            rows = [np.append(vocabulary.encode(stars_text(s)), vocabulary.end) for s in self.stars]
+            choices = np.zeros((len(rows), max(map(len, rows), default=1)), np.int32)
+            for n, row in enumerate(rows):
+                choices[n, : len(row)] = row
+            self._scorer = ChoiceScorer(system.model, choices, batch=settings.eval.batch_users)  # pyright: ignore
+
+    @functools.cached_property
+    def _data(self) -> tuple[Material, np.ndarray | None]:
+        return named(self.system)
+
+    def texts(self, source: np.ndarray) -> list[str]:
+        """Free text for prompts i32[B,S]."""
+        found = self._generator(source)
+        return [
+            str(self.system.vocabulary.tokenizer.decode(row[row != 0], skip_special_tokens=True)).strip()
+            for row in np.asarray(found.tokens)
+        ]
+
+    def odds(self, source: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        """How probable each of `stars` is among them, f64[B, len(stars)], for prompts i32[B,S].
+
+        Args:
+          source: the prompts.
+          temperature: log-likelihoods are divided by it; see `temperature`.
+        """
+        return scipy.special.softmax(np.asarray(self._scorer(source), np.float64) / temperature, axis=1)
+
+    def temperature(self, task: str) -> float:
+        """By what log-likelihoods of stars are divided to be as sure as they are right (Guo et al. 2017).
+
+        It makes the stars of selecting events likeliest. Trained with dropout, a model is too sure without it.
+        """
+        if task not in self._temperatures:
+            run, (known, tokens) = self.system, self._data
+            assert run.events is not None
+            assert run.data.rating is not None
+            rows = run.events.valid[known.asked(task)[run.events.valid]]
+            rows = rows[np.isin(run.data.rating[rows], self.stars)]
+            rows = generator(run.config.seed, f"{task} events to calibrate by").permutation(rows)[:CALIBRATED]
+            found = 1.0
+            if len(rows):
+                scores = np.asarray(self._scorer(self.prompts(task, known, tokens, rows)), np.float64)
+                true = np.searchsorted(self.stars, run.data.rating[rows])
+
+                def surprise(log_temperature: float) -> float:
+                    logs = scipy.special.log_softmax(scores / np.exp(log_temperature), axis=1)
+                    return -float(logs[np.arange(len(rows)), true].mean())
+
+                best: Any = scipy.optimize.minimize_scalar(surprise, bounds=(-2.0, 2.0), method="bounded")
+                found = float(np.exp(best.x))
+            self._temperatures[task] = found
+        return self._temperatures[task]
+
+    def prompts(
+        self, task: str, known: Material, tokens: np.ndarray | None, rows: np.ndarray, *, prompt: str = "seen"
+    ) -> np.ndarray:
+        """Prompts of a task about some events, i32[B,S]: the first template of training, or the unseen one."""
+        template, system = templates(task, seen=prompt == "seen")[0], self.system
+        settings = system.config.task
+        asked = Questions(system.vocabulary, [template], known.some(rows), system.item_tokens, tokens, settings)
+        made = asked.prompts(np.zeros(len(rows), np.int64), np.arange(len(rows)))
+        return pad_rows(made, int(np.diff(made[1]).max(initial=1)))
+
+    def measure(self, part: str) -> list[TextResult]:
+        """Answers about the held-out events of a part ("valid" or "test"), and the baselines', task by task."""
+        run, results = self.system, []
+        for task in run.config.task.writing:
+            run.say(f"measuring {task} on the {part} events")
+            rows = self.rows(task, part)
+            results += self._stars(task, rows) if ANSWERS[task] == "stars" else self._words(task, rows)
+        return results
+
+    def rows(self, task: str, part: str) -> np.ndarray:
+        """Held-out events that a task is measured on, i64[*]."""
+        run, (known, _) = self.system, self._data
+        assert run.events is not None
+        rows = {"valid": run.events.valid, "test": run.events.test}[part]
+        rows, most = rows[known.asked(task)[rows]], run.config.eval.text_events
+        if 0 < most < len(rows):
+            rows = np.sort(generator(run.config.seed, f"{task} events").permutation(rows)[:most])
+        if not len(rows):
+            raise ValueError(f"task {task!r} can be asked of no {part} event; leave it out of task.tasks")
+        return rows
+
+    def _asked(self) -> list[tuple[str, str]]:
+        """What is measured: the prompt, and what the row's name gets."""
+        setting = self.system.config.eval.prompt
+        return [(p, "" if p == "seen" else " (unseen prompt)") for p in ("seen", "unseen") if setting in (p, "both")]
+
+    def _stars(self, task: str, rows: np.ndarray) -> list[TextResult]:
+        run, (known, tokens), name = self.system, self._data, self.system.name
+        assert run.data.rating is not None
+        assert run.events is not None
+        ratings = run.data.rating.astype(np.float64)
+        truth, found = ratings[rows], []
+        for prompt, suffix in self._asked():
+            source = self.prompts(task, known, tokens, rows, prompt=prompt)
+            odds = self.odds(source, self.temperature(task))
+            ms = milliseconds_each(self.odds, source[:TIMED])
+            likely = self.stars[odds.argmax(axis=1)]
+            found.append(TextResult.of_stars(task, name + suffix, odds @ self.stars, truth, ms=ms))
+            found.append(TextResult.of_stars(task, f"{name}, most likely{suffix}", likely, truth, ms=ms))
+
+        def stars(rows: np.ndarray) -> Stars:
+            return Stars(run.data.user[rows], run.data.item[rows], ratings[rows])
+
+        sizes, events = (run.data.n_users, run.data.n_items), run.events
+        train, valid, test = stars(events.train), stars(events.valid), stars(rows)
+        rivals = rating_baselines(train, valid, test, *sizes)
+        mf = fit_rating_mf(train, valid, *sizes, RatingMfConfig(), seed=run.config.seed)
+        rivals.append(("MF", mf(test.user, test.item)))
+        if task == "preference":
+            texts = [known.review[part].tolist() for part in (events.train, events.valid, rows)]
+            rivals += preference_baselines(texts[0], train, texts[1], valid, texts[2])
+        return found + [TextResult.of_stars(task, name, made, truth, baseline=True) for name, made in rivals]
+
+    def _words(self, task: str, rows: np.ndarray) -> list[TextResult]:
+        run, (known, tokens) = self.system, self._data
+        assert run.events is not None
+        truth, found = getattr(known, ANSWERS[task])[rows].tolist(), []
+        for prompt, suffix in self._asked():
+            source = self.prompts(task, known, tokens, rows, prompt=prompt)
+            made, ms = self.texts(source), milliseconds_each(self.texts, source[:TIMED])
+            found.append(TextResult.of_texts(task, self.system.name + suffix, made, truth, ms=ms))
+        train = run.events.train[known.asked(task)[run.events.train]]
+        if task == "review":
+            rivals = summary_baselines(
+                known.summary[train].tolist(), known.review[train].tolist(), known.review[rows].tolist()
+            )
+        else:
+            rivals = explanation_baselines(
+                known.item[train],
+                known.feature[train].tolist(),
+                known.sentence[train].tolist(),
+                known.item[rows],
+                known.feature[rows].tolist(),
+            )
+        return found + [TextResult.of_texts(task, name, made, truth, baseline=True) for name, made in rivals]
+
+    def examples(self, task: str, part: str, n: int = 5) -> list[dict[str, str]]:
+        """For a few held-out events, drawn by the seed: who and what, what was given, the answer and the truth."""
+        run, (known, tokens) = self.system, self._data
+        rows = self.rows(task, part)
+        rows = generator(run.config.seed, f"examples of {task}").permutation(rows)[:n]
+        source, titles = self.prompts(task, known, tokens, rows), run.data.titles()
+        if ANSWERS[task] == "stars":
+            answers = [f"{value:.2f}" for value in self.odds(source, self.temperature(task)) @ self.stars]
+        else:
+            answers = self.texts(source)
+        given = {"rating": None, "explanation": known.feature}.get(task, known.review)
+        return [
+            {
+                "user": str(run.data.user_names[run.data.user[row]]),
+                "item": str(titles[run.data.item[row]]),
+                "given": "" if given is None else str(given[row]),
+                "answer": answer,
+                "truth": str(getattr(known, ANSWERS[task])[row]),
+            }
+            for row, answer in zip(rows.tolist(), answers, strict=True)
+        ]
+
+    def ask(
+        self, task: str, user: int, items: np.ndarray, *, feature: str = "", review: str = ""
+    ) -> list[dict[str, Any]]:
+        """What the system says of a user and some items.
+
+        Args:
+          task: one that was trained and writes.
+          user: a number of the run's data.
+          items: i64[n].
+          feature: what an explanation is about.
+          review: what is summed up or rated.
+        Returns:
+          for each item {"text": ...} or {"stars": expected, "odds": {stars: probability}}.
+        Raises:
+          ValueError: something is missing that the task needs, or given that it doesn't read.
+        """
+        wanted = {"explanation": "feature", "review": "review", "preference": "review"}.get(task)
+        for name, given in (("feature", feature), ("review", review)):
+            if bool(given) != (name == wanted):
+                what = "needs" if name == wanted else "does not read"
+                raise ValueError(f"task {task!r} {what} --{name}{', what it is about' if name == wanted else ''}")
+        n = len(items)
+        told = (np.full(n, text, object) for text in ("", feature, "", review, ""))
+        known, tokens = Material(np.arange(n), items, *told), None
+        histories = histories_of(self.system.histories, np.full(n, user))
+        if wanted != "review":  # as in training, a causal id is made of the user's other events
+            histories = _without(histories, items)
+        codes = self.system.user_codes(histories, np.full(n, user))
+        if codes is not None:
+            tokens = self.system.vocabulary.ids("<User>", codes).tokens
+        source = self.prompts(task, known, tokens, np.arange(n))
+        if ANSWERS[task] != "stars":
+            return [{"text": text} for text in self.texts(source)]
+        odds = self.odds(source, self.temperature(task))
+        return [
+            {"stars": float(row @ self.stars), "odds": dict(zip(map(stars_text, self.stars.tolist()), row.tolist()))}
+            for row in odds
+        ]
+
+
+def _without(histories: Histories, items: np.ndarray) -> Histories:
+    """Each history without one item, i64[n]."""
+    stays = histories.items != items[histories.users]
+    counts = np.bincount(histories.users[stays], minlength=histories.n_users)
+    return Histories(np.concatenate([[0], np.cumsum(counts)]), histories.items[stays], histories.n_items)

@@ -1,0 +1,191 @@
+"""Training the language model of a run, validating it, and reading its best weights back."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+
+import numpy as np
+from flax import nnx
+from jax.sharding import PartitionSpec
+
+from jaxrec.config import Config
+from jaxrec.data.pipeline import Examples, count, packed
+from jaxrec.embedders.fold_in import before_each_event
+from jaxrec.keys import generator, stream
+from jaxrec.models.matching import retrieval_loss
+from jaxrec.models.objectives import sequence_loss
+from jaxrec.system import text_examples as writing
+from jaxrec.system.run import write_whole
+from jaxrec.system.system import System
+from jaxrec.tasks.examples import TrainingExamples
+from jaxrec.tasks.writing import Mixed
+from jaxrec.train.checkpoint import restore_best
+from jaxrec.train.loop import Fitted, fit
+from jaxrec.train.optimizer import make_optimizer
+from jaxrec.train.sharding import Rules, make_mesh, share_of_data
+from jaxrec.train.state import functional, rebuilder
+
+SHARDING = (
+    (r"embedding/table$", PartitionSpec("model", None)),
+    (r"(^|/)head$", PartitionSpec(None, "model")),
+    (r"^items$", PartitionSpec("model", None)),
+)
+"""The tables, which hold most of a small model's parameters, and the catalogue are cut over `model`."""
+
+
+def sharding_rules(config: Config) -> Rules:
+    """Where arrays lie on the mesh, see `jaxrec.train.sharding.shardings`.
+
+    A decoder-only model's matrices are cut over `model` as well, so that a layer's two products need one exchange
+    (Shoeybi et al. 2019), and with `train.fsdp` over `data` along their other axis.
+    """
+    if config.model.backbone == "t5":
+        return SHARDING
+    data = "data" if config.train.fsdp else None
+    tables = (r"(embedding|head)/table$", PartitionSpec("model", data))
+    new_rows = (r"(embedding|head)/rows$", PartitionSpec(None, data))
+    wide = (r"/(query|key|value|gate|up)/kernel$", PartitionSpec(data, "model"))
+    narrow = (r"/(output|down)/kernel$", PartitionSpec("model", data))
+    return (tables, new_rows, wide, narrow, *SHARDING[2:])
+
+
+def train(system: System) -> tuple[System, Fitted]:
+    """Trains the language model, or goes on where an earlier call was stopped; returns the best weights.
+
+    To say ids is learned by the negative log-likelihood of the answers' tokens (META ID, eq. 8), to answer with vectors
+    by their distance to the target item's (TokenRec, eq. 20, or a softmax over cosines).
+    """
+    run, settings = system, system.config.train
+    mesh = make_mesh(settings.data_parallel, settings.model_parallel)
+    if settings.rows % mesh.shape["data"]:
+        raise ValueError(
+            f"train.rows={settings.rows} doesn't divide over the {mesh.shape['data']} devices of the mesh's data axis; "
+            "give a multiple, or lower train.data_parallel"
+        )
+    _keep_to_ids(system)
+    process_index, process_count = share_of_data(mesh)
+    data = packed(
+        _all_examples(system),
+        rows=settings.rows,
+        source_length=settings.source_length,
+        target_length=settings.target_length,
+        seed=run.config.seed,
+        process_index=process_index,
+        process_count=process_count,
+    )
+    steps = settings.steps or round(settings.epochs * data.steps_per_epoch)
+    loss = functools.partial(sequence_loss, label_smoothing=settings.label_smoothing)
+    if run.config.answer == "vector":
+        loss = retrieval_loss
+    params, buffers, loss_fn = functional(system.model, loss)
+    rebuild = rebuilder(system.model)
+    run.say(f"training: {steps} steps of {settings.rows} packed rows, {data.steps_per_epoch} an epoch")
+    ranks, writes = bool(run.config.task.ranking), run.events is not None
+    recommender = system.recommender if ranks else None  # compiled once, given newer weights at every validation
+    likelihood = writing.validator(system, loss_fn) if writes else None
+
+    def validate_with(params, buffers) -> dict[str, float]:
+        found = {}
+        if recommender is not None:
+            recommender.model = rebuild(params, buffers)
+            found |= validate(system)
+        return found | (likelihood(params, buffers) if likelihood else {})
+
+    select = ("ndcg@10" if ranks else "nll") if settings.select == "auto" else settings.select
+    fitted = fit(
+        loss_fn,
+        params,
+        buffers,
+        make_optimizer(settings, steps),
+        data,
+        steps=steps,
+        key=stream(run.key, "train"),
+        mesh=mesh,
+        rules=sharding_rules(run.config),
+        folder=run.folder,
+        count=count,
+        validate=validate_with,
+        validate_every=max(1, round(settings.validate_every * data.steps_per_epoch)),
+        select=select,
+        mode="min" if select == "nll" else "max",
+        patience=settings.patience,
+        checkpoint_minutes=settings.checkpoint_minutes,
+        log_every=settings.log_every,
+    )
+    return dataclasses.replace(system, model=rebuild(fitted.best_params, fitted.buffers)), fitted
+
+
+def restore(system: System) -> System:
+    """The system with the best weights of the run's checkpoints.
+
+    Raises:
+      ValueError: there are none yet, or the ids were edited since training began.
+    """
+    _keep_to_ids(system)
+    _, params, buffers = nnx.split(system.model, nnx.Param, ...)
+    params, buffers = restore_best(system.folder, params, buffers)
+    return dataclasses.replace(system, model=rebuilder(system.model)(params, buffers))
+
+
+def _all_examples(system: System) -> Examples:
+    """Examples of every task of the run."""
+    run, parts = system, []
+    if run.config.task.ranking:
+        parts.append(training_examples(system))
+    if run.events is not None:
+        made = writing.examples(system, run.events.train)
+        parts.append(made)
+        for column, n in made.questions.truncated.items():
+            if n:
+                run.say(f"{n:,} events have a {column} of more tokens than are kept (task.max_text, task.max_answer)")
+    return parts[0] if len(parts) == 1 else Mixed(*parts)
+
+
+def training_examples(system: System) -> TrainingExamples:
+    """What the model is taught to rank by: nothing but the training part of the split, whatever the protocol."""
+    config, train = system.config, system.split.train
+    codes, user_rows = system.user_codes(train, np.arange(train.n_users)), "users"
+    if config.ids.users == "causal":
+        rows = before_each_event(train, system.embedding.vectors.item)
+        codes = dataclasses.replace(system.ids.users, values=system.ids.encode(rows, "user", unique=False))
+        user_rows = "events"
+    return TrainingExamples(
+        system.vocabulary,
+        system.item_tokens,
+        train,
+        None if codes is None else system.vocabulary.ids("<User>", codes).tokens,
+        user_rows=user_rows,
+        answer=config.answer,
+        task=config.task,
+        seed=config.seed,
+    )
+
+
+def validate(system: System) -> dict[str, float]:
+    """Ranking metrics on the validation items of some users, the same users at every call."""
+    config, split = system.config, system.split
+    users = np.flatnonzero(split.valid >= 0)
+    if 0 < config.train.validate_users < len(users):
+        users = generator(config.seed, "validation users").permutation(users)[: config.train.validate_users]
+    row = system.measure("valid", users=users).row()
+    return {name: float(value) for name, value in row.items() if "@" in name}
+
+
+def _keep_to_ids(system: System) -> None:
+    """Notes which ids training began with.
+
+    Raises:
+      ValueError: the ids were edited since.
+    """
+    file = system.folder / "trained_ids.sha256"
+    rows = [np.ascontiguousarray(codes.values).tobytes() for codes in (system.ids.users, system.ids.items)]
+    now = hashlib.sha256(b"".join(rows)).hexdigest()
+    if not file.is_file():
+        write_whole(file, now + "\n")
+    elif file.read_text().strip() != now:
+        raise ValueError(
+            f"the ids in {system.folder / 'ids'} were edited after training began; "
+            "train on them in a new folder: --out NEW, after copying ids/ into it"
+        )

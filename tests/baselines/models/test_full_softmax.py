@@ -1,0 +1,68 @@
+"""Cross-entropy in blocks: loss and gradients beside PyTorch, blocks and padding that change nothing."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from jaxrec.baselines.models.full_softmax import cross_entropy
+
+ROWS, ITEMS, WIDTH = 10, 23, 6
+
+
+@pytest.fixture(scope="module")
+def case() -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(0)
+    hidden, table = rng.normal(size=(ROWS, WIDTH)), rng.normal(size=(ITEMS, WIDTH))
+    labels = rng.integers(0, ITEMS, ROWS)
+    labels[:3] = 7  # a repeated label gathers its gradients in one row
+    weights = rng.random(ROWS)
+    weights[4:6] = 0
+    return hidden.astype(np.float32), table.astype(np.float32), labels.astype(np.int32), weights.astype(np.float32)
+
+
+@pytest.mark.parametrize("block", [3, 10, None])
+def test_loss_and_gradients_beside_pytorch(case, block: int | None) -> None:
+    hidden, table, labels, weights = case
+    h, e = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (hidden, table))
+    losses = torch.nn.functional.cross_entropy(h @ e.T, torch.tensor(labels).long(), reduction="none")
+    share = torch.tensor(weights, dtype=torch.float64)
+    (wanted := (losses * share).sum() / share.sum() * 2.5).backward()
+    found, gradients = jax.jit(
+        jax.value_and_grad(lambda h, e: 2.5 * cross_entropy(h, e, labels, weights, "float32", block), (0, 1))
+    )(hidden, table)
+    np.testing.assert_allclose(found, wanted.item(), rtol=1e-5)
+    np.testing.assert_allclose(gradients[0], h.grad, atol=1e-6)
+    np.testing.assert_allclose(gradients[1], e.grad, atol=1e-6)
+    assert not np.asarray(gradients[0])[4:6].any(), "a weight of 0 pulls at nothing"
+
+
+def test_rounded_operands_come_near(case) -> None:
+    hidden, table, labels, weights = case
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        loss = functools.partial(cross_entropy, labels=labels, weights=weights, dtype=dtype, block=4)
+        found[dtype] = jax.tree.leaves(jax.value_and_grad(loss, (0, 1))(hidden, table))
+    for exact, rounded in zip(*found.values()):
+        assert rounded.dtype == jnp.float32
+        np.testing.assert_allclose(exact, rounded, atol=0.03)
+
+
+def test_worked_by_hand() -> None:
+    # Scores log 1, log 2, log 5: the label 1 has probability 2 / 8. The second row counts nothing, whatever it says.
+    table = np.log([[1.0], [2.0], [5.0]]).astype(np.float32)
+    found = cross_entropy(jnp.array([[1.0], [9.0]]), table, np.array([1, -1]), np.array([3.0, 0.0]), "float32")
+    np.testing.assert_allclose(found, np.log(4), rtol=1e-6)
+
+
+def test_no_weight_no_loss_and_large_scores_stay_finite(case) -> None:
+    hidden, table, labels, _ = case
+    assert cross_entropy(hidden, table, labels, np.zeros(ROWS, np.float32), "float32") == 0
+    loss, gradients = jax.value_and_grad(
+        lambda h: cross_entropy(h, table, labels, np.ones(ROWS, np.float32), "float32")
+    )(1e4 * hidden)
+    chex.assert_tree_all_finite((loss, gradients))

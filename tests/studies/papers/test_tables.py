@@ -1,0 +1,313 @@
+"""The papers' tables: figures as printed, ours from runs that are known beforehand, and what is asked wrongly."""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxrec.baselines.registry import BASELINES, Settings
+from jaxrec.config import Config, load_study, to_json
+from jaxrec.evaluate.ranking import metrics
+from jaxrec.studies.compare import run_folder
+from jaxrec.studies.papers import asked as asked_for
+from jaxrec.studies.papers import make
+from jaxrec.studies.papers import printed as published
+from jaxrec.studies.papers.contradictions import contradictions
+from jaxrec.studies.papers.lines import lines, markdown
+from jaxrec.studies.papers.rows import layout
+
+ALL = [(table.paper, table.number) for table in published.TABLES]
+CONFIGS = pathlib.Path(__file__).parent.parent.parent / "configs"
+RANKS = np.array([1.0, 3.0, 12.0, 25.0, np.inf, np.nan], np.float32)
+
+
+def leave(folder: pathlib.Path, config: Config, ranks: dict[str, np.ndarray], **more: Any) -> None:
+    """What a run leaves: config, ranks and results; the first system is the main one."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(to_json(config))
+    np.savez(folder / "ranks.npz", **ranks)
+    rows = [{"system": s, "n_users": int((~np.isnan(r)).sum()), "seconds": 2.0} for s, r in ranks.items()]
+    rows.append({"system": "popularity", "n_users": 5, "seconds": 1.0, "baseline": True})
+    found = {"dataset": config.data.name, "protocol": "strict", "part": "test", "n_items": 48, "mask_seen": True}
+    found |= {"device": "a machine", "versions": {}, "rows": rows, **more}
+    (folder / "results.json").write_text(json.dumps(found))
+
+
+@pytest.fixture
+def study(tiny: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A function that makes a study of these rows, and names its file."""
+
+    def make_one(*names: str, **configs: Config) -> str:
+        rows = dict.fromkeys(names, tiny) | configs
+        monkeypatch.setattr(asked_for, "load_study", lambda _: rows)
+        return "mine.py"
+
+    return make_one
+
+
+def filled(out: pathlib.Path, paper: str, number: int, study: str, seeds: tuple[int, ...] = (0,), **more: Any) -> dict:
+    (found,) = make.tables(paper, [number], seeds, out, Settings(), study=study, finished_only=True, **more)
+    stem = next(out.glob(f"{paper.upper()}-{number}*.json"))
+    assert json.loads(stem.read_text()) == json.loads(json.dumps(found))
+    assert stem.with_suffix(".md").read_text() == markdown(found) + "\n"
+    return found
+
+
+def ours(found: dict, row: str, column: str) -> list[float]:
+    (mine,) = (r for r in found["rows"] if r["row"] == row)
+    return mine["cells"][column]["ours"]
+
+
+EVENTS = {"train": 400, "valid": 50, "test": 50, "kept_out": 7}
+
+
+def notes(found: dict) -> dict[str, str]:
+    return {note: who for who, note in found["notes"]}
+
+
+@pytest.mark.parametrize(("paper", "number"), ALL)
+def test_every_row_has_its_figures_and_a_source(paper: str, number: int) -> None:
+    theirs, form = published.published(paper, number), layout(paper, number)
+    for by in theirs.rows.values():
+        assert set(by) == set(theirs.datasets)
+        assert all(set(figures) == set(theirs.columns) for figures in by.values())
+    for row, column in itertools.product(theirs.rows, theirs.columns):
+        source, measure = form.at(row, column)
+        assert measure
+        assert source.run or source.baseline in BASELINES or source.note
+    for file in form.studies.values():
+        rows = load_study(CONFIGS / file)
+        assert {s.run for s in form.sources.values() if s.run and s.trained} <= set(rows)
+
+
+def test_figures_are_those_of_the_papers() -> None:
+    first = published.published("meta_id", 1).rows["META ID (T)"]
+    assert list(first["Beauty"].values()) == ["0.0510", "0.0351", "0.0753", "0.0429"]
+    assert published.published("meta_id", 12).rows["Toys"][""]["HR@10"] == "0.0761±0.00138"
+    assert published.published("token_rec", 2).rows["LTGNN"]["LastFM"]["HR@20"] == "0.076"
+    assert published.published("token_rec", 4).rows["CID"]["Beauty"]["Unseen:HR@20"] == "0.3336"
+
+
+def test_figures_that_contradict_each_other_are_found() -> None:
+    columns = ["H@5", "N@5", "H@10", "N@10"]
+    # Table 2, Toys: fewer hits at ten than at five. Table 1, Beauty: 0.0266 more hits give at most 0.0266 / log2(7).
+    assert contradictions(columns, ["0.0076", "0.0049", "0.0014", "0.0070"]) == ["N@5 to N@10"]
+    assert contradictions(columns, ["0.0213", "0.0178", "0.0479", "0.0277"]) == ["N@5 to N@10"]
+    assert contradictions(columns, ["0.0213", "0.0313", "0.0479", "0.0390"]) == ["N@5"]
+    assert contradictions(["ms"], ["6.92"]) == contradictions(["HR@5"], ["0.05±0.01"]) == []
+    rng = np.random.default_rng(0)
+    for n in (7, 100, 5000):
+        found = metrics(rng.integers(1, 60, n), (5, 10))
+        values = [f"{found[m]:.4f}" for m in ("hr@5", "ndcg@5", "hr@10", "ndcg@10")]
+        assert contradictions(columns, values) == []
+
+
+def test_rows_are_filled_from_ranks(tiny: Config, study, tmp_path: pathlib.Path) -> None:
+    name = study("META ID", "RID", "SID")
+    better = np.where(np.isinf(RANKS), 2.0, RANKS)
+    for seed, ranks in enumerate((RANKS, better)):
+        config = dataclasses.replace(tiny, seed=seed)
+        folder = run_folder(tmp_path / "mine", "META ID", seed)
+        leave(folder, config, {"META ID": ranks, "META ID (user id only)": RANKS})
+    leave(run_folder(tmp_path / "mine", "RID", 0), tiny, {"walks + RID ids + beam": RANKS})
+    other = dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, steps=9))
+    leave(run_folder(tmp_path / "mine", "SID", 0), other, {"walks + SID ids + beam": RANKS})
+    found = filled(tmp_path, "meta_id", 1, name, (0, 1))
+    assert ours(found, "META ID (T)", "H@5") == pytest.approx([2 / 5, 3 / 5])
+    assert ours(found, "META ID (T)", "N@10") == pytest.approx([(1 + 1 / 2) / 5, (1 + 1 / 2 + 1 / np.log2(3)) / 5])
+    assert ours(found, "RID", "H@5") == pytest.approx([2 / 5])
+    assert ours(found, "SID", "H@5") == ours(found, "Caser", "H@5") == ours(found, "HGN", "H@5") == []
+    said = notes(found)
+    assert said["its folder holds a run of another config (train.steps differ)"] == "SID"
+    assert said["not run with seed 1"] == "RID; SID"
+    assert said["not in this study"] == "TIGER; CID"
+    assert "Caser; GRU4Rec; BERT4Rec; SASRec; META ID (L)" in said["not run"]
+    assert any(note.startswith("not yet") and who == "HGN" for note, who in said.items())
+    text = lines(found)
+    assert "META ID (T)  0.5000 ± 0.1414 (0.0510)" in text
+    assert "other data than Beauty" in text
+    assert "strict protocol, test part, 5 users, all 48 items ranked" in text
+    assert "RID; META ID: T5 of 1+1 layers, width 16, random weights at first, 8 steps, 10 beams" in text
+    assert "| META ID (T) | 0.5000 ± 0.1414 (0.0510) |" in markdown(found)
+    direct = filled(tmp_path, "meta_id", 2, name)
+    assert ours(direct, "META ID", "H@5") == pytest.approx([2 / 5])
+    assert ours(direct, "RID", "H@5") == []
+    assert notes(direct)["the run has no row '(user id only)'"] == "RID, H@5, N@5, H@10, N@10"
+    error = filled(tmp_path, "meta_id", 12, name, (0, 1))
+    assert "0.5000 ± 0.10000 (0.0510 ± 0.00038)" in lines(error)
+    assert ours(error, "Sports", "HR@5") == []
+
+
+def test_a_run_of_an_older_version_is_shown_and_told(tiny: Config, study, tmp_path: pathlib.Path) -> None:
+    folder = run_folder(tmp_path / "mine", "IID", 0)
+    leave(folder, tiny, {"IID": RANKS})
+    held = json.loads((folder / "config.json").read_text())
+    held["task"]["direct_weight"] = 0.5
+    del held["task"]["words"]
+    (folder / "config.json").write_text(json.dumps(held))
+    found = filled(tmp_path, "meta_id", 8, study("IID", "META ID"))
+    assert ours(found, "IID", "HR@5") == pytest.approx([2 / 5])
+    assert notes(found)["its folder was left by another version of jaxrec"] == "IID"
+
+
+def test_cutoffs_that_lists_do_not_reach_stay_open(tiny: Config, study, tmp_path: pathlib.Path) -> None:
+    leave(run_folder(tmp_path / "runs", "TokenRec", 0), tiny, {"TokenRec": RANKS})  # ten beams
+    found = filled(tmp_path, "token_rec", 2, study(TokenRec=tiny), folder=tmp_path / "runs")
+    assert len(ours(found, "TokenRec", "HR@10")) == 1
+    assert ours(found, "TokenRec", "HR@20") == []
+    assert notes(found)["its lists hold 10 items, so that @20 is not known"] == "TokenRec, HR@20, NG@20"
+
+
+def test_rows_of_seen_and_unseen_users(tiny: Config, study, tmp_path: pathlib.Path) -> None:
+    vector = dataclasses.replace(tiny, answer="vector", data=dataclasses.replace(tiny.data, unseen_users=0.1))
+    name = study(**{"TokenRec": vector, "TokenRec, 5% of users unseen": vector, "CID, 5% of users unseen": vector})
+    ranks = {
+        "TokenRec": RANKS,
+        "TokenRec, seen users": RANKS,
+        "TokenRec, unseen users": np.where(RANKS < 2, 1.0, np.nan),
+    }
+    leave(run_folder(tmp_path / "runs", "TokenRec", 0), vector, ranks)
+    leave(run_folder(tmp_path / "runs", "TokenRec, 5% of users unseen", 0), vector, ranks)
+    leave(run_folder(tmp_path / "runs", "mf", 0), dataclasses.replace(vector, name="mf"), {})
+    test = run_folder(tmp_path / "runs", "mf", 0) / "test"
+    leave(test, vector, {"BPR-MF": RANKS}, settings={"dim": 8, "epochs": 3})
+    more: dict[str, Any] = {"folder": tmp_path / "runs"}
+    found = filled(tmp_path, "token_rec", 2, name, **more)
+    assert ours(found, "TokenRec", "HR@20") == pytest.approx([3 / 5])
+    assert ours(found, "TokenRec", "HR@30") == pytest.approx([4 / 5])
+    assert ours(found, "MF", "HR@30") == pytest.approx([4 / 5])
+    assert "BPR-MF: width 8, at most 3 epochs" in lines(found)
+    four = filled(tmp_path, "token_rec", 4, name, dataset="Amazon Beauty", **more)
+    assert (tmp_path / "TOKEN_REC-4-Beauty.json").is_file()
+    assert ours(four, "TokenRec", "Seen:HR@20") == pytest.approx([3 / 5])
+    assert ours(four, "TokenRec", "Unseen:HR@20") == [1.0]
+    assert "Unseen HR@20" in lines(four)
+    assert any("misprints" in note for note in four["printed"])
+    assert four["users"] == [1, 5]
+
+
+def test_times_are_compared(tiny: Config, study, tmp_path: pathlib.Path) -> None:
+    name = study("TokenRec", "P5-SID", "CID")
+    for row, time in (("TokenRec", 2.0), ("P5-SID", 5.0), ("CID", 7.0)):
+        leave(run_folder(tmp_path / "mine", row, 0), tiny, {row: RANKS}, ms_per_user=time)
+    found = filled(tmp_path, "token_rec", 5, name, dataset="lastfm")
+    assert [ours(found, row, "ms") for row in ("P5", "POD", "TokenRec")] == [[5.0], [], [2.0]]
+    assert ours(found, "Acceleration*", "ms") == pytest.approx([200.0])
+    text = lines(found)
+    assert "200% (1284%)" in text
+    assert "Ours: a machine" in text
+
+
+def test_texts_stand_system_by_system(tiny: Config, study, tmp_path: pathlib.Path) -> None:
+    tasks = ("sequential", "direct", "rating", "explanation", "review")
+    writes = dataclasses.replace(tiny, task=dataclasses.replace(tiny.task, tasks=tasks))
+    name = study(**{"META ID": writes, "RID": writes})
+    rows = [
+        {"task": "rating", "system": "META ID", "baseline": False, "n": 50, "rmse": 1.25, "mae": 1.0, "ms": 20.0},
+        {"task": "rating", "system": "META ID, most likely", "baseline": False, "n": 50, "rmse": 1.5, "mae": 1.0},
+        {"task": "rating", "system": "mean", "baseline": True, "n": 50, "rmse": 9.0, "mae": 9.0},
+        {"task": "review", "system": "mean", "baseline": True, "n": 40, "bleu-1": 9.0, "bleu-4": 9.0},
+        {
+            "task": "review",
+            "system": "META ID",
+            "baseline": False,
+            "n": 40,
+            "bleu-1": 7.5,
+            "bleu-4": 2.0,
+            "ms": 100.0,
+        },
+    ]
+    ranks = {"META ID": RANKS, "META ID (user id only)": RANKS}
+    folder = run_folder(tmp_path / "mine", "META ID", 0)
+    leave(
+        folder,
+        writes,
+        ranks,
+        texts={"rows": rows, "intervals": [], "events": EVENTS},
+        ms_per_user=3.0,
+        ms_by_task={"direct": 4.5},
+    )
+    found = filled(tmp_path, "meta_id", 11, name)
+    assert ours(found, "Rating, RMSE", "META ID") == [1.25]
+    assert ours(found, "Review, BLEU-4", "META ID") == [2.0]
+    assert ours(found, "Explanation, BLEU-1", "META ID") == ours(found, "Rating, RMSE", "RID") == []
+    said = notes(found)
+    assert said["not run"] == "RID"
+    assert said["not in this study"] == "SID; CID"
+    assert "the run was not measured on explanation" in said
+    assert any("as the paper decodes: META ID 1.5000" in note for note in said)
+    assert "1.2500 (1.2818)" in lines(found)
+    assert found["users"] == [40, 50]
+    assert "400 teach (7 more are held back by leave-one-out)" in lines(found)
+    times = filled(tmp_path, "meta_id", 13, name)
+    columns = ("Sequential", "Direct", "Rating", "Explanation", "Summarization")
+    assert [ours(times, "META ID (T)", c) for c in columns] == [[3.0], [4.5], [20.0], [], [100.0]]
+    assert "3.00 (74.05)" in lines(times)
+
+
+def test_what_is_missing_is_made_and_nothing_before_all_is_checked(
+    tiny: Config, study, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def trained(config: Config, vectors: dict) -> None:
+        made.append(config.folder.name)
+        leave(config.folder, config, {"META ID": RANKS})
+
+    def baseline(name: str, config: Config, settings: Settings) -> None:
+        made.append(name)
+        leave(config.folder, config, {})
+        leave(config.folder / "test", config, {name: RANKS}, settings={"dim": settings.sasrec.dim, "epochs": 2})
+
+    monkeypatch.setattr(make, "results_of", trained)
+    monkeypatch.setattr(make.baselines, "train", baseline)
+    name = study("META ID", "IID", "RID")
+    asked = make.tables("meta_id", [1, 8], [0, 1], tmp_path, Settings(), study=name)
+    first = next(asked)
+    once = ["caser", "gru4rec", "bert4rec", "sasrec", "rid-0", "meta_id-0"]
+    assert made == once + [n.replace("-0", "-1") for n in once]
+    assert ours(first, "SASRec", "H@5") == pytest.approx([2 / 5] * 2)
+    assert ours(first, "META ID (L)", "H@5") == []
+    bad = dataclasses.replace(tiny, quantizer=dataclasses.replace(tiny.quantizer, mask=2.0))
+    name, made[:] = study(**{"META ID": tiny, "IID": bad}), []
+    with pytest.raises(ValueError, match=r"quantizer\.mask"):
+        next(make.tables("meta_id", [1, 8], [0], tmp_path / "other", Settings(), study=name))
+    lost = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, path="no/such.txt"))
+    with pytest.raises(ValueError, match=r"'no/such\.txt' is at none of"):
+        next(make.tables("meta_id", [8], [0], tmp_path / "other", Settings(), study=study(IID=lost)))
+    assert made == []
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_is_asked_wrongly_is_told(tiny: Config, study, tmp_path: pathlib.Path) -> None:
+    def asked(*numbers: int, paper: str = "meta_id", seeds: tuple[int, ...] = (0,), **more: Any) -> None:
+        list(make.tables(paper, numbers, seeds, tmp_path, Settings(), finished_only=True, **more))
+
+    name = study("META ID")
+    for match, call in (
+        ("tables: META ID has no table of results 6; give some of 1, 2, 3", lambda: asked(6, study=name)),
+        (r"tables \(none\): give at least one", lambda: asked(study=name)),
+        ("seeds 0 0: give at least one, each once", lambda: asked(1, seeds=(0, 0), study=name)),
+        ("dataset 'Books' is none of META ID, table 1: give one of Sports", lambda: asked(1, dataset="Books")),
+        (
+            "dataset 'Toys': META ID, table 1 has a study for Beauty alone; give --study",
+            lambda: asked(1, dataset="Toys"),
+        ),
+        ("no row's config has task.tasks rating", lambda: asked(3, study=name)),
+        (
+            r"it has no row of TokenRec, table 6 \(w/o HOCK, .*its rows: META ID",
+            lambda: asked(6, paper="token_rec", study=name),
+        ),
+    ):
+        with pytest.raises(ValueError, match=match):
+            call()
+    other = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, name="another"))
+    with pytest.raises(ValueError, match="one table can't hold several data"):
+        asked(8, study=study(**{"META ID": tiny, "IID": other}))
+    with pytest.raises(ValueError, match="paper 'other' is none of"):
+        published.published("other", 1)

@@ -1,0 +1,73 @@
+"""Rows of several runs side by side."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from jaxrec.config import Config
+from jaxrec.studies import compare, inflation
+
+
+def test_seeds_are_joined_by_each_users_mean(tmp_path: pathlib.Path) -> None:
+    ranks = {"it": [[1.0, np.inf, np.nan], [1.0, 2.0, np.nan]], "base": [[np.inf] * 2 + [np.nan]] * 2}
+    where = {name: [(tmp_path / str(seed), name) for seed in range(2)] for name in ranks}
+    for seed in range(2):
+        (tmp_path / str(seed)).mkdir()
+        arrays = {name: np.array(by_seed[seed], np.float32) for name, by_seed in ranks.items()}
+        np.savez(tmp_path / str(seed) / "ranks.npz", **arrays)
+    hits, ndcg = compare.beside_baselines(["it"], ["base"], where)
+    assert (hits["metric"], hits["baseline"], hits["n_users"]) == ("hr@10", "base", 2)
+    assert hits["difference"] == pytest.approx((1 + 1 / 2) / 2)
+    assert (hits["low"], hits["high"]) == (0.5, 1.0)  # either user twice
+    assert ndcg["difference"] == pytest.approx((1 + 0.5 / np.log2(3)) / 2)
+    (tmp_path / "1" / "ranks.npz").unlink()
+    assert compare.beside_baselines(["it"], ["base"], where) == []
+
+
+def test_what_the_papers_leak_adds_is_told(tiny: Config, tmp_path: pathlib.Path, monkeypatch) -> None:
+    """Runs whose ranks are known beforehand: the leak turns one user's miss into a hit."""
+    ranks = {
+        "strict": np.array([1.0, np.inf, 12.0, np.nan], np.float32),
+        "as-released": np.array([1.0, 1.0, 12.0, np.nan], np.float32),
+    }
+
+    def train(config: Config) -> tuple[None, dict]:
+        config.folder.mkdir(parents=True)
+        np.savez(config.folder / "ranks.npz", **{"META ID": ranks[config.protocol], "MF": ranks["strict"]})
+        found = {
+            "dataset": "toy",
+            "protocol": config.protocol,
+            "part": "test",
+            "n_items": 9,
+            "mask_seen": True,
+            "device": "none",
+            "versions": {},
+            "rows": [{"system": "META ID", "n_users": 3, **dict.fromkeys(compare.METRICS, 0.0)}],
+        }
+        (config.folder / "results.json").write_text(json.dumps(found))
+        return None, found
+
+    monkeypatch.setattr(compare.experiment, "train", train)
+    found = inflation.under_both({"mine": tiny}, [0, 1], tmp_path)
+    assert [row["system"] for row in found["inflation"]] == ["mine", "mine"]
+    assert (found["strict"]["protocol"], found["as-released"]["protocol"]) == ("strict", "as-released")
+    hits = found["inflation"][0]
+    assert (hits["metric"], hits["n_users"]) == ("hr@10", 6)
+    assert (hits["strict"], hits["as-released"], hits["inflation"]) == pytest.approx((1 / 3, 2 / 3, 1.0))
+    line = inflation.inflation_lines(found)[0]
+    assert line.startswith(
+        "as-released / strict, mine: HR@10 0.3333 -> 0.6667 (inflation +100.0%), difference +0.3333 ["
+    )
+    assert json.loads((tmp_path / "inflation.json").read_text())["inflation"] == found["inflation"]
+    factors = dataclasses.replace(tiny, embedder="mf")
+    monkeypatch.setattr(compare, "method_name", lambda _: "META ID")
+    with_embedder = inflation.under_both({"mine": factors, "again": factors}, [0], tmp_path / "mf")["inflation"]
+    assert [row["system"] for row in with_embedder[::2]] == ["mine", "again", "MF"]
+    assert with_embedder[4]["inflation"] == with_embedder[4]["low"] == with_embedder[4]["high"] == 0
+    unseen = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, unseen_users=0.1))
+    with pytest.raises(ValueError, match="nobody is unseen"):
+        inflation.under_both({"mine": unseen}, [0], tmp_path / "other")
+    assert not (tmp_path / "other").exists()
