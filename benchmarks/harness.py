@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import jax
 
+from jaxrec.files import write_whole
+
 ROUNDS = 7
 PACKAGES = (
     "jax",
@@ -138,9 +140,7 @@ def circumstances() -> dict[str, Any]:
 def write(folder: pathlib.Path, name: str, found: dict[str, Any]) -> None:
     """Writes `found` to folder/name.json, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{name}.json.tmp"
-    part.write_text(json.dumps(found, indent=2) + "\n")
-    part.replace(folder / f"{name}.json")
+    write_whole(folder / f"{name}.json", json.dumps(found, indent=2) + "\n")
 
 
 def _side(seconds: tuple[float, ...], work: float) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import pathlib
 
 import tyro
 
+from jaxrec.files import write_whole
 from jaxrec.report.scores import scores_page
 from jaxrec.system.id_scores import FILE, before_and_after, table
-from jaxrec.system.run import write_whole
 from launch.arguments import explained
 
 

@@ -24,6 +24,7 @@ FLOORS = {
     "jaxrec.data": 1,
     "jaxrec.models": 1,
     "jaxrec.train": 1,
+    "jaxrec.files": 0,
     "jaxrec.types": 0,
     "jaxrec.keys": 0,
     "jaxrec.config": 0,

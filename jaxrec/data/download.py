@@ -15,6 +15,8 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+from jaxrec.files import whole_file
+
 CHUNK = 1 << 18
 SECONDS_OF_SILENCE = 30.0
 ATTEMPTS = 5
@@ -109,12 +111,14 @@ def unpack(archive: pathlib.Path, names: tuple[str, ...], folder: pathlib.Path) 
                 members = [m for m in opened.namelist() if pathlib.PurePosixPath(m).name == name]
                 if not members:
                     raise ValueError(f"{archive}: holds no {name}; it has {', '.join(opened.namelist()[:10])}")
-                target, part = folder / name, folder / f"{name}.part"
-                with opened.open(members[0]) as source, part.open("wb") as sink:
+                with (
+                    opened.open(members[0]) as source,
+                    whole_file(folder / name) as part,
+                    part.open("wb") as sink,
+                ):
                     while block := source.read(CHUNK):
                         sink.write(block)
-                os.replace(part, target)
-                done.append(target)
+                done.append(folder / name)
     except (zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{archive}: a damaged zip archive ({error}); delete it and fetch it again") from error
     return done

@@ -17,6 +17,7 @@ from jaxrec import __version__
 from jaxrec.evaluate.bootstrap import LEVEL, paired_bootstrap
 from jaxrec.evaluate.evaluate import Result
 from jaxrec.evaluate.ranking import CUTOFFS, user_values
+from jaxrec.files import whole_file, write_whole
 from jaxrec.types import Split
 
 COMPARED = ("hr@10", "ndcg@10")
@@ -76,13 +77,10 @@ def report(
 def write(folder: pathlib.Path, found: dict[str, Any], results: Sequence[Result]) -> None:
     """Write results.json (`found`) and ranks.npz (an array f32[U] a system, by name) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = folder / "results.json.tmp"
-    text.write_text(json.dumps(found, indent=2) + "\n")
-    ranks = folder / "ranks.tmp.npz"
     arrays: dict[str, Any] = {r.system: r.ranks for r in results}
-    np.savez_compressed(ranks, **arrays)
-    ranks.replace(folder / "ranks.npz")
-    text.replace(folder / "results.json")
+    with whole_file(folder / "ranks.npz") as part, part.open("wb") as opened:
+        np.savez_compressed(opened, **arrays)
+    write_whole(folder / "results.json", json.dumps(found, indent=2) + "\n")
 
 
 def table(found: dict[str, Any]) -> str:

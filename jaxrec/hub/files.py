@@ -17,6 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from jaxrec.files import whole_file
 from jaxrec.hub.pickled import read_pickled
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -144,8 +145,8 @@ def write_tensors(folder: pathlib.Path, flat: Mapping[str, np.ndarray], shard_by
         # safetensors writes the bytes as they lie in memory: wrong ones, without an error, of a transposed array.
         part = {name: np.asarray(flat[name], order="C") for name in names}
         # Beside and then renamed: the tensors may be read from the very file that is replaced.
-        save_file(part, folder / f"{file}.part", metadata={"format": "pt"})
-        (folder / f"{file}.part").replace(folder / file)
+        with whole_file(folder / file) as written:
+            save_file(part, written, metadata={"format": "pt"})
     # What an earlier export left would be read instead, or too.
     stale = [file for file in folder.iterdir() if _OURS.fullmatch(file.name) and file.name not in files]
     for file in [*stale, folder / INDEX]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxrec.files import write_whole
 from jaxrec.keys import generator
 from jaxrec.recommend.recommendations import Shown
 from jaxrec.report import ids, results
@@ -16,7 +17,6 @@ from jaxrec.report.attention import look
 from jaxrec.report.draw.markup import element, escape, number
 from jaxrec.report.draw.page import grid, page, paragraph, section, tiles
 from jaxrec.report.texts import texts
-from jaxrec.system.run import write_whole
 from jaxrec.system.system import System
 
 FILE = "report.html"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 
 import numpy as np
 
 from jaxrec.embedders.embedder import Embedding
+from jaxrec.files import whole_folder
 from jaxrec.serve.entities import Entities
 from jaxrec.serve.store import LanceStore
 from jaxrec.system.stages import welcome
@@ -21,16 +21,13 @@ def fill_store(system: System) -> None:
     Raises:
       ValueError: the store that is there is damaged, of another width or of another run; says what to do.
     """
-    path, part = system.folder / "store", system.folder / "store.part"
+    path, data = system.folder / "store", system.data
     if path.is_dir():
         _read(system)
         return
-    if part.is_dir():  # of a call that was stopped
-        shutil.rmtree(part)
-    data = system.data
-    store = LanceStore.create(part, system.embedding.vectors.item.shape[1])
-    _upsert(store, system, np.arange(data.n_users), np.arange(data.n_items))
-    part.rename(path)
+    with whole_folder(path) as part:
+        store = LanceStore.create(part, system.embedding.vectors.item.shape[1])
+        _upsert(store, system, np.arange(data.n_users), np.arange(data.n_items))
 
 
 def _read(system: System) -> tuple[Entities, Entities]:

@@ -15,9 +15,10 @@ from jaxrec.config import Config, TaskConfig
 from jaxrec.evaluate.evaluate import Result, evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.evaluate.report import report, write
+from jaxrec.files import write_whole
 from jaxrec.studies.compare import METRICS, beside_baselines, run_folder
 from jaxrec.system import run as runs
-from jaxrec.system.run import command, write_whole
+from jaxrec.system.run import command
 
 Part = Literal["valid", "test"]
 

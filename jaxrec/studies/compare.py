@@ -17,9 +17,10 @@ from jaxrec.config import Config
 from jaxrec.embedders.registry import embedder
 from jaxrec.evaluate.ranking import CUTOFFS, user_values
 from jaxrec.evaluate.report import COMPARED, against_best, below
+from jaxrec.files import whole_file, write_whole
 from jaxrec.studies import text_rows as compare_texts
 from jaxrec.system import run as runs
-from jaxrec.system.run import command, write_whole
+from jaxrec.system.run import command
 from jaxrec.system.system import method_name
 
 OF_A_RUN = ("seed", "seconds", "ms_per_user", "ids")
@@ -115,8 +116,8 @@ def share_vectors(config: Config, vectors: dict[tuple, pathlib.Path]) -> Callabl
     mine = config.folder / "vectors.npz"
     if asked in vectors and not mine.is_file():
         config.folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(vectors[asked], mine.with_suffix(".part"))
-        mine.with_suffix(".part").replace(mine)
+        with whole_file(mine) as part:
+            shutil.copy(vectors[asked], part)
 
     def note() -> None:
         if mine.is_file():

@@ -14,9 +14,10 @@ from jaxrec.config import Config
 from jaxrec.embedders.registry import embedder
 from jaxrec.evaluate.bootstrap import LEVEL, paired_bootstrap
 from jaxrec.evaluate.report import COMPARED
+from jaxrec.files import write_whole
 from jaxrec.studies.compare import compare, over_seeds, run_folder
 from jaxrec.system import run as runs
-from jaxrec.system.run import command, write_whole
+from jaxrec.system.run import command
 from jaxrec.system.system import method_name
 
 

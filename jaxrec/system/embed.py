@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxrec.embedders.embedder import Embedding
 from jaxrec.embedders.registry import embedder
+from jaxrec.files import whole_file
 from jaxrec.system.run import Run
 from jaxrec.types import Vectors
 
@@ -39,6 +40,5 @@ def _save(run: Run, embedding: Embedding) -> None:
     arrays: dict[str, Any] = {"user": embedding.vectors.user, "item": embedding.vectors.item}
     if embedding.tables is not None:
         arrays |= {"user_table": embedding.tables.user, "item_table": embedding.tables.item}
-    part = run.folder / "vectors.part.npz"
-    np.savez(part, **arrays)
-    part.replace(run.folder / "vectors.npz")
+    with whole_file(run.folder / "vectors.npz") as part, part.open("wb") as opened:  # given a name, numpy appends .npz
+        np.savez(opened, **arrays)

@@ -14,11 +14,11 @@ import numpy as np
 import scipy.stats
 
 from jaxrec.evaluate.id_scores import Truth, diversity, diversity_of_all, fast_memorization, memorization
+from jaxrec.files import write_whole
 from jaxrec.keys import stream
 from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
 from jaxrec.system import run as runs
-from jaxrec.system.run import write_whole
 from jaxrec.system.stages import build
 from jaxrec.system.system import System, method_name
 from jaxrec.system.training import restore

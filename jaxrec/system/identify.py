@@ -7,8 +7,9 @@ import json
 import numpy as np
 
 from jaxrec.embedders.fold_in import before_each_event, of_each_user
+from jaxrec.files import write_whole
 from jaxrec.keys import generator, stream
-from jaxrec.system.run import Run, write_whole
+from jaxrec.system.run import Run
 from jaxrec.tokenizers import cid
 from jaxrec.tokenizers import ids as ids_of
 from jaxrec.tokenizers.ids import CLUSTERED, LABELS, NUMBERED, OTHERS, Ids, MixedIds, PureIds

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from jaxrec.config import LlamaConfig, T5Config, from_dict, to_json
+from jaxrec.files import whole_folder, write_whole
 from jaxrec.hub import llama, t5
 from jaxrec.hub.weights import load_weights
 from jaxrec.keys import stream
@@ -18,7 +19,7 @@ from jaxrec.models.retriever import Retriever
 from jaxrec.models.sparse import edges
 from jaxrec.models.t5 import T5
 from jaxrec.system.identify import anchors_of
-from jaxrec.system.run import Run, write_whole
+from jaxrec.system.run import Run
 from jaxrec.tasks.prompts import texts
 from jaxrec.tokenizers import vocabulary as vocabularies
 from jaxrec.tokenizers.ids import Ids
@@ -93,9 +94,8 @@ def _vocabulary(
         text = vocabularies.train_text_tokenizer(_texts(run), run.config.task.words, ends=not decoder_only)
     rows, single = shape.vocab if weights is not None else 0, vocabularies.text_token_names(ids.users, ids.items)
     made = vocabularies.extend(text, names, rows, single=single)
-    part = folder.with_name("tokenizer.part")
-    made.save(part)
-    part.rename(folder)
+    with whole_folder(folder) as part:
+        made.save(part)
     return made, shape, weights
 
 

@@ -24,6 +24,7 @@ from jaxrec.data.split import (
     withheld_events,
     without_ratings,
 )
+from jaxrec.files import write_whole
 from jaxrec.tasks.writing import Material, stars_text
 from jaxrec.tokenizers.ids import NUMBERED, OTHERS
 from jaxrec.types import EventSplit, Histories, Interactions, Split
@@ -99,13 +100,6 @@ def reopen(folder: str | os.PathLike[str]) -> Run:
     if not file.is_file():
         raise ValueError(f"{folder} holds no run (no config.json); train one with python -m launch.train")
     return _load(_read_config(file), folder)
-
-
-def write_whole(file: pathlib.Path, text: str) -> None:
-    """Writes a file so that it is there whole or not at all."""
-    part = file.with_name(file.name + ".part")
-    part.write_text(text)
-    part.replace(file)
 
 
 def command() -> str:

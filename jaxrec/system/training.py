@@ -13,11 +13,11 @@ from jax.sharding import PartitionSpec
 from jaxrec.config import Config
 from jaxrec.data.pipeline import Examples, count, packed
 from jaxrec.embedders.fold_in import before_each_event
+from jaxrec.files import write_whole
 from jaxrec.keys import generator, stream
 from jaxrec.models.matching import retrieval_loss
 from jaxrec.models.objectives import sequence_loss
 from jaxrec.system import text_examples as writing
-from jaxrec.system.run import write_whole
 from jaxrec.system.system import System
 from jaxrec.tasks.examples import TrainingExamples
 from jaxrec.tasks.writing import Mixed

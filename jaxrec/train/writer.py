@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 import tensorboardX
 
+from jaxrec.files import write_whole
+
 Record = dict[str, Any]
 
 
@@ -30,9 +32,7 @@ class Writer:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         self.records = [r for r in read_records(path) if r["step"] <= step] if step else []
-        fresh = path.with_suffix(".jsonl.tmp")
-        fresh.write_text("".join(json.dumps(r) + "\n" for r in self.records))
-        fresh.replace(path)
+        write_whole(path, "".join(json.dumps(r) + "\n" for r in self.records))
         self._file = path.open("a", buffering=1)  # a line at a time: a killed run loses none that it finished
         self._folder, self._resumed = folder, step
 

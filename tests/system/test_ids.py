@@ -8,11 +8,11 @@ import pytest
 
 from jaxrec import experiment
 from jaxrec.config import Config, QuantizerConfig
-from jaxrec.system.embed import embed
 from jaxrec.export.whole_system import export
 from jaxrec.serve import newcomers, service
 from jaxrec.system import loading
 from jaxrec.system import run as runs
+from jaxrec.system.embed import embed
 from jaxrec.system.run import Run
 from jaxrec.system.stages import build
 from jaxrec.tokenizers.ids import NUMBERED

@@ -9,13 +9,13 @@ from typing import Any
 
 from jaxrec.baselines.registry import Settings
 from jaxrec.config import data_file
+from jaxrec.files import write_whole
 from jaxrec.studies import baselines
 from jaxrec.studies.compare import results_of
 from jaxrec.studies.papers.asked import ask, check
 from jaxrec.studies.papers.fill import fill
 from jaxrec.studies.papers.lines import markdown
 from jaxrec.system import run as runs
-from jaxrec.system.run import write_whole
 
 
 def tables(

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxrec.config import Config
+from jaxrec.files import write_whole
 from jaxrec.studies.compare import compare, run_folder, share_vectors, spread
 from jaxrec.studies.sweep.space import Choices, Range, changed
 from jaxrec.system import run as runs
 from jaxrec.system import training
-from jaxrec.system.run import command, write_whole
+from jaxrec.system.run import command
 from jaxrec.system.stages import build
 
 METRIC = "ndcg@10"
