@@ -1,1 +1,1 @@
-"""Thin scripts: parse a config, call a method, print."""
+"""Thin scripts, one for each command of `jaxrec.cli`."""

@@ -1,51 +1,6 @@
 """Ask a trained run for stars and words: `python -m launch.ask runs/instruments_cpu rating --user NAME --items a,b`."""
 
-from __future__ import annotations
-
-import dataclasses
-from typing import Literal
-
-import tyro
-
-from jaxrec.serve import service
-from jaxrec.system import loading
-from launch.arguments import explained
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """What a user of the data would give to items, or say about them."""
-
-    run: tyro.conf.Positional[str]
-    """The run's folder."""
-    task: tyro.conf.Positional[Literal["rating", "explanation", "review", "preference"]]
-    """One that the run was trained on."""
-    user: str
-    """A user's name as it stands in the data."""
-    items: str = ""
-    """Names of items, with commas between: for "rating" and "explanation"."""
-    feature: str = ""
-    """The word that an explanation is about."""
-    review: str = ""
-    """The text that "review" sums up and "preference" rates."""
-
-
-@explained
-def main() -> None:
-    """Prints an answer for each item: stars with the odds of each, or a text."""
-    arguments = tyro.cli(Arguments, prog="launch.ask")
-    items = [name.strip() for name in arguments.items.split(",") if name.strip()]
-    answers = service.ask(
-        loading.load(arguments.run),
-        arguments.task,
-        user=arguments.user,
-        items=items,
-        feature=arguments.feature,
-        review=arguments.review,
-    )
-    for about, answer in answers:
-        print(f"{about}: {answer}" if about else answer)
-
+from jaxrec.cli.ask import main
 
 if __name__ == "__main__":
     main()

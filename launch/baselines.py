@@ -1,48 +1,6 @@
 """Train and measure baselines: `python -m launch.baselines configs/NAME.py --systems sasrec ease --seeds 0 1 2`."""
 
-from __future__ import annotations
-
-import dataclasses
-import pathlib
-
-import tyro
-
-from jaxrec.baselines.registry import Settings
-from jaxrec.config import load_config
-from jaxrec.studies.baselines import Part, compare
-from jaxrec.studies.compare import table
-from launch.arguments import explained
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments(Settings):
-    """Trains baselines on a config's data, each with every seed; what an earlier call finished is not done again."""
-
-    config: tyro.conf.Positional[str] = "configs/demo.py"
-    """Whose data, split and mask_seen are taken."""
-    systems: tuple[str, ...] = ("sasrec",)
-    """Which: mf, lightgcn, sasrec, ..., named as their settings below."""
-    seeds: tuple[int, ...] = (0,)
-    """Several give a mean and a standard deviation."""
-    part: Part = "test"
-    """Which held-out items are ranked; settings are chosen on "valid"."""
-    out: str | None = None
-    """Default: runs/CONFIG_baselines."""
-
-
-@explained
-def main() -> None:
-    """Prints the table and leaves it in the folder, beside the runs."""
-    arguments = tyro.cli(Arguments, prog="launch.baselines")
-    folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.config).stem}_baselines")
-    config = load_config(arguments.config)
-    joined = compare(arguments.systems, config, arguments.seeds, folder, arguments, part=arguments.part)
-    print(f"\n{table(joined)}\n")
-    for name, runs in joined["runs"].items():
-        chosen = " ".join(f"{run['validation']['ndcg@10']:.4f}" for run in runs)
-        print(f"{name}: NDCG@10 on the validation items, by seed: {chosen}")
-    print(f"\nfolder: {folder}  (the table, and a run folder for each system and seed)")
-
+from jaxrec.cli.baselines import main
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {
-    "launch": 11,
+    "launch": 13,
+    "jaxrec.__main__": 13,
+    "jaxrec.cli": 12,
     "jaxrec.studies": 9,
     "jaxrec.experiment": 8,
     "jaxrec.serve": 7,

@@ -104,8 +104,11 @@ def reopen(folder: str | os.PathLike[str]) -> Run:
 
 def command() -> str:
     """The command line of this process, as a reader would repeat it."""
-    main = sys.modules["__main__"].__spec__
-    return f"python -m {main.name if main else pathlib.Path(sys.argv[0]).stem} {shlex.join(sys.argv[1:])}".strip()
+    module = sys.modules["__main__"].__spec__
+    program = pathlib.Path(sys.argv[0]).stem
+    if module or program != "jaxrec":  # the console command is a script that has no module
+        program = f"python -m {module.name if module else program}"
+    return f"{program} {shlex.join(sys.argv[1:])}".strip()
 
 
 def check(config: Config) -> None:

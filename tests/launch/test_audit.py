@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from launch import audit
+from jaxrec.cli import audit
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

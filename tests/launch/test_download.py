@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from jaxrec.cli import download
 from jaxrec.data import public
 from jaxrec.data.download import fetch, fetch_md5, progress_line, unpack
 from jaxrec.data.public import PublicSet
-from launch import download
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 

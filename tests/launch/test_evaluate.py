@@ -1,12 +1,12 @@
-"""`launch.evaluate` as users call it; what it measures is tested beside the methods."""
+"""`jaxrec evaluate` as users call it; what it measures is tested beside the methods."""
 
 import dataclasses
 import sys
 
 import pytest
 
+from jaxrec.cli import evaluate
 from jaxrec.config import EvalConfig
-from launch import evaluate
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_what_is_asked_changes_the_runs_settings(
         assert fields == changed
         return dataclasses.replace(EvalConfig(text_events=7), **fields)  # an unknown field is refused here
 
-    monkeypatch.setattr(evaluate.experiment, "load", load)
+    monkeypatch.setattr(evaluate.loading, "load", load)
     monkeypatch.setattr(evaluate.experiment, "evaluate", lambda settings, part: f"{part} {settings.text_events}")
     monkeypatch.setattr(sys, "argv", ["launch.evaluate", "runs/one", *arguments])
     evaluate.main()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from launch import id_scores
+from jaxrec.cli import id_scores
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

@@ -1,0 +1,1 @@
+"""The command line: one file a command, whose `main` parses arguments, calls the library and prints."""

@@ -1,0 +1,109 @@
+"""What the commands share: typed arguments, a config with overrides, and errors as one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import tyro
+
+from jaxrec.cli.signals import ending_compilations
+from jaxrec.config import Config, load_config, presets
+
+Arguments = TypeVar("Arguments")
+
+
+class Main(Protocol):
+    """A command; None reads the arguments of this process."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> None: ...
+
+
+def parsed(kind: type[Arguments], name: str, argv: Sequence[str] | None) -> Arguments:
+    """A command's arguments, read from `argv` or, where it is None, from the command line of this process."""
+    return tyro.cli(kind, prog=f"jaxrec {name}", args=None if argv is None else list(argv))
+
+
+def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
+    """A config with its overrides, and whether `--show` was given (examples are printed at the end).
+
+    Args:
+      argv: PRESET-OR-FILE [--data FILE] [--show] [--FIELD VALUE ...]; None takes the command line of this process.
+    Raises:
+      ValueError: the first argument names no config, or `--data` no file.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv in (["--help"], ["-h"]):
+        print(_train_usage())
+        sys.exit(0)
+    if not argv or argv[0].startswith("-"):
+        raise ValueError("the first argument is a config: jaxrec train demo, or a file: jaxrec train configs/demo.py")
+    preset, *rest = argv
+    config = load_config(preset)
+    show, rest = "--show" in rest, [a for a in rest if a != "--show"]
+    if (file := _option(rest, "--data")) is not None:
+        config = _on_file(config, file)
+    return tyro.cli(Config, default=config, args=rest, prog=f"jaxrec train {preset}"), show
+
+
+def explained(main: Main) -> Main:
+    """A command that can be stopped while it compiles, and that prints errors which tell the user what to do alone.
+
+    $JAXREC_TRACEBACK=1 shows where such an error came from.
+    """
+
+    @functools.wraps(main)
+    def wrapped(argv: Sequence[str] | None = None) -> None:
+        try:
+            with ending_compilations():
+                main(argv)
+        except (ValueError, FloatingPointError) as error:
+            if os.environ.get("JAXREC_TRACEBACK"):
+                raise
+            notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
+            sys.exit(f"error: {error}{notes}")
+
+    return wrapped
+
+
+def _option(argv: list[str], name: str) -> str | None:
+    """The value of `name VALUE` or `name=VALUE`, which is taken out of `argv`; None where it is not there."""
+    for position, argument in enumerate(argv):
+        if argument.startswith(f"{name}="):
+            return argv.pop(position).partition("=")[2]
+        if argument == name:
+            if position + 1 == len(argv):
+                raise ValueError(f"{name} wants a file: {name} events.csv")
+            del argv[position]
+            return argv.pop(position)
+    return None
+
+
+def _on_file(config: Config, file: str) -> Config:
+    """The config on the events of another file; what it said of its own file's format and columns is dropped."""
+    data = dataclasses.replace(
+        config.data, name=pathlib.Path(file).name, path=file, format="auto", columns=(), items_path=None
+    )
+    return dataclasses.replace(config, data=data)
+
+
+def _train_usage() -> str:
+    lines = [
+        "usage: jaxrec train PRESET-OR-FILE [--data FILE] [--out FOLDER] [--show] [--train.epochs 2 ...]",
+        "",
+        "Trains what a config describes, measures it beside the baselines, and leaves all of it in the run's folder.",
+        "Called again after it was stopped, it goes on.",
+        "",
+        "  --data FILE    events of a file in place of the config's (CSV, Parquet, JSON lines, MovieLens, RecBole ...)",
+        "  --out FOLDER   the run's folder; default: runs/NAME",
+        "  --show         print recommendations for a few users at the end",
+        "  `jaxrec train PRESET --help` lists every other setting",
+        "",
+        f"presets: {', '.join(name for name in presets() if not name.endswith('_study'))}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,15 @@
+"""META ID and TokenRec side by side on a generated world: `jaxrec demo`, which is what `make demo` runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jaxrec.cli import compare
+from jaxrec.cli.arguments import explained
+
+
+@explained
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains and compares both in a few minutes on two CPU cores, with no network; further arguments as of compare."""
+    compare.main(["demo_study", "--show", "1", *(sys.argv[1:] if argv is None else argv)])

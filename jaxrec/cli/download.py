@@ -1,0 +1,33 @@
+"""Fetch a public data set: `jaxrec download ml-100k`."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import tyro
+
+from jaxrec.cli.arguments import explained, parsed
+from jaxrec.data import public
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Fetches a public data set from its official address; a fetch that was cut off goes on where it stopped."""
+
+    name: tyro.conf.Positional[str]
+    """ml-100k, ml-1m, ml-20m, lastfm, amazon-beauty, amazon-sports-and-outdoors, ...; an unknown name lists all."""
+    folder: pathlib.Path = pathlib.Path("data")
+    """The set gets a folder of its own in it."""
+
+
+@explained
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints where the files lie and what to do with them."""
+    arguments = parsed(Arguments, "download", argv)
+    events, titles = public.get(arguments.name, arguments.folder)
+    print(f"events: {events}")
+    if titles is not None:
+        print(f"titles: {titles}")
+    print(f"look at it: python -m launch.audit --data.path {events}")

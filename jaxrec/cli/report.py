@@ -1,0 +1,29 @@
+"""Write a run's report anew: `jaxrec report runs/demo [--out FILE]`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import tyro
+
+from jaxrec import experiment
+from jaxrec.cli.arguments import explained, parsed
+from jaxrec.system import loading
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Writes a measured run's report.html: results, curves, ids, attention and recommendations on one page."""
+
+    run: tyro.conf.Positional[str]
+    """The run's folder."""
+    out: str | None = None
+    """Default: report.html in the run's folder."""
+
+
+@explained
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes the file and names it."""
+    arguments = parsed(Arguments, "report", argv)
+    print(f"report: {experiment.leave_report(loading.load(arguments.run), arguments.out)}")
