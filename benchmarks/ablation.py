@@ -23,7 +23,7 @@ from jaxrec.config import (
 )
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.models.retriever import LABELS
-from jaxrec.studies.compare import compare, table
+from jaxrec.studies.compare import compare_configs
 from jaxrec.system.system import method_name
 from jaxrec.tokenizers.ids import CLUSTERED, NUMBERED, QUANTIZED
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     folder = asked.out or pathlib.Path("runs/ablation_quick" if asked.quick else "runs/ablation")
-    print(f"\n{table(compare(study, asked.seeds, folder))}\n\nfolder: {folder}")
+    print(f"\n{compare_configs(study, asked.seeds, folder)}\n\nfolder: {folder}")
 
 
 def grid(

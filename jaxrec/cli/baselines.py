@@ -11,8 +11,8 @@ import tyro
 from jaxrec.baselines.registry import Settings
 from jaxrec.cli.arguments import explained, parsed
 from jaxrec.config import load_config
-from jaxrec.studies.baselines import Part, compare
-from jaxrec.studies.compare import table
+from jaxrec.studies.baselines import Part, compare_baselines
+from jaxrec.studies.comparison import BaselineRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "baselines", argv)
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.config).stem}_baselines")
     config = load_config(arguments.config)
-    joined = compare(arguments.systems, config, arguments.seeds, folder, arguments, part=arguments.part)
-    print(f"\n{table(joined)}\n")
-    for name, runs in joined["runs"].items():
-        chosen = " ".join(f"{run['validation']['ndcg@10']:.4f}" for run in runs)
+    comparison = compare_baselines(arguments.systems, config, arguments.seeds, folder, arguments, part=arguments.part)
+    print(f"\n{comparison}\n")
+    for name, runs in comparison.runs.items():
+        chosen = " ".join(f"{run.validation['ndcg@10']:.4f}" for run in runs if isinstance(run, BaselineRun))
         print(f"{name}: NDCG@10 on the validation items, by seed: {chosen}")
     print(f"\nfolder: {folder}  (the table, and a run folder for each system and seed)")

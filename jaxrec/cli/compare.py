@@ -12,8 +12,9 @@ import tyro
 from jaxrec.cli.arguments import explained, parsed
 from jaxrec.config import load_study
 from jaxrec.serve import service
-from jaxrec.studies.compare import compare, run_folder, table
-from jaxrec.studies.inflation import inflation_lines, under_both
+from jaxrec.studies.compare import compare_configs
+from jaxrec.studies.inflation import compare_protocols
+from jaxrec.studies.run_folders import run_folder
 from jaxrec.system import loading
 
 
@@ -41,24 +42,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.study).stem}")
     protocols, tables = set(arguments.protocols), []
     if len(protocols) == 2:
-        found = under_both(study, arguments.seeds, folder)
-        tables = [found["strict"], found["as-released"]]
+        inflation = compare_protocols(study, arguments.seeds, folder)
+        tables = [inflation.strict, inflation.as_released]
         folder = folder / "strict"
     else:
         for protocol in protocols:
             study = {name: dataclasses.replace(config, protocol=protocol) for name, config in study.items()}
-        found = None
-        tables = [compare(study, arguments.seeds, folder)]
+        inflation = None
+        tables = [compare_configs(study, arguments.seeds, folder)]
     for name in study if arguments.show else ():
         system = loading.load(run_folder(folder, name, arguments.seeds[0]))
         print(f"\n{name}")
         for user in service.examples(system, arguments.show):
             print(f"{service.recommend(system, 10, user=user)}\n")
-    for joined in tables:
-        print(f"\n{table(joined)}")
-    if found:
-        print("", *inflation_lines(found), sep="\n")
-    inside = "beside it as-released/ and inflation.json; " if found else ""
+    for comparison in tables:
+        print(f"\n{comparison}")
+    if inflation:
+        print(f"\n{inflation}")
+    inside = "beside it as-released/ and inflation.json; " if inflation else ""
     print(f"\nfolder: {folder}  ({inside}results.json, and a run folder for each row and seed)")
     for name in study:
         page = run_folder(folder, name, arguments.seeds[0]) / "report.html"

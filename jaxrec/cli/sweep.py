@@ -10,9 +10,8 @@ import tyro
 
 from jaxrec.cli.arguments import explained, parsed
 from jaxrec.config import load_config
-from jaxrec.studies import compare
-from jaxrec.studies.sweep.space import axes
-from jaxrec.studies.sweep.sweep import sweep, table
+from jaxrec.studies.sweep.axes import read_axes
+from jaxrec.studies.sweep.choose import choose_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +42,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "sweep", argv)
     config = load_config(arguments.config)
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.config).stem}_sweep")
-    found = sweep(
+    result = choose_settings(
         config,
-        axes(arguments.grid, config),
+        read_axes(arguments.grid, config),
         arguments.seeds,
         folder,
         trials=arguments.trials,
         show_test=arguments.show_test,
     )
-    print(f"\n{table(found)}\n\n{compare.table(found['test'])}")
+    print(f"\n{result}\n\n{result.test}")
     print(
         f"\nfolder: {folder}  (sweep.json, results.json of what was tested, and a run folder for each setting and seed)"
     )

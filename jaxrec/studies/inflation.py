@@ -9,70 +9,149 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from jaxrec.config import Config
 from jaxrec.embedders.registry import embedder
 from jaxrec.evaluate.bootstrap import LEVEL, paired_bootstrap
 from jaxrec.evaluate.report import COMPARED
 from jaxrec.files import write_whole
-from jaxrec.studies.compare import compare, over_seeds, run_folder
+from jaxrec.studies.compare import compare_configs
+from jaxrec.studies.comparison import Comparison
+from jaxrec.studies.over_seeds import user_values_over_seeds
+from jaxrec.studies.run_folders import run_folder
 from jaxrec.system import run as runs
 from jaxrec.system.run import command
 from jaxrec.system.system import method_name
 
 
-def under_both(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path) -> dict[str, Any]:
-    """`compare` under the strict protocol and as released, and what the papers' leak adds to each system.
+@dataclasses.dataclass(frozen=True)
+class InflationRow:
+    """One metric of one system under both protocols.
+
+    Attributes:
+      system: a row of the study, or an embedder's own ranking.
+      metric: "hr@10" or "ndcg@10".
+      strict: its value under the strict protocol.
+      as_released: its value with the leak.
+      inflation: as_released / strict - 1; None where strict is 0.
+      difference: as_released - strict.
+      low: lower end of the difference's interval, a bootstrap paired by users.
+      high: upper end.
+      n_users: how many users both were measured on.
+    """
+
+    system: str
+    metric: str
+    strict: float
+    as_released: float
+    inflation: float | None
+    difference: float
+    low: float
+    high: float
+    n_users: int
+
+    def __str__(self) -> str:
+        added = "from nothing" if self.inflation is None else f"inflation {self.inflation:+.1%}"
+        return (
+            f"as-released / strict, {self.system}: {self.metric.upper()} {self.strict:.4f} -> "
+            f"{self.as_released:.4f} ({added}), difference {self.difference:+.4f} "
+            f"[{self.low:+.4f}, {self.high:+.4f}], {LEVEL:.0%} paired bootstrap over {self.n_users:,} users"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as inflation.json holds it."""
+        return {"as-released" if name == "as_released" else name: v for name, v in dataclasses.asdict(self).items()}
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Inflation:
+    """A study under both protocols; `str()` gives a line for each main row and metric.
+
+    Attributes:
+      command: the command line that made it.
+      strict: the study's table under the strict protocol.
+      as_released: the same with the leak.
+      rows: what the leak adds.
+    """
+
+    command: str
+    strict: Comparison
+    as_released: Comparison
+    rows: tuple[InflationRow, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.rows))
+
+    __repr__ = __str__
+
+    def to_frame(self) -> pl.DataFrame:
+        """A row for each system and metric, with the columns of `InflationRow`."""
+        return pl.DataFrame([dataclasses.asdict(row) for row in self.rows])
+
+    def to_json(self) -> str:
+        """The text of inflation.json; `from_json` reads it."""
+        tables = {"strict": self.strict.to_dict(), "as-released": self.as_released.to_dict()}
+        rows = [row.to_dict() for row in self.rows]
+        return json.dumps({"command": self.command, **tables, "inflation": rows}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Inflation:
+        """Reads what `to_json` wrote."""
+        table = json.loads(text)
+        strict, as_released = (Comparison.from_dict(table[protocol]) for protocol in ("strict", "as-released"))
+        rows = [{name.replace("-", "_"): value for name, value in row.items()} for row in table["inflation"]]
+        return cls(table["command"], strict, as_released, tuple(InflationRow(**row) for row in rows))
+
+
+def compare_protocols(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path) -> Inflation:
+    """Compares a study's configs under the strict protocol and as released, and measures what the leak adds.
 
     Args:
-      study: configs by what their rows are called; their protocol is replaced.
-      seeds: each config is run with each, under both.
-      folder: gets the folders strict/ and as-released/, each as `compare` leaves it, and inflation.json.
-    Returns:
-      what inflation.json holds: "strict" and "as-released", as of `compare`; and "inflation", for each main row or
-      embedder and metric both values, the share that is added, and an interval of the difference, paired by users.
+      study: configs by the names of their rows; their protocol is replaced.
+      seeds: each config is run with each, under both protocols.
+      folder: gets the folders strict/ and as-released/, each as `compare_configs` leaves it, and inflation.json.
     Raises:
       ValueError: a config can't be run under both.
     """
-    both = {
+    by_protocol = {
         protocol: {name: dataclasses.replace(config, protocol=protocol) for name, config in study.items()}
         for protocol in ("strict", "as-released")
     }
-    for configs in both.values():  # before hours of training
+    for configs in by_protocol.values():  # before hours of training
         for config in configs.values():
             runs.check(dataclasses.replace(config, out=str(folder / "none")))
-    found: dict[str, Any] = {p: compare(configs, seeds, folder / p) for p, configs in both.items()}
-    found["inflation"] = []
-    rows = {name: (name, method_name(config)) for name, config in study.items()}
+    strict, as_released = (
+        compare_configs(configs, seeds, folder / protocol) for protocol, configs in by_protocol.items()
+    )
+    systems = {name: (name, method_name(config)) for name, config in study.items()}
     # An embedder's own ranking is a row as well, and what leaks is what it was trained on.
     embedders = {name: embedder(config.embedder) for name, config in study.items()}
-    rows |= {record.title: (name, record.title) for name, record in embedders.items() if record.ranks}
-    for name, (run, system) in rows.items():
-        strict, released = (
-            over_seeds(
-                [(run_folder(folder / protocol, run, seed), system) for seed in seeds], study[run].data.path is None
+    systems |= {record.title: (name, record.title) for name, record in embedders.items() if record.ranks}
+    rows = []
+    for system, (name, system_in_run) in systems.items():
+        own_users = study[name].data.path is None  # each seed generates a world
+        values = [
+            user_values_over_seeds(
+                [(run_folder(folder / protocol, name, seed), system_in_run) for seed in seeds], own_users
             )
-            for protocol in both
-        )
-        for metric in COMPARED if strict and released else ():
-            assert strict is not None
-            assert released is not None
-            one, other = float(np.nanmean(strict[metric])), float(np.nanmean(released[metric]))
-            row = {"system": name, "metric": metric, "strict": one, "as-released": other}
-            row["inflation"] = other / one - 1 if one else None
-            found["inflation"].append(row | dataclasses.asdict(paired_bootstrap(released[metric], strict[metric])))
-    write_whole(folder / "inflation.json", json.dumps({"command": command(), **found}, indent=1) + "\n")
-    return found
+            for protocol in by_protocol
+        ]
+        rows += _inflation_rows(system, *values)
+    inflation = Inflation(command(), strict, as_released, tuple(rows))
+    write_whole(folder / "inflation.json", inflation.to_json())
+    return inflation
 
 
-def inflation_lines(found: dict[str, Any]) -> list[str]:
-    """What `under_both` found, a line for each main row and metric."""
-    lines = []
-    for row in found["inflation"]:
-        added = "from nothing" if row["inflation"] is None else f"inflation {row['inflation']:+.1%}"
-        lines.append(
-            f"as-released / strict, {row['system']}: {row['metric'].upper()} {row['strict']:.4f} -> "
-            f"{row['as-released']:.4f} ({added}), difference {row['difference']:+.4f} "
-            f"[{row['low']:+.4f}, {row['high']:+.4f}], {LEVEL:.0%} paired bootstrap over {row['n_users']:,} users"
-        )
-    return lines
+def _inflation_rows(
+    system: str, strict: dict[str, np.ndarray] | None, released: dict[str, np.ndarray] | None
+) -> list[InflationRow]:
+    """A row a metric from what each user adds to it, f64[U]; none where one protocol's ranks are missing."""
+    if not strict or not released:
+        return []
+    rows = []
+    for metric in COMPARED:
+        before, after = float(np.nanmean(strict[metric])), float(np.nanmean(released[metric]))
+        interval = dataclasses.asdict(paired_bootstrap(released[metric], strict[metric]))
+        rows.append(InflationRow(system, metric, before, after, after / before - 1 if before else None, **interval))
+    return rows

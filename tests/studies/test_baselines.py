@@ -1,7 +1,6 @@
 """Baselines as a table: trained once, joined over seeds, refused where settings or names contradict."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
@@ -12,8 +11,8 @@ from jaxrec.baselines.models.sasrec import SasRecConfig
 from jaxrec.baselines.registry import Settings
 from jaxrec.config import Config, TaskConfig
 from jaxrec.studies import baselines
-from jaxrec.studies.baselines import compare
-from jaxrec.studies.compare import table
+from jaxrec.studies.baselines import compare_baselines
+from jaxrec.studies.comparison import BaselineRun, Comparison
 
 SETTINGS = Settings(
     ease=EaseConfig(regularization=(10.0,)),
@@ -22,49 +21,51 @@ SETTINGS = Settings(
 
 
 def test_seeds_are_joined_and_nothing_is_done_twice(tiny: Config, tmp_path: pathlib.Path, monkeypatch) -> None:
-    joined = compare(("sasrec", "ease"), tiny, (0, 1), tmp_path, SETTINGS)
-    assert [row["system"] for row in joined["rows"]] == ["SASRec", "EASE", "popularity", "item-kNN", "transitions"]
-    assert json.loads((tmp_path / "results.json").read_text()) == joined
-    own = joined["rows"][0]
-    assert own["seeds"] == [0, 1]
-    assert own["n_users"] == [80, 80]
+    joined = compare_baselines(("sasrec", "ease"), tiny, (0, 1), tmp_path, SETTINGS)
+    assert [row.system for row in joined.rows] == ["SASRec", "EASE", "popularity", "item-kNN", "transitions"]
+    assert Comparison.read(tmp_path / "results.json") == joined
+    own = joined.rows[0]
+    assert own.seeds == (0, 1)
+    assert own.n_users == (80, 80)
     with np.load(tmp_path / "sasrec-1" / "test" / "ranks.npz") as ranks:
-        np.testing.assert_allclose(own["hr@10"][1], (ranks["SASRec"] < 11).mean())
-    runs = joined["runs"]["SASRec"]
-    assert [run["seed"] for run in runs] == [0, 1]
-    assert runs[0]["settings"]["dim"] == 8
-    assert 0 <= runs[0]["validation"]["ndcg@10"] <= 1
-    assert " ± " in table(joined).splitlines()[2]
-    assert [i["system"] for i in joined["intervals"]] == ["SASRec", "SASRec", "EASE", "EASE"]
-    assert {i["baseline"] for i in joined["intervals"]} <= {"popularity", "item-kNN", "transitions"}
+        np.testing.assert_allclose(own.metrics["hr@10"][1], (ranks["SASRec"] < 11).mean())
+    runs = joined.runs["SASRec"]
+    assert [run.seed for run in runs] == [0, 1]
+    assert isinstance(runs[0], BaselineRun)
+    assert runs[0].settings["dim"] == 8
+    assert 0 <= runs[0].validation["ndcg@10"] <= 1
+    assert " ± " in str(joined).splitlines()[2]
+    assert [i.system for i in joined.intervals] == ["SASRec", "SASRec", "EASE", "EASE"]
+    assert {i.baseline for i in joined.intervals} <= {"popularity", "item-kNN", "transitions"}
 
     def never(*_):
         raise AssertionError("it was measured already")
 
     monkeypatch.setattr(baselines, "evaluate_scores", never)
-    assert compare(("sasrec", "ease"), tiny, (0, 1), tmp_path, SETTINGS)["rows"] == joined["rows"]
+    assert compare_baselines(("sasrec", "ease"), tiny, (0, 1), tmp_path, SETTINGS).rows == joined.rows
     other = dataclasses.replace(SETTINGS, sasrec=dataclasses.replace(SETTINGS.sasrec, dim=4))
     with pytest.raises(ValueError, match=r"other settings \(dim differ\)"):
-        compare(("sasrec",), tiny, (0,), tmp_path, other)
+        compare_baselines(("sasrec",), tiny, (0,), tmp_path, other)
 
 
 def test_validation_items_have_a_table_of_their_own(tiny: Config, tmp_path: pathlib.Path) -> None:
-    joined = compare(("ease",), tiny, (0,), tmp_path, SETTINGS, part="valid")
-    assert joined["part"] == "valid"
+    joined = compare_baselines(("ease",), tiny, (0,), tmp_path, SETTINGS, part="valid")
+    assert joined.part == "valid"
     assert (tmp_path / "valid.json").is_file()
     assert not (tmp_path / "results.json").exists()
-    validation = joined["runs"]["EASE"][0]["validation"]
-    assert validation["ndcg@10"] == joined["rows"][0]["ndcg@10"][0]
+    run = joined.runs["EASE"][0]
+    assert isinstance(run, BaselineRun)
+    assert run.validation["ndcg@10"] == joined.rows[0].metrics["ndcg@10"][0]
 
 
 @pytest.mark.parametrize("tasks", [("rating", "review"), ("direct", "sequential", "rating")])
 def test_what_a_config_asks_changes_nothing(tiny: Config, tmp_path: pathlib.Path, tasks) -> None:
     """Tasks that write alone have no leave-one-out split, and with others they hold ratings back."""
-    joined = compare(("ease",), tiny, (0,), tmp_path / "plain", SETTINGS)
+    joined = compare_baselines(("ease",), tiny, (0,), tmp_path / "plain", SETTINGS)
     other = dataclasses.replace(tiny, task=TaskConfig(tasks=tasks))
-    found = compare(("ease",), other, (0,), tmp_path / "asked", SETTINGS)
-    assert found["protocol"] == joined["protocol"] == "strict"
-    for one, same in zip(found["rows"], joined["rows"], strict=True):
+    found = compare_baselines(("ease",), other, (0,), tmp_path / "asked", SETTINGS)
+    assert found.protocol == joined.protocol == "strict"
+    for one, same in zip(found.rows, joined.rows, strict=True):
         assert one == same
     with (
         np.load(tmp_path / "plain/ease-0/test/ranks.npz") as ranks,
@@ -86,9 +87,9 @@ def test_every_baseline_trains_from_its_settings(tiny: Config, tmp_path: pathlib
         changed[field.name] = dataclasses.replace(default, **{k: v for k, v in (few | sizes).items() if k in known})
     names = list(baselines.BASELINES)
     assert names == [field.name for field in dataclasses.fields(Settings)]
-    joined = compare(names, tiny, (0,), tmp_path, Settings(**changed))
-    assert len(joined["rows"]) == len(names) + 3
-    assert all(0 <= row["hr@10"][0] <= 1 for row in joined["rows"])
+    joined = compare_baselines(names, tiny, (0,), tmp_path, Settings(**changed))
+    assert len(joined.rows) == len(names) + 3
+    assert all(0 <= row.metrics["hr@10"][0] <= 1 for row in joined.rows)
 
 
 def test_what_cannot_be_is_named(tiny: Config, tmp_path: pathlib.Path) -> None:
@@ -99,6 +100,6 @@ def test_what_cannot_be_is_named(tiny: Config, tmp_path: pathlib.Path) -> None:
         (("ease",), (), "--seeds 0"),
     ):
         with pytest.raises(ValueError, match=message):
-            compare(names, tiny, seeds, tmp_path, SETTINGS)
+            compare_baselines(names, tiny, seeds, tmp_path, SETTINGS)
     with pytest.raises(ValueError, match="take strict"):
-        compare(("ease",), dataclasses.replace(tiny, protocol="as-released"), (0,), tmp_path, SETTINGS)
+        compare_baselines(("ease",), dataclasses.replace(tiny, protocol="as-released"), (0,), tmp_path, SETTINGS)

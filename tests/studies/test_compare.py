@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from jaxrec.config import Config
-from jaxrec.studies import compare, inflation
+from jaxrec.studies import inflation, run_folders
+from jaxrec.studies.comparison import TABLE_METRICS
+from jaxrec.studies.inflation import Inflation, compare_protocols
+from jaxrec.studies.over_seeds import intervals_beside_baselines
 
 
 def test_seeds_are_joined_by_each_users_mean(tmp_path: pathlib.Path) -> None:
@@ -18,13 +21,13 @@ def test_seeds_are_joined_by_each_users_mean(tmp_path: pathlib.Path) -> None:
         (tmp_path / str(seed)).mkdir()
         arrays = {name: np.array(by_seed[seed], np.float32) for name, by_seed in ranks.items()}
         np.savez(tmp_path / str(seed) / "ranks.npz", **arrays)
-    hits, ndcg = compare.beside_baselines(["it"], ["base"], where)
-    assert (hits["metric"], hits["baseline"], hits["n_users"]) == ("hr@10", "base", 2)
-    assert hits["difference"] == pytest.approx((1 + 1 / 2) / 2)
-    assert (hits["low"], hits["high"]) == (0.5, 1.0)  # either user twice
-    assert ndcg["difference"] == pytest.approx((1 + 0.5 / np.log2(3)) / 2)
+    hits, ndcg = intervals_beside_baselines(["it"], ["base"], where)
+    assert (hits.metric, hits.baseline, hits.n_users) == ("hr@10", "base", 2)
+    assert hits.difference == pytest.approx((1 + 1 / 2) / 2)
+    assert (hits.low, hits.high) == (0.5, 1.0)  # either user twice
+    assert ndcg.difference == pytest.approx((1 + 0.5 / np.log2(3)) / 2)
     (tmp_path / "1" / "ranks.npz").unlink()
-    assert compare.beside_baselines(["it"], ["base"], where) == []
+    assert intervals_beside_baselines(["it"], ["base"], where) == []
 
 
 def test_what_the_papers_leak_adds_is_told(tiny: Config, tmp_path: pathlib.Path, monkeypatch) -> None:
@@ -45,29 +48,29 @@ def test_what_the_papers_leak_adds_is_told(tiny: Config, tmp_path: pathlib.Path,
             "mask_seen": True,
             "device": "none",
             "versions": {},
-            "rows": [{"system": "META ID", "n_users": 3, **dict.fromkeys(compare.METRICS, 0.0)}],
+            "rows": [{"system": "META ID", "n_users": 3, **dict.fromkeys(TABLE_METRICS, 0.0)}],
         }
         (config.folder / "results.json").write_text(json.dumps(found))
         return None, found
 
-    monkeypatch.setattr(compare.experiment, "train", train)
-    found = inflation.under_both({"mine": tiny}, [0, 1], tmp_path)
-    assert [row["system"] for row in found["inflation"]] == ["mine", "mine"]
-    assert (found["strict"]["protocol"], found["as-released"]["protocol"]) == ("strict", "as-released")
-    hits = found["inflation"][0]
-    assert (hits["metric"], hits["n_users"]) == ("hr@10", 6)
-    assert (hits["strict"], hits["as-released"], hits["inflation"]) == pytest.approx((1 / 3, 2 / 3, 1.0))
-    line = inflation.inflation_lines(found)[0]
+    monkeypatch.setattr(run_folders.experiment, "train", train)
+    found = compare_protocols({"mine": tiny}, [0, 1], tmp_path)
+    assert [row.system for row in found.rows] == ["mine", "mine"]
+    assert (found.strict.protocol, found.as_released.protocol) == ("strict", "as-released")
+    hits = found.rows[0]
+    assert (hits.metric, hits.n_users) == ("hr@10", 6)
+    assert (hits.strict, hits.as_released, hits.inflation) == pytest.approx((1 / 3, 2 / 3, 1.0))
+    line = str(found).splitlines()[0]
     assert line.startswith(
         "as-released / strict, mine: HR@10 0.3333 -> 0.6667 (inflation +100.0%), difference +0.3333 ["
     )
-    assert json.loads((tmp_path / "inflation.json").read_text())["inflation"] == found["inflation"]
+    assert Inflation.from_json((tmp_path / "inflation.json").read_text()) == found
     factors = dataclasses.replace(tiny, embedder="mf")
-    monkeypatch.setattr(compare, "method_name", lambda _: "META ID")
-    with_embedder = inflation.under_both({"mine": factors, "again": factors}, [0], tmp_path / "mf")["inflation"]
-    assert [row["system"] for row in with_embedder[::2]] == ["mine", "again", "MF"]
-    assert with_embedder[4]["inflation"] == with_embedder[4]["low"] == with_embedder[4]["high"] == 0
+    monkeypatch.setattr(inflation, "method_name", lambda _: "META ID")
+    with_embedder = compare_protocols({"mine": factors, "again": factors}, [0], tmp_path / "mf").rows
+    assert [row.system for row in with_embedder[::2]] == ["mine", "again", "MF"]
+    assert with_embedder[4].inflation == with_embedder[4].low == with_embedder[4].high == 0
     unseen = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, unseen_users=0.1))
     with pytest.raises(ValueError, match="nobody is unseen"):
-        inflation.under_both({"mine": unseen}, [0], tmp_path / "other")
+        compare_protocols({"mine": unseen}, [0], tmp_path / "other")
     assert not (tmp_path / "other").exists()

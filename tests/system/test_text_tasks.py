@@ -12,7 +12,7 @@ import pytest
 from jaxrec import experiment
 from jaxrec.config import Config, TaskConfig
 from jaxrec.serve import service
-from jaxrec.studies.compare import compare, table
+from jaxrec.studies.compare import compare_configs
 from jaxrec.system import run as runs
 from jaxrec.system import text_examples as writing
 from jaxrec.system import training
@@ -232,13 +232,13 @@ def test_compare_joins_texts(together: System, alone: System, tmp_path: pathlib.
         "all": dataclasses.replace(together.config, out=None),
         "writing alone": dataclasses.replace(alone.config, out=None),
     }
-    joined = compare({"all": study["all"]}, [0], tmp_path)
-    assert "MF" in table(joined)
-    joined = compare({"writing alone": study["writing alone"]}, [0], tmp_path)
-    rows = {(row["task"], row["system"]) for row in joined["texts"]}
+    joined = compare_configs({"all": study["all"]}, [0], tmp_path)
+    assert "MF" in str(joined)
+    joined = compare_configs({"writing alone": study["writing alone"]}, [0], tmp_path)
+    rows = {(row.task, row.system) for row in joined.texts}
     assert ("rating", "writing alone") in rows
     assert ("rating", "writing alone, most likely") in rows
-    assert "BLEU-4" in table(joined)
+    assert "BLEU-4" in str(joined)
 
 
 @pytest.mark.parametrize(
@@ -297,11 +297,11 @@ def test_a_study_of_both_splits_shares_no_vectors_and_stands_in_one_table(tiny: 
         "alone": asked(tiny, tmp_path, "rating", **short),
         "together": asked(tiny, tmp_path, "sequential", "rating", **short),
     }
-    joined = compare(study, [0], tmp_path)
+    joined = compare_configs(study, [0], tmp_path)
     one, other = (np.load(tmp_path / name / "vectors.npz")["item"] for name in ("alone-0", "together-0"))
     assert (one != other).any()
-    assert joined["protocol"] == "strict"
-    systems = [row["system"] for row in joined["texts"]]
+    assert joined.protocol == "strict"
+    systems = [row.system for row in joined.texts]
     assert systems[:2] == ["alone", "alone, most likely"]
     assert {"together", "global mean", "global mean [together]"} <= set(systems)
-    assert "global mean [together]" in table(joined)
+    assert "global mean [together]" in str(joined)

@@ -14,7 +14,7 @@ from jaxrec.evaluate.ranking import rank_of
 from jaxrec.models.retriever import Retriever
 from jaxrec.serve import newcomers, service
 from jaxrec.serve.store import LanceStore
-from jaxrec.studies import compare
+from jaxrec.studies.compare import compare_configs
 from jaxrec.system import loading, training
 from jaxrec.system import run as runs
 from jaxrec.system.stages import build
@@ -228,8 +228,8 @@ def test_a_store_that_is_not_this_runs_is_told(trained: System, tmp_path: pathli
 def test_a_study_joins_runs_and_seeds(token_rec: Config, tmp_path: pathlib.Path) -> None:
     base = at(token_rec, tmp_path, train={"steps": 4}, eval={"prompt": "seen"})
     study = {"TokenRec": base, "w/o masking": at(base, tmp_path, quantizer={"mask": 0.0})}
-    joined = compare.compare(study, [0, 1], tmp_path)
-    systems = [row["system"] for row in joined["rows"]]
+    joined = compare_configs(study, [0, 1], tmp_path)
+    systems = [row.system for row in joined.rows]
     assert systems == [
         "TokenRec",
         "TokenRec (user id only)",
@@ -239,24 +239,24 @@ def test_a_study_joins_runs_and_seeds(token_rec: Config, tmp_path: pathlib.Path)
         "transitions",
         "w/o masking",
     ]
-    assert all(len(row["hr@10"]) == 2 for row in joined["rows"])
+    assert all(len(row.metrics["hr@10"]) == 2 for row in joined.rows)
     one, other = (np.load(tmp_path / f"{name}-0" / "vectors.npz")["item"] for name in ("tokenrec", "w_o_masking"))
     np.testing.assert_array_equal(one, other)
-    text = compare.table(joined)
+    text = str(joined)
     assert "seeds 0, 1" in text
     assert "±" in text
-    intervals = {(i["system"], i["metric"]): i for i in joined["intervals"]}
+    intervals = {(i.system, i.metric): i for i in joined.intervals}
     assert list(intervals) == [(s, m) for s in ("TokenRec", "w/o masking") for m in ("hr@10", "ndcg@10")]
-    by_name = {row["system"]: row for row in joined["rows"]}
+    by_name = {row.system: row for row in joined.rows}
     for (system, metric), found in intervals.items():
-        means = {n: np.mean(by_name[n][metric]) for n in ("LightGCN", "popularity", "item-kNN", "transitions")}
-        assert means[found["baseline"]] == max(means.values())
-        assert found["difference"] == pytest.approx(np.mean(by_name[system][metric]) - max(means.values()))
-        assert found["low"] < found["difference"] < found["high"]
-        assert found["n_users"] == 160, "each seed has a generated world with 80 users of its own"
+        means = {n: by_name[n].mean(metric) for n in ("LightGCN", "popularity", "item-kNN", "transitions")}
+        assert means[found.baseline] == max(means.values())
+        assert found.difference == pytest.approx(by_name[system].mean(metric) - max(means.values()))
+        assert found.low < found.difference < found.high
+        assert found.n_users == 160, "each seed has a generated world with 80 users of its own"
     assert "95% paired bootstrap over 160 users" in text
-    again = compare.compare(study, [0, 1], tmp_path)
-    assert again["rows"] == joined["rows"]
+    again = compare_configs(study, [0, 1], tmp_path)
+    assert again.rows == joined.rows
 
 
 def test_studies_are_checked(tmp_path: pathlib.Path) -> None:

@@ -7,8 +7,8 @@ import pathlib
 from collections.abc import Mapping
 
 from jaxrec.config import Config, EvalConfig, load_study
-from jaxrec.studies.compare import run_folder
 from jaxrec.studies.papers.rows import Layout, Source, layout
+from jaxrec.studies.run_folders import run_folder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxrec.baselines.registry import BASELINES
-from jaxrec.studies.compare import run_folder, spread
+from jaxrec.studies.comparison import mean_and_deviation
 from jaxrec.studies.papers.asked import Asked
 from jaxrec.studies.papers.contradictions import contradictions
 from jaxrec.studies.papers.finished import Finished, read_baseline, read_run
 from jaxrec.studies.papers.intervals import intervals
 from jaxrec.studies.papers.rows import Layout, Source
+from jaxrec.studies.run_folders import run_folder
 from jaxrec.system.run import command
 
 
@@ -165,7 +166,7 @@ def _greedy(form: Layout, results: Mapping[tuple, Sequence[Finished]]) -> str:
     for column, source in form.sources.items() if form.kind == "texts" else ():
         values = [v for one in results[_key(source)] if (v := one.likeliest) is not None]
         if values:
-            told.append(f"{column} {spread(values)}")
+            told.append(f"{column} {mean_and_deviation(values)}")
     return ", ".join(told)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxrec.evaluate.texts import events_line
-from jaxrec.studies.compare import spread
+from jaxrec.studies.comparison import mean_and_deviation
 from jaxrec.studies.papers.intervals import interval_lines
 from jaxrec.studies.papers.rows import DATASETS
 
@@ -93,7 +93,7 @@ def _cells(found: Mapping[str, Any]) -> list[list[str]]:
 def _figure(values: Sequence[float], kind: str, *, percent: bool) -> str:
     """Mean over the seeds, with standard deviation or, in a table of errors, standard error."""
     if not values or kind == "ranking" or kind == "texts":
-        return spread(values)
+        return mean_and_deviation(values)
     mean = statistics.mean(values)
     if kind == "error":
         error = f" ± {statistics.stdev(values) / len(values) ** 0.5:.5f}" if len(values) > 1 else ""

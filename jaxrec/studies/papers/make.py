@@ -11,10 +11,10 @@ from jaxrec.baselines.registry import Settings
 from jaxrec.config import data_file
 from jaxrec.files import write_whole
 from jaxrec.studies import baselines
-from jaxrec.studies.compare import results_of
 from jaxrec.studies.papers.asked import ask, check
 from jaxrec.studies.papers.fill import fill
 from jaxrec.studies.papers.lines import markdown
+from jaxrec.studies.run_folders import results_of
 from jaxrec.system import run as runs
 
 
@@ -67,7 +67,7 @@ def tables(
             for source in one.sources:
                 config = one.config(source, seed)
                 if source.baseline and config:
-                    baselines.train(source.baseline, config, settings)
+                    baselines.train_baseline(source.baseline, config, settings)
                 elif config and source.trained:
                     results_of(config, vectors)
         found = fill(one, seeds)

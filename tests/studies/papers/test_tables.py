@@ -13,16 +13,15 @@ import pytest
 from jaxrec.baselines.registry import BASELINES, Settings
 from jaxrec.config import Config, load_study, to_json
 from jaxrec.evaluate.ranking import metrics
-from jaxrec.studies.compare import run_folder
 from jaxrec.studies.papers import asked as asked_for
 from jaxrec.studies.papers import make
 from jaxrec.studies.papers import printed as published
 from jaxrec.studies.papers.contradictions import contradictions
 from jaxrec.studies.papers.lines import lines, markdown
 from jaxrec.studies.papers.rows import layout
+from jaxrec.studies.run_folders import run_folder
 
 ALL = [(table.paper, table.number) for table in published.TABLES]
-CONFIGS = pathlib.Path(__file__).parent.parent.parent / "configs"
 RANKS = np.array([1.0, 3.0, 12.0, 25.0, np.inf, np.nan], np.float32)
 
 
@@ -81,7 +80,7 @@ def test_every_row_has_its_figures_and_a_source(paper: str, number: int) -> None
         assert measure
         assert source.run or source.baseline in BASELINES or source.note
     for file in form.studies.values():
-        rows = load_study(CONFIGS / file)
+        rows = load_study(file)
         assert {s.run for s in form.sources.values() if s.run and s.trained} <= set(rows)
 
 
@@ -265,7 +264,7 @@ def test_what_is_missing_is_made_and_nothing_before_all_is_checked(
         leave(config.folder / "test", config, {name: RANKS}, settings={"dim": settings.sasrec.dim, "epochs": 2})
 
     monkeypatch.setattr(make, "results_of", trained)
-    monkeypatch.setattr(make.baselines, "train", baseline)
+    monkeypatch.setattr(make.baselines, "train_baseline", baseline)
     name = study("META ID", "IID", "RID")
     asked = make.tables("meta_id", [1, 8], [0, 1], tmp_path, Settings(), study=name)
     first = next(asked)

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from jaxrec.config import Config
-from jaxrec.studies import compare
-from jaxrec.studies.sweep import sweep
-from jaxrec.studies.sweep.space import Choices, Range, axes, changed
+from jaxrec.studies import run_folders
+from jaxrec.studies.comparison import TABLE_METRICS
+from jaxrec.studies.sweep import choose
+from jaxrec.studies.sweep.axes import Choices, Range, read_axes, with_values
+from jaxrec.studies.sweep.choose import choose_settings
+from jaxrec.studies.sweep.result import SweepResult
 
 Values = Callable[[Config], float | None]
 
@@ -35,7 +38,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Values], tuple[list[str],
         def test(config: Config) -> tuple[None, dict]:
             tested.append(config.folder.name)
             np.savez(config.folder / "ranks.npz", **{"META ID": np.ones(3)})
-            row = {"system": "META ID", "n_users": 3, **dict.fromkeys(compare.METRICS, 0.5)}
+            row = {"system": "META ID", "n_users": 3, **dict.fromkeys(TABLE_METRICS, 0.5)}
             found = {"dataset": "toy", "protocol": "strict", "part": "test", "n_items": 9, "mask_seen": True}
             found |= {"device": "none", "versions": {}, "rows": [row]}
             (config.folder / "results.json").write_text(json.dumps(found))
@@ -45,10 +48,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Values], tuple[list[str],
             config.folder.mkdir(parents=True, exist_ok=True)
             return config
 
-        monkeypatch.setattr(sweep.training, "train", train)
-        monkeypatch.setattr(sweep, "build", lambda run: run)
-        monkeypatch.setattr(sweep.runs, "start", start)
-        monkeypatch.setattr(compare.experiment, "train", test)
+        monkeypatch.setattr(choose.training, "train", train)
+        monkeypatch.setattr(choose, "build", lambda run: run)
+        monkeypatch.setattr(choose.runs, "start", start)
+        monkeypatch.setattr(run_folders.experiment, "train", test)
         return trained, tested
 
     return replace
@@ -58,43 +61,45 @@ def test_validation_chooses_and_the_chosen_alone_is_tested(tiny: Config, tmp_pat
     """By seed 0 alone 10 clusters were best; the mean over both seeds says 5; three diverge."""
     known = {(5, 0): 0.2, (5, 1): 0.3, (10, 0): 0.4, (10, 1): 0.0, (20, 0): 0.9, (20, 1): None}
     trained, tested = runs(lambda config: known[config.ids.clusters, config.seed])
-    asked = axes(["ids.clusters=5,10,20"], tiny)
-    found = sweep.sweep(tiny, asked, [0, 1], tmp_path)
-    assert [row["settings"]["ids.clusters"] for row in found["rows"]] == [5, 10, 20]
-    assert found["chosen"] == "ids.clusters=5"
+    asked = read_axes(["ids.clusters=5,10,20"], tiny)
+    found = choose_settings(tiny, asked, [0, 1], tmp_path)
+    assert [row.settings["ids.clusters"] for row in found.rows] == [5, 10, 20]
+    assert found.chosen == "ids.clusters=5"
     assert tested == ["ids_clusters_5-0", "ids_clusters_5-1"]
-    assert [row["system"] for row in found["test"]["rows"]] == ["ids.clusters=5"]
-    assert json.loads((tmp_path / "sweep.json").read_text()) == json.loads(json.dumps(found))
-    lines = sweep.table(found).splitlines()
+    assert [row.system for row in found.test.rows] == ["ids.clusters=5"]
+    assert SweepResult.from_json((tmp_path / "sweep.json").read_text()) == found
+    lines = str(found).splitlines()
     assert lines[2].split()[:2] == ["5", "0.2500"]
     assert lines[2].endswith("<- chosen")
     assert lines[4].split() == ["20", "diverged"]
     assert len(trained) == 6
-    again = sweep.sweep(tiny, asked, [0, 1], tmp_path)
+    again = choose_settings(tiny, asked, [0, 1], tmp_path)
     assert (len(trained), len(tested)) == (6, 2)
-    assert again["rows"] == found["rows"]
-    shown = sweep.sweep(tiny, asked, [0, 1], tmp_path, show_test=True)
-    assert [row["system"] for row in shown["test"]["rows"]] == ["ids.clusters=5", "ids.clusters=10"]
+    assert again.rows == found.rows
+    shown = choose_settings(tiny, asked, [0, 1], tmp_path, show_test=True)
+    assert [row.system for row in shown.test.rows] == ["ids.clusters=5", "ids.clusters=10"]
     assert len(trained) == 6
 
 
 def test_combinations_are_all_tried(tiny: Config, tmp_path: pathlib.Path, runs) -> None:
     trained, _ = runs(lambda config: config.train.learning_rate + config.ids.clusters)
-    found = sweep.sweep(tiny, axes(["train.learning_rate=1e-3,1e-2", "ids.clusters=5,6"], tiny), [3], tmp_path)
+    found = choose_settings(tiny, read_axes(["train.learning_rate=1e-3,1e-2", "ids.clusters=5,6"], tiny), [3], tmp_path)
     assert len(trained) == 4
-    assert found["chosen"] == "train.learning_rate=0.01 ids.clusters=6"
+    assert found.chosen == "train.learning_rate=0.01 ids.clusters=6"
 
 
 def test_trials_are_drawn_and_gone_on_with(tiny: Config, tmp_path: pathlib.Path, runs) -> None:
     """A search that is interrupted in its fourth trial goes on with it, and ends with what it would have found."""
     pytest.importorskip("optuna")
-    asked = axes(["train.learning_rate=log:1e-4..1e-1", "ids.clusters=5..20", "train.schedule=linear,cosine"], tiny)
+    asked = read_axes(
+        ["train.learning_rate=log:1e-4..1e-1", "ids.clusters=5..20", "train.schedule=linear,cosine"], tiny
+    )
 
     def value(config: Config) -> float:
         return 1 / (1 + abs(np.log10(config.train.learning_rate) + 2)) + 0.001 * config.ids.clusters
 
     runs(value)
-    whole = sweep.sweep(tiny, asked, [0], tmp_path / "whole", trials=6)["rows"]
+    whole = choose_settings(tiny, asked, [0], tmp_path / "whole", trials=6).rows
 
     calls = []
 
@@ -106,24 +111,24 @@ def test_trials_are_drawn_and_gone_on_with(tiny: Config, tmp_path: pathlib.Path,
 
     trained, _ = runs(stopped)
     with pytest.raises(KeyboardInterrupt):
-        sweep.sweep(tiny, asked, [0], tmp_path / "parts", trials=6)
+        choose_settings(tiny, asked, [0], tmp_path / "parts", trials=6)
     first = list(trained)
     trained, _ = runs(value)
-    found = sweep.sweep(tiny, asked, [0], tmp_path / "parts", trials=6)
+    found = choose_settings(tiny, asked, [0], tmp_path / "parts", trials=6)
     assert trained[0] == first[3], "the interrupted run is gone on with"
     assert len(trained) == 3
-    assert len(found["rows"]) == len(whole) == 6
-    assert found["rows"][0]["validation"][0] == max(row["validation"][0] for row in found["rows"])
-    for row in found["rows"]:
-        assert 1e-4 <= row["settings"]["train.learning_rate"] <= 1e-1
-        assert row["settings"]["ids.clusters"] in range(5, 21)
-        assert row["settings"]["train.schedule"] in ("linear", "cosine")
+    assert len(found.rows) == len(whole) == 6
+    assert found.rows[0].validation[0] == max(row.validation[0] for row in found.rows)
+    for row in found.rows:
+        assert 1e-4 <= row.settings["train.learning_rate"] <= 1e-1
+        assert row.settings["ids.clusters"] in range(5, 21)
+        assert row.settings["train.schedule"] in ("linear", "cosine")
 
 
 def test_without_optuna_trials_say_what_to_install(tiny: Config, tmp_path: pathlib.Path, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(ValueError, match=r"not installed: pip install -e '.\[sweep\]'"):
-        sweep.sweep(tiny, axes(["ids.clusters=5..20"], tiny), [0], tmp_path, trials=2)
+        choose_settings(tiny, read_axes(["ids.clusters=5..20"], tiny), [0], tmp_path, trials=2)
 
 
 def test_values_have_the_types_of_their_fields(tiny: Config) -> None:
@@ -137,7 +142,7 @@ def test_values_have_the_types_of_their_fields(tiny: Config) -> None:
         "walks.rounds=4..9",
         "train.warmup=log:1e-3..1e-1",
     ]
-    found = axes(asked, tiny)
+    found = read_axes(asked, tiny)
     values = [list(axis.values.values()) if isinstance(axis, Choices) else axis for axis in found]
     assert values == [
         [1e-3, 2.0],
@@ -149,7 +154,7 @@ def test_values_have_the_types_of_their_fields(tiny: Config) -> None:
         Range("walks.rounds", 4, 9, log=False, whole=True),
         Range("train.warmup", 1e-3, 1e-1, log=True, whole=False),
     ]
-    config = changed(tiny, {"train.learning_rate": 0.5, "model.t5.heads": 4, "embedder": "mf"})
+    config = with_values(tiny, {"train.learning_rate": 0.5, "model.t5.heads": 4, "embedder": "mf"})
     assert (config.train.learning_rate, config.model.t5.heads, config.embedder) == (0.5, 4, "mf")
     assert dataclasses.replace(config, train=tiny.train, model=tiny.model, embedder=tiny.embedder) == tiny
 
@@ -177,33 +182,33 @@ def test_values_have_the_types_of_their_fields(tiny: Config) -> None:
 )
 def test_mistakes_are_named(tiny: Config, asked: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        axes(asked, tiny)
+        read_axes(asked, tiny)
 
 
 def test_what_can_not_work_is_told_before_anything_is_trained(tiny: Config, tmp_path: pathlib.Path, runs) -> None:
     trained, _ = runs(lambda _: None)
     with pytest.raises(ValueError, match="codebooks=0 must be at least 1") as caught:
-        sweep.sweep(tiny, axes(["quantizer.codebooks=2,0"], tiny), [0], tmp_path)
+        choose_settings(tiny, read_axes(["quantizer.codebooks=2,0"], tiny), [0], tmp_path)
     assert caught.value.__notes__ == ["with quantizer.codebooks=0"]
     with pytest.raises(ValueError, match=r"ids\.clusters: a range is drawn from; say how often with --trials"):
-        sweep.sweep(tiny, axes(["ids.clusters=5..9"], tiny), [0], tmp_path)
+        choose_settings(tiny, read_axes(["ids.clusters=5..9"], tiny), [0], tmp_path)
     with pytest.raises(ValueError, match="seeds holds none"):
-        sweep.sweep(tiny, axes(["ids.clusters=5"], tiny), [], tmp_path)
+        choose_settings(tiny, read_axes(["ids.clusters=5"], tiny), [], tmp_path)
     assert trained == []
     with pytest.raises(ValueError, match="no setting's loss stayed finite"):
-        sweep.sweep(tiny, axes(["ids.clusters=5"], tiny), [0], tmp_path)
+        choose_settings(tiny, read_axes(["ids.clusters=5"], tiny), [0], tmp_path)
 
 
 def test_settings_that_rank_nothing_are_refused_before_anything_is_trained(
     tiny: Config, tmp_path: pathlib.Path, runs
 ) -> None:
     trained, _ = runs(lambda _: 0.5)
-    writes = changed(tiny, {"task.tasks": ("rating", "review")})
+    writes = with_values(tiny, {"task.tasks": ("rating", "review")})
     with pytest.raises(ValueError, match=r"task\.tasks \(rating, review\) rank no items.* NDCG@10"):
-        sweep.sweep(writes, axes(["ids.clusters=5"], tiny), [0], tmp_path)
+        choose_settings(writes, read_axes(["ids.clusters=5"], tiny), [0], tmp_path)
     for trials in (None, 2):
         with pytest.raises(ValueError, match=r"task\.tasks \(rating\) rank no items"):
-            sweep.sweep(tiny, axes(["task.tasks=sequential,rating"], tiny), [0], tmp_path, trials=trials)
+            choose_settings(tiny, read_axes(["task.tasks=sequential,rating"], tiny), [0], tmp_path, trials=trials)
     assert trained == []
-    sweep.sweep(writes, axes(["task.tasks=sequential,sequential+rating"], tiny), [0], tmp_path)
+    choose_settings(writes, read_axes(["task.tasks=sequential,sequential+rating"], tiny), [0], tmp_path)
     assert len(trained) == 2

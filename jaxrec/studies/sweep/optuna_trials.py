@@ -1,4 +1,4 @@
-"""Settings drawn by Optuna: a study in the sweep's folder, which a later call goes on with."""
+"""Settings drawn by Optuna, whose study is kept in the sweep's folder, so that a later call continues it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jaxrec.studies.sweep.space import Choices, Range
+from jaxrec.studies.sweep.axes import Choices, Range
 
 
-def search(
+def draw_settings(
     axes: Sequence[Choices | Range],
     trials: int,
-    measure: Callable[[Mapping[str, Any]], float | None],
+    validate: Callable[[Mapping[str, Any]], float | None],
     folder: pathlib.Path,
     *,
     about: str = "",
 ) -> None:
-    """Draws settings until `trials` of them are measured, those of earlier calls counted (and measured again).
+    """Draws settings until `trials` of them are validated, those of earlier calls included (and validated again).
 
     Args:
-      axes: what is drawn.
+      axes: fields and what is drawn for them.
       trials: how many settings in all.
-      measure: what is maximised; None where the setting failed. Called again for the settings of earlier calls, whose
-        results it is expected to have at hand.
+      validate: the value of a setting, which is maximised; None where its training failed. It is called again for the
+        settings of earlier calls, whose values it is expected to have stored.
       folder: gets trials.log, where Optuna keeps its studies.
-      about: what else results depend on; another study is made for another text.
+      about: what else the values depend on; each text has a study of its own.
     Raises:
       ValueError: Optuna is not installed, or `trials` is below 1.
     """
@@ -55,12 +55,12 @@ def search(
         study.enqueue_trial(trial.params)
     done = study.get_trials(states=(state.COMPLETE, state.PRUNED))
     for trial in done:
-        measure({axis.field: _value(axis, trial.params[axis.field]) for axis in axes})
+        validate({axis.field: _value(axis, trial.params[axis.field]) for axis in axes})
     for number in range(len(done), trials):
         # Seeded by its number, so that a study that was stopped draws what it would have drawn.
         study.sampler = optuna.samplers.TPESampler(seed=number)
         trial = study.ask()
-        value = measure({axis.field: _drawn(axis, trial) for axis in axes})
+        value = validate({axis.field: _drawn(axis, trial) for axis in axes})
         study.tell(trial, value, state=state.COMPLETE if value is not None else state.PRUNED)
 
 
@@ -72,5 +72,5 @@ def _drawn(axis: Choices | Range, trial: Any) -> Any:
 
 
 def _value(axis: Choices | Range, drawn: Any) -> Any:
-    """What Optuna keeps, texts and numbers, as a value of the field."""
-    return axis.values[drawn] if isinstance(axis, Choices) else axis.typed(drawn)
+    """The value of the field for what Optuna stores, a text or a number."""
+    return axis.values[drawn] if isinstance(axis, Choices) else axis.value(drawn)

@@ -1,0 +1,107 @@
+"""Systems measured with several seeds: their rows joined, and their users' values averaged for paired intervals."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxrec.evaluate.ranking import user_values
+from jaxrec.evaluate.report import COMPARED, against_best
+from jaxrec.studies.comparison import TABLE_METRICS, ComparisonRow, PairedInterval
+
+RankFiles = Sequence[tuple[pathlib.Path, str]]
+"""Where a system's ranks are, seed by seed: the folder that holds ranks.npz, and the system's name in it."""
+
+
+class RowCollector:
+    """Gathers rows of results.json files by system and seed.
+
+    Attributes:
+      rank_files: where each system's ranks are.
+    """
+
+    def __init__(self) -> None:
+        self.rank_files: dict[str, list[tuple[pathlib.Path, str]]] = {}
+        self._rows: dict[str, dict[int, Mapping[str, Any]]] = {}
+
+    def add(self, system: str, seed: int, row: Mapping[str, Any], folder: pathlib.Path) -> None:
+        """Adds a row, unless the system has one with this seed.
+
+        Args:
+          system: what the table calls it.
+          seed: of the run.
+          row: as in results.json, with the run's own name of the system.
+          folder: holds the run's ranks.npz.
+        """
+        by_seed = self._rows.setdefault(system, {})
+        if seed not in by_seed:
+            by_seed[seed] = row
+            self.rank_files.setdefault(system, []).append((folder, row["system"]))
+
+    def rows(self, first: Sequence[str] = ()) -> tuple[ComparisonRow, ...]:
+        """All rows, those of `first` before the others, which keep the order in which they came."""
+        return tuple(_joined(system, self._rows[system]) for system in dict.fromkeys([*first, *self._rows]))
+
+
+def intervals_beside_baselines(
+    systems: Sequence[str],
+    baselines: Sequence[str],
+    rank_files: Mapping[str, RankFiles],
+    *,
+    own_users: bool = False,
+) -> list[PairedInterval]:
+    """Intervals of systems beside the best of some baselines, by each user's mean over the seeds.
+
+    Args:
+      systems: rows of the table.
+      baselines: rows of the table, measured on the same items.
+      rank_files: of each row; a row that lacks ranks.npz for some seed is left out.
+      own_users: whether each seed has users of its own, as generated worlds have; see `user_values_over_seeds`.
+    """
+    values = {name: user_values_over_seeds(rank_files[name], own_users) for name in {*systems, *baselines}}
+    rivals = {name: user_metrics for name in baselines if (user_metrics := values[name])}
+    return [
+        PairedInterval(**interval)
+        for name in systems
+        if (ours := values[name])
+        for interval in against_best(name, ours, rivals)
+    ]
+
+
+def user_values_over_seeds(rank_files: RankFiles, own_users: bool) -> dict[str, np.ndarray] | None:
+    """What each user adds to each metric, f64[U], NaN where a user was not ranked for.
+
+    Args:
+      rank_files: of one system, seed by seed.
+      own_users: whether each seed has users of its own, who are then concatenated; else each user's mean is taken.
+    Returns:
+      the values by metric; None where a seed's ranks are missing, or are of another number of users.
+    """
+    ranks = []
+    for folder, system in rank_files:
+        file = folder / "ranks.npz"
+        if not file.is_file():
+            return None
+        with np.load(file) as arrays:
+            if system not in arrays:
+                return None
+            ranks.append(arrays[system])
+    if own_users:
+        return {metric: np.concatenate([user_values(seed, metric) for seed in ranks]) for metric in COMPARED}
+    if len({seed.shape for seed in ranks}) > 1:
+        return None
+    return {metric: np.mean([user_values(seed, metric) for seed in ranks], axis=0) for metric in COMPARED}
+
+
+def _joined(system: str, by_seed: Mapping[int, Mapping[str, Any]]) -> ComparisonRow:
+    rows = list(by_seed.values())
+    return ComparisonRow(
+        system,
+        seeds=tuple(by_seed),
+        metrics={metric: tuple(row.get(metric) for row in rows) for metric in TABLE_METRICS},
+        n_users=tuple(row["n_users"] for row in rows),
+        ties=tuple(row.get("ties") for row in rows),
+    )

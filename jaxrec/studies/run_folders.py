@@ -1,0 +1,70 @@
+"""Folders of a study's runs: where they are, what they share, and their results."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from jaxrec import experiment
+from jaxrec.config import Config
+from jaxrec.embedders.registry import embedder
+from jaxrec.files import whole_file
+from jaxrec.system import run as runs
+
+Vectors = dict[tuple, pathlib.Path]
+"""Files of vectors that runs made, by all that they depend on."""
+
+
+def run_folder(folder: pathlib.Path, name: str, seed: int) -> pathlib.Path:
+    """Where a study keeps the run of a row with a seed."""
+    return folder / f"{''.join(c if c.isalnum() else '_' for c in name.lower())}-{seed}"
+
+
+def results_of(config: Config, vectors: Vectors) -> dict[str, Any]:
+    """A run's results.json, of the run in the config's folder or, where there is none, of one trained now.
+
+    Args:
+      config: of the run.
+      vectors: of the study's other runs; one with the same is copied, and the run's own are added.
+    """
+    runs.check(config)
+    register = share_vectors(config, vectors)
+    file = config.folder / "results.json"
+    report = json.loads(file.read_text()) if file.is_file() else experiment.train(config)[1]
+    register()
+    return report
+
+
+def share_vectors(config: Config, vectors: Vectors) -> Callable[[], None]:
+    """Copies the vectors of another run with the same embedder, data and seed into a run's folder that has none.
+
+    Args:
+      config: of the run.
+      vectors: what other runs made.
+    Returns:
+      a function to call once the run's own vectors are there, which adds them to `vectors`.
+    """
+    # Tasks decide which events are held out: a leave-one-out split, one of events, or both.
+    tasks = bool(config.task.ranking), bool(config.task.writing)
+    depends_on = (
+        config.data,
+        config.protocol,
+        config.seed,
+        config.embedder,
+        tasks,
+        embedder(config.embedder).settings(config),
+    )
+    file = config.folder / "vectors.npz"
+    if depends_on in vectors and not file.is_file():
+        config.folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as part:
+            shutil.copy(vectors[depends_on], part)
+
+    def register() -> None:
+        if file.is_file():
+            vectors.setdefault(depends_on, file)
+
+    return register
