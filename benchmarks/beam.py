@@ -17,7 +17,7 @@ from flax import nnx
 from jaxrec.config import OovConfig, T5Config
 from jaxrec.hub.t5 import to_hf
 from jaxrec.models.t5 import T5
-from jaxrec.recommend.recommender import TrieRecommender
+from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.tokenizers.trie import Trie
 
 name = "beam"

@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from jaxrec.config import DataConfig, WorldConfig
-from jaxrec.data.load import load
+from jaxrec.data.load import load_interactions
 from jaxrec.data.split import make_split
 from jaxrec.types import Split
 
@@ -22,4 +22,4 @@ def beauty_or_generated(quick: bool) -> tuple[Split, str]:
         config, source = DataConfig(path=str(file)), "Beauty"
     else:
         config, source = DataConfig(world=WorldConfig(users=22363, items=12101, events_per_user=9)), "generated"
-    return make_split(load(config, seed=0)[0]), source
+    return make_split(load_interactions(config, seed=0)[0]), source

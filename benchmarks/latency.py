@@ -22,11 +22,11 @@ from benchmarks.token_rec import ROOT, World, retriever, world
 from jaxrec.config import T5Config, load_config
 from jaxrec.evaluate.evaluate import seen_rows
 from jaxrec.models.retriever import Retriever
-from jaxrec.recommend.recommender import TrieRecommender
-from jaxrec.recommend.retrieval import VectorRecommender, norms_of, search
-from jaxrec.tasks.examples import Prompts, recent
-from jaxrec.tasks.prompts import templates
+from jaxrec.recommend.retrieval import VectorRecommender, nearest_items, norms_of
+from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.tasks.ragged import pad_rows
+from jaxrec.tasks.ranking_examples import Prompts, recent
+from jaxrec.tasks.templates import templates
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import TopK
 
@@ -122,7 +122,7 @@ def main() -> None:
     n_items, width, k = 20_000 if arguments.quick else 1_000_000, 64, 20
     items = jax.random.normal(jax.random.key(0), (n_items, width), jnp.float32)
     norms = jax.jit(norms_of)(items)
-    find = jax.jit(functools.partial(search, k=k))
+    find = jax.jit(functools.partial(nearest_items, k=k))
     measured = []
     for users in (256, 1024):
         z = np.random.default_rng(0).standard_normal((users, width), np.float32)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jaxrec.recommend.retrieval import norms_of, search
+from jaxrec.recommend.retrieval import nearest_items, norms_of
 
 name = "retrieval"
 reach, aim = 1.0, 1.5
@@ -33,7 +33,7 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     on_device = jax.device_put(items)
     norms = jax.jit(norms_of)(on_device)
-    find = jax.jit(functools.partial(search, k=K))
+    find = jax.jit(functools.partial(nearest_items, k=K))
 
     def ours() -> tuple[np.ndarray, np.ndarray]:
         top = find(users, on_device, norms=norms)

@@ -13,7 +13,7 @@ import scipy.sparse
 
 from benchmarks.data import beauty_or_generated
 from jaxrec.config import SkipGramConfig, WalkConfig
-from jaxrec.data.graph import bipartite
+from jaxrec.data.graph import bipartite_graph
 from jaxrec.data.walks import walk
 from jaxrec.embedders.walks import CACHED_WALKS
 from jaxrec.models import skipgram
@@ -35,7 +35,7 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     from gensim.models import Word2Vec
 
     split, source = beauty_or_generated(quick)
-    graph = jax.tree.map(jnp.asarray, bipartite(split.train))
+    graph = jax.tree.map(jnp.asarray, bipartite_graph(split.train))
     starts = np.flatnonzero(graph.degree).astype(np.int32)
     starts = np.resize(starts, -(-len(starts) // CONFIG.batch_walks) * CONFIG.batch_walks)  # whole batches
     walks = np.asarray(walk(graph, jnp.asarray(starts), WalkConfig().length, key=jax.random.key(0)))

@@ -14,14 +14,14 @@ from flax import nnx
 
 from benchmarks.data import beauty_or_generated
 from jaxrec.config import Config, RetrievalConfig, T5Config, TaskConfig, load_config
-from jaxrec.data.pipeline import packed
+from jaxrec.data.packing import packed
 from jaxrec.models.lightgcn import events
 from jaxrec.models.matching import retrieval_loss
 from jaxrec.models.retriever import LABELS, Retriever
 from jaxrec.models.sparse import edges
 from jaxrec.models.t5 import T5
-from jaxrec.tasks.examples import TrainingExamples
-from jaxrec.tasks.prompts import texts
+from jaxrec.tasks.ranking_examples import RankingExamples
+from jaxrec.tasks.templates import template_texts
 from jaxrec.tokenizers import vocabulary
 from jaxrec.train.loop import make_step
 from jaxrec.train.optimizer import make_optimizer
@@ -48,7 +48,7 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     rows, length, slots = (8, 256, 12) if on_cpu or quick else (config.train.rows, config.train.source_length, 24)
     known = world(quick)
     task = TaskConfig(tasks=("collaborative", "direct"))
-    examples = TrainingExamples(
+    examples = RankingExamples(
         known.words, known.items, known.split.train, known.users, answer="vector", task=task, seed=0
     )
     data = packed(examples, rows=rows, source_length=length, target_length=LABELS * slots, seed=0)
@@ -116,7 +116,9 @@ def world(quick: bool, *, numbered: bool = False) -> World:
         return Codes(values.astype(np.int32), (CODEWORDS,) * CODEBOOKS + last[0], levels + last[1])
 
     users, items = codes("U", split.train.n_users, 0), codes("V", split.train.n_items, 33 if numbered else 0)
-    words = vocabulary.extend(vocabulary.train_text_tokenizer(texts()), vocabulary.new_token_names(users, items))
+    words = vocabulary.extend(
+        vocabulary.train_text_tokenizer(template_texts()), vocabulary.new_token_names(users, items)
+    )
     return World(split, source, words, words.ids("<Item>", items).tokens, words.ids("<User>", users).tokens)
 
 

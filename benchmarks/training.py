@@ -14,12 +14,12 @@ from flax import nnx
 
 from benchmarks.data import beauty_or_generated
 from jaxrec.config import Config, T5Config, load_config
-from jaxrec.data.pipeline import packed
+from jaxrec.data.packing import packed
 from jaxrec.models.objectives import sequence_loss
 from jaxrec.models.t5 import T5
-from jaxrec.tasks.examples import TrainingExamples
-from jaxrec.tasks.prompts import texts
 from jaxrec.tasks.ragged import pad_rows
+from jaxrec.tasks.ranking_examples import RankingExamples
+from jaxrec.tasks.templates import template_texts
 from jaxrec.tokenizers import vocabulary
 from jaxrec.tokenizers.meta_id import LEVELS
 from jaxrec.train.loop import make_step
@@ -102,14 +102,14 @@ def _padded_batch(source: list[np.ndarray], target: list[np.ndarray]) -> Batch:
     return Batch(rows, segments, answers, answer_segments, answer_segments.astype(np.float32))
 
 
-def _examples(config: Config, quick: bool) -> tuple[TrainingExamples, vocabulary.Vocabulary, str]:
+def _examples(config: Config, quick: bool) -> tuple[RankingExamples, vocabulary.Vocabulary, str]:
     """Beauty's prompts with ids of the right form (their meaning costs no time), or a generated world's."""
     split, source = beauty_or_generated(quick)
     train = split.train
     clusters = config.ids.clusters
     sizes = (clusters, -(-max(train.n_items, train.n_users) // clusters) + 1)
     words = vocabulary.extend(
-        vocabulary.train_text_tokenizer(texts()),
+        vocabulary.train_text_tokenizer(template_texts()),
         vocabulary.new_token_names(Codes(np.zeros((0, 2), np.int32), sizes, LEVELS)),
     )
 
@@ -117,7 +117,7 @@ def _examples(config: Config, quick: bool) -> tuple[TrainingExamples, vocabulary
         number = np.arange(n, dtype=np.int32)
         return words.ids(prefix, Codes(np.stack([number % clusters, number // clusters], 1), sizes, LEVELS)).tokens
 
-    asked = TrainingExamples(
+    asked = RankingExamples(
         words,
         ids("<Item>", train.n_items),
         train,

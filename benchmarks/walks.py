@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.data import beauty_or_generated
 from jaxrec.config import WalkConfig
-from jaxrec.data.graph import bipartite
+from jaxrec.data.graph import bipartite_graph
 from jaxrec.data.walks import walk
 
 name = "walks"
@@ -21,7 +21,7 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     """Two walks from every node that has an edge, over one table of edges; the peer steps all walks at once."""
     split, source = beauty_or_generated(quick)
     length = WalkConfig().length
-    graph = bipartite(split.train)
+    graph = bipartite_graph(split.train)
     starts = np.tile(np.flatnonzero(graph.degree).astype(np.int32), 2)
     placed, device_starts, key = jax.tree.map(jnp.asarray, graph), jnp.asarray(starts), jax.random.key(0)
     target, low, count = (np.ascontiguousarray(graph.edges[:, column]) for column in range(3))

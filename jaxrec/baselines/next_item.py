@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrec.baselines.models.sequences import NextItem, SequenceConfig, next_item_loss
 from jaxrec.config import TrainConfig
-from jaxrec.data.pipeline import packed
+from jaxrec.data.packing import packed
 from jaxrec.evaluate.evaluate import Scorer, evaluate_scores, padded_width, seen_rows
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.keys import generator, stream
@@ -60,7 +60,7 @@ class Sequences:
         return sizes, sizes
 
     def build(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Tokens (item + 1) as `jaxrec.data.pipeline.Examples` wants them."""
+        """Tokens (item + 1) as `jaxrec.data.packing.Examples` wants them."""
         starts, sizes = self._starts[indices], self._sizes[indices]
         source, offsets = ragged_take(self._tokens, starts, sizes)
         if self._users is None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.cli.arguments import explained, parsed
 from jaxrec.config import DataConfig, data_file
-from jaxrec.data.audit import audit, leak_meter
-from jaxrec.data.load import load
+from jaxrec.data.audit import audit_interactions, leak_meter
+from jaxrec.data.load import load_interactions
 from jaxrec.data.split import make_split
 from jaxrec.evaluate import report
 from jaxrec.tokenizers.id_files import read_codes
@@ -32,8 +32,8 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the findings."""
     arguments = parsed(Arguments, "audit", argv)
-    interactions, notes = load(arguments.data, seed=arguments.seed)
-    print(notes, audit(interactions), sep="\n")
+    interactions, notes = load_interactions(arguments.data, seed=arguments.seed)
+    print(notes, audit_interactions(interactions), sep="\n")
     split = make_split(interactions, arguments.data.split)
     results = evaluate_baselines(split, "test")
     print(report.table(report.report(results, split, "test", dataset=notes.source, seed=arguments.seed)))

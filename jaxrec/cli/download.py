@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import tyro
 
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.data import public
+from jaxrec.data import public_datasets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints where the files lie and what to do with them."""
     arguments = parsed(Arguments, "download", argv)
-    events, titles = public.get(arguments.name, arguments.folder)
+    events, titles = public_datasets.download_dataset(arguments.name, arguments.folder)
     print(f"events: {events}")
     if titles is not None:
         print(f"titles: {titles}")

@@ -11,7 +11,7 @@ import tyro
 
 from jaxrec.cli.arguments import explained, parsed
 from jaxrec.config import DataConfig
-from jaxrec.data.load import load
+from jaxrec.data.load import load_interactions
 from jaxrec.serve import newcomers, service
 from jaxrec.system import loading
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         items_path=arguments.items_path,
         min_events=1,
     )
-    events, _ = load(config, seed=0)
+    events, _ = load_interactions(config, seed=0)
     system = newcomers.served(loading.load(arguments.run))
     started = time.monotonic()
     system, done = newcomers.update(system, events)

@@ -73,7 +73,7 @@ class Audit:
         return "\n".join(lines)
 
 
-def audit(interactions: Interactions) -> Audit:
+def audit_interactions(interactions: Interactions) -> Audit:
     """Count, and look at the order of each user's events."""
     by_user = np.argsort(interactions.user, kind="stable")
     user = interactions.user[by_user]

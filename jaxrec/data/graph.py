@@ -35,7 +35,9 @@ class Graph:
         return self.edges.shape[0]
 
 
-def build(source: np.ndarray, target: np.ndarray, relation: np.ndarray, n_nodes: int, follows: np.ndarray) -> Graph:
+def build_graph(
+    source: np.ndarray, target: np.ndarray, relation: np.ndarray, n_nodes: int, follows: np.ndarray
+) -> Graph:
     """The graph of a meta-path that is given as data.
 
     A walk that took an edge of relation r goes on over an edge of relation follows[r]. So `follows = arange(R)`
@@ -73,7 +75,7 @@ def build(source: np.ndarray, target: np.ndarray, relation: np.ndarray, n_nodes:
     return Graph(edges, (np.cumsum(degree) - degree).astype(np.int32), degree.astype(np.int32))
 
 
-def bipartite(histories: Histories, *, equal_ratings: bool = True) -> Graph:
+def bipartite_graph(histories: Histories, *, equal_ratings: bool = True) -> Graph:
     """Users and items, an edge each way for every event; META ID, eq. (6) and appendix A.1.
 
     Args:
@@ -88,7 +90,7 @@ def bipartite(histories: Histories, *, equal_ratings: bool = True) -> Graph:
         relations = len(values)
     else:
         relation, relations = np.zeros(len(users), np.int64), 1
-    return build(
+    return build_graph(
         np.concatenate([users, items]),
         np.concatenate([items, users]),
         np.concatenate([relation, relation]),

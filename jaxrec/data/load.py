@@ -7,11 +7,11 @@ import sys
 from jaxrec.config import DataConfig, data_file
 from jaxrec.data import readers, synthetic
 from jaxrec.data.interactions import Notes, assemble, keep_frequent, with_titles
-from jaxrec.data.titles import read_titles
+from jaxrec.data.item_titles import read_titles
 from jaxrec.types import Interactions
 
 
-def load(config: DataConfig, *, seed: int) -> tuple[Interactions, Notes]:
+def load_interactions(config: DataConfig, *, seed: int) -> tuple[Interactions, Notes]:
     """Events of a file, or of the generated world where `config.path` is None.
 
     A line on stderr says what was dropped; nothing is lost in silence.
@@ -27,7 +27,7 @@ def load(config: DataConfig, *, seed: int) -> tuple[Interactions, Notes]:
       ValueError: the file is nowhere, can't be read (names the line), or no event is left.
     """
     if config.path is None:
-        interactions = synthetic.generate(config.world, seed=seed)
+        interactions = synthetic.generate_world(config.world, seed=seed)
         notes = Notes("generated", interactions.n_events)
     else:
         events = readers.read(data_file(config.path), config.format, config.columns)

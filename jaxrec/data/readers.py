@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from jaxrec.data import tables
-from jaxrec.data.files import Source, open_source
+from jaxrec.data.source_file import SourceFile, open_source
 from jaxrec.data.tables import Table
 
 FORMATS = {
@@ -62,7 +62,7 @@ def read(path: pathlib.Path, format: str = "auto", columns: tuple[str, ...] = ()
     return _events(_table(source, format, columns), _roles(columns))
 
 
-def recognise(source: Source) -> str:
+def recognise(source: SourceFile) -> str:
     """The format of a file, by its first bytes and its first line."""
     if source.data.startswith(b"PAR1"):
         return "parquet"
@@ -86,7 +86,7 @@ def separator(line: str) -> str:
     return max("\t,;", key=line.count)
 
 
-def _table(source: Source, format: str, columns: tuple[str, ...]) -> Table:
+def _table(source: SourceFile, format: str, columns: tuple[str, ...]) -> Table:
     if format == "movielens-100k":
         return tables.delimited(source, "\t", quoted=False, names=MOVIELENS)
     if format == "movielens-dat":
@@ -113,7 +113,7 @@ def _roles(columns: tuple[str, ...]) -> dict[str, str]:
     return roles
 
 
-def assign(source: Source, names: list[str], given: dict[str, str]) -> dict[str, str]:
+def assign(source: SourceFile, names: list[str], given: dict[str, str]) -> dict[str, str]:
     """Which column plays which role: {"user": "reviewerID", ...}.
 
     Raises:
@@ -141,7 +141,7 @@ def assign(source: Source, names: list[str], given: dict[str, str]) -> dict[str,
     return roles
 
 
-def _sequences(source: Source) -> pl.DataFrame:
+def _sequences(source: SourceFile) -> pl.DataFrame:
     """A line a user; the order of the line is the order of the events."""
     lines = pl.Series("line", source.data.decode("utf-8").split("\n"))
     words = lines.str.strip_chars().str.replace_all(r"\s+", " ").str.split(" ")

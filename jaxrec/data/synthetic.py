@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from jaxrec.config import WorldConfig
-from jaxrec.data import phrases
+from jaxrec.data import synthetic_texts
 from jaxrec.keys import generator
 from jaxrec.types import Interactions
 
@@ -26,7 +26,7 @@ SPAN_DAYS = 720  # users arrive over two years
 GAP_DAYS = 6.0  # mean time between two events of a user
 
 
-def generate(world: WorldConfig, *, seed: int) -> Interactions:
+def generate_world(world: WorldConfig, *, seed: int) -> Interactions:
     """A world of users and items that is a pure function of `world` and `seed`.
 
     No user meets an item twice. Numbers and names of users and items say nothing of clusters, order or time.
@@ -47,10 +47,10 @@ def generate(world: WorldConfig, *, seed: int) -> Interactions:
     place = np.concatenate([_wander(world, circle, tastes[block], lengths[block], random) for block in blocks])
     cluster = circle.cluster[place]
     rating = _ratings(user, place, cluster, tastes, world, random)
-    text = phrases.reviews(cluster, rating.astype(np.int64), random)
+    text = synthetic_texts.reviews(cluster, rating.astype(np.int64), random)
     number = random.permutation(world.items).astype(np.int32)  # hides the planted order from item numbers
     titles = np.empty(world.items, dtype=object)
-    titles[number] = phrases.titles(circle.cluster, random)
+    titles[number] = synthetic_texts.titles(circle.cluster, random)
     width_user, width_item = len(str(world.users - 1)), len(str(world.items - 1))
     return Interactions(
         user=user,
@@ -64,7 +64,7 @@ def generate(world: WorldConfig, *, seed: int) -> Interactions:
     )
 
 
-def shuffled(interactions: Interactions, *, seed: int) -> Interactions:
+def shuffled_world(interactions: Interactions, *, seed: int) -> Interactions:
     """The same events with their items permuted: every user and item keeps its count, all structure is gone.
 
     Ratings and times stay with the user's event; a text goes with its item.

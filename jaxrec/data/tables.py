@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import polars as pl
 
-from jaxrec.data.files import Source
+from jaxrec.data.source_file import SourceFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Table:
       line_of: the line of a row, both counted as people do: rows from 0, lines from 1.
     """
 
-    source: Source
+    source: SourceFile
     frame: pl.DataFrame
     line_of: Callable[[int], int]
 
@@ -34,7 +34,7 @@ class Table:
         self.source.fail(self.line_of(row), problem)
 
 
-def delimited(source: Source, separator: str, *, quoted: bool, names: list[str] | None = None) -> Table:
+def delimited(source: SourceFile, separator: str, *, quoted: bool, names: list[str] | None = None) -> Table:
     """A text table.
 
     Args:
@@ -71,7 +71,7 @@ def delimited(source: Source, separator: str, *, quoted: bool, names: list[str] 
     return Table(source, frame.filter(~blank), lambda row: records.line(row + has_header))
 
 
-def header(source: Source, separator: str, quoted: bool) -> list[str]:
+def header(source: SourceFile, separator: str, quoted: bool) -> list[str]:
     """The names that a table's first line gives its columns, without RecBole's types ("user_id:token").
 
     Raises:
@@ -86,7 +86,7 @@ def header(source: Source, separator: str, quoted: bool) -> list[str]:
     return names
 
 
-def json_lines(source: Source, wanted: Callable[[list[str]], list[str]]) -> Table:
+def json_lines(source: SourceFile, wanted: Callable[[list[str]], list[str]]) -> Table:
     """A JSON object a line; scalars as strings.
 
     Args:
@@ -111,7 +111,7 @@ def json_lines(source: Source, wanted: Callable[[list[str]], list[str]]) -> Tabl
     return Table(source, frame, lambda row: [number for number, _ in source.lines()][row])
 
 
-def parquet(source: Source) -> Table:
+def parquet(source: SourceFile) -> Table:
     """A Parquet file; its "lines" are its rows, counted from 1."""
     try:
         frame = pl.read_parquet(io.BytesIO(source.data))
@@ -124,7 +124,7 @@ def parquet(source: Source) -> Table:
 class _Records:
     """The slow walk over a text table that finds lines for messages; polars does the reading."""
 
-    source: Source
+    source: SourceFile
     data: bytes
     separator: str
     quoted: bool
@@ -156,7 +156,7 @@ class _Records:
                 self.source.fail(start, "every field is empty")
 
 
-def _fail_at_bad_json(source: Source) -> None:
+def _fail_at_bad_json(source: SourceFile) -> None:
     for number, line in source.lines():
         try:
             good = isinstance(json.loads(line), dict)

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from jaxrec.config import Config, SkipGramConfig, WalkConfig
-from jaxrec.data.graph import Graph, bipartite
+from jaxrec.data.graph import Graph, bipartite_graph
 from jaxrec.data.walks import walk
 from jaxrec.embedders.embedder import Embedder, Embedding
 from jaxrec.keys import generator, stream
@@ -78,7 +78,7 @@ def embed(
     Raises:
       ValueError: there is no event at all.
     """
-    graph = bipartite(histories, equal_ratings=walks.equal_ratings)
+    graph = bipartite_graph(histories, equal_ratings=walks.equal_ratings)
     nodes = np.flatnonzero(graph.degree).astype(np.int32)
     if not len(nodes):
         raise ValueError("histories hold no event to walk on; is the training part of the split empty?")

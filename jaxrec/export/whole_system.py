@@ -24,9 +24,9 @@ from jaxrec.export.tables import write_json, write_samples, write_tsv
 from jaxrec.keys import generator
 from jaxrec.models.retriever import Retriever
 from jaxrec.system.system import System
-from jaxrec.tasks.examples import recent
-from jaxrec.tasks.prompts import templates, without_user
-from jaxrec.tasks.ragged import shuffled
+from jaxrec.tasks.ragged import shuffle_rows
+from jaxrec.tasks.ranking_examples import recent
+from jaxrec.tasks.templates import templates, without_user
 from jaxrec.types import Codes
 
 K = 10
@@ -216,7 +216,7 @@ def _ends(about: dict[str, Any]) -> int:
 def _texts(system: System, asked: dict[str, Any], codes: Codes | None, users: np.ndarray) -> list[str]:
     """The prompts of some users as text."""
     shown = recent(system.histories, users, asked["max_history"])
-    numbers, offsets = shuffled(shown, np.full(len(users), asked["shuffled"]), users.astype(np.uint64))
+    numbers, offsets = shuffle_rows(shown, np.full(len(users), asked["shuffled"]), users.astype(np.uint64))
     items = system.histories.items[numbers]
     texts = []
     for row, user in enumerate(users.tolist()):

@@ -16,7 +16,7 @@ IN_FLIGHT = 8  # batches queued before one is awaited: a long queue of collectiv
 Found = TypeVar("Found")
 
 
-def checked(source: Array, seen: Array | None, n_items: int) -> tuple[np.ndarray, np.ndarray | None]:
+def check_prompts(source: Array, seen: Array | None, n_items: int) -> tuple[np.ndarray, np.ndarray | None]:
     """`source` i32[B,S] and `seen` i32[B,X] as numpy arrays.
 
     Raises:
@@ -35,7 +35,7 @@ def checked(source: Array, seen: Array | None, n_items: int) -> tuple[np.ndarray
     return source, seen
 
 
-def in_batches(
+def run_in_batches(
     run: Callable[[np.ndarray, np.ndarray | None], TopK],
     source: np.ndarray,
     seen: np.ndarray | None,
@@ -58,10 +58,10 @@ def in_batches(
     """
     if not len(source):
         return TopK(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
-    return by_length(run, source, seen, users=users, multiple=multiple)
+    return run_by_length(run, source, seen, users=users, multiple=multiple)
 
 
-def by_length(
+def run_by_length(
     run: Callable[[np.ndarray, np.ndarray | None], Found],
     source: np.ndarray,
     seen: np.ndarray | None = None,
@@ -69,7 +69,7 @@ def by_length(
     users: int,
     multiple: int = 1,
 ) -> Found:
-    """As `in_batches`, for a `run` that returns any tree of arrays with one row a prompt; at least one prompt."""
+    """As `run_in_batches`, for a `run` that returns any tree of arrays with one row a prompt; at least one prompt."""
     count = len(source)
     lengths = (source.shape[1] - (source[:, ::-1] != 0).argmax(axis=1)) * (source != 0).any(axis=1)
     order = np.argsort(lengths, kind="stable")  # prompts of like length share a batch, so little is padding

@@ -13,15 +13,15 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxrec.recommend.batches import checked, in_batches
-from jaxrec.recommend.blocks import approximately_best, exactly_best, inverse, norms_of, pad_rows
+from jaxrec.recommend.batches import check_prompts, run_in_batches
+from jaxrec.recommend.blockwise_top_k import approximately_best, exactly_best, inverse, norms_of, pad_to_multiple
 from jaxrec.types import Array, TopK
 
 CACHED_ITEMS = 8192  # rows of scores that stay in a CPU's cache; found by trying
 BLOCK = 65536  # elsewhere: few steps, 64 MB of scores for 256 users
 
 
-def search(
+def nearest_items(
     z: Array,
     items: Array,
     k: int,
@@ -64,7 +64,7 @@ def search(
     return TopK(jnp.where(scores > -jnp.inf, found, -1), scores)
 
 
-def search_sharded(
+def nearest_items_sharded(
     mesh: Mesh,
     z: Array,
     items: Array,
@@ -93,18 +93,18 @@ def search_sharded(
     """
     _check(z, items, k, seen)
     users, shards = z.shape[0], mesh.shape["model"]
-    z = pad_rows(jnp.asarray(z), mesh.shape["data"], 0)
+    z = pad_to_multiple(jnp.asarray(z), mesh.shape["data"], 0)
     seen = jnp.zeros((users, 0), jnp.int32) if seen is None else jnp.asarray(seen)
-    seen = pad_rows(seen, mesh.shape["data"], -1)
-    items = pad_rows(jnp.asarray(items), shards, 0)
-    norms = None if norms is None else pad_rows(jnp.asarray(norms), shards, 0)
+    seen = pad_to_multiple(seen, mesh.shape["data"], -1)
+    items = pad_to_multiple(jnp.asarray(items), shards, 0)
+    norms = None if norms is None else pad_to_multiple(jnp.asarray(norms), shards, 0)
     here = items.shape[0] // shards
 
     def local(z, items, seen, norms):
         first = lax.axis_index("model") * here
         mine = (seen >= first) & (seen < first + here)
         local_seen = jnp.where(mine, seen - first, -1)
-        top = search(z, items, min(k, here), seen=local_seen, norms=norms, **options)
+        top = nearest_items(z, items, min(k, here), seen=local_seen, norms=norms, **options)
         numbers = jnp.where(top.items >= 0, top.items + first, -1)
         # Shards lie in the order of items, so a tie's first place is still its lowest item.
         numbers, scores = (lax.all_gather(x, "model", axis=1, tiled=True) for x in (numbers, top.scores))
@@ -130,7 +130,7 @@ def place_items(items: Array, mesh: Mesh | None = None) -> jax.Array:
     return jax.device_put(np.pad(np.asarray(items), ((0, rows), (0, 0))), NamedSharding(mesh, P("model")))
 
 
-def memory(
+def search_memory(
     batch: int, n_items: int, width: int, k: int, block: int | None = None, *, n_seen: int = 0, dtype: Any = jnp.float32
 ) -> int:
     """Bytes that a device needs for `search`, its arguments included, by the compiler's own count for this backend.
@@ -140,7 +140,7 @@ def memory(
     shape = jax.ShapeDtypeStruct
     seen = shape((batch, n_seen), jnp.int32) if n_seen else None
     z, norms = shape((batch, width), jnp.float32), shape((n_items,), jnp.float32)
-    traced = jax.jit(search, static_argnames=("k", "block")).trace(
+    traced = jax.jit(nearest_items, static_argnames=("k", "block")).trace(
         z, shape((n_items, width), dtype), k, seen=seen, norms=norms, block=block
     )
     used: Any = traced.lower().compile().memory_analysis()
@@ -178,7 +178,7 @@ class VectorRecommender:
         self.items = items
 
         def recommend(model, source, items, norms, seen, k):
-            find = search if mesh is None else functools.partial(search_sharded, mesh)
+            find = nearest_items if mesh is None else functools.partial(nearest_items_sharded, mesh)
             return find(query(model, source), items, k, seen=seen, norms=norms, approximate=approximate)
 
         self._recommend = jax.jit(recommend, static_argnames="k")
@@ -229,14 +229,14 @@ class VectorRecommender:
           ValueError: shapes don't fit each other, `seen` holds no item of this catalogue, or k exceeds it.
         """
         _check_k(k, self.n_items)
-        source, seen = checked(source, seen, self.n_items)
+        source, seen = check_prompts(source, seen, self.n_items)
 
         def run(source: np.ndarray, seen: np.ndarray | None) -> TopK:
             if self.mesh is not None:
                 source, seen = jax.device_put((source, seen), NamedSharding(self.mesh, P("data")))
             return self._recommend(self.model, source, self._items, self._norms, seen, k)
 
-        return in_batches(
+        return run_in_batches(
             run, source, seen, k, users=self.batch_users, multiple=1 if self.mesh is None else self.mesh.shape["data"]
         )
 

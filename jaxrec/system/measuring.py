@@ -14,7 +14,7 @@ from jaxrec.embedders.registry import embedder
 from jaxrec.evaluate.evaluate import Result, divided, evaluate_scores
 from jaxrec.evaluate.report import report, table
 from jaxrec.evaluate.texts import TextResult, text_report, text_table
-from jaxrec.recommend.exact import gap
+from jaxrec.recommend.exact_scoring import beam_gap
 from jaxrec.system import run as runs
 from jaxrec.system.system import System
 from jaxrec.system.text_tasks import Writer
@@ -118,7 +118,7 @@ def beams_gap(system: System, part: str, most: int = 256) -> str:
     users, k = np.flatnonzero(run.split.target(part) >= 0)[:most], min(10, run.data.n_items)
     known = run.split.history(part)
     beam, system = (dataclasses.replace(s, histories=known) for s in (beam, system))
-    far = gap(beam.recommend(users, k), system.recommend(users, k))
+    far = beam_gap(beam.recommend(users, k), system.recommend(users, k))
     return (
         f"{settings.beams} beams on {len(users)} of these users: {np.mean(far.recall):.2%} of the exact {k} found, "
         f"log-probabilities are {np.mean(far.shortfall):.2e} lower"

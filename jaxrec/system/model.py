@@ -20,7 +20,7 @@ from jaxrec.models.sparse import edges
 from jaxrec.models.t5 import T5
 from jaxrec.system.identify import anchors_of
 from jaxrec.system.run import Run
-from jaxrec.tasks.prompts import texts
+from jaxrec.tasks.templates import template_texts
 from jaxrec.tokenizers import vocabulary as vocabularies
 from jaxrec.tokenizers.ids import Ids
 from jaxrec.tokenizers.vocabulary import Vocabulary
@@ -101,7 +101,7 @@ def _vocabulary(
 
 def _texts(run: Run) -> list[str]:
     """What a text tokenizer is trained on: the templates and, where tasks write, texts of training events."""
-    found = texts(run.config.task.writing)
+    found = template_texts(run.config.task.writing)
     if run.events is not None and run.data.text is not None:
         found += [text for column in run.data.text.values() for text in column[run.events.train].tolist()]
     return found

@@ -14,8 +14,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from jaxrec.config import Config, from_dict, to_json
-from jaxrec.data.features import explanations, feature_words
-from jaxrec.data.load import load
+from jaxrec.data.load import load_interactions
+from jaxrec.data.review_features import explanations, feature_words
 from jaxrec.data.split import (
     hold_unseen,
     make_split,
@@ -25,7 +25,7 @@ from jaxrec.data.split import (
     without_ratings,
 )
 from jaxrec.files import write_whole
-from jaxrec.tasks.writing import Material, stars_text
+from jaxrec.tasks.writing_examples import TextEvents, stars_text
 from jaxrec.tokenizers.ids import NUMBERED, OTHERS
 from jaxrec.types import EventSplit, Histories, Interactions, Split
 
@@ -52,7 +52,7 @@ class Run:
     data: Interactions
     split: Split
     events: EventSplit | None = None
-    material: Material | None = None
+    material: TextEvents | None = None
     fresh: bool = False
 
     @property
@@ -199,7 +199,7 @@ def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
     Items are ranked by a leave-one-out split, ratings and texts by one of events. Where both are asked, no event that
     the first holds back teaches the second, and embedders don't see how an event was rated that the second holds back.
     """
-    data, _ = load(config.data, seed=config.seed)
+    data, _ = load_interactions(config.data, seed=config.seed)
     events = None
     if config.task.ranking:
         split = make_split(data, config.data.split)
@@ -218,7 +218,7 @@ def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
     return Run(config, folder, data, split, events, material, fresh)
 
 
-def _material(config: Config, data: Interactions, events: EventSplit) -> Material:
+def _material(config: Config, data: Interactions, events: EventSplit) -> TextEvents:
     """What may be told or asked of the events.
 
     Feature words are found in reviews that teach, but for those of a user's last two events, which leave-one-out
@@ -232,7 +232,7 @@ def _material(config: Config, data: Interactions, events: EventSplit) -> Materia
     features = feature_words(review[early].tolist()) if "explanation" in config.task.writing else []
     feature, sentence = explanations(review.tolist(), features) if features else (empty, empty)
     stars = empty if data.rating is None else np.array([stars_text(float(r)) for r in data.rating], object)
-    return Material(data.user.astype(np.int64), data.item.astype(np.int64), stars, feature, sentence, review, summary)
+    return TextEvents(data.user.astype(np.int64), data.item.astype(np.int64), stars, feature, sentence, review, summary)
 
 
 def _check_columns(config: Config, data: Interactions) -> None:

@@ -18,12 +18,12 @@ from jaxrec.evaluate.evaluate import Result, evaluate_recommender, seen_rows
 from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.t5 import T5
-from jaxrec.recommend.recommender import TrieRecommender
 from jaxrec.recommend.retrieval import VectorRecommender
+from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.system.run import Run
-from jaxrec.tasks.examples import Prompts, recent
-from jaxrec.tasks.prompts import templates
-from jaxrec.tasks.ragged import pad_rows, ragged_take, shuffled
+from jaxrec.tasks.ragged import pad_rows, ragged_take, shuffle_rows
+from jaxrec.tasks.ranking_examples import Prompts, recent
+from jaxrec.tasks.templates import templates
 from jaxrec.tokenizers.id_files import text
 from jaxrec.tokenizers.ids import LABELS, Ids
 from jaxrec.tokenizers.trie import Trie
@@ -139,7 +139,7 @@ class System(Run):
 
         def ask(users: np.ndarray, draw: np.ndarray | None = None) -> np.ndarray:
             numbers = (users if draw is None else draw).astype(np.uint64)
-            shown = shuffled(recent(histories, users, most), np.full(len(users), shuffles), numbers)
+            shown = shuffle_rows(recent(histories, users, most), np.full(len(users), shuffles), numbers)
             rows = prompts.splice(np.zeros(len(users), np.int32), users, shown)
             return pad_rows(rows, int(np.diff(rows[1]).max(initial=1)))
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jaxrec.data.pipeline import packed
+from jaxrec.data.packing import packed
 from jaxrec.embedders.fold_in import unit_rows
 from jaxrec.keys import generator
 from jaxrec.system.system import System
-from jaxrec.tasks.writing import Material, WritingExamples
+from jaxrec.tasks.writing_examples import TextEvents, WritingExamples
 from jaxrec.train.state import PureLoss, Tree
 
 
@@ -62,7 +62,7 @@ def validator(system: System, loss_fn: PureLoss) -> Callable[[Tree, Tree], dict[
     return validate
 
 
-def named(system: System) -> tuple[Material, np.ndarray | None]:
+def named(system: System) -> tuple[TextEvents, np.ndarray | None]:
     """The run's material with rows of the users' tokens, and those tokens; None where prompts hold no user ids.
 
     A causal id is made of the user's other training events: an event that teaches is not in it, as one that tests

@@ -19,13 +19,13 @@ from jaxrec.baselines.texts import (
 )
 from jaxrec.evaluate.texts import TextResult
 from jaxrec.keys import generator
-from jaxrec.recommend.generate import ChoiceScorer, TextGenerator
+from jaxrec.recommend.text_generation import ChoiceScorer, TextGenerator
 from jaxrec.system.system import System, histories_of
 from jaxrec.system.text_examples import named
 from jaxrec.system.timing import milliseconds_each
-from jaxrec.tasks.prompts import templates
 from jaxrec.tasks.ragged import pad_rows
-from jaxrec.tasks.writing import ANSWERS, Material, Questions, stars_text
+from jaxrec.tasks.templates import templates
+from jaxrec.tasks.writing_examples import ANSWERS, TextEvents, WritingPrompts, stars_text
 from jaxrec.types import Histories
 
 TIMED = 256
@@ -66,7 +66,7 @@ class Writer:
             self._scorer = ChoiceScorer(system.model, choices, batch=settings.eval.batch_users)  # pyright: ignore
 
     @functools.cached_property
-    def _data(self) -> tuple[Material, np.ndarray | None]:
+    def _data(self) -> tuple[TextEvents, np.ndarray | None]:
         return named(self.system)
 
     def texts(self, source: np.ndarray) -> list[str]:
@@ -113,12 +113,12 @@ class Writer:
         return self._temperatures[task]
 
     def prompts(
-        self, task: str, known: Material, tokens: np.ndarray | None, rows: np.ndarray, *, prompt: str = "seen"
+        self, task: str, known: TextEvents, tokens: np.ndarray | None, rows: np.ndarray, *, prompt: str = "seen"
     ) -> np.ndarray:
         """Prompts of a task about some events, i32[B,S]: the first template of training, or the unseen one."""
         template, system = templates(task, seen=prompt == "seen")[0], self.system
         settings = system.config.task
-        asked = Questions(system.vocabulary, [template], known.some(rows), system.item_tokens, tokens, settings)
+        asked = WritingPrompts(system.vocabulary, [template], known.some(rows), system.item_tokens, tokens, settings)
         made = asked.prompts(np.zeros(len(rows), np.int64), np.arange(len(rows)))
         return pad_rows(made, int(np.diff(made[1]).max(initial=1)))
 
@@ -243,7 +243,7 @@ class Writer:
                 raise ValueError(f"task {task!r} {what} --{name}{', what it is about' if name == wanted else ''}")
         n = len(items)
         told = (np.full(n, text, object) for text in ("", feature, "", review, ""))
-        known, tokens = Material(np.arange(n), items, *told), None
+        known, tokens = TextEvents(np.arange(n), items, *told), None
         histories = histories_of(self.system.histories, np.full(n, user))
         if wanted != "review":  # as in training, a causal id is made of the user's other events
             histories = _without(histories, items)

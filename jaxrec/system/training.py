@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from jaxrec.config import Config
-from jaxrec.data.pipeline import Examples, count, packed
+from jaxrec.data.packing import Examples, count_examples, packed
 from jaxrec.embedders.fold_in import before_each_event
 from jaxrec.files import write_whole
 from jaxrec.keys import generator, stream
@@ -19,8 +19,8 @@ from jaxrec.models.matching import retrieval_loss
 from jaxrec.models.objectives import sequence_loss
 from jaxrec.system import text_examples as writing
 from jaxrec.system.system import System
-from jaxrec.tasks.examples import TrainingExamples
-from jaxrec.tasks.writing import Mixed
+from jaxrec.tasks.ranking_examples import RankingExamples
+from jaxrec.tasks.writing_examples import MixedExamples
 from jaxrec.train.checkpoint import restore_best
 from jaxrec.train.loop import Fitted, fit
 from jaxrec.train.optimizer import make_optimizer
@@ -105,7 +105,7 @@ def train(system: System) -> tuple[System, Fitted]:
         mesh=mesh,
         rules=sharding_rules(run.config),
         folder=run.folder,
-        count=count,
+        count=count_examples,
         validate=validate_with,
         validate_every=max(1, round(settings.validate_every * data.steps_per_epoch)),
         select=select,
@@ -140,10 +140,10 @@ def _all_examples(system: System) -> Examples:
         for column, n in made.questions.truncated.items():
             if n:
                 run.say(f"{n:,} events have a {column} of more tokens than are kept (task.max_text, task.max_answer)")
-    return parts[0] if len(parts) == 1 else Mixed(*parts)
+    return parts[0] if len(parts) == 1 else MixedExamples(*parts)
 
 
-def training_examples(system: System) -> TrainingExamples:
+def training_examples(system: System) -> RankingExamples:
     """What the model is taught to rank by: nothing but the training part of the split, whatever the protocol."""
     config, train = system.config, system.split.train
     codes, user_rows = system.user_codes(train, np.arange(train.n_users)), "users"
@@ -151,7 +151,7 @@ def training_examples(system: System) -> TrainingExamples:
         rows = before_each_event(train, system.embedding.vectors.item)
         codes = dataclasses.replace(system.ids.users, values=system.ids.encode(rows, "user", unique=False))
         user_rows = "events"
-    return TrainingExamples(
+    return RankingExamples(
         system.vocabulary,
         system.item_tokens,
         train,

@@ -42,7 +42,7 @@ def ragged_range(starts: np.ndarray, lengths: np.ndarray) -> Ragged:
     return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
 
 
-def shuffled(rows: Ragged, which: np.ndarray, draw: np.ndarray) -> Ragged:
+def shuffle_rows(rows: Ragged, which: np.ndarray, draw: np.ndarray) -> Ragged:
     """Some rows in random order, the others as they were.
 
     Args:

@@ -116,7 +116,7 @@ def fit(
       buffers: what the loss reads and no gradient changes; never copied on a device that holds it, saved once.
       optimizer: see `make_optimizer`.
       data: yields pytrees of numpy arrays, this process's rows of each global batch; at least `steps` of them. Its
-        iterator's state must be the same in every process, as with `jaxrec.data.pipeline.packed`.
+        iterator's state must be the same in every process, as with `jaxrec.data.packing.packed`.
       steps: length of the run, at least 1.
       key: the training stream's key; step n draws from fold_in(key, n).
       mesh: None is this process's default device alone.

@@ -19,7 +19,7 @@ from jaxrec.baselines.next_item import Sequences, train
 from jaxrec.baselines.pairs import train_ease, train_ncf
 from jaxrec.config import WorldConfig
 from jaxrec.data.split import make_split
-from jaxrec.data.synthetic import generate
+from jaxrec.data.synthetic import generate_world
 from jaxrec.evaluate.evaluate import evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.types import Histories, Split
@@ -46,7 +46,7 @@ def histories_of(rows: list[list[int]], n_items: int) -> Histories:
 @pytest.fixture(scope="module")
 def split() -> Split:
     world = WorldConfig(users=400, items=60, events_per_user=12.0, tastes=4)
-    return make_split(generate(world, seed=0))
+    return make_split(generate_world(world, seed=0))
 
 
 def rows_of(values: np.ndarray, offsets: np.ndarray) -> list[list[int]]:

@@ -9,8 +9,8 @@ import pytest
 
 from jaxrec.config import DataConfig, WorldConfig
 from jaxrec.data import synthetic
-from jaxrec.data.audit import audit, leak_meter
-from jaxrec.data.load import load
+from jaxrec.data.audit import audit_interactions, leak_meter
+from jaxrec.data.load import load_interactions
 from jaxrec.data.split import make_split
 from jaxrec.types import Histories, Interactions, Split, join_histories
 
@@ -30,7 +30,7 @@ def world(user: list[int], item: list[int], time: list[int] | None, rating: list
 
 def test_audit_by_hand() -> None:
     time = [0, 10, DAY + 5, DAY, DAY, 3 * DAY, 3 * DAY + 1]
-    found = audit(world([0, 0, 0, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2, 3], time, [5, 5, 1, 2, 5, 5, 5]))
+    found = audit_interactions(world([0, 0, 0, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2, 3], time, [5, 5, 1, 2, 5, 5, 5]))
     assert (found.users, found.items, found.events) == (2, 4, 7)
     assert (found.shortest, found.median, found.longest) == (3, 3.5, 4)
     assert (found.rarest, found.usual, found.commonest) == (1, 2, 2)
@@ -44,10 +44,10 @@ def test_audit_by_hand() -> None:
 
 
 def test_audit_sees_broken_order_and_missing_times() -> None:
-    broken = audit(world([0, 0, 1, 1], [0, 1, 2, 3], [5, 4, 1, 2]))
+    broken = audit_interactions(world([0, 0, 1, 1], [0, 1, 2, 3], [5, 4, 1, 2]))
     assert broken.ordered is False
     assert "BROKEN" in str(broken)
-    blind = audit(world([0, 0, 1, 1], [0, 1, 2, 3], None))
+    blind = audit_interactions(world([0, 0, 1, 1], [0, 1, 2, 3], None))
     assert blind.ordered is blind.same_day is blind.ratings is None
     assert "there are no times" in str(blind)
 
@@ -65,13 +65,13 @@ def favourite(histories: Histories, item_clusters: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def split() -> Split:
-    return make_split(synthetic.generate(WorldConfig(), seed=0))
+    return make_split(synthetic.generate_world(WorldConfig(), seed=0))
 
 
 @pytest.fixture(scope="module")
 def clusters(split: Split) -> np.ndarray:
     """The planted clusters, cut in three so that tastes are not too plain."""
-    world = synthetic.generate(WorldConfig(), seed=0)
+    world = synthetic.generate_world(WorldConfig(), seed=0)
     things = np.unique([str(title).split()[1] for title in world.titles()], return_inverse=True)[1]
     return 3 * things + np.random.default_rng(0).integers(3, size=len(things))
 
@@ -151,7 +151,7 @@ def test_wrong_sizes_are_refused(split: Split) -> None:
 def test_the_released_beauty_ids_are_called_leaked(real_data: pathlib.Path) -> None:
     """The three rates are those of the data folder's README."""
     folder = real_data / "amazon-beauty"
-    world, _ = load(DataConfig(path=str(folder / "user_sequence.txt.gz")), seed=0)
+    world, _ = load_interactions(DataConfig(path=str(folder / "user_sequence.txt.gz")), seed=0)
 
     def released(kind: str, names: np.ndarray) -> np.ndarray:
         text = gzip.decompress((folder / f"meta_id_released_{kind}.txt.gz").read_bytes()).decode()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxrec.data.graph import Graph, bipartite, build
+from jaxrec.data.graph import Graph, bipartite_graph, build_graph
 from jaxrec.types import Histories
 
 EVENTS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(1, 3)), max_size=30)
@@ -30,7 +30,7 @@ def follow(graph: Graph, edge: int) -> list[int]:
 
 def test_by_hand() -> None:
     # User 0 gave item 0 a 5 and item 1 a 3; user 1 gave item 0 a 5. Items are nodes 2 and 3.
-    graph = bipartite(histories([(0, 0, 5), (0, 1, 3), (1, 0, 5)], users=2, items=2))
+    graph = bipartite_graph(histories([(0, 0, 5), (0, 1, 3), (1, 0, 5)], users=2, items=2))
     assert graph.degree.tolist() == [2, 1, 2, 1]
     assert graph.first.tolist() == [0, 2, 3, 5]
     from_user_1 = int(graph.first[1])
@@ -43,7 +43,7 @@ def test_by_hand() -> None:
 @settings(deadline=None, max_examples=50)
 @given(EVENTS, st.booleans())
 def test_what_follows_an_edge_are_the_events_of_its_rating(events: list, rated: bool) -> None:
-    graph = bipartite(histories(events), equal_ratings=rated)
+    graph = bipartite_graph(histories(events), equal_ratings=rated)
     at = collections.defaultdict(list)
     for user, item, rating in events:
         relation = rating if rated else 0
@@ -61,15 +61,15 @@ def test_what_follows_an_edge_are_the_events_of_its_rating(events: list, rated: 
 
 def test_without_ratings_all_edges_are_one_relation() -> None:
     events = [(0, 0, 1), (0, 1, 2), (1, 1, 3)]
-    plain = bipartite(histories(events, rated=False), equal_ratings=True)
-    ignored = bipartite(histories(events), equal_ratings=False)
+    plain = bipartite_graph(histories(events, rated=False), equal_ratings=True)
+    ignored = bipartite_graph(histories(events), equal_ratings=False)
     np.testing.assert_array_equal(plain.edges, ignored.edges)
 
 
 def test_another_meta_path_is_data() -> None:
     # user 0 - item 1 - brand 2 - item 3 - user 4: relations user-item, item-brand, brand-item, item-user.
     source, target = np.array([0, 1, 2, 2, 1, 3]), np.array([1, 2, 1, 3, 0, 4])
-    graph = build(source, target, np.array([0, 1, 2, 2, 3, 3]), 5, follows=np.array([1, 2, 3, 0]))
+    graph = build_graph(source, target, np.array([0, 1, 2, 2, 3, 3]), 5, follows=np.array([1, 2, 3, 0]))
     assert follow(graph, int(graph.first[0])) == [2]  # from the item only on to its brand, not back to the user
     brand_to_item_3 = next(e for e in range(graph.first[2], graph.first[2] + 2) if graph.edges[e, 0] == 3)
     assert follow(graph, brand_to_item_3) == [4]
@@ -79,4 +79,4 @@ def test_another_meta_path_is_data() -> None:
 def test_numbers_out_of_range_are_named() -> None:
     one = np.array([0])
     with pytest.raises(ValueError, match=r"target holds 7\.\.7, wanted 0\.\.1"):
-        build(one, np.array([7]), one, 2, follows=one)
+        build_graph(one, np.array([7]), one, 2, follows=one)

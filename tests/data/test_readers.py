@@ -7,8 +7,8 @@ import pathlib
 import polars as pl
 import pytest
 
-from jaxrec.data.files import open_source
 from jaxrec.data.readers import FORMATS, read, recognise
+from jaxrec.data.source_file import open_source
 
 AMAZON_2014 = [
     {"reviewerID": "A", "asin": "x", "helpful": [0, 1], "reviewText": "Fine, é!", "overall": 5.0, "summary": "Good"}

@@ -16,7 +16,7 @@ WORLD = WorldConfig()
 
 @pytest.fixture(scope="module")
 def world() -> Interactions:
-    return synthetic.generate(WORLD, seed=0)
+    return synthetic.generate_world(WORLD, seed=0)
 
 
 def hit_rate(interactions: Interactions, score_user) -> float:
@@ -79,7 +79,7 @@ def test_lengths(world: Interactions) -> None:
 
 def test_same_seed_same_world_other_seed_other_world() -> None:
     small = WorldConfig(users=50, items=60, tastes=5)
-    first, again, other = (synthetic.generate(small, seed=s) for s in (3, 3, 4))
+    first, again, other = (synthetic.generate_world(small, seed=s) for s in (3, 3, 4))
     np.testing.assert_array_equal(first.item, again.item)
     np.testing.assert_array_equal(first.time, again.time)
     assert not np.array_equal(first.item[:100], other.item[:100])
@@ -88,20 +88,20 @@ def test_same_seed_same_world_other_seed_other_world() -> None:
 def test_order_beats_popularity_five_times_and_a_shuffled_copy_does_not(world: Interactions) -> None:
     popular = hit_rate(world, popularity)
     assert hit_rate(world, followers) > 5 * popular
-    copy = synthetic.shuffled(world, seed=0)
+    copy = synthetic.shuffled_world(world, seed=0)
     popular, standard_error = hit_rate(copy, popularity), np.sqrt(0.06 / WORLD.users)
     assert hit_rate(copy, followers) < popular + 2 * standard_error
 
 
 def test_shuffled_keeps_every_count(world: Interactions) -> None:
-    copy = synthetic.shuffled(world, seed=0)
+    copy = synthetic.shuffled_world(world, seed=0)
     np.testing.assert_array_equal(np.bincount(copy.user), np.bincount(world.user))
     np.testing.assert_array_equal(np.bincount(copy.item), np.bincount(world.item))
     assert (copy.item == world.item).mean() < 0.05
 
 
 def test_without_drift_the_order_is_gone(world: Interactions) -> None:
-    still = synthetic.generate(dataclasses.replace(WORLD, drift=0.0), seed=0)
+    still = synthetic.generate_world(dataclasses.replace(WORLD, drift=0.0), seed=0)
     assert hit_rate(still, followers) < 0.5 * hit_rate(world, followers)
 
 
@@ -110,7 +110,7 @@ def test_popularity_exponent_skews(world: Interactions) -> None:
         counts = np.sort(np.bincount(interactions.item, minlength=WORLD.items))[::-1]
         return counts[: WORLD.items // 10].sum() / counts.sum()
 
-    flat = synthetic.generate(dataclasses.replace(WORLD, popularity=0.0), seed=0)
+    flat = synthetic.generate_world(dataclasses.replace(WORLD, popularity=0.0), seed=0)
     assert top_tenth(world) > 1.2 * top_tenth(flat)
 
 
@@ -138,7 +138,7 @@ def test_reviews_name_the_thing_and_follow_the_stars(world: Interactions) -> Non
 
 def test_a_million_events_take_seconds() -> None:
     start = time.perf_counter()
-    big = synthetic.generate(WorldConfig(users=65_000, items=5_000, tastes=100), seed=0)
+    big = synthetic.generate_world(WorldConfig(users=65_000, items=5_000, tastes=100), seed=0)
     assert big.n_events > 1_000_000
     assert time.perf_counter() - start < 30  # about one second on an idle core
 
@@ -157,11 +157,11 @@ def test_a_million_events_take_seconds() -> None:
 )
 def test_impossible_worlds_are_refused(change: dict, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        synthetic.generate(dataclasses.replace(WORLD, **change), seed=0)
+        synthetic.generate_world(dataclasses.replace(WORLD, **change), seed=0)
 
 
 def test_crowded_world_still_has_no_repeats() -> None:
     """Users who use up a whole circle go on elsewhere."""
-    crowded = synthetic.generate(WorldConfig(users=200, items=12, tastes=3, events_per_user=6.0), seed=0)
+    crowded = synthetic.generate_world(WorldConfig(users=200, items=12, tastes=3, events_per_user=6.0), seed=0)
     pairs = crowded.user.astype(np.int64) * 12 + crowded.item
     assert len(np.unique(pairs)) == crowded.n_events

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxrec.data.graph import bipartite
+from jaxrec.data.graph import bipartite_graph
 from jaxrec.data.walks import scale, scramble, walk
 from jaxrec.types import Histories
 
@@ -26,7 +26,7 @@ def events() -> Histories:
 
 def test_by_hand() -> None:
     # One user, one item: there is one walk.
-    graph = bipartite(Histories(np.array([0, 1]), np.array([0], np.int32), 1))
+    graph = bipartite_graph(Histories(np.array([0, 1]), np.array([0], np.int32), 1))
     np.testing.assert_array_equal(
         walk(graph, jnp.array([0, 1]), 5, key=jax.random.key(0)), [[0, 1, 0, 1, 0], [1, 0, 1, 0, 1]]
     )
@@ -37,7 +37,7 @@ def test_every_step_is_an_event_of_the_walks_one_rating(events: Histories) -> No
     for user, item, rating in zip(events.users, events.items, events.ratings):
         rated.setdefault((int(user), 40 + int(item)), set()).add(float(rating))
     starts = jnp.tile(jnp.arange(70), 5)
-    walks = np.asarray(walk(bipartite(events), starts, 12, key=jax.random.key(1)))
+    walks = np.asarray(walk(bipartite_graph(events), starts, 12, key=jax.random.key(1)))
     np.testing.assert_array_equal(walks[:, 0], starts)
     for row in walks:
         if row[0] in (39, 69):
@@ -49,7 +49,7 @@ def test_every_step_is_an_event_of_the_walks_one_rating(events: Histories) -> No
 
 @pytest.mark.parametrize("degree", [3, 7, 30])
 def test_neighbours_are_drawn_uniformly(degree: int) -> None:
-    graph = bipartite(Histories(np.array([0, degree]), np.arange(degree, dtype=np.int32), degree))
+    graph = bipartite_graph(Histories(np.array([0, degree]), np.arange(degree, dtype=np.int32), degree))
     walks = np.asarray(walk(graph, jnp.zeros(20_000, jnp.int32), 4, key=jax.random.key(degree)))
     for column in (1, 3):
         assert scipy.stats.chisquare(np.bincount(walks[:, column] - 1, minlength=degree)).pvalue > 1e-4
@@ -59,13 +59,13 @@ def test_neighbours_are_drawn_uniformly(degree: int) -> None:
 
 def test_the_first_rating_is_that_of_a_uniform_edge() -> None:
     # The user has one item at rating 1 and three at rating 2: rating 2 begins three walks of four.
-    graph = bipartite(Histories(np.array([0, 4]), np.arange(4, dtype=np.int32), 4, np.array([1.0, 2, 2, 2])))
+    graph = bipartite_graph(Histories(np.array([0, 4]), np.arange(4, dtype=np.int32), 4, np.array([1.0, 2, 2, 2])))
     second = np.asarray(walk(graph, jnp.zeros(20_000, jnp.int32), 2, key=jax.random.key(3)))[:, 1]
     assert scipy.stats.chisquare(np.bincount(second - 1, minlength=4)).pvalue > 1e-4
 
 
 def test_seeded_one_trace_and_the_same_without_jit(events: Histories) -> None:
-    graph = bipartite(events)
+    graph = bipartite_graph(events)
     starts = jnp.arange(70)
     traced = jax.jit(chex.assert_max_traces(lambda g, s, k: walk(g, s, 6, key=k), n=1))
     first = traced(graph, starts, jax.random.key(0))
@@ -76,12 +76,12 @@ def test_seeded_one_trace_and_the_same_without_jit(events: Histories) -> None:
 
 
 def test_no_edges_at_all() -> None:
-    graph = bipartite(Histories(np.zeros(3, np.int64), np.zeros(0, np.int32), 2))
+    graph = bipartite_graph(Histories(np.zeros(3, np.int64), np.zeros(0, np.int32), 2))
     np.testing.assert_array_equal(walk(graph, jnp.arange(4), 3, key=jax.random.key(0))[:, 1:], -np.ones((4, 2)))
 
 
 def test_a_length_below_one_is_refused() -> None:
-    graph = bipartite(Histories(np.array([0, 1]), np.array([0], np.int32), 1))
+    graph = bipartite_graph(Histories(np.array([0, 1]), np.array([0], np.int32), 1))
     with pytest.raises(ValueError, match="length=0"):
         walk(graph, jnp.arange(1), 0, key=jax.random.key(0))
 

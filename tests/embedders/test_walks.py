@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxrec.config import SkipGramConfig, WalkConfig
-from jaxrec.data.graph import bipartite
+from jaxrec.data.graph import bipartite_graph
 from jaxrec.embedders.walks import Starts, embed, noise
 from jaxrec.types import Histories
 
@@ -75,7 +75,7 @@ def test_every_round_starts_once_from_every_node() -> None:
 
 
 def test_noise_leaves_out_what_no_walk_meets(planted: Histories) -> None:
-    table = noise(bipartite(planted), 16, key=jax.random.key(0))
+    table = noise(bipartite_graph(planted), 16, key=jax.random.key(0))
     steps = np.diff(table.astype(np.int64), prepend=0)
     assert steps[80] == 0
     assert (steps[:80] > 0).all()

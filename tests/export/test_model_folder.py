@@ -175,7 +175,7 @@ def test_the_script_reads_tables_and_shuffles_as_we_write_and_do(tmp_path: pathl
     tables.write_tsv(tmp_path / "t.tsv", {"name": names, "id": ["x"] * len(names)})
     assert standalone.read_tsv(tmp_path / "t.tsv") == [{"name": name, "id": "x"} for name in names]
     for user, n in ((0, 5), (7, 1), (123456, 20)):
-        wanted, _ = ragged.shuffled(
+        wanted, _ = ragged.shuffle_rows(
             (np.arange(n), np.array([0, n])), np.array([True]), np.array([user]).astype(np.uint64)
         )
         assert standalone.shuffled(list(range(n)), user) == wanted.tolist()

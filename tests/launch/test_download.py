@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from jaxrec.cli import download
-from jaxrec.data import public
+from jaxrec.data import public_datasets
 from jaxrec.data.download import fetch, fetch_md5, progress_line, unpack
-from jaxrec.data.public import PublicSet
+from jaxrec.data.public_datasets import PublicDataset
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 
@@ -194,10 +194,12 @@ def test_md5_files(text: str, server: Server) -> None:
 
 
 def test_sets_have_official_addresses() -> None:
-    assert {"ml-100k", "ml-1m", "ml-20m", "lastfm", "amazon-beauty", "amazon-toys-and-games"} <= set(public.SETS)
-    hosts = {wanted.url.split("/")[2] for wanted in public.SETS.values()}
+    assert {"ml-100k", "ml-1m", "ml-20m", "lastfm", "amazon-beauty", "amazon-toys-and-games"} <= set(
+        public_datasets.PUBLIC_DATASETS
+    )
+    hosts = {wanted.url.split("/")[2] for wanted in public_datasets.PUBLIC_DATASETS.values()}
     assert hosts == {"files.grouplens.org", "snap.stanford.edu"}
-    assert all(wanted.url.startswith("https://") for wanted in public.SETS.values())
+    assert all(wanted.url.startswith("https://") for wanted in public_datasets.PUBLIC_DATASETS.values())
 
 
 def test_the_script_fetches_checks_and_unpacks_once(
@@ -207,10 +209,10 @@ def test_the_script_fetches_checks_and_unpacks_once(
     server.files |= {"/ml.zip": data, "/ml.zip.md5": hashlib.md5(data).hexdigest().encode()}
     server.files["/reviews.json.gz"] = gzip.compress(b"{}")
     sets = {
-        "small": PublicSet(server.url("/ml.zip"), "u.data", "u.item", server.url("/ml.zip.md5")),
-        "reviews": PublicSet(server.url("/reviews.json.gz"), "reviews.json.gz"),
+        "small": PublicDataset(server.url("/ml.zip"), "u.data", "u.item", server.url("/ml.zip.md5")),
+        "reviews": PublicDataset(server.url("/reviews.json.gz"), "reviews.json.gz"),
     }
-    monkeypatch.setattr(public, "SETS", sets)
+    monkeypatch.setattr(public_datasets, "PUBLIC_DATASETS", sets)
     for _ in range(2):
         monkeypatch.setattr("sys.argv", ["download", "small", "--folder", str(tmp_path)])
         download.main()

@@ -8,9 +8,9 @@ from flax import nnx
 from jaxrec.config import OovConfig, T5Config
 from jaxrec.hub.t5 import to_hf
 from jaxrec.models.t5 import T5
-from jaxrec.recommend.beam import beam_search
-from jaxrec.recommend.exact import exact, score_all
-from jaxrec.recommend.recommender import TrieRecommender
+from jaxrec.recommend.beam_search import beam_search
+from jaxrec.recommend.exact_scoring import exact_top_k, score_all
+from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.tokenizers.trie import Trie
 
 SHAPE = {"vocab": 96, "d_model": 32, "d_kv": 8, "heads": 4, "d_ff": 48, "encoder_layers": 2, "decoder_layers": 2}
@@ -124,7 +124,7 @@ def test_enough_beams_are_exact_and_seen_items_are_left_out(models, ids, source)
     ours, _ = models
     seen = np.random.default_rng(2).integers(-1, 150, (6, 40)).astype(np.int32)
     found = TrieRecommender(ours, Trie.build(ids), beams=150, batch_users=4)(source, seen, 20)
-    best = jax.jit(exact, static_argnames="k")(ours, source, Trie.build(ids), k=20, seen=seen)
+    best = jax.jit(exact_top_k, static_argnames="k")(ours, source, Trie.build(ids), k=20, seen=seen)
     np.testing.assert_array_equal(found.items, best.items)
     np.testing.assert_allclose(found.scores, best.scores, atol=1e-4)
     for items, left_out in zip(found.items, seen):

@@ -8,8 +8,8 @@ from flax import nnx
 from jaxrec.config import LlamaConfig, LoraConfig, OovConfig, RopeConfig
 from jaxrec.hub.llama import llama_config_json, to_hf
 from jaxrec.models.llama import Llama
-from jaxrec.recommend.beam import beam_search
-from jaxrec.recommend.exact import score_all
+from jaxrec.recommend.beam_search import beam_search
+from jaxrec.recommend.exact_scoring import score_all
 from jaxrec.tokenizers.trie import Trie
 
 SHAPE = {"vocab": 96, "d_model": 32, "d_kv": 8, "heads": 4, "kv_heads": 2, "d_ff": 48, "layers": 2}

@@ -10,12 +10,12 @@ import pytest
 from jax.sharding import AxisType
 
 from jaxrec.recommend import retrieval
-from jaxrec.recommend.retrieval import VectorRecommender, norms_of, search, search_sharded
+from jaxrec.recommend.retrieval import VectorRecommender, nearest_items, nearest_items_sharded, norms_of
 
 # 1e-6: cosines of float32 against float64 over 16 products
 TOLERANCE = 1e-6
-jitted = jax.jit(search, static_argnames=("k", "approximate", "block"))
-sharded = jax.jit(search_sharded, static_argnames=("mesh", "k", "block", "approximate"))
+jitted = jax.jit(nearest_items, static_argnames=("k", "approximate", "block"))
+sharded = jax.jit(nearest_items_sharded, static_argnames=("mesh", "k", "block", "approximate"))
 
 
 def reference(z, items, k, seen=None):
@@ -57,7 +57,7 @@ def integers(n_items, users=4, seed=1):
 
 def test_by_hand() -> None:
     items = np.array([[0, 2], [3, 0], [0, 0], [4, 3], [-1, 0]], np.float32)
-    top = search(np.array([[5, 0]], np.float32), items, 5)
+    top = nearest_items(np.array([[5, 0]], np.float32), items, 5)
     np.testing.assert_array_equal(top.items, [[1, 3, 0, 4, -1]])
     np.testing.assert_allclose(top.scores, [[1, 0.8, 0, -1, -np.inf]], atol=TOLERANCE)
 
@@ -78,7 +78,7 @@ def test_without_jit_and_with_known_norms(world) -> None:
     z, items, seen = world
     norms = np.linalg.norm(items, axis=1)
     for approximate in (True, False):
-        top = search(z, items, 7, seen=seen, norms=norms, block=128, approximate=approximate)
+        top = nearest_items(z, items, 7, seen=seen, norms=norms, block=128, approximate=approximate)
         assert_equals_reference(top, z, items, 7, seen)
 
 
@@ -158,7 +158,7 @@ def test_zeros_give_no_nan() -> None:
 def test_one_trace_for_equal_shapes(world) -> None:
     z, items, seen = world
     chex.clear_trace_counter()
-    counted = jax.jit(chex.assert_max_traces(lambda z, items, seen: search(z, items, 9, seen=seen), n=1))
+    counted = jax.jit(chex.assert_max_traces(lambda z, items, seen: nearest_items(z, items, 9, seen=seen), n=1))
     counted(z, items, seen)
     counted(-z, items[::-1], seen[::-1])
 
@@ -166,7 +166,7 @@ def test_one_trace_for_equal_shapes(world) -> None:
 def test_ten_million_items_fit_a_device_of_16_gb() -> None:
     """By the compiler's count, without allocating: vectors, norms and less than a tenth of all scores."""
     items, scores = 10_000_000 * 64 * 4, 256 * 10_000_000 * 4
-    needed = retrieval.memory(256, 10_000_000, 64, 20, n_seen=64)
+    needed = retrieval.search_memory(256, 10_000_000, 64, 20, n_seen=64)
     assert items < needed < min(16e9, items + 10_000_000 * 4 + scores / 10)
 
 
@@ -192,15 +192,15 @@ def test_shards_keep_ties_in_the_order_of_items() -> None:
 def test_clear_errors(world) -> None:
     z, items, seen = world
     with pytest.raises(ValueError, match="k=1001 exceeds the 1000 items of this catalogue; lower k"):
-        search(z, items, 1001)
+        nearest_items(z, items, 1001)
     with pytest.raises(ValueError, match="k=0"):
-        search(z, items, 0)
+        nearest_items(z, items, 0)
     with pytest.raises(ValueError, match="one width F"):
-        search(z[:, :3], items, 1)
+        nearest_items(z[:, :3], items, 1)
     with pytest.raises(ValueError, match="with B=5"):
-        search(z, items, 1, seen=seen[:2])
+        nearest_items(z, items, 1, seen=seen[:2])
     with pytest.raises(ValueError, match="block=0"):
-        search(z, items, 1, block=0)
+        nearest_items(z, items, 1, block=0)
 
 
 def mean_vector(model, source):

@@ -295,7 +295,7 @@ def test_a_writer_that_waits_too_long_says_so(store, monkeypatch) -> None:
 
 def test_recommending_does_not_wait_for_the_database() -> None:
     script = """
-        import sys, jaxrec.recommend.recommender, jaxrec.recommend.retrieval, jaxrec.serve.store
+        import sys, jaxrec.recommend.trie_recommender, jaxrec.recommend.retrieval, jaxrec.serve.store
         assert "lancedb" not in sys.modules and "pyarrow" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AddedToken, PreTrainedTokenizerFast
 
-from jaxrec.tasks import prompts
+from jaxrec.tasks import templates
 from jaxrec.tokenizers import vocabulary
 from jaxrec.tokenizers.meta_id import LEVELS
 from jaxrec.types import Codes
@@ -23,7 +23,7 @@ NAMES = vocabulary.new_token_names(sized(6, 9))
 
 @pytest.fixture(scope="module")
 def words() -> vocabulary.Vocabulary:
-    return vocabulary.extend(vocabulary.train_text_tokenizer(prompts.texts()), NAMES)
+    return vocabulary.extend(vocabulary.train_text_tokenizer(templates.template_texts()), NAMES)
 
 
 def test_names_in_order() -> None:
@@ -93,13 +93,17 @@ def test_errors(words: vocabulary.Vocabulary, tmp_path) -> None:
 
 
 def test_pretrained_rows_without_a_token_are_filled() -> None:
-    text = vocabulary.train_text_tokenizer(prompts.texts())
+    text = vocabulary.train_text_tokenizer(templates.template_texts())
     rows = len(text) + 28  # as T5: 32,128 rows for 32,100 tokens
     grown = vocabulary.extend(text, NAMES, table_rows=rows)
     assert grown.first_oov == rows
 
 
-TEXTS = ["What a great guitar! I paid < 20 for <b>two</b>", " ".join(map(chr, range(33, 127))), *prompts.texts()]
+TEXTS = [
+    "What a great guitar! I paid < 20 for <b>two</b>",
+    " ".join(map(chr, range(33, 127))),
+    *templates.template_texts(),
+]
 PLAIN = ["great  strings, 5 stars", "a < b > c <br> <3", "[sic] <Items> <CT> CT1 ", "", " ", "café ☃ 漢", "</ s>"]
 
 

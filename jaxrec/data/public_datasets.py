@@ -38,7 +38,7 @@ CATEGORIES = (  # of Amazon 2014 that have a 5-core
 
 
 @dataclasses.dataclass(frozen=True)
-class PublicSet:
+class PublicDataset:
     """A data set on the net.
 
     Attributes:
@@ -55,28 +55,28 @@ class PublicSet:
     md5_url: str | None = None
 
 
-def _movielens(size: str, events: str, titles: str) -> PublicSet:
+def _movielens(size: str, events: str, titles: str) -> PublicDataset:
     url = f"{GROUPLENS}/movielens/ml-{size}.zip"
-    return PublicSet(url, events, titles, md5_url=f"{url}.md5")
+    return PublicDataset(url, events, titles, md5_url=f"{url}.md5")
 
 
-def _amazon(category: str) -> PublicSet:
+def _amazon(category: str) -> PublicDataset:
     file = f"reviews_{category}_5.json.gz"
-    return PublicSet(f"{AMAZON_2014}/{file}", file)
+    return PublicDataset(f"{AMAZON_2014}/{file}", file)
 
 
-SETS: dict[str, PublicSet] = {
+PUBLIC_DATASETS: dict[str, PublicDataset] = {
     "ml-100k": _movielens("100k", "u.data", "u.item"),
     "ml-1m": _movielens("1m", "ratings.dat", "movies.dat"),
     "ml-20m": _movielens("20m", "ratings.csv", "movies.csv"),
-    "lastfm": PublicSet(
+    "lastfm": PublicDataset(
         f"{GROUPLENS}/hetrec2011/hetrec2011-lastfm-2k.zip", "user_taggedartists-timestamps.dat", "artists.dat"
     ),
     **{f"amazon-{name.removeprefix('Amazon_').lower().replace('_', '-')}": _amazon(name) for name in CATEGORIES},
 }
 
 
-def get(name: str, folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path | None]:
+def download_dataset(name: str, folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path | None]:
     """Download a set into a folder of its own under `folder`; what is there already stays as it is.
 
     Returns:
@@ -85,9 +85,9 @@ def get(name: str, folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path | N
     Raises:
       ValueError: the set is not known, or can't be fetched whole.
     """
-    if name not in SETS:
-        raise ValueError(f"data set {name!r} is not known; there are: {', '.join(SETS)}")
-    wanted, home = SETS[name], folder / name
+    if name not in PUBLIC_DATASETS:
+        raise ValueError(f"data set {name!r} is not known; there are: {', '.join(PUBLIC_DATASETS)}")
+    wanted, home = PUBLIC_DATASETS[name], folder / name
     names = tuple(file for file in (wanted.events, wanted.titles) if file is not None)
     if not all((home / file).exists() for file in names):
         file = home / wanted.url.rpartition("/")[2]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.models.decoding import reorder
-from jaxrec.recommend.steps import StepDecoder, children, leaves_of, log_probs_of, start, tokens_of
+from jaxrec.recommend.decoding_steps import StepDecoder, children, leaves_of, log_probs_of, start, tokens_of
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
 

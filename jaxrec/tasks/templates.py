@@ -162,7 +162,7 @@ def without_user(template: Template) -> Template:
     return dataclasses.replace(template, source=template.source.replace("{user}", "the user"))
 
 
-def texts(writing: Sequence[str] = ()) -> list[str]:
+def template_texts(writing: Sequence[str] = ()) -> list[str]:
     """Templates as plain text, the slots removed: what an offline tokenizer is trained on.
 
     Args:

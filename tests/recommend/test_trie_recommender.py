@@ -5,16 +5,16 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrec.recommend import recommender as module
-from jaxrec.recommend.beam import beam_search
-from jaxrec.recommend.exact import exact
-from jaxrec.recommend.recommender import TrieRecommender
+from jaxrec.recommend import trie_recommender as module
+from jaxrec.recommend.beam_search import beam_search
+from jaxrec.recommend.exact_scoring import exact_top_k
+from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.tokenizers.trie import Trie
 
 VOCAB = 9
 REFERENCES = {
     "beam": jax.jit(beam_search, static_argnames=("beams", "k")),
-    "exact": jax.jit(exact, static_argnames="k"),
+    "exact": jax.jit(exact_top_k, static_argnames="k"),
 }
 
 

@@ -45,8 +45,8 @@ def exactly_best(
     if left:
         ragged = best_of_groups(
             whole * block,
-            pad_rows(items[whole * block :], group, 0),
-            None if norms is None else pad_rows(norms[whole * block :], group, 0),
+            pad_to_multiple(items[whole * block :], group, 0),
+            None if norms is None else pad_to_multiple(norms[whole * block :], group, 0),
         )
         best = jnp.concatenate([best, ragged])
     groups = lax.top_k(best.T, min(k, best.shape[0]))[1]
@@ -127,7 +127,7 @@ def inverse(norms: jax.Array) -> jax.Array:
     return jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0)
 
 
-def pad_rows(x: Array, multiple: int, value: int) -> Array:
+def pad_to_multiple(x: Array, multiple: int, value: int) -> Array:
     """Rows added so that their number is a multiple."""
     left = -x.shape[0] % multiple
     return jnp.pad(x, ((0, left), *[(0, 0)] * (x.ndim - 1)), constant_values=value) if left else x

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.recommend.beam import beam_search
-from jaxrec.recommend.exact import exact, gap, score_all
+from jaxrec.recommend.beam_search import beam_search
+from jaxrec.recommend.exact_scoring import beam_gap, exact_top_k, score_all
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import TopK
 
 VOCAB = 9
-rank_all = jax.jit(exact, static_argnames="k")
+rank_all = jax.jit(exact_top_k, static_argnames="k")
 search = jax.jit(beam_search, static_argnames=("beams", "k"))
 scores_of = jax.jit(score_all, static_argnames="block")
 
@@ -71,7 +71,7 @@ def test_more_than_there_is(make_tables, make_ids, prompts) -> None:
     assert (np.asarray(best.items[:, 3:]) == -1).all()
     assert np.isneginf(best.scores[:, 3:]).all()
     with pytest.raises(ValueError, match="k=0 must be at least 1"):
-        exact(model, prompts, Trie.build(ids), k=0)
+        exact_top_k(model, prompts, Trie.build(ids), k=0)
 
 
 def test_jit_equals_no_jit_traces_once_and_has_finite_gradients(make_tables, make_ids, prompts) -> None:
@@ -88,8 +88,8 @@ def test_jit_equals_no_jit_traces_once_and_has_finite_gradients(make_tables, mak
 def test_gap_by_hand() -> None:
     best = TopK(np.array([[5, 3, 1], [2, -1, -1]]), np.array([[-1.0, -2.0, -3.0], [-1.0, -np.inf, -np.inf]]))
     found = TopK(np.array([[5, 1, 4], [2, -1, -1]]), np.array([[-1.0, -3.0, -3.5], [-1.0, -np.inf, -np.inf]]))
-    recall, shortfall = gap(found, best)
+    recall, shortfall = beam_gap(found, best)
     np.testing.assert_allclose(recall, [2 / 3, 1])
     np.testing.assert_allclose(shortfall, [0.5, 0])
     with pytest.raises(ValueError, match="same k"):
-        gap(TopK(found.items[:, :2], found.scores[:, :2]), best)
+        beam_gap(TopK(found.items[:, :2], found.scores[:, :2]), best)

@@ -15,7 +15,7 @@ UTF8_MARK = b"\xef\xbb\xbf"
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class SourceFile:
     """The unpacked bytes of a file; lines are counted from 1."""
 
     path: pathlib.Path
@@ -41,7 +41,7 @@ class Source:
         raise ValueError(f"{self.path}: the file is empty")
 
 
-def open_source(path: pathlib.Path, *, encodings: tuple[str, ...] = ("utf-8",)) -> Source:
+def open_source(path: pathlib.Path, *, encodings: tuple[str, ...] = ("utf-8",)) -> SourceFile:
     """Read a file; gzip is recognised from its first bytes, not its name.
 
     Args:
@@ -58,8 +58,8 @@ def open_source(path: pathlib.Path, *, encodings: tuple[str, ...] = ("utf-8",)) 
     if not data.strip():
         raise ValueError(f"{path}: the file is empty")
     if data.startswith(b"PAR1"):
-        return Source(path, data)
-    return Source(path, _as_utf8(path, data.removeprefix(UTF8_MARK), encodings))
+        return SourceFile(path, data)
+    return SourceFile(path, _as_utf8(path, data.removeprefix(UTF8_MARK), encodings))
 
 
 def _unpack(path: pathlib.Path, packed: bytes) -> bytes:
@@ -67,7 +67,7 @@ def _unpack(path: pathlib.Path, packed: bytes) -> bytes:
         return gzip.decompress(packed)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         readable = _readable_part(packed)
-        source = Source(path, readable)
+        source = SourceFile(path, readable)
         line = readable.count(b"\n") + 1
         problem = f"the gzip file is cut off or damaged ({error}); fetch it again"
         try:
@@ -100,6 +100,6 @@ def _as_utf8(path: pathlib.Path, data: bytes, encodings: tuple[str, ...]) -> byt
         return data if encoding == "utf-8" else text.encode("utf-8")
     assert problem is not None
     line = data.count(b"\n", 0, problem.start) + 1
-    Source(path, data).fail(
+    SourceFile(path, data).fail(
         line, f"byte 0x{data[problem.start]:02x} is not {encodings[0]}; convert the file, say with iconv -t utf-8"
     )

@@ -16,8 +16,8 @@ from jaxrec.hub import llama as hub_llama
 from jaxrec.hub import t5 as hub_t5
 from jaxrec.models.llama import Llama
 from jaxrec.models.t5 import T5
-from jaxrec.recommend import generate as module
-from jaxrec.recommend.generate import ChoiceScorer, TextGenerator
+from jaxrec.recommend import text_generation as module
+from jaxrec.recommend.text_generation import ChoiceScorer, TextGenerator
 
 VOCAB, END, START, LONGEST = 24, 1, 3, 9
 SHAPE = {"vocab": VOCAB, "d_model": 16, "d_kv": 4, "heads": 4, "d_ff": 24}

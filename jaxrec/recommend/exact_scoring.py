@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.models.decoding import reorder
-from jaxrec.recommend.beam import top_items
-from jaxrec.recommend.steps import Started, StepDecoder, children, leaves_of, log_probs_of, start, tokens_of
+from jaxrec.recommend.beam_search import top_items
+from jaxrec.recommend.decoding_steps import Started, StepDecoder, children, leaves_of, log_probs_of, start, tokens_of
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
 
 
-def exact(model: StepDecoder, source: Array, trie: Trie, *, k: int, seen: Array | None = None, block: int = 64) -> TopK:
+def exact_top_k(
+    model: StepDecoder, source: Array, trie: Trie, *, k: int, seen: Array | None = None, block: int = 64
+) -> TopK:
     """The k best items of the whole catalogue; `beam_search` approaches this as beams grow.
 
     Args:
@@ -95,7 +97,7 @@ def _log_probs_below(model: StepDecoder, trie: Trie, depth: int, nodes_BW: Array
     return log_probs_of(model, hidden_BWD, tokens_of(trie, depth + 1, below_BWC))
 
 
-class Gap(NamedTuple):
+class BeamGap(NamedTuple):
     """How far a beam search was from exact scoring.
 
     Attributes:
@@ -107,7 +109,7 @@ class Gap(NamedTuple):
     shortfall: np.ndarray
 
 
-def gap(found: TopK, best: TopK) -> Gap:
+def beam_gap(found: TopK, best: TopK) -> BeamGap:
     """Compares a beam's list with the exact one, both of the same prompts, k and seen items."""
     found_items, best_items = np.asarray(found.items), np.asarray(best.items)
     if found_items.shape != best_items.shape:
@@ -117,7 +119,7 @@ def gap(found: TopK, best: TopK) -> Gap:
     both = is_item & (found_items >= 0)
     difference = np.zeros(both.shape, np.float32)
     np.subtract(np.asarray(best.scores), np.asarray(found.scores), where=both, out=difference)
-    return Gap(
+    return BeamGap(
         (hits.sum(1) / np.maximum(is_item.sum(1), 1)).astype(np.float32),
         (difference.sum(1) / np.maximum(both.sum(1), 1)).astype(np.float32),
     )

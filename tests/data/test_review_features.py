@@ -2,18 +2,18 @@
 
 import pytest
 
-from jaxrec.data import features
+from jaxrec.data import review_features
 
 
 def test_sentences_end_at_marks_and_lines_even_without_a_space() -> None:
-    assert features.sentences("It works.As an added bonus, it smells! Really?\nYes") == [
+    assert review_features.sentences("It works.As an added bonus, it smells! Really?\nYes") == [
         "It works.",
         "As an added bonus, it smells!",
         "Really?",
         "Yes",
     ]
-    assert features.sentences("Costs 3.50 at most") == ["Costs 3.50 at most"]
-    assert features.sentences(" ") == []
+    assert review_features.sentences("Costs 3.50 at most") == ["Costs 3.50 at most"]
+    assert review_features.sentences(" ") == []
 
 
 REVIEWS = [
@@ -27,15 +27,15 @@ REVIEWS = [
 
 
 def test_features_are_heads_of_noun_phrases() -> None:
-    found = features.feature_words(REVIEWS)
+    found = review_features.feature_words(REVIEWS)
     assert found[:2] == ["tone", "strap"] or found[:2] == ["strap", "tone"]
     assert "great" not in found  # stands behind an article, but before a noun
     assert "this" not in found
-    assert features.feature_words(REVIEWS[:4]) == []  # too few reviews
+    assert review_features.feature_words(REVIEWS[:4]) == []  # too few reviews
 
 
 def test_explanation_is_the_first_sentence_that_names_a_feature() -> None:
-    feature, sentence = features.explanations(
+    feature, sentence = review_features.explanations(
         ["I like it. Then the tone of this strap is warm. The strap broke.", "Nothing here.", "A strap."],
         ["strap", "tone"],
     )
@@ -45,5 +45,5 @@ def test_explanation_is_the_first_sentence_that_names_a_feature() -> None:
 
 @pytest.mark.parametrize("words", [3, 4, 25, 26])
 def test_length_of_a_sentence(words: int) -> None:
-    feature, _ = features.explanations([" ".join(["strap"] * words)], ["strap"])
+    feature, _ = review_features.explanations([" ".join(["strap"] * words)], ["strap"])
     assert (feature[0] == "strap") == (4 <= words <= 25)

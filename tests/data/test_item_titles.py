@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from jaxrec.data.titles import read_titles
+from jaxrec.data.item_titles import read_titles
 
 FILES = {
     "recbole": b"item_id:token\tmovie_title:token_seq\trelease_year:token\n1\tToy Story\t1995\n2\tL\xc3\xa9on\t1994\n",

@@ -8,10 +8,10 @@ from typing import Literal
 import jax
 import numpy as np
 
-from jaxrec.recommend.batches import checked, in_batches
-from jaxrec.recommend.beam import beam_search
-from jaxrec.recommend.exact import exact
-from jaxrec.recommend.steps import StepDecoder
+from jaxrec.recommend.batches import check_prompts, run_in_batches
+from jaxrec.recommend.beam_search import beam_search
+from jaxrec.recommend.decoding_steps import StepDecoder
+from jaxrec.recommend.exact_scoring import exact_top_k
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
 
@@ -58,12 +58,12 @@ class TrieRecommender:
         Raises:
           ValueError: shapes don't fit each other, or `seen` holds no item of this catalogue.
         """
-        source, seen = checked(source, seen, self.trie.n_items)
+        source, seen = check_prompts(source, seen, self.trie.n_items)
 
         def run(source: np.ndarray, seen: np.ndarray | None) -> TopK:
             return _recommend(self.model, source, self.trie, seen, mode=self.mode, beams=max(self.beams, k), k=k)
 
-        return in_batches(run, source, seen, k, users=self.batch_users)
+        return run_in_batches(run, source, seen, k, users=self.batch_users)
 
 
 @functools.partial(jax.jit, static_argnames=("mode", "beams", "k"))
@@ -71,5 +71,5 @@ def _recommend(
     model: StepDecoder, source: Array, trie: Trie, seen: Array | None, *, mode: str, beams: int, k: int
 ) -> TopK:
     if mode == "exact":
-        return exact(model, source, trie, k=k, seen=seen)
+        return exact_top_k(model, source, trie, k=k, seen=seen)
     return beam_search(model, source, trie, beams=beams, k=k, seen=seen)

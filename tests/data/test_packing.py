@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from jaxrec.data import pipeline
+from jaxrec.data import packing
 from jaxrec.types import Batch
 
 
@@ -62,7 +62,7 @@ def test_next_fit_by_hand() -> None:
     # Rows 6 3 | 4 5 | 9 | 1 1: sources end the first two, the third is full in target tokens (4) before it is in
     # source tokens (9 + 1 would fit).
     source, target = np.array([6, 3, 4, 5, 9, 1, 1]), np.array([1, 1, 1, 3, 4, 1, 1])
-    plan = pipeline.plan_epoch(source, target, np.arange(7), (10, 4), rows=3)
+    plan = packing.plan_epoch(source, target, np.arange(7), (10, 4), rows=3)
     np.testing.assert_array_equal(plan.starts, [0, 2, 4, 5, 7])
     assert plan.batches == 2
 
@@ -77,13 +77,13 @@ def test_next_fit_equals_a_greedy_loop() -> None:
             starts.append(place)
             room = (64, 12)
         room = room[0] - need[0], room[1] - need[1]
-    plan = pipeline.plan_epoch(examples.source, examples.target, order, (64, 12), rows=4)
+    plan = packing.plan_epoch(examples.source, examples.target, order, (64, 12), rows=4)
     np.testing.assert_array_equal(plan.starts, [*starts, 500])
 
 
 def test_a_batch_by_hand() -> None:
     examples = Made(np.array([2, 2]), np.array([1, 1]))
-    dataset = pipeline.packed(examples, rows=2, source_length=5, target_length=3, seed=0)
+    dataset = packing.packed(examples, rows=2, source_length=5, target_length=3, seed=0)
     batch = next(iter(dataset))
     first, second = batch.target[0, :2] - 1  # the order is drawn
     np.testing.assert_array_equal(
@@ -95,12 +95,12 @@ def test_a_batch_by_hand() -> None:
     np.testing.assert_array_equal(batch.weights, [[1, 1, 0], [0] * 3])
     assert batch.source.dtype == batch.target_segments.dtype == np.int32
     assert batch.weights.dtype == np.float32
-    assert pipeline.count(batch) == {"examples": 2, "tokens": 6}
+    assert packing.count_examples(batch) == {"examples": 2, "tokens": 6}
 
 
 def test_every_example_comes_once_an_epoch() -> None:
     examples = made()
-    dataset = pipeline.packed(examples, **settings())
+    dataset = packing.packed(examples, **settings())
     numbers = []
     for batch in itertools.islice(iter(dataset), dataset.steps_per_epoch):
         for source, target in unpack(batch):
@@ -114,7 +114,7 @@ def test_every_example_comes_once_an_epoch() -> None:
 
 def test_the_next_epoch_has_another_order_and_knows_its_number() -> None:
     examples = made()
-    dataset = pipeline.packed(examples, **settings())
+    dataset = packing.packed(examples, **settings())
     batches = list(itertools.islice(iter(dataset), 2 * dataset.steps_per_epoch + 2))
     found = [example for batch in batches for example in unpack(batch)]
     first, second = found[:200], found[200:400]
@@ -126,33 +126,33 @@ def test_the_next_epoch_has_another_order_and_knows_its_number() -> None:
 def test_rows_are_dense() -> None:
     rng = np.random.default_rng(0)
     examples = Made(rng.integers(20, 60, 5000), rng.integers(3, 5, 5000))
-    dataset = pipeline.packed(examples, rows=16, source_length=512, target_length=64, seed=0)
+    dataset = packing.packed(examples, rows=16, source_length=512, target_length=64, seed=0)
     assert dataset.density[0] > 0.9
     batch = next(iter(dataset))
     assert np.mean(batch.source_segments > 0) > 0.9
 
 
 def test_the_seed_decides() -> None:
-    batches = [next(iter(pipeline.packed(made(), **settings(seed=seed)))) for seed in (3, 3, 4)]
+    batches = [next(iter(packing.packed(made(), **settings(seed=seed)))) for seed in (3, 3, 4)]
     assert same(batches[0], batches[1])
     assert not same(batches[0], batches[2])
 
 
 def test_resumes_in_the_middle_of_a_later_epoch() -> None:
-    dataset = pipeline.packed(made(), **settings())
+    dataset = packing.packed(made(), **settings())
     iterator = iter(dataset)
     for _ in range(dataset.steps_per_epoch + 3):
         next(iterator)
     state = iterator.get_state()
     expected = [next(iterator) for _ in range(4)]
-    resumed = iter(pipeline.packed(made(), **settings()))
+    resumed = iter(packing.packed(made(), **settings()))
     resumed.set_state(state)
     assert all(same(next(resumed), batch) for batch in expected)
 
 
 def test_two_processes_make_one_global_batch() -> None:
-    whole = iter(pipeline.packed(made(), **settings()))
-    parts = [iter(pipeline.packed(made(), **settings(), process_index=p, process_count=2)) for p in (0, 1)]
+    whole = iter(packing.packed(made(), **settings()))
+    parts = [iter(packing.packed(made(), **settings(), process_index=p, process_count=2)) for p in (0, 1)]
     for _ in range(20):  # crosses the end of an epoch, where rows are empty
         expected, halves = next(whole), [next(part) for part in parts]
         joined = Batch(*(np.concatenate([vars(half)[name] for half in halves]) for name in vars(expected)))
@@ -161,13 +161,13 @@ def test_two_processes_make_one_global_batch() -> None:
 
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match=r"example 1 has 70 source tokens.*source_length=64"):
-        pipeline.packed(Made(np.array([3, 70]), np.array([1, 1])), **settings())
+        packing.packed(Made(np.array([3, 70]), np.array([1, 1])), **settings())
     with pytest.raises(ValueError, match="target_length=12"):
-        pipeline.packed(Made(np.array([3, 4]), np.array([13, 1])), **settings())
+        packing.packed(Made(np.array([3, 4]), np.array([13, 1])), **settings())
     with pytest.raises(ValueError, match="rows=4 doesn't divide among 3"):
-        pipeline.packed(made(), **settings(), process_count=3)
+        packing.packed(made(), **settings(), process_count=3)
     with pytest.raises(ValueError, match="no examples"):
-        pipeline.packed(made(0), **settings())
+        packing.packed(made(0), **settings())
 
 
 def test_examples_longer_than_they_said_are_refused() -> None:
@@ -175,7 +175,7 @@ def test_examples_longer_than_they_said_are_refused() -> None:
         def lengths(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
             return self.source // 3, self.target
 
-    dataset = pipeline.packed(Liar(np.full(50, 30), np.ones(50)), **settings())
+    dataset = packing.packed(Liar(np.full(50, 30), np.ones(50)), **settings())
     with pytest.raises(ValueError, match="more tokens than lengths"):
         next(iter(dataset))
 
@@ -183,8 +183,8 @@ def test_examples_longer_than_they_said_are_refused() -> None:
 def test_packs_fast_enough_to_feed_a_device() -> None:
     rng = np.random.default_rng(0)
     examples = Made(rng.integers(20, 60, 50_000), rng.integers(3, 5, 50_000))
-    dataset = pipeline.packed(examples, rows=64, source_length=512, target_length=64, seed=0)
+    dataset = packing.packed(examples, rows=64, source_length=512, target_length=64, seed=0)
     iterator, began, seen = iter(dataset), time.perf_counter(), 0
     while seen < 20_000:
-        seen += pipeline.count(next(iterator))["examples"]
+        seen += packing.count_examples(next(iterator))["examples"]
     assert seen / (time.perf_counter() - began) > 10_000  # far below what one core does, for busy machines

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxrec.recommend.beam import beam_search, has_unseen
-from jaxrec.recommend.steps import children, leaves_of
+from jaxrec.recommend.beam_search import beam_search, has_unseen
+from jaxrec.recommend.decoding_steps import children, leaves_of
 from jaxrec.tokenizers.trie import Trie
 
 VOCAB = 9

@@ -35,7 +35,7 @@ class Examples(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class EpochPlan:
     """Which examples share a row in one epoch.
 
     Attributes:
@@ -49,7 +49,9 @@ class Plan:
     batches: int
 
 
-def plan_epoch(source: np.ndarray, target: np.ndarray, order: np.ndarray, limits: tuple[int, int], rows: int) -> Plan:
+def plan_epoch(
+    source: np.ndarray, target: np.ndarray, order: np.ndarray, limits: tuple[int, int], rows: int
+) -> EpochPlan:
     """Next-fit packing: a row takes examples in order until the next one no longer fits in source or target.
 
     Args:
@@ -68,7 +70,7 @@ def plan_epoch(source: np.ndarray, target: np.ndarray, order: np.ndarray, limits
     starts = [0]
     while starts[-1] < len(order):
         starts.append(following[starts[-1]])
-    return Plan(order, np.asarray(starts), -(-(len(starts) - 1) // rows))
+    return EpochPlan(order, np.asarray(starts), -(-(len(starts) - 1) // rows))
 
 
 class _Batches:
@@ -87,13 +89,13 @@ class _Batches:
         share = rows // process_count
         self._mine = slice(process_index * share, (process_index + 1) * share)
         self._ends: list[int] = []  # batches up to the end of each epoch planned so far
-        self._plans: dict[int, Plan] = {}  # the newest two: reading ahead crosses the end of an epoch
+        self._plans: dict[int, EpochPlan] = {}  # the newest two: reading ahead crosses the end of an epoch
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return sys.maxsize  # epochs without end; whoever trains knows when to stop
 
-    def plan(self, epoch: int) -> Plan:
+    def plan(self, epoch: int) -> EpochPlan:
         if epoch not in self._plans:
             source, target = self._examples.lengths(epoch)
             self._check(source, target)
@@ -121,7 +123,7 @@ class _Batches:
         first = self._ends[epoch - 1] if epoch else 0
         return self._build(plan, (index - first) * self._rows, epoch)
 
-    def _build(self, plan: Plan, first_row: int, epoch: int) -> Batch:
+    def _build(self, plan: EpochPlan, first_row: int, epoch: int) -> Batch:
         """The rows first_row ... first_row + rows of one epoch, as far as they are this process's."""
         rows = np.arange(first_row, first_row + self._rows)[self._mine]
         filled = rows[rows < len(plan.starts) - 1]
@@ -209,7 +211,7 @@ def packed(
     return Packed(batches, examples, (rows * source_length, rows * target_length))
 
 
-def count(batch: Any) -> dict[str, int]:
+def count_examples(batch: Any) -> dict[str, int]:
     """Examples and tokens of a packed Batch without padding: {"examples": n, "tokens": m}."""
     tokens = np.count_nonzero(batch.source_segments) + np.count_nonzero(batch.target_segments)
     return {"examples": int(batch.source_segments.max(axis=1).sum()), "tokens": int(tokens)}

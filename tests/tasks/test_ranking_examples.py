@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxrec.config import TaskConfig
-from jaxrec.tasks import examples, prompts, ragged
+from jaxrec.tasks import ragged, ranking_examples, templates
 from jaxrec.tokenizers import vocabulary
 from jaxrec.tokenizers.meta_id import LEVELS
 from jaxrec.types import Codes, Histories
@@ -15,7 +15,7 @@ from jaxrec.types import Codes, Histories
 @pytest.fixture(scope="module")
 def words() -> vocabulary.Vocabulary:
     names = vocabulary.new_token_names(Codes(np.zeros((0, 2), np.int32), (5, 10), LEVELS))
-    return vocabulary.extend(vocabulary.train_text_tokenizer(prompts.texts()), names)
+    return vocabulary.extend(vocabulary.train_text_tokenizer(templates.template_texts()), names)
 
 
 HISTORIES = Histories(
@@ -28,10 +28,10 @@ def rows(words: vocabulary.Vocabulary, prefix: str, n: int) -> np.ndarray:
     return words.ids(prefix, Codes(codes, (5, 10), LEVELS)).tokens
 
 
-def make(words: vocabulary.Vocabulary, **changed) -> examples.TrainingExamples:
+def make(words: vocabulary.Vocabulary, **changed) -> ranking_examples.RankingExamples:
     users = changed.pop("users", rows(words, "<User>", 6))
     task = TaskConfig(**{name: changed.pop(name) for name in list(changed) if name in TaskConfig.__annotations__})
-    return examples.TrainingExamples(words, rows(words, "<Item>", 40), HISTORIES, users, task=task, **changed)
+    return ranking_examples.RankingExamples(words, rows(words, "<Item>", 40), HISTORIES, users, task=task, **changed)
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), max_size=8))
@@ -57,7 +57,7 @@ def test_spliced_equals_the_tokenizer(words: vocabulary.Vocabulary) -> None:
     name = words.tokenizer.convert_ids_to_tokens
     seen_templates = set()
     template, row = made._draw(3)
-    asked = [*prompts.templates("sequential"), *prompts.templates("direct")]
+    asked = [*templates.templates("sequential"), *templates.templates("direct")]
     for i in range(len(made)):
         event = made.event[row[i]]
         user = int(HISTORIES.users[event])
@@ -119,7 +119,7 @@ def test_without_user_ids(words: vocabulary.Vocabulary) -> None:
 
 
 def test_newest_events() -> None:
-    events, offsets = examples.recent(HISTORIES, np.array([1, 2, 3]), 4)
+    events, offsets = ranking_examples.recent(HISTORIES, np.array([1, 2, 3]), 4)
     np.testing.assert_array_equal(events, [4, 5, 6, 7, 8])
     np.testing.assert_array_equal(offsets, [0, 4, 4, 5])
 
@@ -127,25 +127,27 @@ def test_newest_events() -> None:
 def test_nothing_to_predict(words: vocabulary.Vocabulary) -> None:
     single = Histories(np.array([0, 1, 2]), np.array([0, 1], np.int32), 40)
     with pytest.raises(ValueError, match="no user has two training events"):
-        examples.TrainingExamples(words, rows(words, "<Item>", 40), single, rows(words, "<User>", 2), task=TaskConfig())
+        ranking_examples.RankingExamples(
+            words, rows(words, "<Item>", 40), single, rows(words, "<User>", 2), task=TaskConfig()
+        )
 
 
 def test_shuffled_rows_keep_their_items_and_their_order_follows_their_number() -> None:
     counts = np.array([5, 0, 7, 6])
     rows = ragged.ragged_range(np.array([0, 9, 20, 40]), counts)
     which, draw = np.array([True, True, True, False]), np.array([3, 4, 5, 6], np.uint64)
-    values, offsets = ragged.shuffled(rows, which, draw)
+    values, offsets = ragged.shuffle_rows(rows, which, draw)
     for row, (a, b) in enumerate(itertools.pairwise(offsets)):
         assert sorted(values[a:b]) == list(rows[0][a:b])
         assert which[row] or list(values[a:b]) == list(rows[0][a:b])
-    alone, _ = ragged.shuffled((rows[0][5:12], np.array([0, 7])), np.array([True]), draw[2:3])
+    alone, _ = ragged.shuffle_rows((rows[0][5:12], np.array([0, 7])), np.array([True]), draw[2:3])
     np.testing.assert_array_equal(alone, values[5:12])  # however rows are batched
 
 
 def test_every_order_is_drawn_about_as_often() -> None:
     n = 6000
     rows = ragged.ragged_range(np.zeros(n, np.int64), np.full(n, 3))
-    values, _ = ragged.shuffled(rows, np.ones(n, bool), np.arange(n, dtype=np.uint64))
+    values, _ = ragged.shuffle_rows(rows, np.ones(n, bool), np.arange(n, dtype=np.uint64))
     _, counts = np.unique(values.reshape(n, 3), axis=0, return_counts=True)
     assert len(counts) == 6
     assert abs(counts - n / 6).max() < 5 * (n / 6) ** 0.5  # five standard deviations
@@ -155,7 +157,7 @@ def test_collaborative_prompts_show_the_history_shuffled_anew_every_epoch(words:
     made, timed = make(words, tasks=("collaborative",)), make(words, tasks=("collaborative",), shuffle=False)
     items = rows(words, "<Item>", 40)[:, 1:].tolist()
 
-    def shown(of: examples.TrainingExamples, epoch: int) -> list[tuple[int, list[int]]]:
+    def shown(of: ranking_examples.RankingExamples, epoch: int) -> list[tuple[int, list[int]]]:
         source, at, _, _ = of.build(np.arange(len(of)), epoch)
         _, row = of._draw(epoch)
         item_start = words.encode("<Item>")[0]

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.models.decoding import reorder
-from jaxrec.recommend.batches import by_length, checked
-from jaxrec.recommend.steps import StepDecoder, log_probs_of
+from jaxrec.recommend.batches import check_prompts, run_by_length
+from jaxrec.recommend.decoding_steps import StepDecoder, log_probs_of
 from jaxrec.types import Array
 
 NEVER = -1e9
@@ -97,7 +97,7 @@ class TextGenerator:
         Raises:
           ValueError: `source` has another shape, or `allowed` is not as wide as the model's logits.
         """
-        source, _ = checked(source, None, 0)
+        source, _ = check_prompts(source, None, 0)
         if not len(source):
             return Texts(np.zeros((0, self.longest), np.int32), np.zeros(0, np.float32), np.zeros(0, bool))
 
@@ -105,7 +105,7 @@ class TextGenerator:
             shape = {"end": self.end, "longest": self.longest, "beams": self.beams, "penalty": self.length_penalty}
             return _generate(self.model, source, self.allowed, **shape)
 
-        return by_length(run, source, users=self.batch)
+        return run_by_length(run, source, users=self.batch)
 
 
 class ChoiceScorer:
@@ -141,10 +141,10 @@ class ChoiceScorer:
         Raises:
           ValueError: `source` has another shape.
         """
-        source, _ = checked(source, None, 0)
+        source, _ = check_prompts(source, None, 0)
         if not len(source):
             return np.zeros((0, len(self.choices)), np.float32)
-        return by_length(lambda source, _: _score(self.model, source, self.choices), source, users=self.batch)
+        return run_by_length(lambda source, _: _score(self.model, source, self.choices), source, users=self.batch)
 
 
 @jax.jit

@@ -11,8 +11,8 @@ import numpy as np
 
 from jaxrec.config import TaskConfig
 from jaxrec.keys import generator
-from jaxrec.tasks.prompts import Template, templates, without_user
-from jaxrec.tasks.ragged import Ragged, ragged_range, ragged_take, shuffled
+from jaxrec.tasks.ragged import Ragged, ragged_range, ragged_take, shuffle_rows
+from jaxrec.tasks.templates import Template, templates, without_user
 from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.types import Histories
 
@@ -135,10 +135,10 @@ def cut(vocabulary: Vocabulary, template: Template) -> list[np.ndarray | str]:
     return [*pieces, tokens[start:]]
 
 
-class TrainingExamples:
+class RankingExamples:
     """One example per task and training event that has a history, and direct ones beside them, redrawn every epoch.
 
-    Implements the `Examples` that `jaxrec.data.pipeline.packed` reads.
+    Implements the `Examples` that `jaxrec.data.packing.packed` reads.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class TrainingExamples:
         event, length = self.event[row], np.where(self.shows[template], self.available[row], 0)
         seed = zlib.crc32(f"shuffles of {self.seed}, epoch {epoch}".encode()) << 32
         order = indices.astype(np.uint64) + np.uint64(seed)
-        history = shuffled(ragged_range(event - length, length), self.shuffles[template], order)
+        history = shuffle_rows(ragged_range(event - length, length), self.shuffles[template], order)
         return *self.prompts.splice(template, self.user[row], history), *self._answers(event)
 
     def _answers(self, event: np.ndarray) -> Ragged:

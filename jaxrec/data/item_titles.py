@@ -7,8 +7,8 @@ import pathlib
 import polars as pl
 
 from jaxrec.data import tables
-from jaxrec.data.files import Source, open_source
 from jaxrec.data.readers import NAMES, separator
+from jaxrec.data.source_file import SourceFile, open_source
 
 TITLE_NAMES = ("title", "movietitle", "itemtitle", "itemname", "name", "artistname")
 
@@ -39,7 +39,7 @@ def read_titles(path: pathlib.Path) -> dict[str, str]:
     return dict(frame.iter_rows())
 
 
-def _columns(source: Source, names: list[str]) -> tuple[str, str]:
+def _columns(source: SourceFile, names: list[str]) -> tuple[str, str]:
     plain = {name.lower().replace("_", ""): name for name in reversed(names)}
     items = [plain[name] for name in (*NAMES["item"], "id") if name in plain]
     titles = [plain[name] for name in TITLE_NAMES if name in plain]

@@ -9,22 +9,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxrec.config import TaskConfig
-from jaxrec.data.pipeline import Examples
+from jaxrec.data.packing import Examples
 from jaxrec.keys import generator
-from jaxrec.tasks.examples import cut, each_once
-from jaxrec.tasks.prompts import Template, templates, without_user
 from jaxrec.tasks.ragged import Ragged, ragged_take
+from jaxrec.tasks.ranking_examples import cut, each_once
+from jaxrec.tasks.templates import Template, templates, without_user
 from jaxrec.tokenizers.vocabulary import Vocabulary
 
 ANSWERS = {"rating": "stars", "preference": "stars", "explanation": "sentence", "review": "summary"}
-"""What each task wants said: a column of `Material`."""
+"""What each task wants said: a column of `TextEvents`."""
 NEEDS = {"rating": (), "preference": ("review",), "explanation": ("feature",), "review": ("review",)}
 """What must be known of an event, beside its answer, for a task to be asked."""
 _PIECES = 9  # text, slot, text, ... : four slots at most
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
+class TextEvents:
     """What may be told or asked of n events.
 
     Attributes:
@@ -41,9 +41,9 @@ class Material:
     review: np.ndarray
     summary: np.ndarray
 
-    def some(self, rows: np.ndarray) -> Material:
+    def some(self, rows: np.ndarray) -> TextEvents:
         """What may be told or asked of some of the events, i64[m]."""
-        return Material(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+        return TextEvents(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
     def asked(self, task: str, *, answered: bool = True) -> np.ndarray:
         """Events that a task can be asked of and, where `answered`, whose answer is known: bool[n]."""
@@ -51,14 +51,14 @@ class Material:
         return np.all([getattr(self, column) != "" for column in wanted] or [np.ones(len(self.user), bool)], axis=0)
 
 
-class Questions:
+class WritingPrompts:
     """Templates and material, tokenised once into one pool from which prompts and answers are cut."""
 
     def __init__(
         self,
         vocabulary: Vocabulary,
         asked: Sequence[Template],
-        material: Material,
+        material: TextEvents,
         item_tokens: np.ndarray,
         user_tokens: np.ndarray | None,
         task: TaskConfig,
@@ -138,13 +138,13 @@ class Questions:
 class WritingExamples:
     """One example per task and event it can be asked of, by a template drawn anew every epoch.
 
-    Implements the `Examples` that `jaxrec.data.pipeline.packed` reads.
+    Implements the `Examples` that `jaxrec.data.packing.packed` reads.
     """
 
     def __init__(
         self,
         vocabulary: Vocabulary,
-        material: Material,
+        material: TextEvents,
         rows: np.ndarray,
         item_tokens: np.ndarray,
         user_tokens: np.ndarray | None,
@@ -155,18 +155,18 @@ class WritingExamples:
         """Lays out the examples.
 
         Args:
-          vocabulary: see `Questions`.
-          material: see `Questions`.
+          vocabulary: see `WritingPrompts`.
+          material: see `WritingPrompts`.
           rows: i64[*], the events that are asked about.
-          item_tokens: see `Questions`.
-          user_tokens: see `Questions`.
+          item_tokens: see `WritingPrompts`.
+          user_tokens: see `WritingPrompts`.
           task: what is asked, how often, and how much text is kept.
           seed: of templates and, where a task's weight is not 1, of its events.
         Raises:
           ValueError: a task can be asked of none of the events.
         """
         groups = {name: templates(name) for name in task.writing}
-        self.questions = Questions(
+        self.questions = WritingPrompts(
             vocabulary, [t for group in groups.values() for t in group], material, item_tokens, user_tokens, task
         )
         self._parts = []  # (first template, how many, events, examples an epoch) of each task
@@ -204,7 +204,7 @@ class WritingExamples:
         return np.concatenate(template), np.concatenate(row)
 
 
-class Mixed:
+class MixedExamples:
     """Several sets of examples as one; each says itself how many it gives an epoch."""
 
     def __init__(self, *parts: Examples) -> None:
