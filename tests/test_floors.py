@@ -38,9 +38,11 @@ def room(module: str) -> str:
     return parts[0] if parts[0] == "launch" else ".".join(parts[:2])
 
 
-def imports(file: pathlib.Path) -> list[tuple[int, str]]:
+def imports(file: pathlib.Path, *, inside: bool = True) -> list[tuple[int, str]]:
+    """Line and name of every import of this project's; those inside functions too, or at the top of the module alone."""
     found = []
-    for node in ast.walk(ast.parse(file.read_text())):
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree) if inside else tree.body:
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -62,6 +64,47 @@ def test_imports_go_down(file: pathlib.Path) -> None:
             continue
         assert there in FLOORS, f"{file}:{line}: {there} has no floor"
         assert FLOORS[there] < FLOORS[here], f"{file}:{line}: {here} may not import {there}"
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other, directly or not: what is left when those that import nothing left are removed."""
+    left = {module: set(targets) for module, targets in graph.items()}
+    while free := [module for module, targets in left.items() if not targets & set(left)]:
+        for module in free:
+            del left[module]
+    return sorted(left)
+
+
+def module_name(file: pathlib.Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_modules_import_each_other() -> None:
+    names = {module_name(file) for file in FILES}
+    graph = {}
+    for file in FILES:
+        here = module_name(file)
+        targets = {name if name in names else name.rpartition(".")[0] for _, name in imports(file, inside=False)}
+        # A package's __init__ that gathers its own modules is no circle with them.
+        graph[here] = {t for t in targets if t in names and t != here and not here.startswith(f"{t}.")}
+    assert circles(graph) == []
+
+
+def test_rooms_and_files_stay_small() -> None:
+    lines = {file: len(file.read_text().splitlines()) for file in ROOT.glob("jaxrec/**/*.py")}
+    long = {str(file.relative_to(ROOT)): n for file, n in lines.items() if n > 350}
+    assert not long, f"files above 350 lines: {long}"
+    rooms: dict[str, int] = {}
+    for file, n in lines.items():
+        name = room(module_name(file))
+        rooms[name] = rooms.get(name, 0) + n
+    crowded = {name: n for name, n in rooms.items() if n >= 0.15 * sum(lines.values())}
+    assert not crowded, f"rooms with 15% of the {sum(lines.values())} lines or more: {crowded}"
+
+
+def test_the_check_sees_a_circle() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
 
 
 def test_the_check_sees_an_upward_import(tmp_path: pathlib.Path) -> None:
