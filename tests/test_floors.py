@@ -27,6 +27,7 @@ FLOORS = {
     "jaxrec.models": 1,
     "jaxrec.train": 1,
     "jaxrec.files": 0,
+    "jaxrec.progress": 0,
     "jaxrec.types": 0,
     "jaxrec.keys": 0,
     "jaxrec.config": 0,

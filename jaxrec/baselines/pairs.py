@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 
 import grain
 import jax
@@ -20,6 +19,7 @@ from jaxrec.evaluate.evaluate import Scorer
 from jaxrec.keys import stream
 from jaxrec.models.lightgcn import events
 from jaxrec.models.sparse import edges
+from jaxrec.progress import logger
 from jaxrec.train.loop import fit
 from jaxrec.train.state import functional, rebuilder
 from jaxrec.types import Array, Histories, Split
@@ -106,7 +106,7 @@ def train_ease(split: Split, config: ease.EaseConfig) -> Scorer:
         if len(config.regularization) == 1:
             return score
         value = validation(score, split, validated_users(split, 0, 0))["ndcg@10"]
-        print(f"EASE: lambda {regularization:g}: valid/ndcg@10 {value:.4f}", file=sys.stderr, flush=True)
+        logger.info("EASE: lambda %g: valid/ndcg@10 %.4f", regularization, value)
         if value > best:
             best, found = value, score
     assert found is not None  # an NDCG is at least 0

@@ -14,6 +14,7 @@ import tyro
 
 from jaxrec.cli.signals import ending_compilations
 from jaxrec.config import Config, load_config, presets
+from jaxrec.progress import log_to_stderr
 
 Arguments = TypeVar("Arguments")
 
@@ -52,13 +53,14 @@ def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
 
 
 def explained(main: Main) -> Main:
-    """A command that can be stopped while it compiles, and that prints errors which tell the user what to do alone.
+    """A command that shows progress, can be stopped while it compiles, and prints errors meant for the user alone.
 
     $JAXREC_TRACEBACK=1 shows where such an error came from.
     """
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> None:
+        log_to_stderr()
         try:
             with ending_compilations():
                 main(argv)

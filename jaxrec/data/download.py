@@ -7,20 +7,19 @@ import http.client
 import os
 import pathlib
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from typing import Any
 
 from jaxrec.files import whole_file
+from jaxrec.progress import Progress, logger
 
 CHUNK = 1 << 18
 SECONDS_OF_SILENCE = 30.0
 ATTEMPTS = 5
-LINE_EVERY = 0.5  # seconds between progress lines
+QUIET = 0.5  # seconds before the first progress line
 
 
 def fetch(
@@ -30,7 +29,6 @@ def fetch(
     md5: str | None = None,
     attempts: int = ATTEMPTS,
     pause: float = 1.0,
-    say: Callable[[str], None] | None = None,
 ) -> pathlib.Path:
     """Download `url` to `file`; where `file` is there already, nothing is fetched.
 
@@ -43,7 +41,6 @@ def fetch(
       md5: the publisher's checksum, or None: the size alone is compared.
       attempts: how often a broken connection is taken up again.
       pause: seconds before the second attempt, twice as many before each further one.
-      say: called with a line on the progress; default: stderr, one line written over and over.
 
     Raises:
       ValueError: the address is not there, the server can't be reached, the connection broke `attempts` times, or
@@ -51,12 +48,11 @@ def fetch(
     """
     if file.exists():
         return file
-    say = say or _to_stderr
     file.parent.mkdir(parents=True, exist_ok=True)
     part, tag = _beside(file, ".part"), _beside(file, ".tag")
     for attempt in range(attempts):
         try:
-            size = _receive(url, part, tag, say)
+            size = _receive(url, part, tag)
         except urllib.error.HTTPError as error:
             error.close()
             raise ValueError(f"{url}: the server answers {error.code} {error.reason}") from error
@@ -69,14 +65,14 @@ def fetch(
             problem = f"the connection closed after {have:,} of {size:,} bytes"
         if attempt + 1 == attempts:
             raise ValueError(f"{url}: {problem}; what has come is kept, the same command goes on from there")
-        say(f"{problem}; trying again")
+        logger.warning("%s; trying again", problem)
         time.sleep(pause * 2**attempt)
     tag.unlink(missing_ok=True)
     if md5 is not None and (found := _md5(part)) != md5:
         part.unlink()
         raise ValueError(f"{url}: the checksum is {found}, the publisher's is {md5}; the file was dropped, try again")
     os.replace(part, file)
-    say(f"{file}: {file.stat().st_size:,} bytes\n")
+    logger.info("%s: %s bytes", file, f"{file.stat().st_size:,}")
     return file
 
 
@@ -124,26 +120,7 @@ def unpack(archive: pathlib.Path, names: tuple[str, ...], folder: pathlib.Path) 
     return done
 
 
-def progress_line(name: str, have: int, total: int | None, come: int, seconds: float) -> str:
-    """How much is there, how fast it comes and how long it will take.
-
-    Args:
-      name: of the file.
-      have: bytes on disk.
-      total: bytes of the whole file, or None.
-      come: bytes that came in this attempt.
-      seconds: since it began.
-    """
-    rate = come / max(seconds, 1e-9)
-    line = f"{name}: {have / 1e6:.1f}"
-    if total is None:
-        return f"{line} MB, {rate / 1e6:.1f} MB/s"
-    rest = (total - have) / max(rate, 1e-9)
-    eta = f"{rest:.0f} s" if rest < 100 else f"{rest / 60:.0f} min" if rest < 6000 else f"{rest / 3600:.0f} h"
-    return f"{line} of {total / 1e6:.1f} MB ({have / max(total, 1):.0%}), {rate / 1e6:.1f} MB/s, {eta} left"
-
-
-def _receive(url: str, part: pathlib.Path, tag: pathlib.Path, say: Callable[[str], None]) -> int | None:
+def _receive(url: str, part: pathlib.Path, tag: pathlib.Path) -> int | None:
     """One attempt: append to `part` what is missing. Returns the size of the whole file, None where nobody says it."""
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
     have = part.stat().st_size if part.exists() and tag.exists() else 0
@@ -168,22 +145,18 @@ def _receive(url: str, part: pathlib.Path, tag: pathlib.Path, say: Callable[[str
             _remember(answer.headers, tag)
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length is not None else None
-        _write(answer, part, "ab" if goes_on else "wb", have, total, say)
+        _write(answer, part, "ab" if goes_on else "wb", have, total)
     return total
 
 
-def _write(
-    answer: Any, part: pathlib.Path, mode: str, have: int, total: int | None, say: Callable[[str], None]
-) -> None:
-    start = told = time.monotonic()
-    come = 0
-    with part.open(mode) as sink:
+def _write(answer: Any, part: pathlib.Path, mode: str, have: int, total: int | None) -> None:
+    name, megabytes = part.name.removesuffix(".part"), None if total is None else total / 1e6
+    with part.open(mode) as sink, Progress(name, megabytes, unit="MB", quiet=QUIET) as progress:
+        progress.update(have / 1e6)
         while block := answer.read1(CHUNK):
             sink.write(block)
-            come += len(block)
-            if time.monotonic() - told >= LINE_EVERY:
-                told = time.monotonic()
-                say(progress_line(part.name.removesuffix(".part"), have + come, total, come, told - start))
+            have += len(block)
+            progress.update(have / 1e6)
         sink.flush()
         os.fsync(sink.fileno())
 
@@ -212,9 +185,3 @@ def _md5(file: pathlib.Path) -> str:
 
 def _beside(file: pathlib.Path, suffix: str) -> pathlib.Path:
     return file.with_name(file.name + suffix)
-
-
-def _to_stderr(line: str) -> None:
-    end = "\n" if line.endswith("\n") else ""
-    sys.stderr.write("\r" + line.removesuffix("\n").ljust(100) + end)
-    sys.stderr.flush()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-
 from jaxrec.config import DataConfig, data_file
 from jaxrec.data import readers, synthetic
 from jaxrec.data.interactions import Notes, assemble, keep_frequent, with_titles
 from jaxrec.data.item_titles import read_titles
+from jaxrec.progress import logger
 from jaxrec.types import Interactions
 
 
 def load_interactions(config: DataConfig, *, seed: int) -> tuple[Interactions, Notes]:
     """Events of a file, or of the generated world where `config.path` is None.
 
-    A line on stderr says what was dropped; nothing is lost in silence.
+    A logged warning says what was dropped; nothing is lost in silence.
 
     Args:
       config: the file, its format and titles, the k-core and the fewest events of a user.
@@ -36,5 +35,5 @@ def load_interactions(config: DataConfig, *, seed: int) -> tuple[Interactions, N
     if config.items_path is not None:
         interactions, notes = with_titles(interactions, notes, read_titles(data_file(config.items_path)))
     for line in notes.warnings():
-        print(f"{notes.source}: {line}", file=sys.stderr)
+        logger.warning("%s: %s", notes.source, line)
     return interactions, notes

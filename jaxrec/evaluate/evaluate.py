@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.evaluate.ranking import CUTOFFS, metrics, metrics_under_ties, rank_and_ties, rank_and_ties_in
+from jaxrec.progress import Progress
 from jaxrec.types import Array, Histories, Recommender, Split
 
 Prompts = Callable[[np.ndarray], Array]
@@ -206,14 +206,14 @@ def _collect(
 ) -> np.ndarray:
     """Ranks and ties of all asked users as f32[2,U]; one batch is read back while the next one runs."""
     found = np.full((2, n_users), np.nan, np.float32)
-    progress = _Progress(system, len(asked))
     waiting: tuple[np.ndarray, tuple[Array, Array]] | None = None
-    for batch in _batches(asked, batch_users):
-        launched = batch, ranks(batch)
-        if waiting is not None:
-            found[:, waiting[0]] = waiting[1]
-            progress.add(batch_users)
-        waiting = launched
+    with Progress(system, len(asked), unit="users", quiet=10.0) as progress:
+        for number, batch in enumerate(_batches(asked, batch_users)):
+            launched = batch, ranks(batch)
+            if waiting is not None:
+                found[:, waiting[0]] = waiting[1]
+                progress.update(number * batch_users)
+            waiting = launched
     assert waiting is not None  # `asked` is not empty
     found[:, waiting[0]] = waiting[1]
     return found
@@ -231,26 +231,4 @@ def _check_shape(system: str, what: str, found: Array, wanted: tuple[int, int]) 
         raise ValueError(
             f"{system}: {what} have shape {tuple(found.shape)}, wanted {wanted}: a row for each user asked; "
             "make the system from the same split"
-        )
-
-
-class _Progress:
-    """A line on stderr every ten seconds: users done, rate, time left."""
-
-    def __init__(self, system: str, total: int) -> None:
-        self.system, self.total, self.done = system, total, 0
-        self.started = self.printed = time.monotonic()
-
-    def add(self, users: int) -> None:
-        self.done += users
-        now = time.monotonic()
-        if now - self.printed < 10:
-            return
-        self.printed = now
-        rate = self.done / (now - self.started)
-        left = (self.total - self.done) / rate
-        print(
-            f"{self.system}: {self.done:,} of {self.total:,} users, {rate:,.0f} users/s, {left:,.0f} s left",
-            file=sys.stderr,
-            flush=True,
         )

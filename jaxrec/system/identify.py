@@ -67,7 +67,6 @@ def _ids_of_kind(run: Run, vectors: Vectors, kind: str) -> PureIds:
         unique=unique,
         spare=config.spare,
         user_rows=user_rows,
-        say=run.say,
     )
 
 

@@ -25,6 +25,7 @@ from jaxrec.data.split import (
     without_ratings,
 )
 from jaxrec.files import write_whole
+from jaxrec.progress import logger
 from jaxrec.tasks.writing_examples import TextEvents, stars_text
 from jaxrec.tokenizers.ids import NUMBERED, OTHERS
 from jaxrec.types import EventSplit, Histories, Interactions, Split
@@ -69,8 +70,8 @@ class Run:
         return jax.random.key(self.config.seed)
 
     def say(self, message: str) -> None:
-        """One line about where the run is, on stderr."""
-        print(f"[{self.config.name}] {message}", file=sys.stderr, flush=True)
+        """Logs one line about where the run is."""
+        logger.info("[%s] %s", self.config.name, message)
 
 
 def start(config: Config) -> Run:

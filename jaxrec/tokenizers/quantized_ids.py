@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import zipfile
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ import numpy as np
 
 from jaxrec.config import QuantizerConfig, from_dict
 from jaxrec.keys import stream
+from jaxrec.progress import logger
 from jaxrec.tokenizers.id_files import read_codes, write_codes
 from jaxrec.tokenizers.quantizers.quantizer import Quantizer, collapsed, fit_quantizer
 from jaxrec.types import Codes, Vectors
@@ -55,7 +55,6 @@ class QuantizedIds:
         unique: bool,
         spare: int = 32,
         user_rows: np.ndarray | None = None,
-        say: Callable[[str], None] = print,
     ) -> QuantizedIds:
         """Trains a quantizer for users and one for items, and names everybody; TokenRec, section 2.3.
 
@@ -71,19 +70,17 @@ class QuantizedIds:
             the next that has the same codes, and so on.
           spare: numbers of that level beyond those in use, for newcomers.
           user_rows: f32[n, F], other rows to train the users' quantizer on, for instance of shorter histories.
-          say: takes lines of progress and what is wrong with a codebook.
         Raises:
           ValueError: an unknown kind, no vector but zeros, or a vector that is not finite.
         """
         rows = {"user": vectors.user if user_rows is None else user_rows, "item": vectors.item}
         quantizers = {
-            who: fit_quantizer(rows[who], kind, config, key=stream(key, who), say=say, name=f"{who} quantizer")
-            for who in KINDS
+            who: fit_quantizer(rows[who], kind, config, key=stream(key, who), name=f"{who} quantizer") for who in KINDS
         }
         reports = {who: quantizers[who].report(rows[who]) for who in KINDS}
         for who in KINDS:
             for line in collapsed(reports[who], who):
-                say(line)
+                logger.warning("%s", line)
         codes = {who: quantizers[who].encode(getattr(vectors, who)) for who in KINDS}
         return cls.made(vectors, quantizers, codes, reports, unique=unique, spare=spare)
 

@@ -9,7 +9,7 @@ import time
 
 import jax
 
-from jaxrec.train.progress import Progress
+from jaxrec.progress import Progress, logger
 from jaxrec.train.writer import Writer
 
 
@@ -62,7 +62,7 @@ class Journal:
         seconds = max(time.monotonic() - self._since, 1e-9)
         rates = {what: count * jax.process_count() / seconds for what, count in self._counts.items()}
         if self.progress:
-            self.progress.update(step, values["loss"], rates)
+            self.progress.update(step, f"loss {values['loss']:.4f}", rates)
         if step % self._log_every == 0:
             self.writer.write(step, **values, **{f"{what}_per_second": rate for what, rate in rates.items()})
 
@@ -89,7 +89,7 @@ class Journal:
     def say(self, text: str) -> None:
         """A line for people, from the first process alone."""
         if self.progress:
-            self.progress.say(f"{self._name}: {text}")
+            logger.info("%s: %s", self._name, text)
 
     def close(self) -> None:
         """Ends the progress line and closes the files."""

@@ -1,4 +1,4 @@
-"""The door: configs to interactions, with what was dropped said on stderr."""
+"""The door: configs to interactions, with what was dropped logged."""
 
 import pathlib
 
@@ -7,6 +7,7 @@ import pytest
 
 from jaxrec.config import DataConfig, WorldConfig
 from jaxrec.data.load import load_interactions
+from jaxrec.progress import messages_to
 
 
 def test_generated_world() -> None:
@@ -24,13 +25,15 @@ def test_k_core_holds_for_the_generated_world_as_well() -> None:
     assert np.bincount(world.item).min() >= 8
 
 
-def test_file_and_warning(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_and_warning(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "events.txt"
     path.write_text("A x y z y\nB x y\n")
-    world, notes = load_interactions(DataConfig(path=str(path)), seed=0)
+    messages: list[str] = []
+    with messages_to(messages.append):
+        world, notes = load_interactions(DataConfig(path=str(path)), seed=0)
     assert (world.n_users, world.n_items, world.n_events) == (1, 3, 3)
     assert (notes.read, notes.repeats, notes.users, notes.events) == (6, 1, 1, 2)
-    assert capsys.readouterr().err.splitlines() == [f"{path}: {line}" for line in notes.warnings()]
+    assert messages == [f"{path}: {line}" for line in notes.warnings()]
     assert len(notes.warnings()) == 2
 
 

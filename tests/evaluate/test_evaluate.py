@@ -9,6 +9,7 @@ import pytest
 
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.evaluate.evaluate import divided, evaluate_recommender, evaluate_scores, seen_rows
+from jaxrec.progress import messages_to
 from jaxrec.types import Histories, Split, TopK
 
 ITEMS = 12
@@ -110,16 +111,14 @@ def test_seen_rows_keep_the_newest(split: Split) -> None:
     assert rows.tolist() == [[-1, -1, -1], newest + [-1] * (3 - len(newest))]
 
 
-def test_long_evaluations_say_how_long_they_take(
-    split: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_long_evaluations_say_how_long_they_take(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 6)
-    monkeypatch.setattr("jaxrec.evaluate.evaluate.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("jaxrec.progress.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     scores = table_of_scores(11)
-    evaluate_scores("META ID", lambda _, users: scores[users], split, "test", batch_users=2)
-    first = capsys.readouterr().err.splitlines()[0]
-    assert first.startswith("META ID: 4 of 10 users, ")
-    assert first.endswith("s left")
+    lines: list[str] = []
+    with messages_to(lines.append):
+        evaluate_scores("META ID", lambda _, users: scores[users], split, "test", batch_users=2)
+    assert lines[0] == "META ID 4/10 users (40%)  0.33 users/s  ETA 0:18"
 
 
 def test_mistakes_are_named(split: Split) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from jaxrec.cli import download
 from jaxrec.data import public_datasets
-from jaxrec.data.download import fetch, fetch_md5, progress_line, unpack
+from jaxrec.data.download import fetch, fetch_md5, unpack
 from jaxrec.data.public_datasets import PublicDataset
+from jaxrec.progress import messages_to
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 
@@ -79,22 +80,24 @@ def server() -> Iterator[Server]:
 
 
 def test_whole_file(server: Server, tmp_path: pathlib.Path) -> None:
-    said: list[str] = []
-    file = fetch(server.url(), tmp_path / "new" / "file.bin", md5=hashlib.md5(CONTENT).hexdigest(), say=said.append)
+    messages: list[str] = []
+    with messages_to(messages.append):
+        file = fetch(server.url(), tmp_path / "new" / "file.bin", md5=hashlib.md5(CONTENT).hexdigest())
     assert file.read_bytes() == CONTENT
     assert [f.name for f in file.parent.iterdir()] == ["file.bin"]
-    assert said[-1] == f"{file}: 1,024,000 bytes\n"
-    fetch(server.url(), file, say=said.append)
+    assert messages[-1] == f"{file}: 1,024,000 bytes"
+    fetch(server.url(), file)
     assert len(server.asked) == 1  # there already
 
 
 def test_a_broken_connection_goes_on_where_it_stopped(server: Server, tmp_path: pathlib.Path) -> None:
     server.break_after = 300_000
-    said: list[str] = []
-    file = fetch(server.url(), tmp_path / "file.bin", pause=0.01, say=said.append)
+    messages: list[str] = []
+    with messages_to(messages.append):
+        file = fetch(server.url(), tmp_path / "file.bin", pause=0.01)
     assert file.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=300000-"]
-    assert "the connection closed after 300,000 of 1,024,000 bytes; trying again" in said
+    assert "the connection closed after 300,000 of 1,024,000 bytes; trying again" in messages
 
 
 def test_a_later_run_goes_on_where_the_last_one_stopped(server: Server, tmp_path: pathlib.Path) -> None:
@@ -153,13 +156,6 @@ def test_missing_address_and_silent_server(server: Server, tmp_path: pathlib.Pat
     server.shutdown()
     with pytest.raises(ValueError, match="refused"):
         fetch(url, tmp_path / "file.bin", attempts=2, pause=0.01)
-
-
-def test_progress_line_by_hand() -> None:
-    line = progress_line("a.zip", 30_000_000, 100_000_000, 20_000_000, 4.0)
-    assert line == "a.zip: 30.0 of 100.0 MB (30%), 5.0 MB/s, 14 s left"
-    assert progress_line("a", 10**6, 10**9, 10**6, 1.0).endswith("1.0 MB/s, 17 min left")
-    assert progress_line("a", 10**6, None, 10**6, 1.0) == "a: 1.0 MB, 1.0 MB/s"
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

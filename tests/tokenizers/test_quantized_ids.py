@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrec.config import QuantizerConfig
+from jaxrec.progress import messages_to
 from jaxrec.tokenizers.quantized_ids import QuantizedIds, _numbers
 from jaxrec.types import Vectors
 
@@ -25,7 +26,7 @@ def make_vectors(users: int = USERS, items: int = ITEMS, zeros: int = 4, seed: i
 
 
 def fit(vectors: Vectors, kind: str = "mq", unique: bool = True, seed: int = 0, **options) -> QuantizedIds:
-    options = {"spare": 5, "say": lambda line: None, **options}
+    options = {"spare": 5, **options}
     return QuantizedIds.fit(vectors, kind, CONFIG, key=jax.random.key(seed), unique=unique, **options)
 
 
@@ -221,7 +222,8 @@ def test_a_collapsed_codebook_is_said(vectors: Vectors) -> None:
     item = np.tile(np.array([[1, 2, 0, 0, 0, 1]], np.float32), (ITEMS, 1))
     item[0] = -1
     lines: list[str] = []
-    ids = fit(Vectors(vectors.user, item), "kmeans", say=lines.append)
+    with messages_to(lines.append):
+        ids = fit(Vectors(vectors.user, item), "kmeans")
     assert len(lines) == 1
     assert lines[0].startswith("codebook 1 of the item quantizer has collapsed: 2 of 8 codewords used")
     assert ids.report()["item"]["collapsed"] == lines

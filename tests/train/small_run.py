@@ -14,6 +14,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from jaxrec.config import TrainConfig
+from jaxrec.progress import log_to_stderr
 from jaxrec.train.loop import fit
 from jaxrec.train.optimizer import make_optimizer
 from jaxrec.train.sharding import make_mesh, share_of_data
@@ -107,6 +108,7 @@ if __name__ == "__main__":
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--port", type=int, default=0)
     asked = parser.parse_args()
+    log_to_stderr()
     jax.config.update("jax_platforms", "cpu")
     if asked.processes > 1:
         jax.config.update("jax_num_cpu_devices", 1)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from jaxrec.progress import messages_to
 from jaxrec.train.sharding import make_mesh
 
 
@@ -67,7 +68,7 @@ def test_kill_9_and_the_same_command(program, tmp_path, whole) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_leaves(small, program, tmp_path, whole, capsys, number) -> None:
+def test_a_signal_saves_and_leaves(small, program, tmp_path, whole, number) -> None:
     run = start(program, tmp_path, "--pause", "0.05")
     wait_for_step(run, tmp_path, 10)
     run.send_signal(number)
@@ -77,9 +78,10 @@ def test_a_signal_saves_and_leaves(small, program, tmp_path, whole, capsys, numb
     left_at = records(tmp_path)[-1]["step"]
     assert 10 <= left_at < 40
     assert (tmp_path / "checkpoints" / str(left_at)).is_dir()
-    capsys.readouterr()
-    small.train(tmp_path, mesh=make_mesh())
-    assert f"goes on at step {left_at}" in capsys.readouterr().err
+    messages: list[str] = []
+    with messages_to(messages.append):
+        small.train(tmp_path, mesh=make_mesh())
+    assert f"goes on at step {left_at}" in "\n".join(messages)
     assert records(tmp_path) == whole
 
 
@@ -97,17 +99,18 @@ def test_a_second_signal_ends_at_once(program, tmp_path) -> None:
     assert finish(run)[0] == -signal.SIGTERM
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over(small, tmp_path, capsys) -> None:
+def test_a_damaged_newest_checkpoint_is_passed_over(small, tmp_path) -> None:
     small.train(tmp_path / "whole")
     small.train(tmp_path / "run", steps=24)
     newest = tmp_path / "run" / "checkpoints" / "24"
     for file in (newest / "training").rglob("*"):
         if file.is_file():
             os.truncate(file, file.stat().st_size // 2)
-    capsys.readouterr()
-    small.train(tmp_path / "run")
-    assert "checkpoint 24" in (said := capsys.readouterr().err)
-    assert "goes on at step 16" in said
+    messages: list[str] = []
+    with messages_to(messages.append):
+        small.train(tmp_path / "run")
+    assert "checkpoint 24" in (text := "\n".join(messages))
+    assert "goes on at step 16" in text
     assert records(tmp_path / "run") == records(tmp_path / "whole")
     assert (tmp_path / "run" / "broken" / "24").is_dir()
 

@@ -7,12 +7,12 @@ import hashlib
 import itertools
 import json
 import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxrec.config import Config
 from jaxrec.files import write_whole
+from jaxrec.progress import logger
 from jaxrec.studies.compare import compare_configs
 from jaxrec.studies.run_folders import Vectors, run_folder, share_vectors
 from jaxrec.studies.sweep.axes import Choices, Range, with_values
@@ -67,7 +67,7 @@ def choose_settings(
 
     if trials is None:
         for number, settings in enumerate(grid := _grid(config, axes), 1):
-            print(f"sweep: setting {number} of {len(grid)}: {_setting_name(settings)}", file=sys.stderr, flush=True)
+            logger.info("sweep: setting %d of %d: %s", number, len(grid), _setting_name(settings))
             validate_setting(settings)
     else:
         from jaxrec.studies.sweep.optuna_trials import draw_settings  # Optuna is optional

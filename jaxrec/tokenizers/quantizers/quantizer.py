@@ -217,7 +217,6 @@ def fit_quantizer(
     config: QuantizerConfig,
     *,
     key: jax.Array,
-    say: Callable[[str], None] = print,
     name: str = "quantizer",
 ) -> Quantizer:
     """Trains a quantizer; TokenRec, section 2.3.
@@ -230,8 +229,7 @@ def fit_quantizer(
       kind: "mq", "rq_vae", "vq_vae", "kmeans" or "rq_kmeans".
       config: shape and training.
       key: random key; equal keys give equal quantizers.
-      say: takes lines of progress.
-      name: how they call it.
+      name: what progress lines call it.
     Raises:
       ValueError: an unknown kind, no row but zeros, a row that is not finite, or for "kmeans" too few rows.
     """
@@ -248,7 +246,7 @@ def fit_quantizer(
     elif kind == "rq_kmeans":
         params = {"codebook": np.asarray(residual_kmeans.fit((rows - center) / scale, config, key=key))}
     else:
-        params = train((rows - center) / scale, kind, config, key=key, say=say, name=name)
+        params = train((rows - center) / scale, kind, config, key=key, name=name)
     return Quantizer(kind, config, center, scale, params)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,13 +15,14 @@ from jaxrec.config import QuantizerConfig
 from jaxrec.keys import stream
 from jaxrec.models import codebook, masked_vq, rq_vae
 from jaxrec.models.masked_vq import Params
+from jaxrec.progress import Progress
 from jaxrec.types import Array
 
 MODELS = {"mq": masked_vq, "vq_vae": masked_vq, "rq_vae": rq_vae}
 START_ROWS = 16384
 """Rows that codebooks start from, at most."""
-TELL_EVERY = 10.0
-"""Seconds between lines of progress."""
+QUIET = 10.0
+"""Seconds of training before its first progress line."""
 
 
 class State(NamedTuple):
@@ -34,9 +34,7 @@ class State(NamedTuple):
     use: codebook.Use
 
 
-def train(
-    rows: np.ndarray, kind: str, config: QuantizerConfig, *, key: jax.Array, say: Callable[[str], None], name: str
-) -> Params:
+def train(rows: np.ndarray, kind: str, config: QuantizerConfig, *, key: jax.Array, name: str) -> Params:
     """Trains "mq", "vq_vae" or "rq_vae" on centred rows f32[n, F], which stay on the device; gives the weights."""
     model, x = MODELS[kind], jnp.asarray(rows)
     n, batch = len(rows), min(config.batch, len(rows))
@@ -46,17 +44,14 @@ def train(
     params = model.start(params, x[some], key=stream(key, "start"))
     moments = optimizer(config, steps).init(params)
     state = State(jnp.int32(0), params, moments, codebook.fresh_use(params["codebook"]))
-    began = told = time.monotonic()
-    for epoch in range(config.epochs):
-        key_of = jax.random.fold_in(stream(key, "epochs"), epoch)
-        state, metrics = train_epoch(state, x, kind=kind, config=config, batch=batch, key=key_of)
-        losses = "  ".join(f"{part} {float(value):.3g}" for part, value in metrics.items())  # waits for the device
-        now, done = time.monotonic(), epoch + 1
-        if now - told >= TELL_EVERY:
-            told = now
-            rate = done * steps * batch / (now - began)
-            left = (now - began) / done * (config.epochs - done)
-            say(f"{name} epoch {done}/{config.epochs}  {losses}  {rate:,.0f} rows/s  ETA {left:.0f} s")
+    began = time.monotonic()
+    with Progress(f"{name} epoch", config.epochs, quiet=QUIET) as progress:
+        for epoch in range(config.epochs):
+            key_of = jax.random.fold_in(stream(key, "epochs"), epoch)
+            state, metrics = train_epoch(state, x, kind=kind, config=config, batch=batch, key=key_of)
+            losses = "  ".join(f"{part} {float(value):.3g}" for part, value in metrics.items())  # waits for the device
+            rate = (epoch + 1) * steps * batch / max(time.monotonic() - began, 1e-9)
+            progress.update(epoch + 1, losses, {"rows": rate})
     return jax.device_get(state.params)
 
 

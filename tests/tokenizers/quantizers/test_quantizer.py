@@ -12,6 +12,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from jaxrec.config import QuantizerConfig
 from jaxrec.models import codebook, masked_vq
+from jaxrec.progress import Progress, messages_to
 from jaxrec.tokenizers.quantizers import training as quantizer_training
 from jaxrec.tokenizers.quantizers.quantizer import BLOCK, KINDS, Quantizer, collapsed, fit_quantizer, shaped
 
@@ -32,7 +33,7 @@ def planted(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit(kind: str, rows: np.ndarray, config: QuantizerConfig = CONFIG, seed: int = 0) -> Quantizer:
-    return fit_quantizer(rows, kind, config, key=jax.random.key(seed), say=lambda line: None)
+    return fit_quantizer(rows, kind, config, key=jax.random.key(seed))
 
 
 @pytest.fixture(scope="module")
@@ -204,14 +205,16 @@ def test_averages_learn_as_well(kind: str) -> None:
 def test_all_epochs_are_one_trace_and_progress_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, _ = planted()
     config = dataclasses.replace(CONFIG, epochs=3, width=6)  # a shape of its own
-    monkeypatch.setattr(quantizer_training, "TELL_EVERY", 0.0)
+    monkeypatch.setattr(quantizer_training, "QUIET", 0.0)
+    monkeypatch.setattr(Progress, "FIRST", 0.0)
     traced = chex.assert_max_traces(masked_vq.loss, n=1)
     monkeypatch.setattr(masked_vq, "loss", traced)
     lines: list[str] = []
-    fit_quantizer(rows, "mq", config, key=jax.random.key(0), say=lines.append, name="item quantizer")
+    with messages_to(lines.append):
+        fit_quantizer(rows, "mq", config, key=jax.random.key(0), name="item quantizer")
     assert len(lines) == 3
     losses = r"codebook \S+  commitment \S+  reconstruction \S+  revived \d+"
-    assert re.fullmatch(rf"item quantizer epoch 2/3  {losses}  [\d,]+ rows/s  ETA \d+ s", lines[1])
+    assert re.fullmatch(rf"item quantizer epoch 2/3 \(67%\)  {losses}  [\d.]+[kM]? rows/s  ETA \d+:\d\d", lines[1])
 
 
 def test_fewer_rows_than_a_batch_or_a_codebook() -> None:
