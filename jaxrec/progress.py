@@ -140,6 +140,7 @@ def log_to_stderr() -> None:
     """Shows everything on stderr, as the command line does: on a terminal the progress line in place, else as lines."""
     if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
         logger.addHandler(_StderrHandler())
+    logger.propagate = False  # libraries that give the root logger a handler would show everything twice
     logger.setLevel(logging.DEBUG if sys.stderr.isatty() else logging.INFO)
 
 

@@ -16,6 +16,7 @@ from jaxrec.keys import generator, stream
 from jaxrec.tasks.ragged import ragged_take
 from jaxrec.train.loop import fit
 from jaxrec.train.optimizer import make_optimizer
+from jaxrec.train.plan import Plan
 from jaxrec.train.state import Loss, functional, rebuilder
 from jaxrec.types import Array, Batch, Histories, Split
 
@@ -124,14 +125,16 @@ def train(
         buffers,
         make_optimizer(optimizer, steps),
         data,
-        steps=steps,
+        Plan(
+            steps,
+            name=name,
+            validate_every=max(1, round(config.validate_every * data.steps_per_epoch)),
+            patience=config.patience,
+        ),
         key=stream(jax.random.key(seed), "baseline"),
         folder=folder,
         count=_count,
         validate=lambda params, buffers: validation(scorer(rebuild(params, buffers)), split, asked),
-        validate_every=max(1, round(config.validate_every * data.steps_per_epoch)),
-        patience=config.patience,
-        name=name,
     )
     return scorer(rebuild(fitted.best_params, fitted.buffers))
 

@@ -21,6 +21,7 @@ from jaxrec.models.lightgcn import events
 from jaxrec.models.sparse import edges
 from jaxrec.progress import logger
 from jaxrec.train.loop import fit
+from jaxrec.train.plan import Plan
 from jaxrec.train.state import functional, rebuilder
 from jaxrec.types import Array, Histories, Split
 
@@ -59,14 +60,16 @@ def train_ncf(split: Split, config: NcfConfig, *, seed: int, folder: str | os.Pa
         buffers,
         optax.chain(optax.add_decayed_weights(config.regularization), optax.adam(config.learning_rate)),
         grain.MapDataset.source(batches).to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
-        steps=steps,
+        Plan(
+            steps,
+            name="NeuMF",
+            validate_every=max(1, round(config.validate_every * len(pairs) / config.batch)),
+            patience=config.patience,
+        ),
         key=key,
         folder=folder,
         count=lambda batch: {"examples": len(batch)},
         validate=lambda params, buffers: validation(ncf_scorer(rebuild(params, buffers)), split, asked),
-        validate_every=max(1, round(config.validate_every * len(pairs) / config.batch)),
-        patience=config.patience,
-        name="NeuMF",
     )
     return ncf_scorer(rebuild(fitted.best_params, fitted.buffers))
 

@@ -22,6 +22,7 @@ from jaxrec.keys import stream
 from jaxrec.models import lightgcn
 from jaxrec.models.sparse import Adjacency, adjacency, arrange, edges, restore
 from jaxrec.train import loop
+from jaxrec.train.plan import Plan
 from jaxrec.types import Array, Histories, Split, Vectors
 
 
@@ -85,14 +86,16 @@ def train(
         {"graph": graph, "known": jax.tree.map(jnp.asarray, known)},
         optax.adam(config.learning_rate),
         grain.MapDataset.source(batches).to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
-        steps=steps,
+        Plan(
+            steps,
+            name="LightGCN" if config.layers else "BPR-MF",
+            validate_every=0 if valid is None else math.ceil(config.validate_every * len(pairs) / config.batch),
+            patience=config.patience,
+        ),
         key=stream(key, "steps"),
         folder=folder,
         count=lambda batch: {"examples": len(batch)},
         validate=None if valid is None else _validation(histories, valid, config.layers),
-        validate_every=0 if valid is None else math.ceil(config.validate_every * len(pairs) / config.batch),
-        patience=config.patience,
-        name="LightGCN" if config.layers else "BPR-MF",
     )
     tables = _vectors(graph, fitted.best_params["node"], histories.n_users)
     return Collaborative(tables, propagate(tables, histories, config.layers))

@@ -20,6 +20,7 @@ from jaxrec.embedders.embedder import Embedder, Embedding
 from jaxrec.keys import generator, stream
 from jaxrec.models import skipgram
 from jaxrec.train import loop
+from jaxrec.train.plan import Plan
 from jaxrec.types import Histories, Vectors
 
 CACHED_WALKS = 64
@@ -96,15 +97,17 @@ def embed(
         },
         optax.adam(optax.linear_schedule(config.learning_rate, 0.0, steps)),
         grain.MapDataset.source(starts).to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
-        steps=steps,
+        Plan(
+            steps,
+            name="skip-gram",
+            validate_every=steps_per_epoch,
+            select="loss",
+            mode="min",
+            patience=config.patience,
+        ),
         key=stream(key, "steps"),
         folder=folder,
         count=lambda rows: {"examples": len(rows), "tokens": len(rows) * walks.length},
-        validate_every=steps_per_epoch,
-        select="loss",
-        mode="min",
-        patience=config.patience,
-        name="skip-gram",
     )
     vectors = np.where(graph.degree[:, None] > 0, np.asarray(fitted.best_params["node"]), 0.0).astype(np.float32)
     return Vectors(vectors[: histories.n_users], vectors[histories.n_users :])

@@ -24,6 +24,7 @@ from jaxrec.tasks.writing_examples import MixedExamples
 from jaxrec.train.checkpoint import restore_best
 from jaxrec.train.loop import Fitted, fit
 from jaxrec.train.optimizer import make_optimizer
+from jaxrec.train.plan import Plan
 from jaxrec.train.sharding import Rules, make_mesh, share_of_data
 from jaxrec.train.state import functional, rebuilder
 
@@ -100,19 +101,21 @@ def train(system: System) -> tuple[System, Fitted]:
         buffers,
         make_optimizer(settings, steps),
         data,
-        steps=steps,
+        Plan(
+            steps,
+            validate_every=max(1, round(settings.validate_every * data.steps_per_epoch)),
+            select=select,
+            mode="min" if select == "nll" else "max",
+            patience=settings.patience,
+            checkpoint_minutes=settings.checkpoint_minutes,
+            log_every=settings.log_every,
+            mesh=mesh,
+            rules=sharding_rules(run.config),
+        ),
         key=stream(run.key, "train"),
-        mesh=mesh,
-        rules=sharding_rules(run.config),
         folder=run.folder,
         count=count_examples,
         validate=validate_with,
-        validate_every=max(1, round(settings.validate_every * data.steps_per_epoch)),
-        select=select,
-        mode="min" if select == "nll" else "max",
-        patience=settings.patience,
-        checkpoint_minutes=settings.checkpoint_minutes,
-        log_every=settings.log_every,
     )
     return dataclasses.replace(system, model=rebuild(fitted.best_params, fitted.buffers)), fitted
 

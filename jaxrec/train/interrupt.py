@@ -38,12 +38,11 @@ class Interrupt:
             raise SystemExit(128 + self.signal)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+        for handled in self._before:
+            signal.signal(handled, signal.SIG_DFL)  # a second one needs no Python to end the process
         self.signal = number
         text = f"\n{self._name}: {signal.Signals(number).name}: finishing this step and saving; once more to stop now\n"
-        os.write(2, text.encode())  # print may be what was interrupted
+        os.write(2, text.encode())  # writing to stderr or logging may be what was interrupted
 
     def wanted(self, step: int) -> int | None:
         """The signal that asks to stop after `step`, or None; the same answer in every process."""

@@ -8,7 +8,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import grain
 import jax
@@ -22,6 +22,7 @@ from jaxrec.train.checkpoint import Checkpoints
 from jaxrec.train.feed import Count, Feed
 from jaxrec.train.interrupt import Interrupt
 from jaxrec.train.journal import Journal
+from jaxrec.train.plan import Plan
 from jaxrec.train.selection import Selection
 from jaxrec.train.state import PureLoss, TrainState, Tree
 from jaxrec.train.writer import Record
@@ -89,23 +90,14 @@ def fit(
     buffers: Tree,
     optimizer: optax.GradientTransformation,
     data: grain.IterDataset,
+    plan: Plan,
     *,
-    steps: int,
     key: jax.Array,
-    mesh: Mesh | None = None,
-    rules: sharding.Rules = (),
     folder: str | os.PathLike[str] | None = None,
     count: Count | None = None,
     validate: Validate | None = None,
-    validate_every: int = 0,
-    select: str = "ndcg@10",
-    mode: Literal["max", "min"] = "max",
-    patience: int = 0,
-    checkpoint_minutes: float = 10.0,
-    log_every: int = 20,
-    name: str = "train",
 ) -> Fitted:
-    """Trains for `steps` steps, or until validation no longer improves.
+    """Trains for `plan.steps` steps, or until validation no longer improves.
 
     A run with a folder goes on from its newest checkpoint, with the same losses, bit for bit, as if it had never
     stopped; a finished one returns its result at once. SIGINT or SIGTERM ends the step, saves and exits.
@@ -115,24 +107,14 @@ def fit(
       params: a pytree of arrays, float32; copied, so that the caller's stay whole.
       buffers: what the loss reads and no gradient changes; never copied on a device that holds it, saved once.
       optimizer: see `make_optimizer`.
-      data: yields pytrees of numpy arrays, this process's rows of each global batch; at least `steps` of them. Its
+      data: yields pytrees of numpy arrays, this process's rows of each global batch; at least `plan.steps` of them. Its
         iterator's state must be the same in every process, as with `jaxrec.data.packing.packed`.
-      steps: length of the run, at least 1.
+      plan: length, validation, selection, checkpoints and devices.
       key: the training stream's key; step n draws from fold_in(key, n).
-      mesh: None is this process's default device alone.
-      rules: where arrays lie on the mesh, see `sharding.shardings`.
       folder: gets checkpoints/, metrics.jsonl and tensorboard/; None keeps everything in memory.
       count: count(batch) -> {"examples": n, "tokens": m} of a process's rows, shown per second.
       validate: validate(params, buffers) -> {metric: value}; must not donate them. None selects by the mean training
         loss since the last validation, under the name "loss".
-      validate_every: steps between validations; the last step is validated as well. 0 never validates.
-      select: the metric that chooses the best parameters.
-      mode: whether more ("max") or less ("min") of it is better.
-      patience: validations without a better value before the run stops; 0 never stops early.
-      checkpoint_minutes: at most this long between checkpoints (looked at every `log_every` steps); one is also
-        written at every validation and at the end.
-      log_every: steps between records of metrics.jsonl.
-      name: what the progress line calls the run.
     Returns:
       Fitted; `best_params` are of the best validation.
     Raises:
@@ -141,13 +123,11 @@ def fit(
       FloatingPointError: loss or gradient was not finite; the last checkpoint is from before.
       SystemExit: a signal came; the state is saved.
     """
-    if steps < 1 or log_every < 1:
-        raise ValueError(f"steps={steps} and log_every={log_every} have to be at least 1")
-    mesh = mesh or sharding.single_device_mesh()
+    mesh, steps = plan.mesh or sharding.single_device_mesh(), plan.steps
     folder = pathlib.Path(folder) if folder is not None else None
-    state = initial_state(params, optimizer, key, mesh, rules)
-    buffers = sharding.put(buffers, sharding.shardings(buffers, mesh, rules), copies=False)
-    selection = Selection(select, mode, patience)
+    state = initial_state(params, optimizer, key, mesh, plan.rules)
+    buffers = sharding.put(buffers, sharding.shardings(buffers, mesh, plan.rules), copies=False)
+    selection = Selection(plan.select, plan.mode, plan.patience)
     start, stopped, position, best_params = 0, False, None, None
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints"))) if folder else None
@@ -156,7 +136,7 @@ def fit(
             state, buffers, position = restored.state, restored.buffers, restored.position
             start, stopped = restored.step, restored.meta["stopped"]
             selection.resume(restored.meta)
-        journal = stack.enter_context(contextlib.closing(Journal(name, folder, steps, start, log_every)))
+        journal = stack.enter_context(contextlib.closing(Journal(plan.name, folder, steps, start, plan.log_every)))
         if restored:
             journal.resume(restored.meta)
             journal.say(
@@ -166,7 +146,7 @@ def fit(
         feed = Feed(data, mesh, count, position)
         placed = jax.tree.map(lambda x: x.sharding, state), NamedSharding(mesh, PartitionSpec())
         train_step = jax.jit(make_step(loss_fn, optimizer), donate_argnums=0, out_shardings=placed)
-        interrupt = stack.enter_context(Interrupt(name))
+        interrupt = stack.enter_context(Interrupt(plan.name))
         step, saved, saved_at = start, start, time.monotonic()
         while step < steps and not stopped:
             batch, counts = feed.next()
@@ -176,9 +156,11 @@ def fit(
                 journal.restart_clock()  # the first call compiled
             try:
                 journal.add(step, metrics, counts)
-                validates = validate_every > 0 and (step % validate_every == 0 or step == steps)
+                validates = plan.validate_every > 0 and (step % plan.validate_every == 0 or step == steps)
                 leaves = interrupt.wanted(step)
-                overdue = step % log_every == 0 and _agreed(time.monotonic() - saved_at > 60 * checkpoint_minutes)
+                overdue = step % plan.log_every == 0 and _agreed(
+                    time.monotonic() - saved_at > 60 * plan.checkpoint_minutes
+                )
                 if not (validates or leaves or overdue or step == steps):
                     continue
                 journal.drain()  # nothing is validated or saved before it is known to be finite

@@ -17,6 +17,7 @@ from jaxrec.config import TrainConfig
 from jaxrec.progress import log_to_stderr
 from jaxrec.train.loop import fit
 from jaxrec.train.optimizer import make_optimizer
+from jaxrec.train.plan import Plan
 from jaxrec.train.sharding import make_mesh, share_of_data
 from jaxrec.train.state import functional, rebuilder
 
@@ -77,19 +78,17 @@ def train(folder=None, *, steps=STEPS, mesh=None, pause=0.0, loss=loss, schedule
         time.sleep(pause)
         return {"examples": len(batch["tokens"]), "tokens": batch["tokens"].size}
 
-    settings = {
-        "validate": lambda params, buffers: {"score": float(-measure(params, buffers))},
-        "validate_every": 8,
-        "select": "score",
-        "log_every": 1,
-        "count": count,
-        "rules": RULES,
-        **changes,
-    }
+    def validate(params, buffers):
+        return {"score": float(-measure(params, buffers))}
+
+    validate = changes.pop("validate", validate)
+    plan = Plan(
+        steps, **{"validate_every": 8, "select": "score", "log_every": 1, "rules": RULES, "mesh": mesh, **changes}
+    )
     optimizer = make_optimizer(TrainConfig(learning_rate=3e-2), schedule_steps)
     rows = data(*share_of_data(mesh)) if mesh else data()
     key = jax.random.key(1)
-    return fit(loss_fn, params, buffers, optimizer, rows, steps=steps, key=key, mesh=mesh, folder=folder, **settings)
+    return fit(loss_fn, params, buffers, optimizer, rows, plan, key=key, folder=folder, count=count, validate=validate)
 
 
 def losses(records) -> dict[int, float]:

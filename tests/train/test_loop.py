@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 
 from jaxrec.train.loop import fit, make_step
+from jaxrec.train.plan import Plan
 from jaxrec.train.state import TrainState, functional
 
 
@@ -58,7 +59,7 @@ def test_traced_once_and_the_key_changes_with_the_step(small) -> None:
         return jax.random.uniform(key) + 0 * model.embedding[...].sum(), {}
 
     model = small.Model(rngs=nnx.Rngs(0))
-    run = fit(*pure(model, loss), optax.sgd(0.1), small.data(), steps=6, key=jax.random.key(0), log_every=1)
+    run = fit(*pure(model, loss), optax.sgd(0.1), small.data(), Plan(6, log_every=1), key=jax.random.key(0))
     key = jax.random.key(0)
     drawn = {n + 1: float(jax.random.uniform(jax.random.fold_in(key, n))) for n in range(6)}
     assert small.losses(run.history) == drawn
@@ -68,7 +69,7 @@ def test_the_callers_arrays_stay_whole(small) -> None:
     model = small.Model(rngs=nnx.Rngs(0))
     before = np.asarray(model.embedding[...]).copy()
     loss_fn, params, buffers = pure(model, small.loss)
-    run = fit(loss_fn, params, buffers, optax.sgd(0.1), small.data(), steps=3, key=jax.random.key(0))
+    run = fit(loss_fn, params, buffers, optax.sgd(0.1), small.data(), Plan(3), key=jax.random.key(0))
     np.testing.assert_array_equal(model.embedding[...], before)
     np.testing.assert_array_equal(model.shift[...], run.buffers["shift"][...])
     assert np.abs(run.best_params["embedding"][...] - before).max() > 0
@@ -162,9 +163,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(small, tmp_path) -> None:
             return {"tokens": row if index < 20 else -row - 1}
 
     rows = grain.MapDataset.source(Poison()).batch(1).to_iter_dataset()
-    settings = {"steps": 30, "key": jax.random.key(0), "folder": tmp_path, "validate_every": 10, "mode": "min"}
+    plan, key = Plan(30, validate_every=10, select="loss", mode="min"), jax.random.key(0)
     with pytest.raises(FloatingPointError, match=r"step 21 .*nan.*lower the learning rate") as caught:
-        fit(poisoned, {"w": jnp.float32(1)}, {}, optax.sgd(0.1), rows, select="loss", **settings)
+        fit(poisoned, {"w": jnp.float32(1)}, {}, optax.sgd(0.1), rows, plan, key=key, folder=tmp_path)
     assert "step 20" in caught.value.__notes__[0]
     assert (tmp_path / "checkpoints" / "20").is_dir()
     assert not (tmp_path / "checkpoints" / "30").exists()
@@ -180,4 +181,4 @@ def test_bad_calls_are_named(small, tmp_path) -> None:
     loss_fn, params, buffers = pure(small.Model(rngs=nnx.Rngs(0)), small.loss)
     short = grain.MapDataset.source(small.Rows()).batch(48).to_iter_dataset()
     with pytest.raises(ValueError, match="the data ended"):
-        fit(loss_fn, params, buffers, optax.sgd(0.1), short, steps=5, key=jax.random.key(0))
+        fit(loss_fn, params, buffers, optax.sgd(0.1), short, Plan(5), key=jax.random.key(0))
