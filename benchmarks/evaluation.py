@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.data import beauty_or_generated
-from jaxrec.evaluate.evaluate import evaluate_scores
+from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.types import Histories
 

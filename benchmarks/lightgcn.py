@@ -12,7 +12,7 @@ import optax
 
 from benchmarks.data import beauty_or_generated
 from jaxrec.config import LightGcnConfig
-from jaxrec.embedders.walks import Starts
+from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.models import lightgcn
 from jaxrec.models.sparse import adjacency, arrange, edges, restore
 from jaxrec.train.loop import initial_state, make_step
@@ -59,7 +59,7 @@ def beside(quick: bool, layout: str) -> Case:
     train_step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
 
     def ours() -> jax.Array:
-        batches = Starts(np.arange(len(pairs), dtype=np.int32), batch=batch, batches=steps, seed=1)
+        batches = ShuffledBatches(np.arange(len(pairs), dtype=np.int32), batch=batch, batches=steps, seed=1)
         params = {"node": arrange(graph, table)}
         state = initial_state(params, optimizer, jax.random.key(1), single_device_mesh(), ())
         for number in range(steps):

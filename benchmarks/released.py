@@ -15,9 +15,11 @@ import numpy as np
 
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.config import data_file
-from jaxrec.embedders.lightgcn import propagate, scorer
-from jaxrec.evaluate.evaluate import evaluate_scores
-from jaxrec.evaluate.report import report, table
+from jaxrec.embedders.inner_product import inner_product_scorer
+from jaxrec.embedders.lightgcn import propagate
+from jaxrec.evaluate.full_ranking import evaluate_scores
+from jaxrec.evaluate.results_file import results_report
+from jaxrec.evaluate.results_table import results_table
 from jaxrec.system.run import command
 from jaxrec.types import Histories, Split, Vectors
 
@@ -29,12 +31,12 @@ def main() -> None:
     arguments = parser.parse_args()
     split, tables = released()
     results = [
-        evaluate_scores(name, scorer(propagate(tables, split.train, layers)), split, "test")
+        evaluate_scores(name, inner_product_scorer(propagate(tables, split.train, layers)), split, "test")
         for name, layers in (("LightGCN released, layer 0 alone", 0), ("LightGCN released, propagated", 3))
     ]
     results += evaluate_baselines(split, "test")
-    found = report(results, split, "test", dataset="Last.fm, TokenRec's split", seed=0, command=command())
-    print(table(found))
+    found = results_report(results, split, "test", dataset="Last.fm, TokenRec's split", seed=0, command=command())
+    print(results_table(found))
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=2) + "\n")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.config import Config
-from jaxrec.evaluate.report import write
+from jaxrec.evaluate.results_file import write_results
 from jaxrec.keys import generator
 from jaxrec.models.retriever import Retriever
 from jaxrec.report.write import write_report
@@ -39,7 +39,7 @@ def train(config: Config) -> tuple[System, dict[str, Any]]:
     measured = measure(system, "test")
     # A call that went on with an older one's work doesn't know how long that took.
     found = report_of(system, "test", measured, time.monotonic() - started if system.fresh else _seconds(system))
-    write(system.folder, found, measured.ranks)
+    write_results(system.folder, found, measured.ranks)
     leave_report(system)
     return system, found
 
@@ -77,6 +77,6 @@ def evaluate(system: System, part: str) -> str:
         asked = "texts"
     if system.config.task.writing:
         asked += f"-{settings.text_beams}" + (f"-{settings.text_events}" if settings.text_events else "")
-    write(system.folder / "evaluations" / f"{part}-{asked}-{settings.prompt}", found, measured.ranks)
+    write_results(system.folder / "evaluations" / f"{part}-{asked}-{settings.prompt}", found, measured.ranks)
     told, exact = lines(found), settings.recommender == "exact" and not isinstance(system.model, Retriever)
     return f"{told}\n{beams_gap(system, part)}" if exact and found["rows"] else told

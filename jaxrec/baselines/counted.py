@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.sparse as sparse
 
-from jaxrec.evaluate.evaluate import Result, Scorer, evaluate_scores
+from jaxrec.evaluate.full_ranking import Result, Scorer, evaluate_scores
 from jaxrec.types import Histories, Split
 
 STEPS = 5

@@ -10,9 +10,9 @@ import numpy as np
 from jaxrec.baselines.models.sequences import NextItem, SequenceConfig, next_item_loss
 from jaxrec.config import TrainConfig
 from jaxrec.data.packing import packed
-from jaxrec.evaluate.evaluate import Scorer, evaluate_scores, padded_width, seen_rows
-from jaxrec.evaluate.ranking import metrics
-from jaxrec.keys import generator, stream
+from jaxrec.evaluate.full_ranking import Scorer, padded_width, seen_rows
+from jaxrec.evaluate.validation import validate_scores, validation_users
+from jaxrec.keys import stream
 from jaxrec.tasks.ragged import ragged_take
 from jaxrec.train.loop import fit
 from jaxrec.train.optimizer import make_optimizer
@@ -110,7 +110,7 @@ def train(
     steps = max(1, round(config.epochs * data.steps_per_epoch))
     params, buffers, loss_fn = functional(model, loss)
     rebuild = rebuilder(model)
-    asked = validated_users(split, config.validate_users, seed)
+    users_validating = np.sort(validation_users(split, config.validate_users, seed))
 
     optimizer = TrainConfig(
         learning_rate=config.learning_rate,
@@ -134,7 +134,7 @@ def train(
         key=stream(jax.random.key(seed), "baseline"),
         folder=folder,
         count=_count,
-        validate=lambda params, buffers: validation(scorer(rebuild(params, buffers)), split, asked),
+        validate=lambda params, buffers: validate_scores(scorer(rebuild(params, buffers)), split, users_validating),
     )
     return scorer(rebuild(fitted.best_params, fitted.buffers))
 
@@ -159,24 +159,6 @@ def scorer(model: NextItem) -> Scorer:
 @jax.jit
 def _scores(model: NextItem, tokens: Array, users: Array) -> jax.Array:
     return model.answers(tokens, users) @ model.items.T
-
-
-def validated_users(split: Split, most: int, seed: int) -> np.ndarray:
-    """The users that validate, i64[n]: all with a validation item, or `most` of them by lot.
-
-    Raises:
-      ValueError: nobody has a validation item.
-    """
-    users = np.flatnonzero(split.valid >= 0)
-    if not len(users):
-        raise ValueError("nobody has a validation item, so nothing can select; is the split too small?")
-    return np.sort(generator(seed, "validation").permutation(users)[:most]) if most else users
-
-
-def validation(score: Scorer, split: Split, users: np.ndarray) -> dict[str, float]:
-    """HR@10 and NDCG@10 of these users' validation items, by full ranking."""
-    ranks = evaluate_scores("validation", score, split, "valid", users=users).ranks
-    return {name: value for name, value in metrics(ranks, (10,)).items() if not name.startswith("mrr")}
 
 
 def _count(batch: Batch) -> dict[str, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 
-import grain
 import jax
 import numpy as np
 import optax
@@ -13,9 +12,9 @@ from flax import nnx
 
 from jaxrec.baselines.models import ease
 from jaxrec.baselines.models.ncf import NcfConfig, NeuMf, ncf_loss
-from jaxrec.baselines.next_item import validated_users, validation
-from jaxrec.embedders.walks import Starts
-from jaxrec.evaluate.evaluate import Scorer
+from jaxrec.embedders.shuffled_batches import ShuffledBatches
+from jaxrec.evaluate.full_ranking import Scorer
+from jaxrec.evaluate.validation import validate_scores, validation_users
 from jaxrec.keys import stream
 from jaxrec.models.lightgcn import events
 from jaxrec.models.sparse import edges
@@ -51,15 +50,15 @@ def train_ncf(split: Split, config: NcfConfig, *, seed: int, folder: str | os.Pa
     )
     params, buffers, loss_fn = functional(model, ncf_loss)
     rebuild = rebuilder(model)
-    asked = validated_users(split, config.validate_users, seed)
+    users = np.sort(validation_users(split, config.validate_users, seed))
     steps = math.ceil(config.epochs * len(pairs) / config.batch)
-    batches = Starts(np.arange(len(pairs), dtype=np.int32), batch=config.batch, batches=steps, seed=seed)
+    batches = ShuffledBatches(np.arange(len(pairs), dtype=np.int32), batch=config.batch, batches=steps, seed=seed)
     fitted = fit(
         loss_fn,
         params,
         buffers,
         optax.chain(optax.add_decayed_weights(config.regularization), optax.adam(config.learning_rate)),
-        grain.MapDataset.source(batches).to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
+        batches.dataset(),
         Plan(
             steps,
             name="NeuMF",
@@ -69,7 +68,7 @@ def train_ncf(split: Split, config: NcfConfig, *, seed: int, folder: str | os.Pa
         key=key,
         folder=folder,
         count=lambda batch: {"examples": len(batch)},
-        validate=lambda params, buffers: validation(ncf_scorer(rebuild(params, buffers)), split, asked),
+        validate=lambda params, buffers: validate_scores(ncf_scorer(rebuild(params, buffers)), split, users),
     )
     return ncf_scorer(rebuild(fitted.best_params, fitted.buffers))
 
@@ -108,7 +107,7 @@ def train_ease(split: Split, config: ease.EaseConfig) -> Scorer:
         score = ease_scorer(ease.weights(x, regularization))
         if len(config.regularization) == 1:
             return score
-        value = validation(score, split, validated_users(split, 0, 0))["ndcg@10"]
+        value = validate_scores(score, split)["ndcg@10"]
         logger.info("EASE: lambda %g: valid/ndcg@10 %.4f", regularization, value)
         if value > best:
             best, found = value, score

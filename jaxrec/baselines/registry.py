@@ -20,8 +20,9 @@ from jaxrec.baselines.models.ncf import NcfConfig
 from jaxrec.baselines.models.sasrec import SasRec, SasRecConfig
 from jaxrec.baselines.models.sequences import SequenceConfig
 from jaxrec.config import LightGcnConfig
-from jaxrec.embedders import lightgcn as collaborative
-from jaxrec.evaluate.evaluate import Scorer
+from jaxrec.embedders.inner_product import inner_product_scorer
+from jaxrec.embedders.lightgcn import fit_lightgcn
+from jaxrec.evaluate.full_ranking import Scorer
 from jaxrec.keys import stream
 from jaxrec.types import Split
 
@@ -41,8 +42,8 @@ class Settings:
 
 
 def _graph(config: LightGcnConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
-    made = collaborative.train(split.train, config, valid=split.valid, seed=seed, folder=folder)
-    return collaborative.scorer(made.vectors)
+    embedding = fit_lightgcn(split.train, config, valid=split.valid, seed=seed, folder=folder)
+    return inner_product_scorer(embedding.vectors)
 
 
 def _ncf(config: NcfConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:

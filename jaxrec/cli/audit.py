@@ -11,7 +11,8 @@ from jaxrec.config import DataConfig, data_file
 from jaxrec.data.audit import audit_interactions, leak_meter
 from jaxrec.data.load import load_interactions
 from jaxrec.data.split import make_split
-from jaxrec.evaluate import report
+from jaxrec.evaluate.results_file import results_report
+from jaxrec.evaluate.results_table import results_table
 from jaxrec.tokenizers.id_files import read_codes
 from jaxrec.tokenizers.meta_id import LEVELS
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(notes, audit_interactions(interactions), sep="\n")
     split = make_split(interactions, arguments.data.split)
     results = evaluate_baselines(split, "test")
-    print(report.table(report.report(results, split, "test", dataset=notes.source, seed=arguments.seed)))
+    print(results_table(results_report(results, split, "test", dataset=notes.source, seed=arguments.seed)))
     if arguments.ids is not None:
         users = read_codes(data_file(arguments.ids[0]), interactions.user_names, "<User>", LEVELS)
         items = read_codes(data_file(arguments.ids[1]), interactions.item_names, "<Item>", LEVELS)

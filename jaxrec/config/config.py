@@ -16,8 +16,9 @@ class Config:
     """A whole run. `python -m launch.train configs/NAME.py --train.steps 200` overrides any field."""
 
     name: str
-    embedder: Literal["walks", "lightgcn", "mf"] = "walks"
-    """Where vectors come from: META ID's walks and skip-gram, TokenRec's LightGCN, or matrix factorisation."""
+    embedder: str = "walks"
+    """Where vectors come from, a name of `jaxrec.embedders.registry`: "walks", META ID's walks and skip-gram;
+    "lightgcn", TokenRec's; "mf", matrix factorisation."""
     answer: Literal["id", "vector"] = "id"
     """What the model says: an item's id token by token (beam search), or a vector to search items with (retrieval)."""
     seed: int = 0

@@ -1,10 +1,11 @@
-"""What an embedder is: how it makes vectors of events, and how it takes newcomers in without training."""
+"""What an embedder is: it turns training events into vectors, and takes newcomers in without training."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,36 +16,51 @@ from jaxrec.types import Histories, Vectors
 
 @dataclasses.dataclass(frozen=True)
 class Embedding:
-    """What an embedder made of the training events.
+    """What an embedder learned from the training events.
 
     Attributes:
-      vectors: user f32[U,F], item f32[I,F]; zeros where no training event was.
-      tables: LightGCN's rows before propagation, from which vectors are refreshed; None for other embedders.
+      vectors: user f32[U,F], item f32[I,F]; rows of zeros for users and items without a training event.
+      tables: LightGCN's rows before propagation, from which it refreshes vectors; None for other embedders.
     """
 
     vectors: Vectors
     tables: Vectors | None = None
 
 
-Fit = Callable[..., Embedding]
-Refresh = Callable[[Embedding, Histories, Config], Vectors]
+class Fit(Protocol):
+    """Learns vectors from events; see `Embedder.fit`."""
+
+    def __call__(
+        self,
+        histories: Histories,
+        settings: Any,
+        /,
+        *,
+        valid: np.ndarray | None,
+        seed: int,
+        folder: str | os.PathLike[str] | None,
+    ) -> Embedding: ...
 
 
-def fold_in(embedding: Embedding, histories: Histories, config: Config) -> Vectors:
-    """Vectors once these histories are known: a new item's is the mean of its users', a user's the mean of the items'.
+Refresh = Callable[[Embedding, Histories, Any], Vectors]
 
-    Nothing is trained. Items that have a vector keep it.
+
+def fold_in(embedding: Embedding, histories: Histories, settings: Any = None) -> Vectors:
+    """Vectors for a larger set of events, without training: the refresh of embedders that have none of their own.
+
+    A new item gets the mean of its users' unit vectors, items that have a vector keep it, and every user gets the mean
+    of their items' unit vectors.
 
     Args:
-      embedding: what `Embedder.fit` made.
-      histories: events of at least the users and items of the embedding, newcomers numbered behind them.
-      config: of the run; not read.
+      embedding: the result of `Embedder.fit`.
+      histories: events of all users and items of the embedding; newcomers are numbered after them.
+      settings: of the embedder; not read.
     """
-    del config
+    del settings
     item = _padded(embedding.vectors.item, histories.n_items)
     user = _padded(embedding.vectors.user, histories.n_users)
-    without = ~item.any(axis=1)
-    item[without] = of_each_item(histories, user)[without]
+    is_new = ~item.any(axis=1)
+    item[is_new] = of_each_item(histories, user)[is_new]
     return Vectors(of_each_user(histories, item), item)
 
 
@@ -53,18 +69,19 @@ class Embedder:
     """A way to make one vector per user and item; a new one is a file with such a record and a line in the registry.
 
     Attributes:
-      title: what tables and progress lines call it.
-      fit: fit(histories, config, *, valid i32[U], folder) -> Embedding. `histories` are all that it may learn from,
-        `valid` the items that may select (-1 = none), `folder` where it may keep checkpoints to go on from.
-      settings: settings(config): all of a config that its vectors depend on beside data, protocol and seed. Runs
-        whose settings are equal share their vectors.
-      refresh: refresh(embedding, histories, config) -> Vectors of everybody, newcomers included; nothing is trained.
-      ranks: whether inner products of its vectors rank items: tables then show it as a baseline of its own.
+      title: its name in tables and messages.
+      settings: settings(config) -> the part of a config that `fit` and `refresh` get. They see nothing else of it, so
+        runs of equal data, protocol, seed, embedder and settings share their vectors. Hashable.
+      fit: fit(histories, settings, *, valid, seed, folder) -> Embedding. `histories` are the events to learn from;
+        `valid` i32[U] the items that may select weights, -1 = none, or None; `folder` where it may keep checkpoints
+        and metrics.jsonl, so that a killed run continues, or None.
+      refresh: refresh(embedding, histories, settings) -> Vectors of everybody, newcomers included, without training.
+      ranks: whether inner products of its vectors rank items; tables then show them as a baseline.
     """
 
     title: str
-    fit: Fit
     settings: Callable[[Config], Any]
+    fit: Fit
     refresh: Refresh = fold_in
     ranks: bool = False
 

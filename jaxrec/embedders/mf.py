@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from jaxrec.config import Config
-from jaxrec.embedders import lightgcn
+from jaxrec.config import Config, LightGcnConfig
 from jaxrec.embedders.embedder import Embedder
+from jaxrec.embedders.lightgcn import fit_lightgcn
 
 
-def _without_layers(config: Config) -> Config:
-    return dataclasses.replace(config, lightgcn=dataclasses.replace(config.lightgcn, layers=0))
+def _settings(config: Config) -> LightGcnConfig:
+    return dataclasses.replace(config.lightgcn, layers=0)
 
 
-EMBEDDER = Embedder(
-    title="MF",
-    fit=lambda histories, config, **rest: lightgcn.fit(histories, _without_layers(config), name="mf", **rest),
-    settings=lambda config: _without_layers(config).lightgcn,
-    ranks=True,
-)
+EMBEDDER = Embedder(title="MF", settings=_settings, fit=fit_lightgcn, ranks=True)

@@ -19,5 +19,5 @@ def embedder(name: str) -> Embedder:
       ValueError: there is none; names those there are.
     """
     if name not in EMBEDDERS:
-        raise ValueError(f"embedder {name!r} is not one of {', '.join(EMBEDDERS)}")
+        raise ValueError(f"embedder={name!r} is not one of {', '.join(EMBEDDERS)}; name one of these")
     return EMBEDDERS[name]

@@ -5,80 +5,62 @@ from __future__ import annotations
 import functools
 import math
 import os
-import pathlib
+from typing import NamedTuple
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrec.config import Config, SkipGramConfig, WalkConfig
+from jaxrec.config import SkipGramConfig, WalkConfig
 from jaxrec.data.graph import Graph, bipartite_graph
 from jaxrec.data.walks import walk
 from jaxrec.embedders.embedder import Embedder, Embedding
-from jaxrec.keys import generator, stream
+from jaxrec.embedders.shuffled_batches import ShuffledBatches
+from jaxrec.keys import stream
 from jaxrec.models import skipgram
 from jaxrec.train import loop
 from jaxrec.train.plan import Plan
 from jaxrec.types import Histories, Vectors
 
 CACHED_WALKS = 64
-"""Walks whose vectors are worked on at a time on CPU: their buffers stay in the second-level cache."""
+"""Walks per block on CPU, so that a block's buffers stay in the second-level cache."""
 
 
-class Starts:
-    """Element i: the nodes that batch i walks from. Round after round visits all nodes, each in a fresh order.
+class WalkSettings(NamedTuple):
+    """The parts of a config that vectors from walks depend on."""
 
-    A pure function of (seed, i), so that a run resumes anywhere.
-    """
-
-    def __init__(self, nodes: np.ndarray, *, batch: int, batches: int, seed: int) -> None:
-        self._nodes = nodes
-        self._batch = batch
-        self._batches = batches
-        self._order = functools.lru_cache(maxsize=2)(
-            lambda number: generator(seed, f"walks, round {number}").permutation(nodes)
-        )
-
-    def __len__(self) -> int:
-        return self._batches
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        """Nodes, i32[batch]."""
-        number, place = divmod(index * self._batch, len(self._nodes))
-        rows = [self._order(number)[place:]]
-        while sum(map(len, rows)) < self._batch:
-            number += 1
-            rows.append(self._order(number))
-        return np.concatenate(rows)[: self._batch]
+    walks: WalkConfig
+    skipgram: SkipGramConfig
 
 
-def embed(
+def fit_walks(
     histories: Histories,
-    walks: WalkConfig,
-    config: SkipGramConfig,
+    settings: WalkSettings,
     *,
+    valid: np.ndarray | None = None,
     seed: int,
     folder: str | os.PathLike[str] | None = None,
-) -> Vectors:
+) -> Embedding:
     """One vector for every user and item; META ID, section 5.1 and appendix A.1.
 
-    An epoch is `walks.rounds` walks from every node that has an edge. The paper walks once and trains on
-    that corpus again and again; here every epoch walks afresh, which costs little and shows the model more.
-    Training stops after `config.patience` epochs without a lower mean loss, and the best epoch's vectors count.
+    An epoch is `walks.rounds` walks from every node that has an edge. The paper walks once and trains on that corpus
+    repeatedly; here every epoch draws new walks, which costs little and shows the model more. Training stops after
+    `skipgram.patience` epochs without a lower mean loss, and the vectors are those of the best epoch.
 
     Args:
       histories: training events.
-      walks: rounds, length, and whether a walk keeps to one rating.
-      config: the skip-gram's shape and training.
+      settings: rounds and length of walks, whether a walk keeps to one rating; the skip-gram's shape and training.
+      valid: not read; the training loss selects.
       seed: of walks, starting values and negatives.
-      folder: where checkpoints and metrics go; a killed run goes on from there. None keeps nothing.
+      folder: where checkpoints and metrics go, so that a killed run continues; None keeps nothing.
     Returns:
-      Vectors; rows of zeros for users and items without an event.
+      Vectors without tables; rows of zeros for users and items without an event.
     Raises:
       ValueError: there is no event at all.
     """
+    del valid
+    walks, config = settings
     graph = bipartite_graph(histories, equal_ratings=walks.equal_ratings)
     nodes = np.flatnonzero(graph.degree).astype(np.int32)
     if not len(nodes):
@@ -87,16 +69,16 @@ def embed(
     batch = config.batch_walks
     steps_per_epoch = math.ceil(walks.rounds * len(nodes) / batch)
     steps = config.epochs * steps_per_epoch
-    starts = Starts(nodes, batch=batch, batches=steps, seed=seed)
+    starts = ShuffledBatches(nodes, batch=batch, batches=steps, seed=seed)
     fitted = loop.fit(
         _loss(walks.length, config),
         skipgram.init(graph.n_nodes, config.dim, key=stream(key, "tables")),
         {
             "graph": jax.tree.map(jnp.asarray, graph),
-            "noise": jnp.asarray(noise(graph, walks.length, key=stream(key, "noise"))),
+            "noise": jnp.asarray(negatives_table(graph, walks.length, key=stream(key, "noise"))),
         },
         optax.adam(optax.linear_schedule(config.learning_rate, 0.0, steps)),
-        grain.MapDataset.source(starts).to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
+        starts.dataset(),
         Plan(
             steps,
             name="skip-gram",
@@ -110,22 +92,23 @@ def embed(
         count=lambda rows: {"examples": len(rows), "tokens": len(rows) * walks.length},
     )
     vectors = np.where(graph.degree[:, None] > 0, np.asarray(fitted.best_params["node"]), 0.0).astype(np.float32)
-    return Vectors(vectors[: histories.n_users], vectors[histories.n_users :])
+    return Embedding(Vectors(vectors[: histories.n_users], vectors[histories.n_users :]))
 
 
-def noise(graph: Graph, length: int, *, key: jax.Array) -> np.ndarray:
-    """The negatives' distribution: how often one walk from every node meets each node, to the power 0.75, u32[n].
+def negatives_table(graph: Graph, length: int, *, key: jax.Array) -> np.ndarray:
+    """Cumulative distribution that negatives are drawn from, u32[n]; see `jaxrec.models.skipgram.noise_table`.
 
-    A node that this one round missed counts once, as it can be met.
+    Each node's weight is its number of visits in one walk from every node, to the power 0.75. A node with edges that
+    no walk visited counts as visited once.
     """
     nodes = np.flatnonzero(graph.degree).astype(np.int32)
-    met = np.asarray(walk(jax.tree.map(jnp.asarray, graph), jnp.asarray(nodes), length, key=key))
-    counts = np.bincount(met[met >= 0], minlength=graph.n_nodes)
+    visited = np.asarray(walk(jax.tree.map(jnp.asarray, graph), jnp.asarray(nodes), length, key=key))
+    counts = np.bincount(visited[visited >= 0], minlength=graph.n_nodes)
     return skipgram.noise_table(np.maximum(counts, graph.degree > 0))
 
 
 def _loss(length: int, config: SkipGramConfig):
-    """loss_fn(params, buffers, starts i32[B], key) for `fit`: walks from the starts, then the loss over them."""
+    """loss_fn(params, buffers, starts i32[B], key): the skip-gram loss of a new walk from each start."""
     loss = skipgram.pairs_loss
     if config.form == "banded":
         on_cpu = jax.default_backend() == "cpu"
@@ -146,15 +129,8 @@ def _loss(length: int, config: SkipGramConfig):
     return loss_fn
 
 
-def fit(
-    histories: Histories, config: Config, *, valid: np.ndarray | None = None, folder: pathlib.Path | None = None
-) -> Embedding:
-    """`embed` by a run's config, as `Embedder.fit`; its own loss selects, so `valid` is not read."""
-    del valid
-    folder = None if folder is None else folder / "skipgram"
-    return Embedding(embed(histories, config.walks, config.skipgram, seed=config.seed, folder=folder))
-
-
 EMBEDDER = Embedder(
-    title="meta-path walks and skip-gram", fit=fit, settings=lambda config: (config.walks, config.skipgram)
+    title="meta-path walks and skip-gram",
+    settings=lambda config: WalkSettings(config.walks, config.skipgram),
+    fit=fit_walks,
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jaxrec.evaluate.report import table
-from jaxrec.evaluate.texts import text_table
+from jaxrec.evaluate.results_table import results_table
+from jaxrec.evaluate.text_results import text_table
 
 PIPELINES = {"id": "text-generation", "vector": "feature-extraction"}
 ANSWERS = {
@@ -167,7 +167,7 @@ def _measured(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> st
     return (
         f"{results['dataset']}, {results['protocol']} protocol, {results['part']} part, n = {users:,} users, one run, "
         f"seed {results['seed']}. Rows without the model's name are baselines of the same split.\n\n"
-        f"```\n{table(dict(results))}\n```"
+        f"```\n{results_table(dict(results))}\n```"
         + (f"\n\n```\n{text_table(dict(results))}\n```" if "texts" in results else "")
     )
 

@@ -8,7 +8,7 @@ import scipy.spatial.distance
 from sklearn.manifold import TSNE
 
 from jaxrec.data.audit import Agreement, leak_meter
-from jaxrec.evaluate.id_scores import Truth
+from jaxrec.evaluate.memorization import RatingSimilarity
 from jaxrec.keys import generator
 from jaxrec.report.draw import charts, maps
 from jaxrec.report.draw.markup import element, escape, number, table
@@ -163,11 +163,11 @@ def _map(system: System, rows: np.ndarray) -> str:
 
 
 def _heatmaps(system: System, rows: np.ndarray) -> list[str]:
-    truth = Truth.of(system.split.train, "item")
+    truth = RatingSimilarity.of(system.split.train, "item")
     drawn = _met_together(system, truth)
     if len(drawn) < 3:
         return [figure("Similarity of items", paragraph("Too few items with ratings that differ."))]
-    true = np.stack([truth.similarities(slice(i, i + 1))[0, drawn] for i in drawn])
+    true = np.stack([truth.between(slice(i, i + 1))[0, drawn] for i in drawn])
     mine = rows[truth.rows[drawn]].astype(np.float64)
     mine = mine / np.maximum(np.linalg.norm(mine, axis=1, keepdims=True), 1e-12)
     similar = mine @ mine.T
@@ -196,7 +196,7 @@ def _heatmaps(system: System, rows: np.ndarray) -> list[str]:
     ]
 
 
-def _met_together(system: System, truth: Truth) -> np.ndarray:
+def _met_together(system: System, truth: RatingSimilarity) -> np.ndarray:
     """Rows of the truth: items of users with five events or more, or of anybody where there is none, drawn by lot."""
     train = system.split.train
     users = np.flatnonzero(np.diff(train.offsets) >= 5)

@@ -12,8 +12,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from jaxrec.config import Config
+from jaxrec.embedders.registry import EMBEDDERS
 from jaxrec.evaluate.ranking import CUTOFFS
-from jaxrec.evaluate.report import COMPARED
+from jaxrec.evaluate.results_file import COMPARED
 from jaxrec.report.attention import Attention
 from jaxrec.report.draw import charts
 from jaxrec.report.draw.markup import element, escape, number, table
@@ -117,12 +118,9 @@ def curves(folder: pathlib.Path) -> Section:
     nll = "valid/nll" if any("valid/nll" in r for r in records) else "nll"
     if any(nll in r for r in records):
         add("Validation of answers in words", series(records, nll), "negative log-likelihood a token")
-    for name in ("skipgram", "lightgcn", "mf"):
-        if (folder / name / "metrics.jsonl").is_file():
-            title = {"skipgram": "skip-gram", "lightgcn": "LightGCN", "mf": "matrix factorisation"}[name]
-            add(
-                f"Loss of the embedder ({title})", series(read_records(folder / name / "metrics.jsonl"), "loss"), "loss"
-            )
+    for name, embedder in EMBEDDERS.items():
+        if (file := folder / name / "metrics.jsonl").is_file():
+            add(f"Loss of the embedder ({embedder.title})", series(read_records(file), "loss"), "loss")
     return section("curves", "Training", grid(*shown))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxrec.evaluate.texts import events_line
+from jaxrec.evaluate.text_results import events_line
 from jaxrec.report.draw.markup import element, escape, number, table
 from jaxrec.report.draw.page import paragraph, section
 from jaxrec.report.ids import Section

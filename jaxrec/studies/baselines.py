@@ -12,9 +12,9 @@ from typing import Any, Literal
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.baselines.registry import BASELINES, Settings, check
 from jaxrec.config import Config, TaskConfig
-from jaxrec.evaluate.evaluate import Result, evaluate_scores
+from jaxrec.evaluate.full_ranking import Result, evaluate_scores
 from jaxrec.evaluate.ranking import metrics
-from jaxrec.evaluate.report import report, write
+from jaxrec.evaluate.results_file import results_report, write_results
 from jaxrec.files import write_whole
 from jaxrec.studies.compare import MEASURED_ON
 from jaxrec.studies.comparison import BaselineRun, Comparison
@@ -63,7 +63,7 @@ def train_baseline(name: str, config: Config, settings: Settings, *, part: Part 
     validation = measure("valid")
     result = validation if part == "valid" else measure(part)
     results = [result, *evaluate_baselines(run.split, part, mask_seen=mask_seen)]
-    content = report(
+    content = results_report(
         results,
         run.split,
         part,
@@ -76,7 +76,7 @@ def train_baseline(name: str, config: Config, settings: Settings, *, part: Part 
     )
     content["settings"] = _as_json(dataclasses.asdict(own_settings))
     content["validation"] = metrics(validation.ranks, (10,))
-    write(file.parent, content, results)
+    write_results(file.parent, content, results)
     return content
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from jaxrec.evaluate.ranking import CUTOFFS
-from jaxrec.evaluate.report import below
+from jaxrec.evaluate.results_table import notes_below_table
 from jaxrec.studies.text_comparison import TextRow, text_lines
 
 TABLE_METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS if k > 5 for metric in ("hr", "ndcg"))
@@ -29,7 +29,7 @@ class ComparisonRow:
       seeds: one for each value of the tuples below.
       metrics: values by `TABLE_METRICS`; None where the system's lists end before the cutoff.
       n_users: how many users were ranked for.
-      ties: metrics under the orders of tied items, as `jaxrec.evaluate.evaluate.Result.row` writes them; None where
+      ties: metrics under the orders of tied items, as `jaxrec.evaluate.full_ranking.Result.row` writes them; None where
         ties change nothing.
     """
 
@@ -173,7 +173,7 @@ class Comparison:
                 lines.append(f"{name}: {statistics.median(times):.2f} ms per user for a list of ten")
         ties = [{"system": row.system, "ties": _mean_ties(row.ties)} for row in self.rows]
         return "\n".join(
-            [*lines, *below(ties, [dataclasses.asdict(i) for i in self.intervals]), *text_lines(self.texts)]
+            [*lines, *notes_below_table(ties, [dataclasses.asdict(i) for i in self.intervals]), *text_lines(self.texts)]
         )
 
     __repr__ = __str__

@@ -14,7 +14,7 @@ import polars as pl
 from jaxrec.config import Config
 from jaxrec.embedders.registry import embedder
 from jaxrec.evaluate.bootstrap import LEVEL, paired_bootstrap
-from jaxrec.evaluate.report import COMPARED
+from jaxrec.evaluate.results_file import COMPARED
 from jaxrec.files import write_whole
 from jaxrec.studies.compare import compare_configs
 from jaxrec.studies.comparison import Comparison

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.evaluate.ranking import user_values
-from jaxrec.evaluate.report import COMPARED, against_best
+from jaxrec.evaluate.results_file import COMPARED, against_best_baseline
 from jaxrec.studies.comparison import TABLE_METRICS, ComparisonRow, PairedInterval
 
 RankFiles = Sequence[tuple[pathlib.Path, str]]
@@ -67,7 +67,7 @@ def intervals_beside_baselines(
         PairedInterval(**interval)
         for name in systems
         if (ours := values[name])
-        for interval in against_best(name, ours, rivals)
+        for interval in against_best_baseline(name, ours, rivals)
     ]
 
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxrec.evaluate.texts import METRICS
+from jaxrec.evaluate.text_results import METRICS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,13 @@ def embed(run: Run) -> Embedding:
             raise ValueError(f"{file} can't be read ({error}); delete it, and it is made again") from error
     record = embedder(config.embedder)
     run.say(f"embedding users and items: {record.title}")
-    embedding = record.fit(run.learned_from, config, valid=run.split.valid, folder=run.folder)
+    embedding = record.fit(
+        run.learned_from,
+        record.settings(config),
+        valid=run.split.valid,
+        seed=config.seed,
+        folder=run.folder / config.embedder,
+    )
     _save(run, embedding)
     return embedding
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from jaxrec.evaluate.id_scores import Truth, diversity, diversity_of_all, fast_memorization, memorization
+from jaxrec.evaluate.diversity import diversity, diversity_of_all
+from jaxrec.evaluate.memorization import RatingSimilarity, fast_memorization, memorization
 from jaxrec.files import write_whole
 from jaxrec.keys import stream
 from jaxrec.models.llama import Llama
@@ -62,7 +63,7 @@ def score(system: System, *, pairs: int = 100_000) -> dict[str, Any]:
     """
     found = {}
     for who, rows in representations(system).items():
-        truth = Truth.of(system.split.train, "item" if who == "items" else "user")
+        truth = RatingSimilarity.of(system.split.train, "item" if who == "items" else "user")
         sampled = diversity(rows, pairs=pairs, key=stream(system.key, f"pairs of {who}"))
         found[who] = {
             "diversity": sampled.score,

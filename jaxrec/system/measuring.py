@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from jaxrec.baselines.counted import evaluate_baselines
-from jaxrec.embedders import lightgcn as collaborative
+from jaxrec.embedders.inner_product import inner_product_scorer
 from jaxrec.embedders.registry import embedder
-from jaxrec.evaluate.evaluate import Result, divided, evaluate_scores
-from jaxrec.evaluate.report import report, table
-from jaxrec.evaluate.texts import TextResult, text_report, text_table
+from jaxrec.evaluate.full_ranking import Result, divided, evaluate_scores
+from jaxrec.evaluate.results_file import results_report
+from jaxrec.evaluate.results_table import results_table
+from jaxrec.evaluate.text_results import TextResult, text_report, text_table
 from jaxrec.recommend.exact_scoring import beam_gap
 from jaxrec.system import run as runs
 from jaxrec.system.system import System
@@ -61,7 +62,7 @@ def _ranks(system: System, part: str) -> list[Result]:
         results.append(
             evaluate_scores(
                 record.title,
-                collaborative.scorer(vectors),
+                inner_product_scorer(vectors),
                 run.split,
                 part,
                 mask_seen=config.eval.mask_seen,
@@ -81,7 +82,7 @@ def _ranks(system: System, part: str) -> list[Result]:
 def report_of(system: System, part: str, measured: Measured, seconds: float | None) -> dict[str, Any]:
     """What results.json holds; `lines` shows it."""
     config, events = system.config, system.events
-    found = report(
+    found = results_report(
         measured.ranks,
         system.split,
         part,
@@ -106,7 +107,9 @@ def report_of(system: System, part: str, measured: Measured, seconds: float | No
 
 def lines(found: dict[str, Any]) -> str:
     """What results.json holds, as aligned lines."""
-    return "\n\n".join(([table(found)] if found["rows"] else []) + ([text_table(found)] if "texts" in found else []))
+    return "\n\n".join(
+        ([results_table(found)] if found["rows"] else []) + ([text_table(found)] if "texts" in found else [])
+    )
 
 
 def beams_gap(system: System, part: str, most: int = 256) -> str:

@@ -24,6 +24,7 @@ from jaxrec.data.split import (
     withheld_events,
     without_ratings,
 )
+from jaxrec.embedders.registry import embedder
 from jaxrec.files import write_whole
 from jaxrec.progress import logger
 from jaxrec.tasks.writing_examples import TextEvents, stars_text
@@ -122,6 +123,7 @@ def check(config: Config) -> None:
     if file.is_file():
         _check_same(config, _read_config(file), config.folder)
     _check_tasks(config)
+    embedder(config.embedder)
     if config.protocol == "as-released" and config.data.split != "strict":
         raise ValueError("protocol 'as-released' is leave-one-out with a leak; it goes with data.split strict")
     if config.ids.users == "none" and "direct" in config.task.tasks:

@@ -48,7 +48,8 @@ def welcome(system: System, histories: Histories, users: np.ndarray, items: np.n
       users: i64[*], who is new or has new events.
       items: i64[*], which are new.
     """
-    fresh = embedder(system.config.embedder).refresh(system.embedding, histories, system.config)
+    record = embedder(system.config.embedder)
+    fresh = record.refresh(system.embedding, histories, record.settings(system.config))
     vectors, ids = system.embedding.vectors, system.ids
     unique = system.config.answer == "id"
     vectors = Vectors(

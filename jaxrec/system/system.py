@@ -14,7 +14,7 @@ from jaxrec.config import Config
 from jaxrec.embedders.embedder import Embedding
 from jaxrec.embedders.fold_in import as_long_as, of_each_user
 from jaxrec.embedders.registry import embedder
-from jaxrec.evaluate.evaluate import Result, evaluate_recommender, seen_rows
+from jaxrec.evaluate.full_ranking import Result, evaluate_recommender, seen_rows
 from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.t5 import T5

@@ -17,7 +17,7 @@ from jaxrec.baselines.texts import (
     rating_baselines,
     summary_baselines,
 )
-from jaxrec.evaluate.texts import TextResult
+from jaxrec.evaluate.text_results import TextResult
 from jaxrec.keys import generator
 from jaxrec.recommend.text_generation import ChoiceScorer, TextGenerator
 from jaxrec.system.system import System, histories_of

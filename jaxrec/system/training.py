@@ -13,8 +13,9 @@ from jax.sharding import PartitionSpec
 from jaxrec.config import Config
 from jaxrec.data.packing import Examples, count_examples, packed
 from jaxrec.embedders.fold_in import before_each_event
+from jaxrec.evaluate.validation import validation_metrics, validation_users
 from jaxrec.files import write_whole
-from jaxrec.keys import generator, stream
+from jaxrec.keys import stream
 from jaxrec.models.matching import retrieval_loss
 from jaxrec.models.objectives import sequence_loss
 from jaxrec.system import text_examples as writing
@@ -168,12 +169,9 @@ def training_examples(system: System) -> RankingExamples:
 
 def validate(system: System) -> dict[str, float]:
     """Ranking metrics on the validation items of some users, the same users at every call."""
-    config, split = system.config, system.split
-    users = np.flatnonzero(split.valid >= 0)
-    if 0 < config.train.validate_users < len(users):
-        users = generator(config.seed, "validation users").permutation(users)[: config.train.validate_users]
-    row = system.measure("valid", users=users).row()
-    return {name: float(value) for name, value in row.items() if "@" in name}
+    config = system.config
+    users = validation_users(system.split, config.train.validate_users, config.seed, stream="validation users")
+    return validation_metrics(system.measure("valid", users=users).ranks)
 
 
 def _keep_to_ids(system: System) -> None:

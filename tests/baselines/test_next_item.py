@@ -20,7 +20,7 @@ from jaxrec.baselines.pairs import train_ease, train_ncf
 from jaxrec.config import WorldConfig
 from jaxrec.data.split import make_split
 from jaxrec.data.synthetic import generate_world
-from jaxrec.evaluate.evaluate import evaluate_scores
+from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.types import Histories, Split
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from jaxrec.config import LightGcnConfig
-from jaxrec.embedders.lightgcn import Collaborative, propagate, scorer, train
-from jaxrec.evaluate.evaluate import evaluate_scores
+from jaxrec.embedders.embedder import Embedding
+from jaxrec.embedders.inner_product import inner_product_scorer
+from jaxrec.embedders.lightgcn import fit_lightgcn, propagate
+from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.types import Histories, Split, Vectors
 
@@ -40,7 +42,7 @@ def split_of(train: Histories, valid: np.ndarray, test: np.ndarray) -> Split:
     return Split(train, valid, test, nothing, "strict", train, users, items)
 
 
-def same(one: Collaborative, two: Collaborative) -> None:
+def same(one: Embedding, two: Embedding) -> None:
     for a, b in ((one.tables, two.tables), (one.vectors, two.vectors)):
         np.testing.assert_array_equal(a.user, b.user)
         np.testing.assert_array_equal(a.item, b.item)
@@ -48,7 +50,7 @@ def same(one: Collaborative, two: Collaborative) -> None:
 
 @pytest.mark.parametrize("layers", [0, 2])
 def test_planted_clusters_are_recommended(planted: Histories, layers: int) -> None:
-    found = train(planted, dataclasses.replace(CONFIG, layers=layers), seed=0)
+    found = fit_lightgcn(planted, dataclasses.replace(CONFIG, layers=layers), seed=0)
     assert found.vectors.user.shape == (81, 8)
     assert found.vectors.item.shape == (41, 8)
     assert found.vectors.item.dtype == np.float32
@@ -59,15 +61,15 @@ def test_planted_clusters_are_recommended(planted: Histories, layers: int) -> No
         assert not vectors.user[80].any()
         assert not vectors.item[40].any()
     if layers == 0:
-        same(found, Collaborative(found.vectors, found.tables))
+        same(found, Embedding(found.tables, found.vectors))
 
 
 def test_training_stops_by_validation_and_goes_on_in_its_folder(planted: Histories, tmp_path: pathlib.Path) -> None:
     valid = np.where(np.arange(81) < 60, np.arange(81) % CLUSTERS * 10 + 5, -1).astype(np.int32)
     config = dataclasses.replace(CONFIG, epochs=40, validate_every=2, patience=2)
-    whole = train(planted, config, valid=valid, seed=1)
-    kept = train(planted, config, valid=valid, seed=1, folder=tmp_path)
-    again = train(planted, config, valid=valid, seed=1, folder=tmp_path)
+    whole = fit_lightgcn(planted, config, valid=valid, seed=1)
+    kept = fit_lightgcn(planted, config, valid=valid, seed=1, folder=tmp_path)
+    again = fit_lightgcn(planted, config, valid=valid, seed=1, folder=tmp_path)
     same(whole, kept)
     same(whole, again)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -77,7 +79,7 @@ def test_training_stops_by_validation_and_goes_on_in_its_folder(planted: Histori
 def test_a_killed_run_goes_on_bit_for_bit(planted: Histories, tmp_path: pathlib.Path, monkeypatch) -> None:
     valid = np.where(np.arange(81) < 80, np.arange(81) % CLUSTERS * 10 + 5, -1).astype(np.int32)
     config = dataclasses.replace(CONFIG, epochs=6, validate_every=1, patience=0)
-    whole = train(planted, config, valid=valid, seed=1)
+    whole = fit_lightgcn(planted, config, valid=valid, seed=1)
     asked = []
 
     def dies_third(*arguments, **named):
@@ -86,16 +88,16 @@ def test_a_killed_run_goes_on_bit_for_bit(planted: Histories, tmp_path: pathlib.
             raise KeyboardInterrupt
         return evaluate_scores(*arguments, **named)
 
-    monkeypatch.setattr("jaxrec.embedders.lightgcn.evaluate_scores", dies_third)
+    monkeypatch.setattr("jaxrec.evaluate.validation.evaluate_scores", dies_third)
     with pytest.raises(KeyboardInterrupt):
-        train(planted, config, valid=valid, seed=1, folder=tmp_path)
-    same(whole, train(planted, config, valid=valid, seed=1, folder=tmp_path))
+        fit_lightgcn(planted, config, valid=valid, seed=1, folder=tmp_path)
+    same(whole, fit_lightgcn(planted, config, valid=valid, seed=1, folder=tmp_path))
     assert len(asked) == 3 + 4
 
 
 def test_another_seed_is_another_run(planted: Histories) -> None:
     config = dataclasses.replace(CONFIG, epochs=1)
-    one, two = (train(planted, config, seed=s) for s in (0, 1))
+    one, two = (fit_lightgcn(planted, config, seed=s) for s in (0, 1))
     assert (one.tables.item[:40] != two.tables.item[:40]).any()
 
 
@@ -122,25 +124,25 @@ def test_no_event_no_vector() -> None:
 
 
 def test_a_refresh_of_the_same_graph_is_what_training_gave(planted: Histories) -> None:
-    found = train(planted, dataclasses.replace(CONFIG, epochs=1), seed=0)
-    same(found, Collaborative(found.tables, propagate(found.tables, planted, CONFIG.layers)))
+    found = fit_lightgcn(planted, dataclasses.replace(CONFIG, epochs=1), seed=0)
+    same(found, Embedding(propagate(found.tables, planted, CONFIG.layers), found.tables))
 
 
 def test_the_scorer_ranks_by_inner_products() -> None:
     vectors = Vectors(np.eye(2, dtype=np.float32), np.array([[3, 0], [2, 5], [1, 9]], np.float32))
     split = split_of(histories_of([[0], [2]], 3), np.array([1, 0], np.int32), np.array([2, 0], np.int32))
-    ranks = evaluate_scores("hand", scorer(vectors), split, "test", batch_users=2).ranks
+    ranks = evaluate_scores("hand", inner_product_scorer(vectors), split, "test", batch_users=2).ranks
     # User 0: 2 and 1 are left of 3, 2, 1, the target scores 1. User 1: 0 and 5 are left, the target scores 0.
     np.testing.assert_array_equal(ranks, [2, 2])
     with pytest.raises(ValueError, match="refresh the vectors"):
-        scorer(vectors)(histories_of([[0]], 3), np.array([0]))
+        inner_product_scorer(vectors)(histories_of([[0]], 3), np.array([0]))
 
 
 def test_what_cannot_be_is_named(planted: Histories) -> None:
     with pytest.raises(ValueError, match="no event to learn from"):
-        train(Histories(np.zeros(3, np.int64), np.zeros(0, np.int32), 4), CONFIG, seed=0)
+        fit_lightgcn(Histories(np.zeros(3, np.int64), np.zeros(0, np.int32), 4), CONFIG, seed=0)
     with pytest.raises(ValueError, match="no item that selects"):
-        train(planted, CONFIG, valid=np.full(81, -1, np.int32), seed=0)
+        fit_lightgcn(planted, CONFIG, valid=np.full(81, -1, np.int32), seed=0)
     with pytest.raises(ValueError, match="tables hold 2 users and histories only 1"):
         propagate(Vectors(np.ones((2, 3)), np.ones((2, 3))), histories_of([[0]], 2), 1)
 
@@ -161,6 +163,8 @@ def test_the_released_tables_reach_what_is_known_of_them(real_data: pathlib.Path
     test = np.array([row[-1] for row in rows["test"]], np.int32)
     split = split_of(histories, np.full(1090, -1, np.int32), test)
     for layers, wanted in ((0, {"hr@10": 0.0385}), (3, {"hr@10": 0.1009, "ndcg@10": 0.0532})):
-        ranks = evaluate_scores("released", scorer(propagate(tables, histories, layers)), split, "test").ranks
+        ranks = evaluate_scores(
+            "released", inner_product_scorer(propagate(tables, histories, layers)), split, "test"
+        ).ranks
         for name, value in wanted.items():
             assert metrics(ranks)[name] == pytest.approx(value, abs=5e-5), (layers, name)

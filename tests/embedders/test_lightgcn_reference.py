@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from jaxrec.config import LightGcnConfig
-from jaxrec.embedders.lightgcn import propagate, scorer, train
-from jaxrec.embedders.walks import Starts
+from jaxrec.embedders.inner_product import inner_product_scorer
+from jaxrec.embedders.lightgcn import fit_lightgcn, propagate
+from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.keys import stream
 from jaxrec.models import lightgcn
 from jaxrec.types import Histories
@@ -28,7 +29,7 @@ def histories() -> Histories:
 @pytest.mark.parametrize("layers", [0, 2])
 def test_training_beside_pytorch(histories: Histories, layers: int) -> None:
     config = dataclasses.replace(CONFIG, layers=layers)
-    found = train(histories, config, seed=3)
+    found = fit_lightgcn(histories, config, seed=3)
 
     # What is drawn is taken over; the graph, the loss, its gradient and Adam are PyTorch's and this test's.
     pairs = np.unique(np.stack([histories.users, histories.items], axis=1), axis=0)
@@ -36,7 +37,7 @@ def test_training_beside_pytorch(histories: Histories, layers: int) -> None:
     table = lightgcn.init(USERS + ITEMS, WIDTH, key=stream(key, "tables"))
     table = torch.tensor(np.asarray(table), requires_grad=True)
     steps = -(-4 * len(pairs) // 32)
-    batches = Starts(np.arange(len(pairs), dtype=np.int32), batch=32, batches=steps, seed=3)
+    batches = ShuffledBatches(np.arange(len(pairs), dtype=np.int32), batch=32, batches=steps, seed=3)
     known = jax.tree.map(jax.numpy.asarray, lightgcn.events(pairs, USERS))
 
     bought = torch.zeros(USERS, ITEMS)
@@ -77,5 +78,5 @@ def test_training_beside_pytorch(histories: Histories, layers: int) -> None:
         ).max()
         > 0.05
     )
-    scores = scorer(propagate(found.tables, histories, layers))(histories, np.arange(USERS))
+    scores = inner_product_scorer(propagate(found.tables, histories, layers))(histories, np.arange(USERS))
     np.testing.assert_allclose(scores, wanted[:USERS] @ wanted[USERS:].T, atol=1e-3)

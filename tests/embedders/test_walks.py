@@ -8,7 +8,7 @@ import pytest
 
 from jaxrec.config import SkipGramConfig, WalkConfig
 from jaxrec.data.graph import bipartite_graph
-from jaxrec.embedders.walks import Starts, embed, noise
+from jaxrec.embedders.walks import WalkSettings, fit_walks, negatives_table
 from jaxrec.types import Histories
 
 WALKS = WalkConfig(rounds=16, length=16)
@@ -38,7 +38,9 @@ def same_cluster(items: np.ndarray) -> float:
 
 @pytest.mark.parametrize("form", ["banded", "pairs"])
 def test_planted_clusters_are_neighbours(planted: Histories, form) -> None:
-    vectors = embed(planted, WALKS, SkipGramConfig(**{**vars(SKIPGRAM), "form": form}), seed=0)
+    vectors = fit_walks(
+        planted, WalkSettings(WALKS, SkipGramConfig(**{**vars(SKIPGRAM), "form": form})), seed=0
+    ).vectors
     assert vectors.user.shape == (81, 16)
     assert vectors.item.shape == (41, 16)
     assert vectors.item.dtype == np.float32
@@ -48,34 +50,23 @@ def test_planted_clusters_are_neighbours(planted: Histories, form) -> None:
 
 
 def test_a_folder_changes_nothing_and_a_finished_run_is_read_back(planted: Histories, tmp_path: pathlib.Path) -> None:
-    whole = embed(planted, WALKS, SKIPGRAM, seed=1)
-    kept = embed(planted, WALKS, SKIPGRAM, seed=1, folder=tmp_path)
-    again = embed(planted, WALKS, SKIPGRAM, seed=1, folder=tmp_path)
+    settings = WalkSettings(WALKS, SKIPGRAM)
+    whole = fit_walks(planted, settings, seed=1).vectors
+    kept = fit_walks(planted, settings, seed=1, folder=tmp_path).vectors
+    again = fit_walks(planted, settings, seed=1, folder=tmp_path).vectors
     for vectors in (kept, again):
         np.testing.assert_array_equal(vectors.item, whole.item)
         np.testing.assert_array_equal(vectors.user, whole.user)
 
 
 def test_another_seed_is_another_run(planted: Histories) -> None:
-    config = SkipGramConfig(dim=4, epochs=1, batch_walks=64)
-    one, two = (embed(planted, WalkConfig(rounds=1, length=8), config, seed=s) for s in (0, 1))
+    settings = WalkSettings(WalkConfig(rounds=1, length=8), SkipGramConfig(dim=4, epochs=1, batch_walks=64))
+    one, two = (fit_walks(planted, settings, seed=s).vectors for s in (0, 1))
     assert (one.item[:40] != two.item[:40]).any()
 
 
-def test_every_round_starts_once_from_every_node() -> None:
-    nodes = np.array([2, 3, 5, 7, 11], np.int32)
-    starts = Starts(nodes, batch=3, batches=10, seed=0)
-    assert len(starts) == 10
-    flat = np.concatenate([starts[i] for i in range(10)]).reshape(6, 5)
-    np.testing.assert_array_equal(np.sort(flat, axis=1), np.tile(nodes, (6, 1)))
-    assert len(np.unique(flat, axis=0)) > 1, "rounds come in orders of their own"
-    np.testing.assert_array_equal(starts[7], Starts(nodes, batch=3, batches=10, seed=0)[7])
-    large = Starts(nodes, batch=12, batches=5, seed=0)
-    np.testing.assert_array_equal(np.concatenate([large[i] for i in range(5)])[:30], flat.reshape(-1))
-
-
 def test_noise_leaves_out_what_no_walk_meets(planted: Histories) -> None:
-    table = noise(bipartite_graph(planted), 16, key=jax.random.key(0))
+    table = negatives_table(bipartite_graph(planted), 16, key=jax.random.key(0))
     steps = np.diff(table.astype(np.int64), prepend=0)
     assert steps[80] == 0
     assert (steps[:80] > 0).all()
@@ -83,4 +74,4 @@ def test_noise_leaves_out_what_no_walk_meets(planted: Histories) -> None:
 
 def test_nothing_to_walk_on() -> None:
     with pytest.raises(ValueError, match="no event to walk on"):
-        embed(Histories(np.zeros(3, np.int64), np.zeros(0, np.int32), 4), WALKS, SKIPGRAM, seed=0)
+        fit_walks(Histories(np.zeros(3, np.int64), np.zeros(0, np.int32), 4), WalkSettings(WALKS, SKIPGRAM), seed=0)

@@ -8,8 +8,9 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from jaxrec.evaluate import id_scores
-from jaxrec.evaluate.id_scores import Truth, diversity, diversity_of_all, fast_memorization, memorization
+from jaxrec.evaluate import memorization as memorization_module
+from jaxrec.evaluate.diversity import divergences, diversity, diversity_of_all, draw_pairs
+from jaxrec.evaluate.memorization import RatingSimilarity, fast_memorization, memorization
 from jaxrec.types import Histories
 
 KEY = jax.random.key(0)
@@ -67,18 +68,18 @@ def test_a_rating_that_is_held_back_is_none(kind) -> None:
     rng = np.random.default_rng(5)
     items = np.concatenate([rng.permutation(8)[:5] for _ in range(12)]).astype(np.int32)
     ratings, hidden = rng.integers(1, 6, 60).astype(np.float32), rng.random(60) < 0.3
-    held = Truth.of(Histories(np.arange(0, 61, 5), items, 8, np.where(hidden, np.nan, ratings)), kind)
+    held = RatingSimilarity.of(Histories(np.arange(0, 61, 5), items, 8, np.where(hidden, np.nan, ratings)), kind)
     counts = np.bincount(np.repeat(np.arange(12), 5)[~hidden], minlength=12)
     absent = Histories(np.concatenate([[0], np.cumsum(counts)]), items[~hidden], 8, ratings[~hidden])
-    wanted = Truth.of(absent, kind)
+    wanted = RatingSimilarity.of(absent, kind)
     np.testing.assert_array_equal(held.rows, wanted.rows)
-    np.testing.assert_allclose(held.similarities(), wanted.similarities(), atol=1e-6)
+    np.testing.assert_allclose(held.between(), wanted.between(), atol=1e-6)
 
 
 def test_divergence_by_hand() -> None:
     # Shares (1/4, 3/4) and (1/2, 1/2): KL one way 0.1308, the other 0.1438.
     rows = jnp.log(jnp.array([[1.0, 3.0], [5.0, 5.0]]))
-    found = id_scores.divergences(rows, jnp.array([[0, 1], [1, 0], [1, 1]]))
+    found = divergences(rows, jnp.array([[0, 1], [1, 0], [1, 1]]))
     wanted = (0.25 * np.log(0.5) + 0.75 * np.log(1.5) + 0.5 * np.log(2) + 0.5 * np.log(2 / 3)) / 2
     np.testing.assert_allclose(found, [wanted, wanted, 0], atol=1e-6)
 
@@ -93,7 +94,7 @@ def test_diversity_of_all_pairs_is_their_mean(vectors: np.ndarray) -> None:
     ]
     np.testing.assert_allclose(diversity_of_all(vectors), np.mean(terms), rtol=1e-5)
     pairs = np.array([(i, j) for i in range(30) for j in range(30) if i != j], np.int32)
-    np.testing.assert_allclose(id_scores.divergences(vectors, pairs), terms, rtol=1e-4)
+    np.testing.assert_allclose(divergences(vectors, pairs), terms, rtol=1e-4)
     sampled = diversity(vectors, pairs=20_000, key=KEY)
     assert abs(sampled.score - np.mean(terms)) < 4 * sampled.error
     np.testing.assert_allclose(sampled.error, np.std(terms) / np.sqrt(20_000), rtol=0.05)
@@ -105,13 +106,13 @@ def test_the_curve_ends_at_the_score_and_tightens(vectors: np.ndarray) -> None:
     assert (found.curve[-1], found.errors[-1]) == (found.score, found.error)
     np.testing.assert_allclose(found.errors * np.sqrt(found.sizes), found.error * np.sqrt(3000), rtol=0.5)
     assert (np.abs(found.curve - found.score) <= 4 * found.errors).all()
-    values = np.asarray(id_scores.divergences(vectors, id_scores.draw_pairs(30, 3000, key=KEY)), np.float64)
+    values = np.asarray(divergences(vectors, draw_pairs(30, 3000, key=KEY)), np.float64)
     np.testing.assert_allclose(found.curve[4], values[:200].mean(), rtol=1e-6)
     np.testing.assert_allclose(found.errors[4], scipy.stats.sem(values[:200]), rtol=1e-6)
 
 
 def test_pairs_are_of_two_and_even() -> None:
-    pairs = np.asarray(id_scores.draw_pairs(4, 12_000, key=KEY))
+    pairs = np.asarray(draw_pairs(4, 12_000, key=KEY))
     _, counts = np.unique(pairs, axis=0, return_counts=True)
     assert len(counts) == 12
     assert (pairs[:, 0] != pairs[:, 1]).all()
@@ -133,13 +134,13 @@ def test_memorization_equals_the_sums_as_printed(vectors: np.ndarray, rated: boo
     histories = world(rated=rated)
     table = ratings_of(histories)
     table, rows = (table, vectors) if kind == "item" else (table.T, vectors[:12])
-    truth = Truth.of(histories, kind)
+    truth = RatingSimilarity.of(histories, kind)
     n = len(rows)
     wanted = np.array([[adjusted_cosine(table, i, j) for j in range(n)] for i in range(n)])
     known = np.isfinite(wanted.diagonal())
     np.testing.assert_array_equal(truth.rows, np.flatnonzero(known))
-    np.testing.assert_allclose(truth.similarities(), wanted[np.ix_(known, known)], atol=1e-6)
-    np.testing.assert_allclose(truth.similarities(slice(2, 5)), truth.similarities()[2:5], atol=1e-7)
+    np.testing.assert_allclose(truth.between(), wanted[np.ix_(known, known)], atol=1e-6)
+    np.testing.assert_allclose(truth.between(slice(2, 5)), truth.between()[2:5], atol=1e-7)
     np.testing.assert_allclose(memorization(rows, truth), memorization_by_loops(rows, table), atol=1e-5)
 
 
@@ -148,9 +149,9 @@ def test_memorization_by_hand() -> None:
     histories = Histories(
         np.array([0, 3, 5]), np.array([0, 1, 2, 0, 1], np.int32), 3, np.array([1, 3, 5, 4, 2], np.float32)
     )
-    truth = Truth.of(histories)
+    truth = RatingSimilarity.of(histories)
     a = 1 / np.sqrt(5)
-    np.testing.assert_allclose(truth.similarities(), [[1, -a, -2 * a], [-a, 1, 0], [-2 * a, 0, 1]], atol=1e-6)
+    np.testing.assert_allclose(truth.between(), [[1, -a, -2 * a], [-a, 1, 0], [-2 * a, 0, 1]], atol=1e-6)
     np.testing.assert_allclose(truth.of_raters, [[-1, -1, 2], [5, 1, 4]], atol=1e-12)
     apart = np.eye(3, dtype=np.float32)  # all cosines are 0, so what is left are the similarities' squares
     np.testing.assert_allclose(memorization(apart, truth), 1 - (1 / 5 + 4 / 5 + 0) / 3, atol=1e-6)
@@ -162,7 +163,7 @@ def test_memorization_by_hand() -> None:
 @pytest.mark.parametrize("rated", [True, False])
 def test_the_fast_form_equals_its_sum_over_pairs(vectors: np.ndarray, rated: bool) -> None:
     histories = world(rated=rated)
-    truth, table = Truth.of(histories), ratings_of(histories)
+    truth, table = RatingSimilarity.of(histories), ratings_of(histories)
     deviations = np.nan_to_num(table - np.nanmean(table, axis=1, keepdims=True))
     deviations[table == 0] = 0  # U_i of eq. (13): those who took the item
     dev, square = deviations.sum(0), np.maximum((deviations**2).sum(0), 1e-9)
@@ -182,38 +183,38 @@ def test_the_fast_form_equals_its_sum_over_pairs(vectors: np.ndarray, rated: boo
 def test_fast_and_exact_are_one_where_one_user_rates(vectors: np.ndarray) -> None:
     """With one rater a sum of products is the product of sums; with more it is not, and sim' leaves [-1, 1]."""
     one = Histories(np.array([0, 5]), np.arange(5, dtype=np.int32), 5, np.array([1, 2, 4, 5, 5], np.float32))
-    truth = Truth.of(one)
+    truth = RatingSimilarity.of(one)
     np.testing.assert_allclose(fast_memorization(vectors[:5], truth), memorization(vectors[:5], truth), atol=1e-5)
     many = Histories(np.arange(0, 28, 3), np.tile(np.arange(3, dtype=np.int32), 9), 3, np.tile([5.0, 5, 1], 9))
-    truth = Truth.of(many)
+    truth = RatingSimilarity.of(many)
     sums, squares = truth.of_raters
     a = sums / np.sqrt(squares)
     np.testing.assert_allclose(np.abs(a), 3)  # the root of nine raters
-    np.testing.assert_allclose(truth.similarities(), np.outer(a, a) / 9, atol=1e-6)
+    np.testing.assert_allclose(truth.between(), np.outer(a, a) / 9, atol=1e-6)
 
 
 def test_memorization_sees_directions_alone_and_no_order(vectors: np.ndarray) -> None:
     histories = world(rated=True)
-    score = memorization(vectors, Truth.of(histories))
+    score = memorization(vectors, RatingSimilarity.of(histories))
     lengths = np.random.default_rng(3).uniform(0.5, 2, (30, 1)).astype(np.float32)
-    np.testing.assert_allclose(memorization(lengths * vectors, Truth.of(histories)), score, rtol=1e-5)
+    np.testing.assert_allclose(memorization(lengths * vectors, RatingSimilarity.of(histories)), score, rtol=1e-5)
     order = np.random.default_rng(4).permutation(30)
     moved = Histories(histories.offsets, order[histories.items].astype(np.int32), 30, histories.ratings)
-    np.testing.assert_allclose(memorization(vectors[np.argsort(order)], Truth.of(moved)), score, rtol=1e-5)
+    np.testing.assert_allclose(memorization(vectors[np.argsort(order)], RatingSimilarity.of(moved)), score, rtol=1e-5)
 
 
 def test_deviations_themselves_are_remembered_whole() -> None:
     histories = world(rated=True)
     table = ratings_of(histories)
     deviations = np.nan_to_num(table - np.nanmean(table, axis=1, keepdims=True)).T.astype(np.float32)
-    np.testing.assert_allclose(memorization(deviations, Truth.of(histories)), 1, atol=1e-9)
+    np.testing.assert_allclose(memorization(deviations, RatingSimilarity.of(histories)), 1, atol=1e-9)
 
 
 def test_more_rows_than_a_block(monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray) -> None:
-    truth = Truth.of(world(rated=True))
+    truth = RatingSimilarity.of(world(rated=True))
     whole = memorization(vectors, truth)
     jax.clear_caches()
-    monkeypatch.setattr(id_scores, "BLOCK", 8)
+    monkeypatch.setattr(memorization_module, "BLOCK", 8)
     np.testing.assert_allclose(memorization(vectors, truth), whole, rtol=1e-6)
     jax.clear_caches()
 
@@ -223,17 +224,20 @@ def test_repeated_events_count_once() -> None:
     twice = Histories(
         np.array([0, 3, 5]), np.array([0, 1, 0, 0, 1], np.int32), 2, np.array([1, 4, 3, 5, 1], np.float32)
     )
-    np.testing.assert_allclose(Truth.of(once).similarities(), Truth.of(twice).similarities())
+    np.testing.assert_allclose(RatingSimilarity.of(once).between(), RatingSimilarity.of(twice).between())
 
 
 def test_traced_once(vectors: np.ndarray) -> None:
     chex.clear_trace_counter()
-    traced = jax.jit(chex.assert_max_traces(id_scores.divergences.__wrapped__, n=1))
+    traced = jax.jit(chex.assert_max_traces(divergences.__wrapped__, n=1))
     for seed in range(3):
-        traced(vectors, id_scores.draw_pairs(30, 64, key=jax.random.key(seed)))
+        traced(vectors, draw_pairs(30, 64, key=jax.random.key(seed)))
+    zeros = np.zeros((memorization_module.BLOCK, 30), np.float32)
     with jax.disable_jit():
-        plain = id_scores._squared_difference(vectors, np.zeros((id_scores.BLOCK, 30), np.float32), 0)
-    jitted = id_scores._squared_difference(vectors, np.zeros((id_scores.BLOCK, 30), np.float32), 0)
+        plain = memorization_module._squared_difference(
+            vectors, np.zeros((memorization_module.BLOCK, 30), np.float32), 0
+        )
+    jitted = memorization_module._squared_difference(vectors, zeros, 0)
     np.testing.assert_allclose(plain, jitted, rtol=1e-5)
 
 
@@ -242,4 +246,4 @@ def test_too_few_are_told(vectors: np.ndarray) -> None:
         diversity(vectors[:1], pairs=9, key=KEY)
     alike = Histories(np.array([0, 2]), np.array([0, 1], np.int32), 2, np.array([3, 3], np.float32))
     with pytest.raises(ValueError, match="0 entities have ratings that differ"):
-        memorization(vectors[:2], Truth.of(alike))
+        memorization(vectors[:2], RatingSimilarity.of(alike))

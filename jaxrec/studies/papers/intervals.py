@@ -10,7 +10,7 @@ import numpy as np
 from jaxrec.baselines.registry import BASELINES
 from jaxrec.evaluate.bootstrap import LEVEL
 from jaxrec.evaluate.ranking import user_values
-from jaxrec.evaluate.report import COMPARED, against_best
+from jaxrec.evaluate.results_file import COMPARED, against_best_baseline
 from jaxrec.studies.papers.finished import Finished
 from jaxrec.studies.papers.printed import PAPERS
 from jaxrec.studies.papers.rows import Layout, Source
@@ -59,10 +59,10 @@ def intervals(form: Layout, of: Callable[[Source], Sequence[Finished]], seeds: i
                 ours[row + behind] = values
                 if source.run.startswith(own):
                     method.setdefault(behind, row + behind)
-    made = [one for row, values in ours.items() for one in against_best(row, values, rivals)]
+    made = [one for row, values in ours.items() for one in against_best_baseline(row, values, rivals)]
     for behind, best in method.items():
         rows = [row for row in ours if row != best and row.endswith(behind)]
-        made += [one for row in rows for one in against_best(row, ours[row], {best: ours[best]})]
+        made += [one for row in rows for one in against_best_baseline(row, ours[row], {best: ours[best]})]
     return made
 
 

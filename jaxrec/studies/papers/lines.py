@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxrec.evaluate.texts import events_line
+from jaxrec.evaluate.text_results import events_line
 from jaxrec.studies.comparison import mean_and_deviation
 from jaxrec.studies.papers.intervals import interval_lines
 from jaxrec.studies.papers.rows import DATASETS

@@ -8,7 +8,7 @@ import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
 from jaxrec.evaluate.bootstrap import paired_bootstrap
-from jaxrec.evaluate.texts import METRICS, TextResult, rating_metrics, text_report, text_table
+from jaxrec.evaluate.text_results import METRICS, TextResult, rating_metrics, text_report, text_table
 
 TRUTH = ["The battery lasts very long .", "great sound, great price", "my dogs loved it", "ok"]
 SAID = ["the battery lasts long .", "great price", "", "ok"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.counted import evaluate_baselines
-from jaxrec.evaluate.evaluate import divided, evaluate_recommender, evaluate_scores, seen_rows
+from jaxrec.evaluate.full_ranking import divided, evaluate_recommender, evaluate_scores, seen_rows
 from jaxrec.progress import messages_to
 from jaxrec.types import Histories, Split, TopK
 

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.counted import evaluate_baselines
-from jaxrec.evaluate.evaluate import Result, divided
-from jaxrec.evaluate.report import report, table, write
+from jaxrec.evaluate.full_ranking import Result, divided
+from jaxrec.evaluate.results_file import results_report, write_results
+from jaxrec.evaluate.results_table import results_table
 from jaxrec.types import Split
 
 
 def test_files_hold_rows_ranks_and_what_made_them(split: Split, tmp_path: pathlib.Path) -> None:
     results = evaluate_baselines(split, "test")
-    found = report(results, split, "test", dataset="toy", seed=3, command="python -m launch.train x", seconds=1.25)
-    write(tmp_path / "run", found, results)
+    found = results_report(
+        results, split, "test", dataset="toy", seed=3, command="python -m launch.train x", seconds=1.25
+    )
+    write_results(tmp_path / "run", found, results)
     read = json.loads((tmp_path / "run" / "results.json").read_text())
     assert read == json.loads(json.dumps(found))
     assert (read["dataset"], read["protocol"], read["part"], read["seed"]) == ("toy", "strict", "test", 3)
@@ -33,8 +36,8 @@ def test_the_table_names_its_protocol_and_lines_up(split: Split) -> None:
     ranks = np.array([1, 2, np.inf, np.nan, *[30] * 7], np.float32)
     released = dataclasses.replace(split, protocol="as-released")
     results = [Result("META ID", ranks, 1.0, listed=10), Result("popularity", ranks + 1, 1.0)]
-    found = report(results, released, "test", dataset="toy", seed=0, mask_seen=False)
-    head, columns, first, second = table(found).splitlines()
+    found = results_report(results, released, "test", dataset="toy", seed=0, mask_seen=False)
+    head, columns, first, second = results_table(found).splitlines()
     assert "toy, as-released protocol, test part" in head
     assert "seen items kept" in head
     assert len(columns) == len(first) == len(second)
@@ -51,7 +54,7 @@ def test_the_first_system_is_held_against_the_best_baseline(split: Split) -> Non
     known = np.arange(11) < 7
     results = [Result("META ID", ours, 1.0, listed=10), no_baseline, worse, best]
     results += [part for result in results for part in divided(result, "seen users", known)]
-    found = report(results, split, "test", dataset="toy", seed=0)
+    found = results_report(results, split, "test", dataset="toy", seed=0)
     by = {(i["system"], i["metric"]): i for i in found["intervals"]}
     assert list(by) == [(s, m) for s in ("META ID", "META ID, seen users") for m in ("hr@10", "ndcg@10")]
     whole, some = by["META ID", "hr@10"], by["META ID, seen users", "hr@10"]
@@ -63,7 +66,7 @@ def test_the_first_system_is_held_against_the_best_baseline(split: Split) -> Non
     )
     assert whole["difference"] == pytest.approx(-2 / 10)
     assert whole["low"] < whole["difference"] < whole["high"] == 0
-    line = table(found).splitlines()[len(results) + 2]
+    line = results_table(found).splitlines()[len(results) + 2]
     low = f"{whole['low']:+.4f}"
     assert line == f"META ID - best, HR@10: -0.2000 [{low}, +0.0000], 95% paired bootstrap over 10 users"
 
@@ -73,10 +76,10 @@ def test_ties_are_shown_where_they_change_a_number(split: Split) -> None:
     tied = np.where(np.isnan(ranks), np.nan, np.where(ranks == 10.5, 1, 0)).astype(np.float32)
     far = np.where(np.isnan(ranks), np.nan, np.where(ranks == 30, 2, 0)).astype(np.float32)
     results = [Result("level", ranks, 1.0, tied=tied), Result("level far below", ranks, 1.0, tied=far)]
-    found = report(results, split, "test", dataset="toy", seed=0)
+    found = results_report(results, split, "test", dataset="toy", seed=0)
     assert found["rows"][0]["ties"]["share"] == pytest.approx(1 / 10)
     assert "ties" not in found["rows"][1]
-    lines = table(found).splitlines()[4:]
+    lines = results_table(found).splitlines()[4:]
     assert len({len(line) for line in lines}) == 1
     assert lines[-1].split()[:5] == ["level", "10.0%", "0.2000", "0.1500", "0.1000"]
     assert len(lines) == 3
@@ -85,6 +88,6 @@ def test_ties_are_shown_where_they_change_a_number(split: Split) -> None:
 def test_mistakes_are_named(split: Split) -> None:
     ranks = np.ones(11, np.float32)
     with pytest.raises(ValueError, match="twice"):
-        report([Result("a", ranks, 0.0), Result("a", ranks, 0.0)], split, "test", dataset="toy", seed=0)
+        results_report([Result("a", ranks, 0.0), Result("a", ranks, 0.0)], split, "test", dataset="toy", seed=0)
     with pytest.raises(ValueError, match="9 ranks for the 11 users"):
-        report([Result("a", ranks[:9], 0.0)], split, "test", dataset="toy", seed=0)
+        results_report([Result("a", ranks[:9], 0.0)], split, "test", dataset="toy", seed=0)

@@ -1,0 +1,125 @@
+"""results.json and ranks.npz: what was measured on one part of a split, and everything needed to repeat it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrec import __version__
+from jaxrec.evaluate.bootstrap import paired_bootstrap
+from jaxrec.evaluate.full_ranking import Result
+from jaxrec.evaluate.ranking import user_values
+from jaxrec.files import whole_file, write_whole
+from jaxrec.types import Split
+
+COMPARED = ("hr@10", "ndcg@10")
+"""Metrics by which systems are compared with the best baseline, and which are shown under ties."""
+
+
+def results_report(
+    results: Sequence[Result],
+    split: Split,
+    part: str,
+    *,
+    dataset: str,
+    seed: int,
+    mask_seen: bool = True,
+    command: str | None = None,
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """The content of results.json: a row per system, intervals, and everything needed to read and repeat them.
+
+    Args:
+      results: one per system, in the order of the table; the first is compared with the best of the baselines.
+      split: the split they were measured on; names the protocol.
+      part: "valid" or "test".
+      dataset: its name, for display.
+      seed: the run's seed.
+      mask_seen: whether the items of the history were left out of the ranking.
+      command: the command line of the run.
+      seconds: duration of the whole run.
+    Raises:
+      ValueError: two systems share a name, or the number of ranks is not the number of users of the split.
+    """
+    names = [r.system for r in results]
+    if len(set(names)) < len(names):
+        raise ValueError(f"results name a system twice: {', '.join(names)}; give each its own name")
+    for r in results:
+        if r.ranks.shape != split.test.shape:
+            raise ValueError(f"{r.system} has {len(r.ranks)} ranks for the {len(split.test)} users of this split")
+    report: dict[str, Any] = {
+        "dataset": dataset,
+        "protocol": split.protocol,
+        "part": part,
+        "seed": seed,
+        "n_items": split.train.n_items,
+        "mask_seen": mask_seen,
+        "rows": [r.row() for r in results],
+        "intervals": _intervals(results),
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores",
+        "versions": {"jax": jax.__version__, "jaxrec": __version__, "python": platform.python_version()},
+    }
+    if command is not None:
+        report["command"] = command
+    if seconds is not None:
+        report["seconds"] = round(seconds, 1)
+    return report
+
+
+def write_results(folder: pathlib.Path, report: dict[str, Any], results: Sequence[Result]) -> None:
+    """Writes results.json (`report`) and ranks.npz (an array f32[U] per system, by name) into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {r.system: r.ranks for r in results}
+    with whole_file(folder / "ranks.npz") as part, part.open("wb") as opened:
+        np.savez_compressed(opened, **arrays)
+    write_whole(folder / "results.json", json.dumps(report, indent=2) + "\n")
+
+
+def against_best_baseline(
+    system: str, ours: Mapping[str, np.ndarray], baselines: Mapping[str, Mapping[str, np.ndarray]]
+) -> list[dict[str, Any]]:
+    """For each metric the best baseline, and a paired bootstrap of the system's difference to it; for results.json.
+
+    Args:
+      system: its name.
+      ours: by metric, each user's contribution to it, f64[U], NaN = not ranked.
+      baselines: the same by name; a baseline that ranked for other users is not compared.
+    """
+    intervals = []
+    for metric in ours:
+        unranked = np.isnan(ours[metric])
+        rivals = {n: v[metric] for n, v in baselines.items() if metric in v and _same(np.isnan(v[metric]), unranked)}
+        if rivals:
+            best = max(rivals, key=lambda name: np.nanmean(rivals[name]))
+            interval = paired_bootstrap(ours[metric], rivals[best])
+            intervals.append({"system": system, "baseline": best, "metric": metric, **dataclasses.asdict(interval)})
+    return intervals
+
+
+def _intervals(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The first system, and its rows for groups of users, beside the best baselines of the same users."""
+    values = {r.system: _user_values(r) for r in results}
+    baselines = {r.system: values[r.system] for r in results if r.baseline}
+    if not results or results[0].baseline:
+        return []
+    own = results[0].system
+    systems = [name for name in values if name == own or name.startswith(f"{own}, ")]
+    return [interval for name in systems for interval in against_best_baseline(name, values[name], baselines)]
+
+
+def _user_values(result: Result) -> dict[str, np.ndarray]:
+    """By metric, each user's contribution to it; without metrics whose cutoff the lists don't reach."""
+    reached = [m for m in COMPARED if result.listed is None or int(m.partition("@")[2]) <= result.listed]
+    return {metric: user_values(result.ranks, metric) for metric in reached}
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and bool((one == other).all())
