@@ -40,7 +40,7 @@ def room(module: str) -> str:
 
 
 def imports(file: pathlib.Path, *, inside: bool = True) -> list[tuple[int, str]]:
-    """Line and name of every import of this project's; those inside functions too, or at the top of the module alone."""
+    """Line and name of every import of this project; those inside functions too, or only at the top of the module."""
     found = []
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree) if inside else tree.body:
