@@ -56,3 +56,18 @@ def test_data_files_are_looked_up(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
     assert data_file(str(tmp_path / "set" / "a.txt")).is_file()
     with pytest.raises(ValueError, match=r"'set/b.txt' is at none of: set/b.txt, .*python -m launch.download"):
         data_file("set/b.txt")
+
+
+def test_replace_reaches_fields_of_fields() -> None:
+    config = load_config("demo")
+    changed = config.replace(name="other", train__epochs=2, train__rows=4, model__t5__d_model=16)
+    train = dataclasses.replace(config.train, epochs=2, rows=4)
+    model = dataclasses.replace(config.model, t5=dataclasses.replace(config.model.t5, d_model=16))
+    assert changed == dataclasses.replace(config, name="other", train=train, model=model)
+    assert config.replace() == config
+
+
+@pytest.mark.parametrize("field", ["trian__epochs", "train__epoch", "model__t5__width", "name__first"])
+def test_replace_names_the_fields_there_are(field: str) -> None:
+    with pytest.raises(ValueError, match=r"no field"):
+        load_config("demo").replace(**{field: 1})

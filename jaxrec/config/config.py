@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from jaxrec.config.data import DataConfig, IdConfig, LightGcnConfig, QuantizerConfig, SkipGramConfig, WalkConfig
 from jaxrec.config.models import ModelConfig, RetrievalConfig
@@ -40,3 +41,26 @@ class Config:
     @property
     def folder(self) -> pathlib.Path:
         return pathlib.Path(self.out or f"runs/{self.name}")
+
+    def replace(self, **changes: Any) -> Config:
+        """The config with other values; two underscores reach a field of a field: `replace(train__epochs=2)`.
+
+        Raises:
+          ValueError: there is no such field; names those there are.
+        """
+        return _replaced(self, changes)
+
+
+def _replaced(config: Any, changes: Mapping[str, Any]) -> Any:
+    names = [field.name for field in dataclasses.fields(config)]
+    own, nested = {}, {}
+    for path, value in changes.items():
+        name, _, rest = path.partition("__")
+        if name not in names:
+            raise ValueError(f"{type(config).__name__} has no field {name!r}; it has {', '.join(names)}")
+        if rest and not dataclasses.is_dataclass(getattr(config, name)):
+            raise ValueError(f"{type(config).__name__}.{name} has no fields of its own; set {name}, without __{rest}")
+        (nested.setdefault(name, {}) if rest else own)[rest or name] = value
+    for name, values in nested.items():
+        own[name] = _replaced(own.get(name, getattr(config, name)), values)
+    return dataclasses.replace(config, **own)

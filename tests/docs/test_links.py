@@ -47,3 +47,18 @@ def test_a_broken_link_is_seen(tmp_path: pathlib.Path) -> None:
     page.write_text("# A title, with `code`\n\n[gone](gone.md) and `[code](is.no/link)`\n\n    [nor](this)\n")
     assert LINK.findall(without_code(page.read_text())) == ["gone.md"]
     assert anchors(page) == {"a-title-with-code"}
+
+
+def test_modules_of_the_reference_are_there() -> None:
+    pages = list((ROOT / "docs" / "reference").glob("*.md"))
+    modules = [name for page in pages for name in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)]
+    assert len(modules) > 40
+    for name in modules:
+        path = ROOT / name.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_the_pages_name_are_there(page: pathlib.Path) -> None:
+    for name in re.findall(r"`((?:jaxrec|tests|benchmarks|configs|launch|docs)/[\w./]*)`", page.read_text()):
+        assert (ROOT / name).exists(), name
