@@ -11,8 +11,8 @@ import tyro
 
 from jaxrec.baselines.registry import Settings
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.studies.papers.lines import lines
-from jaxrec.studies.papers.make import tables
+from jaxrec.studies.papers.render import table_text
+from jaxrec.studies.papers.tables import paper_tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prints each table as soon as its runs are done."""
     arguments = parsed(Arguments, "tables", argv)
     out = pathlib.Path(arguments.out)
-    made = tables(
+    tables = paper_tables(
         arguments.paper,
         arguments.tables,
         arguments.seeds,
@@ -53,6 +53,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder=pathlib.Path(arguments.runs) if arguments.runs else None,
         finished_only=arguments.finished_only,
     )
-    for found in made:
-        print(f"\n{lines(found)}")
+    for table in tables:
+        print(f"\n{table_text(table)}")
     print(f"\nfolder: {out}  (each table as .json and .md, and the runs)")

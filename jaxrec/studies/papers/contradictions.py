@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 
 
-def contradictions(columns: Sequence[str], values: Sequence[str]) -> list[str]:
-    """Which printed hit rates and NDCGs of a row can't be right together, whatever the ranks were.
+def find_contradictions(columns: Sequence[str], values: Sequence[str]) -> list[str]:
+    """Printed hit rates and NDCGs of a row that can't all be right, whatever the ranks were.
 
     With one held-out item a user, those who join between cutoffs a and b each add between 1 / log2(1 + b) and
     1 / log2(2 + a) to NDCG, so a rise of HR bounds that of NDCG; half a unit of the last digit is allowed for each.
@@ -17,7 +17,7 @@ def contradictions(columns: Sequence[str], values: Sequence[str]) -> list[str]:
       columns: "HR@10", "N@10", ... of hit rates and NDCGs at the same cutoffs; others give nothing.
       values: as printed.
     Returns:
-      "NG@20 to NG@30", ... and "NG@10" for what contradicts the first cutoff's hit rate alone.
+      the cutoffs between which a rise is impossible, as in "NG@20 to NG@30"; "NG@10" alone if the first is impossible.
     """
     hits: dict[int, tuple[float, float]] = {0: (0.0, 0.0)}
     gains: dict[int, tuple[float, float, str]] = {0: (0.0, 0.0, "")}
@@ -30,11 +30,11 @@ def contradictions(columns: Sequence[str], values: Sequence[str]) -> list[str]:
             hits[int(k)] = float(value), half
         else:
             gains[int(k)] = float(value), half, column
-    found = []
+    wrong = []
     for a, b in itertools.pairwise(sorted(set(hits) & set(gains))):
         rise, gain = hits[b][0] - hits[a][0], gains[b][0] - gains[a][0]
         slack = hits[b][1] + hits[a][1] + gains[b][1] + gains[a][1] + 1e-9
         low, high = rise / math.log2(1 + b), rise / math.log2(2 + a)
         if not (low - slack <= gain <= high + slack and rise >= -slack):
-            found.append(f"{gains[a][2]} to {gains[b][2]}" if a else gains[b][2])
-    return found
+            wrong.append(f"{gains[a][2]} to {gains[b][2]}" if a else gains[b][2])
+    return wrong

@@ -1,9 +1,9 @@
-"""How sure a table's differences are: our rows beside the best baseline and, of rankings, the paper's own method."""
+"""Intervals of a paper's table: our rows beside the best baseline and, of rankings, beside the paper's own method."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,101 +11,121 @@ from jaxrec.baselines.registry import BASELINES
 from jaxrec.evaluate.bootstrap import LEVEL
 from jaxrec.evaluate.ranking import user_values
 from jaxrec.evaluate.results_file import COMPARED, against_best_baseline
-from jaxrec.studies.papers.finished import Finished
-from jaxrec.studies.papers.printed import PAPERS
-from jaxrec.studies.papers.rows import Layout, Source
+from jaxrec.studies.comparison import PairedInterval
+from jaxrec.studies.papers.layout import Layout, Source
+from jaxrec.studies.papers.published import PAPERS
+from jaxrec.studies.papers.run_results import RunResults
 
-Values = dict[str, np.ndarray]
+UserMetrics = dict[str, np.ndarray]
 """By metric, what each user adds to it, f64[U]."""
 
 
-def intervals(form: Layout, of: Callable[[Source], Sequence[Finished]], seeds: int) -> list[dict[str, Any]]:
-    """Paired bootstraps of differences, where all seeds are there; of rankings by each user's mean over the seeds.
+@dataclasses.dataclass(frozen=True)
+class TextInterval:
+    """How far a system is from a baseline on a task of ratings or texts; `n` events were tested."""
+
+    task: str
+    system: str
+    baseline: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    n: int
+
+
+def table_intervals(
+    layout: Layout, results_of: Callable[[Source], Sequence[RunResults]], seeds: int
+) -> list[PairedInterval] | list[TextInterval]:
+    """Paired bootstraps of differences, of the rows that have all seeds; rankings by each user's mean over the seeds.
 
     Baselines are those of the table and those that stand in the first run's own results. Metrics are HR@10 and NDCG@10,
     or all of the table where it shows neither.
 
     Args:
-      form: the table's.
-      of: results of a source, seed by seed.
+      layout: the table's.
+      results_of: results of a source, seed by seed.
       seeds: how many there should be.
     Returns:
-      "system", "baseline", "metric", "difference", "low", "high" and the number of users or events of each.
+      intervals of rankings, or of texts; none for tables of times and errors.
     """
-    if form.kind == "texts":
-        return _of_texts(form, of)
-    if form.kind != "ranking":
+    if layout.kind == "texts":
+        return _text_intervals(layout, results_of)
+    if layout.kind != "ranking":
         return []
-    shown = dict.fromkeys(measure.partition(", ")[0] for measure in form.measures.values())
+    shown = dict.fromkeys(measure.partition(", ")[0] for measure in layout.measures.values())
     metrics = [metric for metric in shown if metric in COMPARED] or list(shown)
-    whole = {row: (source, of(source)) for row, source in form.sources.items() if len(of(source)) == seeds}
+    complete = {
+        row: (source, results) for row, source in layout.sources.items() if len(results := results_of(source)) == seeds
+    }
     rivals = {
-        BASELINES[source.baseline].title: _values(found, found[0].main, metrics)
-        for source, found in whole.values()
+        BASELINES[source.baseline].title: _user_metrics(results, results[0].main, metrics)
+        for source, results in complete.values()
         if source.baseline
     }
-    ours: dict[str, Values] = {}
-    own, measured = PAPERS[form.published.paper], dict.fromkeys(m.partition(", ")[2] for m in form.measures.values())
-    method: dict[str, str] = {}
-    for row, (source, found) in whole.items():
-        if not source.run or found[0].main is None:
+    ours: dict[str, UserMetrics] = {}
+    method = PAPERS[layout.published.paper]
+    suffixes = dict.fromkeys(
+        f", {users}" if users else "" for users in (m.partition(", ")[2] for m in layout.measures.values())
+    )
+    method_rows: dict[str, str] = {}  # the row of the paper's method by suffix
+    for row, (source, results) in complete.items():
+        if not source.run or results[0].main is None:
             continue
         if not ours:
-            rivals = {name: _values(found, name, metrics) for name in found[0].baselines} | rivals
-        for users in measured:
-            behind = f", {users}" if users else ""
-            values = _values(found, found[0].main + source.system + behind, metrics)
+            rivals = {name: _user_metrics(results, name, metrics) for name in results[0].baselines} | rivals
+        for suffix in suffixes:
+            values = _user_metrics(results, results[0].main + source.system + suffix, metrics)
             if values:
-                ours[row + behind] = values
-                if source.run.startswith(own):
-                    method.setdefault(behind, row + behind)
-    made = [one for row, values in ours.items() for one in against_best_baseline(row, values, rivals)]
-    for behind, best in method.items():
-        rows = [row for row in ours if row != best and row.endswith(behind)]
-        made += [one for row in rows for one in against_best_baseline(row, ours[row], {best: ours[best]})]
-    return made
+                ours[row + suffix] = values
+                if source.run.startswith(method):
+                    method_rows.setdefault(suffix, row + suffix)
+    intervals = [interval for row, values in ours.items() for interval in against_best_baseline(row, values, rivals)]
+    for suffix, method_row in method_rows.items():
+        for row in ours:
+            if row != method_row and row.endswith(suffix):
+                intervals += against_best_baseline(row, ours[row], {method_row: ours[method_row]})
+    return [PairedInterval(**interval) for interval in intervals]
 
 
-def interval_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """`intervals` in words: a line for each pair, and what they are."""
-    pairs: dict[tuple[str, str], list[str]] = {}
-    for one in found:
-        digits = 2 if one["metric"] == "rouge-l" else 4
-        low, high = (f"{one[end]:+.{digits}f}" for end in ("low", "high"))
-        said = f"{one['metric'].upper()} {one['difference']:+.{digits}f} [{low}, {high}]"
-        pairs.setdefault((one["system"], one["baseline"]), []).append(said)
-    lines = [f"{system} - {baseline}: {', '.join(said)}" for (system, baseline), said in pairs.items()]
-    if not lines:
+def interval_lines(intervals: Sequence[PairedInterval | TextInterval]) -> list[str]:
+    """A line for each pair of systems, and one that explains them."""
+    if not intervals:
         return []
-    many = sorted({one["n_users"] if "n_users" in one else one["n"] for one in found})
-    over = " to ".join(f"{n:,}" for n in dict.fromkeys((many[0], many[-1])))
-    who = "users" if "n_users" in found[0] else "events; MSE: of the squared error, less is better"
-    return [*lines, f"In brackets: {LEVEL:.0%} paired bootstrap over {over} {who}"]
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for interval in intervals:
+        digits = 2 if interval.metric == "rouge-l" else 4
+        low, high = f"{interval.low:+.{digits}f}", f"{interval.high:+.{digits}f}"
+        text = f"{interval.metric.upper()} {interval.difference:+.{digits}f} [{low}, {high}]"
+        pairs.setdefault((interval.system, interval.baseline), []).append(text)
+    lines = [f"{system} - {baseline}: {', '.join(texts)}" for (system, baseline), texts in pairs.items()]
+    of_texts = isinstance(intervals[0], TextInterval)
+    sizes = sorted({i.n if isinstance(i, TextInterval) else i.n_users for i in intervals})
+    size = " to ".join(f"{n:,}" for n in dict.fromkeys((sizes[0], sizes[-1])))
+    unit = "events; MSE: of the squared error, less is better" if of_texts else "users"
+    return [*lines, f"In brackets: {LEVEL:.0%} paired bootstrap over {size} {unit}"]
 
 
-def _values(found: Sequence[Finished], system: str | None, metrics: Sequence[str]) -> Values:
+def _user_metrics(results: Sequence[RunResults], system: str | None, metrics: Sequence[str]) -> UserMetrics:
     """What each user adds, the mean over seeds; empty where a seed lacks the system or ranks other users.
 
     Metrics that the lists are too short for are left out.
     """
-    ranks = [one.ranks[system] for one in found if system in one.ranks]
-    if len(ranks) < len(found) or len({one.shape for one in ranks}) > 1:
+    ranks = [one.ranks[system] for one in results if system in one.ranks]
+    if len(ranks) < len(results) or len({one.shape for one in ranks}) > 1:
         return {}
-    known = [m for m in metrics if not any(isinstance(one.metric(system or "", m), str) for one in found)]
-    return {metric: np.mean([user_values(one, metric) for one in ranks], axis=0) for metric in known}
+    available = [m for m in metrics if not any(isinstance(one.metric(system or "", m), str) for one in results)]
+    return {metric: np.mean([user_values(one, metric) for one in ranks], axis=0) for metric in available}
 
 
-def _of_texts(form: Layout, of: Callable[[Source], Sequence[Finished]]) -> list[dict[str, Any]]:
-    """Those of the first seed's results.json, for the tasks of the table."""
-    tasks, made = dict.fromkeys(measure.split("/")[0] for measure in form.measures.values()), []
-    for column, source in form.sources.items():
-        for one in of(source)[:1]:
+def _text_intervals(layout: Layout, results_of: Callable[[Source], Sequence[RunResults]]) -> list[TextInterval]:
+    """The intervals in the first seed's results.json, for the tasks of the table."""
+    tasks, intervals = dict.fromkeys(measure.split("/")[0] for measure in layout.measures.values()), []
+    for column, source in layout.sources.items():
+        for results in results_of(source)[:1]:
             for task in tasks:
-                own = one.text_row(task)
-                told = (one.found.get("texts") or {}).get("intervals", ())
-                made += [
-                    {**interval, "system": f"{column}, {task}"}
-                    for interval in told
-                    if own and (interval["task"], interval["system"]) == (task, own["system"])
-                ]
-    return made
+                row = results.text_row(task)
+                for interval in (results.report.get("texts") or {}).get("intervals", ()):
+                    if row and (interval["task"], interval["system"]) == (task, row["system"]):
+                        intervals.append(TextInterval(**{**interval, "system": f"{column}, {task}"}))
+    return intervals

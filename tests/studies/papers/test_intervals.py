@@ -1,32 +1,32 @@
 """Intervals of papers' tables: who is held against whom, by which users, and by how much."""
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 import pytest
 
-from jaxrec.studies.papers.finished import Finished
-from jaxrec.studies.papers.intervals import interval_lines, intervals
-from jaxrec.studies.papers.rows import Source, layout
+from jaxrec.studies.papers.intervals import interval_lines, table_intervals
+from jaxrec.studies.papers.layout import Source
+from jaxrec.studies.papers.layouts import table_layout
+from jaxrec.studies.papers.run_results import RunResults
 
 GOOD = np.where(np.arange(40) % 2, 1.0, np.inf)
 BEST, WORST = np.ones(40), np.full(40, np.inf)
 
 
-def run(main: str, ranks: np.ndarray, texts: dict[str, Any] | None = None, **baselines: np.ndarray) -> Finished:
+def run(main: str, ranks: np.ndarray, texts: dict[str, Any] | None = None, **baselines: np.ndarray) -> RunResults:
     rows = [{"system": main}, *({"system": name, "baseline": True} for name in baselines)]
-    return Finished({"rows": rows, "texts": texts or {}}, {main: ranks, **baselines}, 20, "")
+    return RunResults({"rows": rows, "texts": texts or {}}, {main: ranks, **baselines}, 20, "")
 
 
-def by_pair(found: list[dict[str, Any]], metric: str = "hr@10") -> dict[tuple[str, str], float]:
-    return {(i["system"], i["baseline"]): i["difference"] for i in found if i["metric"] == metric}
+def by_pair(found: list[Any], metric: str = "hr@10") -> dict[tuple[str, str], float]:
+    return {(i.system, i.baseline): i.difference for i in found if i.metric == metric}
 
 
 def test_rows_stand_beside_the_best_baseline_and_the_papers_method() -> None:
-    form = layout("meta_id", 1)
+    form = table_layout("meta_id", 1)
     there = {
         "META ID": [run("META ID", GOOD)] * 2,
         "RID": [run("walks + RID ids + beam", seed, popularity=WORST) for seed in (GOOD, WORST)],
@@ -34,15 +34,15 @@ def test_rows_stand_beside_the_best_baseline_and_the_papers_method() -> None:
         "sasrec": [run("SASRec", BEST)] * 2,
     }
 
-    def of(source: Source) -> list[Finished]:
+    def of(source: Source) -> list[RunResults]:
         return there.get(source.run or source.baseline or "", [])
 
-    found = intervals(form, of, 2)
+    found = table_intervals(form, of, 2)
     assert by_pair(found) == pytest.approx(
         {("RID", "SASRec"): -0.75, ("META ID (T)", "SASRec"): -0.5, ("RID", "META ID (T)"): -0.25}
     )
-    assert all(i["low"] < i["difference"] < i["high"] for i in found)
-    lines = interval_lines(json.loads(json.dumps(found)))
+    assert all(i.low < i.difference < i.high for i in found)
+    lines = interval_lines(found)
     assert [line.split(":")[0] for line in lines] == [
         "RID - SASRec",
         "META ID (T) - SASRec",
@@ -51,15 +51,15 @@ def test_rows_stand_beside_the_best_baseline_and_the_papers_method() -> None:
     ]
     assert lines[-1].endswith("95% paired bootstrap over 40 users")
     del there["sasrec"]
-    assert by_pair(intervals(form, of, 2))["META ID (T)", "popularity"] == 0.5
-    assert intervals(form, lambda _: [], 1) == []
+    assert by_pair(table_intervals(form, of, 2))["META ID (T)", "popularity"] == 0.5
+    assert table_intervals(form, lambda _: [], 1) == []
     assert interval_lines([]) == []
 
 
 def test_users_are_held_against_the_same_users() -> None:
     unseen = np.where(np.arange(40) < 10, GOOD, np.nan)
     seen = np.where(np.arange(40) < 10, np.nan, GOOD)
-    found = Finished(
+    found = RunResults(
         {
             "rows": [
                 {"system": "TokenRec"},
@@ -76,15 +76,22 @@ def test_users_are_held_against_the_same_users() -> None:
         30,
         "",
     )
-    made = intervals(layout("token_rec", 4), lambda s: [found] if (s.run or "").startswith("TokenRec") else [], 1)
+    made = table_intervals(
+        table_layout("token_rec", 4), lambda s: [found] if (s.run or "").startswith("TokenRec") else [], 1
+    )
     assert by_pair(made) == {}  # the table shows @20 alone
     assert by_pair(made, "hr@20") == {
         ("TokenRec, seen users", "item-kNN, seen users"): -0.5,
         ("TokenRec, unseen users", "item-kNN, unseen users"): 0.5,
     }
-    assert {i["n_users"] for i in made} == {10, 30}
-    short = dataclasses.replace(found, listed=10)
-    assert intervals(layout("token_rec", 4), lambda s: [short] if (s.run or "").startswith("TokenRec") else [], 1) == []
+    assert {i.n_users for i in made} == {10, 30}
+    short = dataclasses.replace(found, list_length=10)
+    assert (
+        table_intervals(
+            table_layout("token_rec", 4), lambda s: [short] if (s.run or "").startswith("TokenRec") else [], 1
+        )
+        == []
+    )
 
 
 def test_texts_have_those_of_their_run(tmp_path: pathlib.Path) -> None:
@@ -98,7 +105,7 @@ def test_texts_have_those_of_their_run(tmp_path: pathlib.Path) -> None:
         ],
     }
     one = run("META ID", GOOD, texts)
-    found = intervals(layout("meta_id", 3), lambda source: [one] if source.run == "META ID" else [], 1)
+    found = table_intervals(table_layout("meta_id", 3), lambda source: [one] if source.run == "META ID" else [], 1)
     assert interval_lines(found) == [
         "META ID, rating - MF: MSE -0.5000 [-0.7500, -0.2500]",
         "In brackets: 95% paired bootstrap over 50 events; MSE: of the squared error, less is better",

@@ -13,15 +13,14 @@ import pytest
 from jaxrec.baselines.registry import BASELINES, Settings
 from jaxrec.config import Config, load_study, to_json
 from jaxrec.evaluate.ranking import metrics
-from jaxrec.studies.papers import asked as asked_for
-from jaxrec.studies.papers import make
-from jaxrec.studies.papers import printed as published
-from jaxrec.studies.papers.contradictions import contradictions
-from jaxrec.studies.papers.lines import lines, markdown
-from jaxrec.studies.papers.rows import layout
+from jaxrec.studies.papers import request, tables
+from jaxrec.studies.papers.contradictions import find_contradictions
+from jaxrec.studies.papers.layouts import PUBLISHED, published_table, table_layout
+from jaxrec.studies.papers.paper_table import PaperTable
+from jaxrec.studies.papers.render import table_markdown, table_text
 from jaxrec.studies.run_folders import run_folder
 
-ALL = [(table.paper, table.number) for table in published.TABLES]
+ALL = [(table.paper, table.number) for table in PUBLISHED]
 RANKS = np.array([1.0, 3.0, 12.0, 25.0, np.inf, np.nan], np.float32)
 
 
@@ -43,40 +42,42 @@ def study(tiny: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch)
 
     def make_one(*names: str, **configs: Config) -> str:
         rows = dict.fromkeys(names, tiny) | configs
-        monkeypatch.setattr(asked_for, "load_study", lambda _: rows)
+        monkeypatch.setattr(request, "load_study", lambda _: rows)
         return "mine.py"
 
     return make_one
 
 
-def filled(out: pathlib.Path, paper: str, number: int, study: str, seeds: tuple[int, ...] = (0,), **more: Any) -> dict:
-    (found,) = make.tables(paper, [number], seeds, out, Settings(), study=study, finished_only=True, **more)
+def filled(
+    out: pathlib.Path, paper: str, number: int, study: str, seeds: tuple[int, ...] = (0,), **more: Any
+) -> PaperTable:
+    (found,) = tables.paper_tables(paper, [number], seeds, out, Settings(), study=study, finished_only=True, **more)
     stem = next(out.glob(f"{paper.upper()}-{number}*.json"))
-    assert json.loads(stem.read_text()) == json.loads(json.dumps(found))
-    assert stem.with_suffix(".md").read_text() == markdown(found) + "\n"
+    assert PaperTable.from_json(stem.read_text()) == found
+    assert stem.with_suffix(".md").read_text() == table_markdown(found) + "\n"
     return found
 
 
-def ours(found: dict, row: str, column: str) -> list[float]:
-    (mine,) = (r for r in found["rows"] if r["row"] == row)
-    return mine["cells"][column]["ours"]
+def ours(found: PaperTable, row: str, column: str) -> list[float]:
+    (mine,) = (r for r in found.rows if r.row == row)
+    return list(mine.cells[column].ours)
 
 
 EVENTS = {"train": 400, "valid": 50, "test": 50, "kept_out": 7}
 
 
-def notes(found: dict) -> dict[str, str]:
-    return {note: who for who, note in found["notes"]}
+def notes(found: PaperTable) -> dict[str, str]:
+    return {note: who for who, note in found.notes}
 
 
 @pytest.mark.parametrize(("paper", "number"), ALL)
 def test_every_row_has_its_figures_and_a_source(paper: str, number: int) -> None:
-    theirs, form = published.published(paper, number), layout(paper, number)
+    theirs, form = published_table(paper, number), table_layout(paper, number)
     for by in theirs.rows.values():
         assert set(by) == set(theirs.datasets)
         assert all(set(figures) == set(theirs.columns) for figures in by.values())
     for row, column in itertools.product(theirs.rows, theirs.columns):
-        source, measure = form.at(row, column)
+        source, measure = form.cell_source(row, column)
         assert measure
         assert source.run or source.baseline in BASELINES or source.note
     for file in form.studies.values():
@@ -85,25 +86,25 @@ def test_every_row_has_its_figures_and_a_source(paper: str, number: int) -> None
 
 
 def test_figures_are_those_of_the_papers() -> None:
-    first = published.published("meta_id", 1).rows["META ID (T)"]
+    first = published_table("meta_id", 1).rows["META ID (T)"]
     assert list(first["Beauty"].values()) == ["0.0510", "0.0351", "0.0753", "0.0429"]
-    assert published.published("meta_id", 12).rows["Toys"][""]["HR@10"] == "0.0761±0.00138"
-    assert published.published("token_rec", 2).rows["LTGNN"]["LastFM"]["HR@20"] == "0.076"
-    assert published.published("token_rec", 4).rows["CID"]["Beauty"]["Unseen:HR@20"] == "0.3336"
+    assert published_table("meta_id", 12).rows["Toys"][""]["HR@10"] == "0.0761±0.00138"
+    assert published_table("token_rec", 2).rows["LTGNN"]["LastFM"]["HR@20"] == "0.076"
+    assert published_table("token_rec", 4).rows["CID"]["Beauty"]["Unseen:HR@20"] == "0.3336"
 
 
 def test_figures_that_contradict_each_other_are_found() -> None:
     columns = ["H@5", "N@5", "H@10", "N@10"]
     # Table 2, Toys: fewer hits at ten than at five. Table 1, Beauty: 0.0266 more hits give at most 0.0266 / log2(7).
-    assert contradictions(columns, ["0.0076", "0.0049", "0.0014", "0.0070"]) == ["N@5 to N@10"]
-    assert contradictions(columns, ["0.0213", "0.0178", "0.0479", "0.0277"]) == ["N@5 to N@10"]
-    assert contradictions(columns, ["0.0213", "0.0313", "0.0479", "0.0390"]) == ["N@5"]
-    assert contradictions(["ms"], ["6.92"]) == contradictions(["HR@5"], ["0.05±0.01"]) == []
+    assert find_contradictions(columns, ["0.0076", "0.0049", "0.0014", "0.0070"]) == ["N@5 to N@10"]
+    assert find_contradictions(columns, ["0.0213", "0.0178", "0.0479", "0.0277"]) == ["N@5 to N@10"]
+    assert find_contradictions(columns, ["0.0213", "0.0313", "0.0479", "0.0390"]) == ["N@5"]
+    assert find_contradictions(["ms"], ["6.92"]) == find_contradictions(["HR@5"], ["0.05±0.01"]) == []
     rng = np.random.default_rng(0)
     for n in (7, 100, 5000):
         found = metrics(rng.integers(1, 60, n), (5, 10))
         values = [f"{found[m]:.4f}" for m in ("hr@5", "ndcg@5", "hr@10", "ndcg@10")]
-        assert contradictions(columns, values) == []
+        assert find_contradictions(columns, values) == []
 
 
 def test_rows_are_filled_from_ranks(tiny: Config, study, tmp_path: pathlib.Path) -> None:
@@ -127,18 +128,18 @@ def test_rows_are_filled_from_ranks(tiny: Config, study, tmp_path: pathlib.Path)
     assert said["not in this study"] == "TIGER; CID"
     assert "Caser; GRU4Rec; BERT4Rec; SASRec; META ID (L)" in said["not run"]
     assert any(note.startswith("not yet") and who == "HGN" for note, who in said.items())
-    text = lines(found)
+    text = table_text(found)
     assert "META ID (T)  0.5000 ± 0.1414 (0.0510)" in text
     assert "other data than Beauty" in text
     assert "strict protocol, test part, 5 users, all 48 items ranked" in text
     assert "RID; META ID: T5 of 1+1 layers, width 16, random weights at first, 8 steps, 10 beams" in text
-    assert "| META ID (T) | 0.5000 ± 0.1414 (0.0510) |" in markdown(found)
+    assert "| META ID (T) | 0.5000 ± 0.1414 (0.0510) |" in table_markdown(found)
     direct = filled(tmp_path, "meta_id", 2, name)
     assert ours(direct, "META ID", "H@5") == pytest.approx([2 / 5])
     assert ours(direct, "RID", "H@5") == []
     assert notes(direct)["the run has no row '(user id only)'"] == "RID, H@5, N@5, H@10, N@10"
     error = filled(tmp_path, "meta_id", 12, name, (0, 1))
-    assert "0.5000 ± 0.10000 (0.0510 ± 0.00038)" in lines(error)
+    assert "0.5000 ± 0.10000 (0.0510 ± 0.00038)" in table_text(error)
     assert ours(error, "Sports", "HR@5") == []
 
 
@@ -180,14 +181,14 @@ def test_rows_of_seen_and_unseen_users(tiny: Config, study, tmp_path: pathlib.Pa
     assert ours(found, "TokenRec", "HR@20") == pytest.approx([3 / 5])
     assert ours(found, "TokenRec", "HR@30") == pytest.approx([4 / 5])
     assert ours(found, "MF", "HR@30") == pytest.approx([4 / 5])
-    assert "BPR-MF: width 8, at most 3 epochs" in lines(found)
+    assert "BPR-MF: width 8, at most 3 epochs" in table_text(found)
     four = filled(tmp_path, "token_rec", 4, name, dataset="Amazon Beauty", **more)
     assert (tmp_path / "TOKEN_REC-4-Beauty.json").is_file()
     assert ours(four, "TokenRec", "Seen:HR@20") == pytest.approx([3 / 5])
     assert ours(four, "TokenRec", "Unseen:HR@20") == [1.0]
-    assert "Unseen HR@20" in lines(four)
-    assert any("misprints" in note for note in four["printed"])
-    assert four["users"] == [1, 5]
+    assert "Unseen HR@20" in table_text(four)
+    assert any("misprints" in note for note in four.printed)
+    assert four.users == (1, 5)
 
 
 def test_times_are_compared(tiny: Config, study, tmp_path: pathlib.Path) -> None:
@@ -197,7 +198,7 @@ def test_times_are_compared(tiny: Config, study, tmp_path: pathlib.Path) -> None
     found = filled(tmp_path, "token_rec", 5, name, dataset="lastfm")
     assert [ours(found, row, "ms") for row in ("P5", "POD", "TokenRec")] == [[5.0], [], [2.0]]
     assert ours(found, "Acceleration*", "ms") == pytest.approx([200.0])
-    text = lines(found)
+    text = table_text(found)
     assert "200% (1284%)" in text
     assert "Ours: a machine" in text
 
@@ -240,13 +241,13 @@ def test_texts_stand_system_by_system(tiny: Config, study, tmp_path: pathlib.Pat
     assert said["not in this study"] == "SID; CID"
     assert "the run was not measured on explanation" in said
     assert any("as the paper decodes: META ID 1.5000" in note for note in said)
-    assert "1.2500 (1.2818)" in lines(found)
-    assert found["users"] == [40, 50]
-    assert "400 teach (7 more are held back by leave-one-out)" in lines(found)
+    assert "1.2500 (1.2818)" in table_text(found)
+    assert found.users == (40, 50)
+    assert "400 teach (7 more are held back by leave-one-out)" in table_text(found)
     times = filled(tmp_path, "meta_id", 13, name)
     columns = ("Sequential", "Direct", "Rating", "Explanation", "Summarization")
     assert [ours(times, "META ID (T)", c) for c in columns] == [[3.0], [4.5], [20.0], [], [100.0]]
-    assert "3.00 (74.05)" in lines(times)
+    assert "3.00 (74.05)" in table_text(times)
 
 
 def test_what_is_missing_is_made_and_nothing_before_all_is_checked(
@@ -263,10 +264,10 @@ def test_what_is_missing_is_made_and_nothing_before_all_is_checked(
         leave(config.folder, config, {})
         leave(config.folder / "test", config, {name: RANKS}, settings={"dim": settings.sasrec.dim, "epochs": 2})
 
-    monkeypatch.setattr(make, "results_of", trained)
-    monkeypatch.setattr(make.baselines, "train_baseline", baseline)
+    monkeypatch.setattr(tables, "results_of", trained)
+    monkeypatch.setattr(tables.baselines, "train_baseline", baseline)
     name = study("META ID", "IID", "RID")
-    asked = make.tables("meta_id", [1, 8], [0, 1], tmp_path, Settings(), study=name)
+    asked = tables.paper_tables("meta_id", [1, 8], [0, 1], tmp_path, Settings(), study=name)
     first = next(asked)
     once = ["caser", "gru4rec", "bert4rec", "sasrec", "rid-0", "meta_id-0"]
     assert made == once + [n.replace("-0", "-1") for n in once]
@@ -275,17 +276,17 @@ def test_what_is_missing_is_made_and_nothing_before_all_is_checked(
     bad = dataclasses.replace(tiny, quantizer=dataclasses.replace(tiny.quantizer, mask=2.0))
     name, made[:] = study(**{"META ID": tiny, "IID": bad}), []
     with pytest.raises(ValueError, match=r"quantizer\.mask"):
-        next(make.tables("meta_id", [1, 8], [0], tmp_path / "other", Settings(), study=name))
+        next(tables.paper_tables("meta_id", [1, 8], [0], tmp_path / "other", Settings(), study=name))
     lost = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, path="no/such.txt"))
     with pytest.raises(ValueError, match=r"'no/such\.txt' is at none of"):
-        next(make.tables("meta_id", [8], [0], tmp_path / "other", Settings(), study=study(IID=lost)))
+        next(tables.paper_tables("meta_id", [8], [0], tmp_path / "other", Settings(), study=study(IID=lost)))
     assert made == []
     assert not (tmp_path / "other").exists()
 
 
 def test_what_is_asked_wrongly_is_told(tiny: Config, study, tmp_path: pathlib.Path) -> None:
     def asked(*numbers: int, paper: str = "meta_id", seeds: tuple[int, ...] = (0,), **more: Any) -> None:
-        list(make.tables(paper, numbers, seeds, tmp_path, Settings(), finished_only=True, **more))
+        list(tables.paper_tables(paper, numbers, seeds, tmp_path, Settings(), finished_only=True, **more))
 
     name = study("META ID")
     for match, call in (
@@ -309,4 +310,4 @@ def test_what_is_asked_wrongly_is_told(tiny: Config, study, tmp_path: pathlib.Pa
     with pytest.raises(ValueError, match="one table can't hold several data"):
         asked(8, study=study(**{"META ID": tiny, "IID": other}))
     with pytest.raises(ValueError, match="paper 'other' is none of"):
-        published.published("other", 1)
+        published_table("other", 1)
