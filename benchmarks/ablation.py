@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from jaxrec.config import (
     Config,
     DataConfig,
-    IdConfig,
     LightGcnConfig,
     ModelConfig,
     QuantizerConfig,
@@ -25,9 +24,9 @@ from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.models.retriever import LABELS
 from jaxrec.studies.compare import compare_configs
 from jaxrec.system.system import method_name
-from jaxrec.tokenizers.ids import CLUSTERED, NUMBERED, QUANTIZED
+from jaxrec.tokenizers.registry import KINDS, id_kind
 
-IDS: tuple[str, ...] = typing.get_args(typing.get_type_hints(IdConfig)["kind"])
+IDS: tuple[str, ...] = tuple(KINDS)
 EMBEDDERS: tuple[str, ...] = typing.get_args(typing.get_type_hints(Config)["embedder"])
 ANSWERS = {"beam": "id", "retrieval": "vector"}
 
@@ -81,12 +80,12 @@ def cell(config: Config, ids: str, recommender: str, embedder: str) -> Config:
 
     Ids and answers of more tokens would leave fewer of them in a packed row, hence in a step.
     """
-    users = "static" if ids in NUMBERED and config.ids.users == "causal" else config.ids.users
+    users = "static" if not id_kind(ids).from_vectors and config.ids.users == "causal" else config.ids.users
     new: Config = dataclasses.replace(
         config,
         embedder=typing.cast(typing.Any, embedder),
         answer=typing.cast(typing.Any, ANSWERS[recommender]),
-        ids=dataclasses.replace(config.ids, kind=typing.cast(typing.Any, ids), users=users),
+        ids=dataclasses.replace(config.ids, kind=ids, users=users),
         eval=dataclasses.replace(config.eval, recommender="beam"),
     )
     train, longer = config.train, max(1.0, _id_tokens(new) / _id_tokens(config))
@@ -120,11 +119,7 @@ def quick(config: Config) -> Config:
 
 def _id_tokens(config: Config) -> int:
     """Tokens of an item's id, prefix included."""
-    books = config.quantizer.codebooks
-    levels = {"mq": books, "rq_vae": books, "rq_kmeans": books, "cid": 2, "rid": 5, "sid": 5}  # up to 100,000 items
-    levels |= dict.fromkeys(CLUSTERED, 2)
-    numbered = config.ids.kind in QUANTIZED and config.answer == "id"  # what sets equal codes apart
-    return 1 + levels.get(config.ids.kind, 1) + numbered
+    return 1 + id_kind(config.ids.kind).length(config)
 
 
 def _answer_tokens(config: Config) -> int:

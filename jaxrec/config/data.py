@@ -121,13 +121,12 @@ class QuantizerConfig:
 class IdConfig:
     """From vectors to ids: META ID's `<Item><CTi><CIj>` (section 5.2), the codes of a quantizer, or numbers."""
 
-    kind: Literal[
-        "meta_id", "spectral", "dbscan", "mq", "rq_vae", "vq_vae", "kmeans", "rq_kmeans", "cid", "rid", "sid", "iid"
-    ] = "meta_id"
-    """"spectral" and "dbscan" are META ID with other clusters (table 4). "mq" is TokenRec's masked K-way quantizer;
-    from it to "rq_kmeans" `Config.quantizer` is read. "cid" splits the graph of items met together again and again.
-    "rid" (random) and "sid" (in training order) number with digits of the text vocabulary, "iid" with a new token
-    for each."""
+    kind: str = "meta_id"
+    """A name in `jaxrec.tokenizers.registry.KINDS`: meta_id, spectral, dbscan, mq, rq_vae, vq_vae, kmeans, rq_kmeans,
+    cid, rid, sid, iid. "spectral" and "dbscan" are META ID with other clusters (table 4). "mq" is TokenRec's masked
+    K-way quantizer; from it to "rq_kmeans" `Config.quantizer` is read. "cid" splits the graph of items that share users
+    again and again. "rid" (random) and "sid" (in training order) number with digits of the text vocabulary, "iid" with
+    a new token for each."""
     entities: Literal["both", "items", "users"] = "both"
     """Whose ids are of that kind (META ID, appendix D); the others get random numbers, as "rid". To leave users out of
     the prompts, set `users`."""

@@ -120,7 +120,7 @@ def _pieces(system: System, source: np.ndarray) -> tuple[np.ndarray, list[str], 
     vocabulary, ids = system.vocabulary, system.ids
     tokenizer = vocabulary.tokenizer
     prefix = {n: vocabulary.first_oov + vocabulary.new_tokens.index(n) for n in ("<User>", "<Item>")}
-    width = {prefix["<User>"]: 1 + len(ids.users.levels), prefix["<Item>"]: 1 + len(ids.items.levels)}
+    width = {prefix["<User>"]: 1 + len(ids.users.codes.levels), prefix["<Item>"]: 1 + len(ids.items.codes.levels)}
     starts, pieces, items, at = [], [], [], 0
     while at < len(source):
         end, item = at + width.get(int(source[at]), 0), -1

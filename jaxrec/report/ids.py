@@ -15,7 +15,7 @@ from jaxrec.report.draw.markup import element, escape, number, table
 from jaxrec.report.draw.page import figure, grid, paragraph, section
 from jaxrec.system.id_scores import representations
 from jaxrec.system.system import System
-from jaxrec.tokenizers.ids import CLUSTERED
+from jaxrec.tokenizers.registry import id_kind
 from jaxrec.tokenizers.vocabulary import DIGIT
 from jaxrec.types import Codes
 
@@ -29,25 +29,23 @@ Section = tuple[str, str, str]
 
 def codes(system: System) -> Section:
     """Clusters or codebooks, and collisions."""
-    ids = system.ids
-    shared = ids.users.levels[0] == ids.items.levels[0]
-    told = [_use(ids.users, ids.items), _collisions(ids.users, ids.items)]
+    users, items = system.ids.users.codes, system.ids.items.codes
+    told = [_use(users, items), _collisions(users, items)]
     pictures = []
-    if ids.items.levels[0] == DIGIT or ids.items.sizes[0] >= len(ids.items.values):
+    if items.levels[0] == DIGIT or items.sizes[0] >= len(items.values):
         told.insert(0, paragraph("Numbers, which mean nothing: there are no clusters to show."))
-    elif system.config.ids.kind in CLUSTERED and shared:
-        size = ids.items.sizes[0]
-        users, items = (np.bincount(c.values[:, 0], minlength=size) for c in (ids.users, ids.items))
-        order = np.argsort(-(users + items), kind="stable")
-        names = [ids.items.levels[0].format(n) for n in order]
-        series = {"items": items[order].tolist(), "users": users[order].tolist()}
+    elif id_kind(system.config.ids.kind).shared_clusters and users.levels[0] == items.levels[0]:
+        of_users, of_items = (np.bincount(c.values[:, 0], minlength=items.sizes[0]) for c in (users, items))
+        order = np.argsort(-(of_users + of_items), kind="stable")
+        names = [items.levels[0].format(n) for n in order]
+        series = {"items": of_items[order].tolist(), "users": of_users[order].tolist()}
         chart = charts.bars(
             names, series, label="Members of each cluster", x="clusters, largest first", y="members", stacked=True
         )
         cells = [[escape(n), number(a), number(b)] for n, a, b in zip(names, series["items"], series["users"])]
         pictures.append(figure("Cluster sizes", chart, legend=list(series), numbers=table(["", *series], cells)))
     else:
-        pictures += [_codebooks(ids.items, "item"), _codebooks(ids.users, "user")]
+        pictures += [_codebooks(items, "item"), _codebooks(users, "user")]
     text = "Effective: the perplexity, as many tokens as would be in use if evenly. Least, most: holders of one token."
     return section("ids", "Ids", paragraph(text), grid(element("div", *told), *pictures))
 
@@ -92,13 +90,13 @@ def _codebooks(codes: Codes, who: str) -> str:
 
 def _members(system: System, clusters: int = 8, members: int = 4) -> str:
     """The items nearest to the middle of the clusters that hold most items."""
-    values, titles = system.ids.items.values, system.data.titles()
-    size = np.bincount(values[:, 0], minlength=system.ids.items.sizes[0])
+    values, titles = system.ids.items.codes.values, system.data.titles()
+    size = np.bincount(values[:, 0], minlength=system.ids.items.codes.sizes[0])
     rows = []
     for cluster in np.argsort(-size, kind="stable")[:clusters]:
         mine = np.flatnonzero(values[:, 0] == cluster)
         mine = mine[np.argsort(values[mine, 1], kind="stable")][:members]
-        name = element("code", escape(system.ids.items.levels[0].format(cluster)))
+        name = element("code", escape(system.ids.items.codes.levels[0].format(cluster)))
         rows.append([name, number(int(size[cluster])), escape("; ".join(str(titles[i]) for i in mine))])
     body = table(["cluster", "items", "among them"], rows, class_="text")
     return figure("What clusters hold", body, note="Of the largest, the items nearest to the middle.")
@@ -106,12 +104,12 @@ def _members(system: System, clusters: int = 8, members: int = 4) -> str:
 
 def leaks(system: System) -> Section:
     """The leak meter, where users and items have cluster tokens in common."""
-    config, ids, split = system.config, system.ids, system.split
+    users, items, split = system.ids.users.codes, system.ids.items.codes, system.split
     told = ("leaks", "Leak meter")
-    if config.ids.kind not in CLUSTERED or ids.users.levels[0] != ids.items.levels[0]:
+    if not id_kind(system.config.ids.kind).shared_clusters or users.levels[0] != items.levels[0]:
         why = "The meter compares the clusters of users with those of their items; these ids have none in common."
         return section(*told, paragraph(why))
-    meter = leak_meter(split, ids.users.values[: split.train.n_users, 0], ids.items.values[: split.train.n_items, 0])
+    meter = leak_meter(split, users.values[: split.train.n_users, 0], items.values[: split.train.n_items, 0])
 
     def row(name: str, part: Agreement) -> list[str]:
         shares = (part.rate, part.chance, part.lonely_rate, part.lonely_train)
@@ -140,7 +138,7 @@ def alike(system: System) -> Section:
         f"The heatmaps (figure 1) hold at most {SAMPLED} items of users drawn by the seed, so that some were met "
         "together, in the order of a tree of the true similarities."
     )
-    clusters = system.config.ids.kind in CLUSTERED and system.data.item_titles is not None
+    clusters = id_kind(system.config.ids.kind).shared_clusters and system.data.item_titles is not None
     shown = [_map(system, rows), _members(system)] if clusters else [_map(system, rows)]
     return section("alike", "What the ids say", paragraph(text), grid(*shown), grid(*_heatmaps(system, rows)))
 
@@ -153,10 +151,10 @@ def _map(system: System, rows: np.ndarray) -> str:
         return figure(title, paragraph("Too few items that differ."))
     reduce = TSNE(perplexity=min(30.0, (len(shown) - 1) / 3), init="pca", max_iter=500, random_state=system.config.seed)
     places = reduce.fit_transform(rows[shown].astype(np.float64))
-    groups, titles = system.ids.items.values[shown, 0], system.data.titles()
+    groups, titles = system.ids.items.codes.values[shown, 0], system.data.titles()
     said = [f"{titles[i]} {system.item_name(i)}" for i in shown]
     chart = maps.points(places, groups.tolist(), said, label="Item representations in two dimensions")
-    first = system.ids.items.levels[0]
+    first = system.ids.items.codes.levels[0]
     colour = "the first digit" if first == DIGIT else first.format("·")
     many = "All" if len(shown) == len(rows) else f"{number(len(shown))} of {number(len(rows))}"
     return figure(title, chart, note=f"{many} items; a colour for each {colour}.")

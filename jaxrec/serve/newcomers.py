@@ -12,6 +12,7 @@ from jaxrec.serve.entities import Entities
 from jaxrec.serve.store import LanceStore
 from jaxrec.system.stages import welcome
 from jaxrec.system.system import System
+from jaxrec.tokenizers.ids import Ids
 from jaxrec.types import Histories, Interactions, Vectors, join_histories
 
 
@@ -54,8 +55,10 @@ def served(system: System) -> System:
       ValueError: the store is missing, damaged, of another width or of another run; says what to do.
     """
     users, items = _read(system)
-    ids = system.ids.with_rows("user", np.arange(len(users)), users.codes)
-    ids = ids.with_rows("item", np.arange(len(items)), items.codes)
+    ids = Ids(
+        system.ids.users.with_rows(np.arange(len(users)), users.codes),
+        system.ids.items.with_rows(np.arange(len(items)), items.codes),
+    )
     data = dataclasses.replace(
         system.data, user_names=users.names, item_names=items.names, item_titles=np.asarray(items.titles)
     )
@@ -138,7 +141,7 @@ def _upsert(store: LanceStore, system: System, users: np.ndarray, items: np.ndar
     """Items first: a reader then never meets a history with an item that is not there."""
     data, vectors, ids = system.data, system.embedding.vectors, system.ids
     names, titles = data.item_names[items], data.titles()[items]
-    store.upsert("items", Entities.of(names, vectors.item[items], ids.items.values[items], titles))
+    store.upsert("items", Entities.of(names, vectors.item[items], ids.items.codes.values[items], titles))
     histories = [system.histories.of(user) for user in users]
     names = data.user_names[users]
-    store.upsert("users", Entities.of(names, vectors.user[users], ids.users.values[users], None, histories))
+    store.upsert("users", Entities.of(names, vectors.user[users], ids.users.codes.values[users], None, histories))

@@ -18,7 +18,6 @@ from jaxrec.models.llama import Llama
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.sparse import edges
 from jaxrec.models.t5 import T5
-from jaxrec.system.identify import anchors_of
 from jaxrec.system.run import Run
 from jaxrec.tasks.templates import template_texts
 from jaxrec.tokenizers import vocabulary as vocabularies
@@ -39,7 +38,7 @@ def make_model(run: Run, ids: Ids, vectors: Vectors, *, untrained: bool) -> tupl
     vocabulary, shape, weights = _vocabulary(run, ids, untrained=untrained)
     rngs = nnx.Rngs(params=stream(run.key, "model"))
     shape = dataclasses.replace(shape, vocab=vocabulary.size)
-    anchors, first = anchors_of(ids, vocabulary), vocabulary.first_oov
+    anchors, first = ids.anchors(vocabulary.new_tokens), vocabulary.first_oov
     settings = run.config.model
     if isinstance(shape, T5Config):
         model = backbone = T5(shape, settings.oov, anchors, first, rngs=rngs)
@@ -71,7 +70,7 @@ def _vocabulary(
     config, folder, file = run.config.model, run.folder / "tokenizer", run.folder / "backbone.json"
     decoder_only = config.backbone == "llama"
     shape, weights = (config.llama if decoder_only else config.t5), None
-    names = vocabularies.new_token_names(ids.users, ids.items, answer=decoder_only)
+    names = vocabularies.new_token_names(ids.users.codes, ids.items.codes, answer=decoder_only)
     # A save that a kill cut off leaves a folder whose name only begins with a number: nothing is trained by that.
     trained = any(step.name.isdigit() for step in (run.folder / "checkpoints").glob("*"))
     if file.is_file() and trained and not untrained:  # what was pretrained is not needed again
@@ -92,7 +91,10 @@ def _vocabulary(
             )
     else:
         text = vocabularies.train_text_tokenizer(_texts(run), run.config.task.words, ends=not decoder_only)
-    rows, single = shape.vocab if weights is not None else 0, vocabularies.text_token_names(ids.users, ids.items)
+    rows, single = (
+        shape.vocab if weights is not None else 0,
+        vocabularies.text_token_names(ids.users.codes, ids.items.codes),
+    )
     made = vocabularies.extend(text, names, rows, single=single)
     with whole_folder(folder) as part:
         made.save(part)

@@ -28,7 +28,7 @@ from jaxrec.embedders.registry import embedder
 from jaxrec.files import write_whole
 from jaxrec.progress import logger
 from jaxrec.tasks.writing_examples import TextEvents, stars_text
-from jaxrec.tokenizers.ids import NUMBERED, OTHERS
+from jaxrec.tokenizers.registry import id_kind, kind_name
 from jaxrec.types import EventSplit, Histories, Interactions, Split
 
 CHOICES = 20
@@ -141,10 +141,11 @@ def check(config: Config) -> None:
         for name in names:
             if (value := getattr(getattr(config, part), name)) < 1:
                 raise ValueError(f"{part}.{name}={value} must be at least 1")
-    numbered = OTHERS if config.ids.entities == "items" else config.ids.kind
-    if config.ids.users == "causal" and numbered in NUMBERED:
+    id_kind(config.ids.kind)
+    of_users = kind_name("user", config.ids.kind, config.ids.entities)
+    if config.ids.users == "causal" and not id_kind(of_users).from_vectors:
         raise ValueError(
-            f"ids.users causal makes users' ids of their histories, and {numbered} ids are not made of anything; "
+            f"ids.users causal makes users' ids of their histories, and {of_users} ids are not made of anything; "
             "set ids.users static or none"
         )
     if not 0 <= config.quantizer.mask < 1:

@@ -51,16 +51,15 @@ def welcome(system: System, histories: Histories, users: np.ndarray, items: np.n
     record = embedder(system.config.embedder)
     fresh = record.refresh(system.embedding, histories, record.settings(system.config))
     vectors, ids = system.embedding.vectors, system.ids
-    unique = system.config.answer == "id"
     vectors = Vectors(
         _rows_set(vectors.user, users, as_long_as(fresh.user[users], vectors.user), histories.n_users),
         _rows_set(vectors.item, items, as_long_as(fresh.item[items], vectors.item), histories.n_items),
     )
-    ids = ids.with_rows("item", items, ids.encode(vectors.item[items], "item", unique=unique, instead=items))
+    ids = ids.with_items(items, vectors.item[items])
     rows = vectors.user[users]
     if system.config.ids.users == "causal":  # made from histories whenever a user is asked about
         rows = of_each_user(histories, vectors.item)[users]
-    ids = ids.with_rows("user", users, ids.encode(rows, "user", unique=False, instead=users))
+    ids = ids.with_users(users, rows)
     embedding = dataclasses.replace(system.embedding, vectors=vectors)
     return dataclasses.replace(system, embedding=embedding, ids=ids, histories=histories)
 

@@ -24,8 +24,9 @@ from jaxrec.system.run import Run
 from jaxrec.tasks.ragged import pad_rows, ragged_take, shuffle_rows
 from jaxrec.tasks.ranking_examples import Prompts, recent
 from jaxrec.tasks.templates import templates
-from jaxrec.tokenizers.id_files import text
-from jaxrec.tokenizers.ids import LABELS, Ids
+from jaxrec.tokenizers.id_files import code_text
+from jaxrec.tokenizers.ids import Ids
+from jaxrec.tokenizers.registry import id_kind
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.train.sharding import make_mesh
@@ -61,15 +62,15 @@ class System(Run):
     @functools.cached_property
     def item_tokens(self) -> np.ndarray:
         """The items' ids as tokens, i32[I,1+L]."""
-        return self.vocabulary.ids("<Item>", self.ids.items).tokens
+        return self.vocabulary.ids("<Item>", self.ids.items.codes).tokens
 
     def item_name(self, item: int) -> str:
         """An item's id as people read it, `<Item><CT3><CI17>`."""
-        return "<Item>" + text(self.ids.items, self.ids.items.values[item])
+        return self.ids.items.text(item)
 
     def user_name(self, codes: Codes | None, user: int) -> str:
         """A user's id as the prompts hold it, `<User><CT3><CI17>`; empty without user ids."""
-        return "" if codes is None else "<User>" + text(codes, codes.values[user])
+        return "" if codes is None else "<User>" + code_text(codes, codes.values[user])
 
     @functools.cached_property
     def recommender(self) -> TrieRecommender | VectorRecommender:
@@ -109,7 +110,7 @@ class System(Run):
           histories: what is known of somebody, i.e. whom to encode by folding in.
           users: i64[n], whom of the system's users these are: static ids are theirs. None: strangers, or causal ids.
         """
-        kind, table = self.config.ids.users, self.ids.users
+        kind, table = self.config.ids.users, self.ids.users.codes
         if kind == "none":
             return None
         if kind == "static" and users is not None:
@@ -117,7 +118,7 @@ class System(Run):
         vectors = of_each_user(histories, self.embedding.vectors.item)
         if kind == "static":  # the ids were made of the embedder's own vectors, which are longer
             vectors = as_long_as(vectors, self.embedding.vectors.user)
-        return dataclasses.replace(table, values=self.ids.encode(vectors, "user", unique=False))
+        return self.ids.user_codes(vectors)
 
     def asker(self, histories: Histories, codes: Codes | None, task: str, prompt: str) -> Callable[..., np.ndarray]:
         """A function that asks about users: numbers i64[B] in, prompts i32[B,S] padded with 0 out.
@@ -210,7 +211,7 @@ def method_name(config: Config) -> str:
     if parts == ("lightgcn", "mq", "vector"):
         return "TokenRec" + backbone
     record = embedder(config.embedder)
-    ids = LABELS[config.ids.kind] + {"both": "", "items": " (items)", "users": " (users)"}[config.ids.entities]
+    ids = id_kind(config.ids.kind).label + {"both": "", "items": " (items)", "users": " (users)"}[config.ids.entities]
     answer = {"id": config.eval.recommender, "vector": "retrieval"}[config.answer]
     return f"{record.title if record.ranks else config.embedder} + {ids} ids + {answer}{backbone}"
 

@@ -68,14 +68,14 @@ def named(system: System) -> tuple[TextEvents, np.ndarray | None]:
     A causal id is made of the user's other training events: an event that teaches is not in it, as one that tests
     never is.
     """
-    run, table, known = system, system.ids.users, system.material
+    run, table, known = system, system.ids.users.codes, system.material
     assert known is not None
     if run.config.ids.users == "none":
         return known, None
     if run.config.ids.users == "static":
         return known, system.vocabulary.ids("<User>", table).tokens
     vectors = _of_other_events(system)
-    codes = dataclasses.replace(table, values=system.ids.encode(vectors, "user", unique=False))
+    codes = system.ids.user_codes(vectors)
     return dataclasses.replace(known, user=np.arange(len(known.user))), system.vocabulary.ids("<User>", codes).tokens
 
 

@@ -153,7 +153,7 @@ def training_examples(system: System) -> RankingExamples:
     codes, user_rows = system.user_codes(train, np.arange(train.n_users)), "users"
     if config.ids.users == "causal":
         rows = before_each_event(train, system.embedding.vectors.item)
-        codes = dataclasses.replace(system.ids.users, values=system.ids.encode(rows, "user", unique=False))
+        codes = system.ids.user_codes(rows)
         user_rows = "events"
     return RankingExamples(
         system.vocabulary,
@@ -181,7 +181,7 @@ def _keep_to_ids(system: System) -> None:
       ValueError: the ids were edited since.
     """
     file = system.folder / "trained_ids.sha256"
-    rows = [np.ascontiguousarray(codes.values).tobytes() for codes in (system.ids.users, system.ids.items)]
+    rows = [np.ascontiguousarray(ids.codes.values).tobytes() for ids in (system.ids.users, system.ids.items)]
     now = hashlib.sha256(b"".join(rows)).hexdigest()
     if not file.is_file():
         write_whole(file, now + "\n")

@@ -1,20 +1,23 @@
-"""Collaborative ids: paths in a tree of clusters of those that are met together, and a number within the last one."""
+"""Collaborative ids (CID): paths in a tree of clusters by co-occurrence, and a number within the last cluster."""
 
 from __future__ import annotations
 
-import jax
+import functools
+
 import numpy as np
 
 from jaxrec.config import IdConfig, QuantizerConfig
 from jaxrec.keys import stream
 from jaxrec.tokenizers import spectral
+from jaxrec.tokenizers.entity_ids import EntityIds
+from jaxrec.tokenizers.kind import IdInputs, Kind
 from jaxrec.tokenizers.meta_id import fill_smallest
-from jaxrec.tokenizers.quantized_ids import KINDS, QuantizedIds
+from jaxrec.tokenizers.quantized_ids import QuantizedIds
 from jaxrec.tokenizers.quantizers.quantizer import Quantizer
-from jaxrec.types import Histories, Vectors
+from jaxrec.tokenizers.quantizers.tree import TREE
 
 
-def fit(vectors: Vectors, histories: Histories, config: IdConfig, *, key: jax.Array, unique: bool) -> QuantizedIds:
+def fit_paths(inputs: IdInputs) -> dict[str, EntityIds]:
     """CID: hierarchical spectral clustering of the co-occurrence graph; Hua et al. 2023, section 4.3.
 
     Users are clustered by the items that they share as items are by their users. The tokens of a level are told apart
@@ -22,24 +25,32 @@ def fit(vectors: Vectors, histories: Histories, config: IdConfig, *, key: jax.Ar
     neither. Whoever the graph does not hold does so too or, without a vector, joins the smallest leaf by then.
 
     Args:
-      vectors: user f32[U,F] and item f32[I,F]; they say who is nearest to the middle of a leaf, and where newcomers go.
-      histories: what may be learned from.
-      config: branches, leaf and spare are read.
-      key: random key.
-      unique: whether a last number sets items apart.
+      inputs: vectors say who is nearest to the middle of a leaf and where newcomers go; histories, key, and of
+        config.ids branches, leaf and spare are read.
+    Raises:
+      ValueError: no two occur together.
     """
-    quantizers, codes = {}, {}
-    for who in KINDS:
-        rows = getattr(vectors, who).astype(np.float32)
-        paths = spectral.tree(
-            spectral.met_together(histories, who), config.branches, config.leaf, key=stream(key, f"tree of {who}s")
+    config = inputs.config.ids
+    ids: dict[str, EntityIds] = {}
+    for entity in inputs.entities:
+        rows = inputs.rows(entity)
+        graph = spectral.cooccurrence(inputs.histories, entity)
+        key = stream(inputs.key, f"tree of {entity}s")
+        paths = spectral.cluster_tree(graph, config.branches, config.leaf, key=key)
+        quantizer, values = _leaves(rows, paths, config)
+        ids[entity] = QuantizedIds.of_codes(
+            entity,
+            rows,
+            quantizer,
+            values,
+            quantizer.report(rows, values),
+            unique=inputs.unique(entity),
+            spare=config.spare,
         )
-        quantizers[who], codes[who] = _planted(rows, paths, config)
-    reports = {who: quantizers[who].report(getattr(vectors, who), codes[who]) for who in KINDS}
-    return QuantizedIds.made(vectors, quantizers, codes, reports, unique=unique, spare=config.spare)
+    return ids
 
 
-def _planted(rows: np.ndarray, paths: np.ndarray, config: IdConfig) -> tuple[Quantizer, np.ndarray]:
+def _leaves(rows: np.ndarray, paths: np.ndarray, config: IdConfig) -> tuple[Quantizer, np.ndarray]:
     """The tree as a quantizer of vectors f32[n,F], and the path of everybody, i32[n,depth]."""
     placed = paths[:, 0] >= 0
     if not placed.any():
@@ -50,11 +61,20 @@ def _planted(rows: np.ndarray, paths: np.ndarray, config: IdConfig) -> tuple[Qua
     means /= np.bincount(leaf.reshape(-1))[:, None]
     shape = QuantizerConfig(codebooks=paths.shape[1], codewords=config.branches)
     params = {"paths": leaves.astype(np.int32), "means": means}
-    quantizer = Quantizer("cid", shape, rows[placed].mean(0), np.ones((), np.float32), params)
-    out = paths.copy()
+    quantizer = Quantizer(TREE, shape, rows[placed].mean(0), np.ones((), np.float32), params)
+    values = paths.copy()
     late = np.flatnonzero(~placed & rows.any(axis=1))
-    out[late] = quantizer.encode(rows[late])
-    unknown = np.flatnonzero(~placed & ~rows.any(axis=1))
-    _, counts = np.unique(np.concatenate([leaves, out[out[:, 0] >= 0]]), axis=0, return_counts=True)
-    out[unknown] = leaves[fill_smallest(counts - 1, len(unknown))[:, 0]]
-    return quantizer, out
+    values[late] = quantizer.encode(rows[late])
+    zeros = np.flatnonzero(~placed & ~rows.any(axis=1))
+    _, counts = np.unique(np.concatenate([leaves, values[values[:, 0] >= 0]]), axis=0, return_counts=True)
+    values[zeros] = leaves[fill_smallest(counts - 1, len(zeros))[:, 0]]
+    return quantizer, values
+
+
+CID = Kind(
+    label="CID",
+    fit=fit_paths,
+    load=functools.partial(QuantizedIds.load, kind=TREE),
+    activity="clustering users and items that occur together into ids (CID)",
+    length=lambda config: 2 + (config.answer == "id"),
+)

@@ -14,37 +14,60 @@ from jaxrec.tokenizers.quantizers import kmeans
 QUANTILES = np.linspace(0.05, 0.95, 10)
 
 
-def group(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans.KMeans:
-    """Clusters of vectors, as a clustering around centroids, the means of the members' unit rows (eq. 7).
+def by_kmeans(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans.KMeans:
+    """K-means by cosine.
 
     Args:
       rows: f32[n,F], none of them zeros.
-      config: kind ("meta_id" is K-means by cosine), clusters, restarts, iterations, neighbours and eps are read.
+      config: clusters, restarts and iterations are read.
+      key: random key.
+    Raises:
+      ValueError: more clusters than rows.
+    """
+    return kmeans.fit_kmeans(rows, config.clusters, restarts=config.restarts, iterations=config.iterations, key=key)
+
+
+def by_spectrum(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans.KMeans:
+    """Spectral clustering of the graph of nearest neighbours by cosine.
+
+    Args:
+      rows: f32[n,F], none of them zeros.
+      config: clusters, restarts and neighbours are read.
       key: random key.
     Returns:
-      A member of a spectral or DBSCAN cluster may be nearer to another cluster's centroid.
+      A clustering around the means of the members' unit rows (eq. 7); a member may be nearer to another centroid.
     Raises:
-      ValueError: more clusters than rows, or DBSCAN finds none.
+      ValueError: more clusters than rows.
     """
-    if config.kind not in ("spectral", "dbscan"):
-        return kmeans.fit(rows, config.clusters, restarts=config.restarts, iterations=config.iterations, key=key)
-    if config.clusters > len(rows):
-        raise ValueError(f"clusters={config.clusters} exceeds the {len(rows)} rows to cluster; lower ids.clusters")
-    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    if config.kind == "spectral":
-        graph = spectral.neighbours(units, config.neighbours)
-        found = spectral.cluster(graph, config.clusters, restarts=config.restarts, key=key)
-    else:
-        found = density(units, config.clusters, config.neighbours, config.eps)
-    return _around_centroids(units.astype(np.float32), found)
+    units = _units(rows, config.clusters)
+    graph = spectral.neighbour_graph(units, config.neighbours)
+    labels = spectral.spectral_clusters(graph, config.clusters, restarts=config.restarts, key=key)
+    return _around_centroids(units, labels)
 
 
-def density(units: np.ndarray, clusters: int, neighbours: int, eps: float = 0.0) -> np.ndarray:
+def by_density(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans.KMeans:
+    """DBSCAN by cosine; what it calls noise joins the cluster whose centroid is nearest.
+
+    Args:
+      rows: f32[n,F], none of them zeros.
+      config: clusters, neighbours and eps are read.
+      key: not read, as nothing is drawn.
+    Returns:
+      As of `by_spectrum`.
+    Raises:
+      ValueError: more clusters than rows, or no cluster is there.
+    """
+    del key
+    units = _units(rows, config.clusters)
+    return _around_centroids(units, dbscan_labels(units, config.clusters, config.neighbours, config.eps))
+
+
+def dbscan_labels(units: np.ndarray, clusters: int, neighbours: int, eps: float = 0.0) -> np.ndarray:
     """DBSCAN (Ester et al. 1996) by cosine distance.
 
     Args:
       units: rows of length 1, f32[n,F].
-      clusters: how many are wanted where `eps` is to be found.
+      clusters: how many are wanted where `eps` is 0.
       neighbours: how many rows within `eps`, itself among them, make a row a core.
       eps: a cosine distance; 0 tries those within which 5% to 95% of the rows are cores, and takes the one whose number
         of clusters is nearest to `clusters`.
@@ -65,15 +88,22 @@ def density(units: np.ndarray, clusters: int, neighbours: int, eps: float = 0.0)
     return best.astype(np.int32)
 
 
-def _around_centroids(units: np.ndarray, found: np.ndarray) -> kmeans.KMeans:
-    """A clustering by its labels; whoever has none (-1) joins the cluster whose centroid is nearest."""
-    size = found.max() + 1
+def _units(rows: np.ndarray, clusters: int) -> np.ndarray:
+    if clusters > len(rows):
+        raise ValueError(f"clusters={clusters} exceeds the {len(rows)} rows to cluster; lower ids.clusters")
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _around_centroids(units: np.ndarray, labels: np.ndarray) -> kmeans.KMeans:
+    """A clustering by its labels; a row without one (-1) joins the cluster whose centroid is nearest."""
+    units = units.astype(np.float32)
+    size = labels.max() + 1
     centroids = np.zeros((size, units.shape[1]), np.float64)
-    members = found >= 0
-    np.add.at(centroids, found[members], units[members])
-    centroids /= np.bincount(found[members], minlength=size)[:, None]
+    members = labels >= 0
+    np.add.at(centroids, labels[members], units[members])
+    centroids /= np.bincount(labels[members], minlength=size)[:, None]
     directions = centroids / np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), 1e-12)
     cosines = units @ directions.T
-    assignment = np.where(members, found, cosines.argmax(axis=1)).astype(np.int32)
+    assignment = np.where(members, labels, cosines.argmax(axis=1)).astype(np.int32)
     distance = 1.0 - cosines[np.arange(len(units)), assignment]
     return kmeans.KMeans(centroids.astype(np.float32), assignment, np.clip(distance, 0.0, 2.0).astype(np.float32))

@@ -27,11 +27,11 @@ def write_codes(path: str | os.PathLike[str], codes: Codes, names: np.ndarray, p
     """
     if len(names) != len(codes.values):
         raise ValueError(f"{len(names)} names for {len(codes.values)} ids of {prefix}; one each is wanted")
-    lines = [f"{name} {prefix}{text(codes, row)}\n" for name, row in zip(names, codes.values.tolist())]
+    lines = [f"{name} {prefix}{code_text(codes, row)}\n" for name, row in zip(names, codes.values.tolist())]
     pathlib.Path(path).write_text("".join(lines), encoding="utf-8")
 
 
-def text(codes: Codes, row: Sequence[int]) -> str:
+def code_text(codes: Codes, row: Sequence[int]) -> str:
     """One row of codes as people read it, `<CT3><CI17>`."""
     return "".join(level.format(code) for level, code in zip(codes.levels, row, strict=True))
 

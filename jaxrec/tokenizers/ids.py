@@ -1,4 +1,4 @@
-"""All kinds of ids by name: who makes them, what tables call them, and users' of one kind beside items' of another."""
+"""Ids of users and items together: fitted, saved, loaded, and given to newcomers."""
 
 from __future__ import annotations
 
@@ -10,105 +10,83 @@ from typing import Any
 import numpy as np
 
 from jaxrec.config import IdConfig
-from jaxrec.tokenizers.meta_id import MetaIds
-from jaxrec.tokenizers.numbered_ids import NumberedIds
-from jaxrec.tokenizers.quantized_ids import QuantizedIds
+from jaxrec.files import whole_folder
+from jaxrec.tokenizers.entity_ids import ENTITIES, EntityIds
+from jaxrec.tokenizers.kind import IdInputs
+from jaxrec.tokenizers.registry import id_kind, kind_name
 from jaxrec.types import Codes
-
-PureIds = MetaIds | QuantizedIds | NumberedIds
-LABELS = {
-    "meta_id": "META ID",
-    "spectral": "spectral META ID",
-    "dbscan": "DBSCAN META ID",
-    "mq": "MQ",
-    "rq_vae": "RQ-VAE",
-    "vq_vae": "VQ-VAE",
-    "kmeans": "K-means",
-    "rq_kmeans": "RQ-K-means",
-    "cid": "CID",
-    "rid": "RID",
-    "sid": "SID",
-    "iid": "IID",
-}
-CLUSTERED, NUMBERED = ("meta_id", "spectral", "dbscan"), ("rid", "sid", "iid")
-QUANTIZED = tuple(kind for kind in LABELS if kind not in CLUSTERED + NUMBERED)
-OTHERS = "rid"
-"""What names those whom `IdConfig.entities` leaves out."""
 
 
 @dataclasses.dataclass(frozen=True)
-class MixedIds:
-    """Users' ids of one kind and items' of another, as if they were one: META ID, appendix D and figure 7.
+class Ids:
+    """Ids of users and ids of items, of one kind or of two (META ID, appendix D and figure 7)."""
 
-    Attributes:
-      by_user: names users; what it holds of items is not read.
-      by_item: names items; what it holds of users is not read.
-    """
+    users: EntityIds
+    items: EntityIds
 
-    by_user: PureIds
-    by_item: PureIds
+    def user_codes(self, vectors: np.ndarray) -> Codes:
+        """Codes for users by their vectors f32[m,F] alone, values i32[m,L]; others may have the same."""
+        return dataclasses.replace(self.users.codes, values=self.users.codes_of(vectors, beside=self.items))
 
-    @property
-    def users(self) -> Codes:
-        return self.by_user.users
+    def with_users(self, rows: np.ndarray, vectors: np.ndarray) -> Ids:
+        """A copy in which the users of these rows i64[m], new or not, have the ids of their vectors f32[m,F]."""
+        codes = self.users.new_codes(vectors, rows, beside=self.items)
+        return dataclasses.replace(self, users=self.users.with_rows(rows, codes))
 
-    @property
-    def items(self) -> Codes:
-        return self.by_item.items
+    def with_items(self, rows: np.ndarray, vectors: np.ndarray) -> Ids:
+        """A copy in which the items of these rows i64[m], new or not, have the ids of their vectors f32[m,F]."""
+        codes = self.items.new_codes(vectors, rows, beside=self.users)
+        return dataclasses.replace(self, items=self.items.with_rows(rows, codes))
 
-    def encode(self, new: np.ndarray, kind: str, *, unique: bool, instead: np.ndarray | None = None) -> np.ndarray:
-        """As the kind's own ids do."""
-        return self._of(kind).encode(new, kind, unique=unique, instead=instead)
-
-    def with_rows(self, kind: str, rows: np.ndarray, values: np.ndarray) -> MixedIds:
-        """A copy in which some entities have the codes that `encode` gave them."""
-        return dataclasses.replace(self, **{f"by_{kind}": self._of(kind).with_rows(kind, rows, values)})
-
-    def codewords(self, kind: str) -> list[np.ndarray | None]:
-        """What the tokens of each level of `kind` stand for."""
-        return self._of(kind).codewords(kind)
+    def anchors(self, new_tokens: tuple[str, ...]) -> np.ndarray | None:
+        """The centroid or codeword that each new token stands for, f32[M,F]; zeros where none, None if none has one."""
+        codewords: dict[str, np.ndarray | None] = {}
+        for ids in (self.users, self.items):
+            codewords |= dict(zip(ids.codes.levels, ids.codewords(), strict=True))
+        width = next((rows.shape[1] for rows in codewords.values() if rows is not None), None)
+        if width is None:
+            return None
+        anchors = np.zeros((len(new_tokens), width), np.float32)
+        for level, rows in codewords.items():
+            if rows is not None:
+                first = new_tokens.index(level.format(0))
+                anchors[first : first + len(rows)] = rows
+        return anchors
 
     def report(self) -> dict[str, Any]:
-        """Of both, for JSON."""
-        return {"by_user": self.by_user.report(), "by_item": self.by_item.report()}
+        """How the ids of "user" and "item" came out, for JSON."""
+        return {"user": self.users.report(), "item": self.items.report()}
 
     def save(self, folder: str | os.PathLike[str], user_names: np.ndarray, item_names: np.ndarray) -> None:
-        """Writes folders by_user (of which users.txt counts) and by_item (items.txt); all appears whole or not."""
-        folder = pathlib.Path(folder)
-        part = folder.with_name(folder.name + ".part")
-        for name, ids in (("by_user", self.by_user), ("by_item", self.by_item)):
-            ids.save(part / name, user_names[: len(ids.users.values)], item_names[: len(ids.items.values)])
-        part.rename(folder)
-
-    def _of(self, kind: str) -> PureIds:
-        if kind not in ("user", "item"):
-            raise ValueError(f"kind={kind!r} is not one of user, item")
-        return self.by_user if kind == "user" else self.by_item
+        """Writes a text file and an .npz for users and for items; the folder appears whole or not."""
+        with whole_folder(pathlib.Path(folder)) as part:
+            self.users.save(part, user_names)
+            self.items.save(part, item_names)
 
 
-Ids = PureIds | MixedIds
+def fit_ids(inputs: IdInputs) -> Ids:
+    """Ids of users and items as `inputs.config.ids` asks for them.
+
+    Raises:
+      ValueError: an unknown kind, or vectors and histories that no ids can be made of; says what to do.
+    """
+    config = inputs.config.ids
+    kinds = {entity: kind_name(entity, config.kind, config.entities) for entity in ENTITIES}
+    ids: dict[str, EntityIds] = {}
+    for name in dict.fromkeys(kinds.values()):
+        entities = tuple(entity for entity in ENTITIES if kinds[entity] == name)
+        ids |= id_kind(name).fit(dataclasses.replace(inputs, entities=entities))
+    return Ids(ids["user"], ids["item"])
 
 
-def load(folder: str | os.PathLike[str], config: IdConfig, user_names: np.ndarray, item_names: np.ndarray) -> Ids:
-    """What `save` of the ids of this config wrote, with the text files' edits.
+def load_ids(folder: str | os.PathLike[str], config: IdConfig, user_names: np.ndarray, item_names: np.ndarray) -> Ids:
+    """What `Ids.save` wrote of the ids of this config, with the text files' edits.
 
     Raises:
       ValueError: a file is damaged, or not of this config's kind.
     """
-    folder = pathlib.Path(folder)
-    if config.entities == "both":
-        return _class_of(config.kind).load(folder, user_names, item_names)
-    # Clusters are of those alone who are named by them, so the others have no rows.
-    parts = {}
-    for name, mine in (("by_user", config.entities == "users"), ("by_item", config.entities == "items")):
-        alone = mine and config.kind in CLUSTERED
-        users, items = len(user_names), len(item_names)
-        if alone:
-            users, items = (users, 0) if name == "by_user" else (0, items)
-        kind = config.kind if mine else OTHERS
-        parts[name] = _class_of(kind).load(folder / name, user_names[:users], item_names[:items])
-    return MixedIds(**parts)
-
-
-def _class_of(kind: str) -> type[PureIds]:
-    return MetaIds if kind in CLUSTERED else NumberedIds if kind in NUMBERED else QuantizedIds
+    users, items = (
+        id_kind(kind_name(entity, config.kind, config.entities)).load(folder, entity, names)
+        for entity, names in (("user", user_names), ("item", item_names))
+    )
+    return Ids(users, items)

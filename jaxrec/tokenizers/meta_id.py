@@ -1,242 +1,198 @@
-"""META ID's tokenizer: vectors of users and items to `<Item><CTi><CIj>`, cluster and rank inside the cluster."""
+"""META ID's ids: vectors of users and items to `<Item><CTi><CIj>`, cluster and rank inside the cluster."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import heapq
-import os
-import pathlib
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.config import IdConfig
 from jaxrec.keys import stream
-from jaxrec.tokenizers.groupings import group as grouped
-from jaxrec.tokenizers.id_files import read_codes, write_codes
+from jaxrec.tokenizers import groupings
+from jaxrec.tokenizers.entity_ids import EntityIds
+from jaxrec.tokenizers.kind import IdInputs, Kind
 from jaxrec.tokenizers.quantizers import kmeans
-from jaxrec.types import Codes, Vectors
+from jaxrec.types import Codes
 
-KINDS = ("user", "item")
 LEVELS = ("<CT{}>", "<CI{}>")
 
 
 @dataclasses.dataclass(frozen=True)
-class MetaIds:
-    """Ids of users and items, and what it takes to give one to somebody new.
+class ClusterIds(EntityIds):
+    """Ids `(cluster, rank)`, sizes (G, M_fine); users and items are members of the same clusters.
 
     Attributes:
-      users: values i32[U, 2] = (cluster, rank), sizes (G, M_fine).
-      items: i32[I, 2], the same sizes. Rows are unique within users and within items.
-      centroids: f32[G, F], means of the clusters' unit vectors; anchors of the cluster tokens.
-      user_distance: f32[U], cosine distance to the cluster's centroid; inf where the vector is zeros.
-      item_distance: f32[I], likewise.
-      ranks: "joint" where users and items share one ranking of a cluster, "per_kind" where each has its own.
+      centroids: f32[G,F], means of the clusters' unit vectors; anchors of the cluster tokens.
+      distance: f32[n], cosine distance to the cluster's centroid; inf where the vector is zeros.
+      joint: whether users and items share one ranking of a cluster, or each have their own.
     """
 
-    users: Codes
-    items: Codes
     centroids: np.ndarray
-    user_distance: np.ndarray
-    item_distance: np.ndarray
-    ranks: str = "joint"
+    distance: np.ndarray
+    joint: bool
 
-    @classmethod
-    def fit(cls, vectors: Vectors, config: IdConfig, *, key: jax.Array) -> MetaIds:
-        """Clusters users and items together and ranks the members of each cluster; META ID, section 5.2, eq. (7).
+    @property
+    def distinct_in_files(self) -> bool:
+        """Each has a rank of its own when clusters are made, also a user who may later share an id."""
+        return True
 
-        Ranks ascend with the cosine distance to the centroid, ties by row (users before items). An entity whose
-        vector is zeros, which no training event touched, joins the cluster that has the fewest members by then,
-        behind all of them, in a seeded order. Rank tokens are as many as the largest cluster has ranks, plus
-        `config.spare`.
+    def codes_of(self, vectors: np.ndarray, *, beside: EntityIds | None = None) -> np.ndarray:
+        """The nearest centroid, and the rank at which the vector's distance stands among the cluster's members.
 
-        Args:
-          vectors: user f32[U, F] and item f32[I, F].
-          config: ranks and spare are read, and by `groupings.group` what it needs to cluster.
-          key: random key.
-        Raises:
-          ValueError: fewer vectors that are not zeros than clusters, or DBSCAN finds no cluster.
+        Zeros go to the cluster with the fewest members, behind them.
         """
-        rows = np.concatenate([vectors.user, vectors.item]).astype(np.float32)
-        kind = np.repeat([0, 1], [len(vectors.user), len(vectors.item)])
-        known = np.flatnonzero((rows != 0).any(1))
-        found = grouped(rows[known], config, key=stream(key, "k-means"))
-        clusters = len(found.centroids)
-        codes = np.zeros((len(rows), 2), np.int32)
-        distance = np.full(len(rows), np.inf, np.float32)
-        codes[known, 0], distance[known] = found.assignment, found.distance
-        group = kind if config.ranks == "per_kind" else np.zeros_like(kind)
-        codes[known, 1] = _rank(codes[known, 0], group[known], distance[known])
-        unknown = np.flatnonzero((rows == 0).all(1))
-        unknown = unknown[np.asarray(jax.random.permutation(stream(key, "unknown"), len(unknown)))]
-        for number in np.unique(group):
-            counts = np.bincount(codes[known[group[known] == number], 0], minlength=clusters)
-            late = unknown[group[unknown] == number]
-            codes[late] = fill_smallest(counts, len(late))
-        sizes = (clusters, int(codes[:, 1].max()) + 1 + config.spare)
-        n_users = len(vectors.user)
-        return cls(
-            Codes(codes[:n_users], sizes, LEVELS),
-            Codes(codes[n_users:], sizes, LEVELS),
-            np.asarray(found.centroids),
-            distance[:n_users],
-            distance[n_users:],
-            config.ranks,
-        )
+        rankings = self._rankings(beside)
+        cluster, distance = self._nearest(vectors, rankings)
+        rank = sum(ranking.nearer(cluster, distance) for ranking in rankings)
+        return np.stack([cluster, np.minimum(rank, self.codes.sizes[1] - 1)], axis=1).astype(np.int32)
 
-    def encode(self, new: np.ndarray, kind: str, *, unique: bool, instead: np.ndarray | None = None) -> np.ndarray:
-        """Codes for vectors that were not there when the ids were made; nothing is retrained or changed.
+    def _unique_codes(self, vectors: np.ndarray, rows: np.ndarray, *, beside: EntityIds | None) -> np.ndarray:
+        """The nearest centroid and the cluster's free ranks, the nearest vector first.
 
-        The cluster is that of the nearest centroid. With `unique` the new rows get ranks that are free, the nearest
-        of them first: encode all newcomers in one call. Without, a row gets the rank at which its distance
-        stands among the cluster's members, so that equal vectors get equal codes: for user ids that are made
-        from a history, which may coincide. Zeros go to the cluster with the fewest members, behind them.
-
-        Args:
-          new: vectors, f32[m, F].
-          kind: "user" or "item", whose ranks count under "per_kind".
-          unique: whether codes must differ from all others of this kind.
-          instead: i64[m], rows whose ids these will replace. What they hold stays taken: spare ranks are for newcomers.
-        Returns:
-          i32[m, 2], below `sizes`.
-        Raises:
-          ValueError: another width or kind, or a cluster has no free rank left.
+        What the rows hold so far stays taken: spare ranks are for newcomers.
         """
-        if kind not in KINDS:
-            raise ValueError(f"kind={kind!r} is not one of {', '.join(KINDS)}")
-        if new.ndim != 2 or new.shape[1] != self.centroids.shape[1]:
-            raise ValueError(f"new has shape {new.shape}, wanted [m, {self.centroids.shape[1]}] as the centroids have")
-        norm = np.linalg.norm(new, axis=1, keepdims=True)
-        units = (new / np.where(norm > 0, norm, 1)).astype(np.float32)
-        cluster, distance = (
-            np.asarray(part) for part in kmeans.nearest(jnp.asarray(units), jnp.asarray(self.centroids))
-        )
-        members = self._members(kind)
-        zero = norm[:, 0] == 0
-        cluster, distance = np.where(zero, np.argmin(members.counts), cluster), np.where(zero, np.inf, distance)
-        rank = self._free_ranks(cluster, distance, members) if unique else members.insertion(cluster, distance)
-        return np.stack([cluster, np.minimum(rank, self.items.sizes[1] - 1)], axis=1).astype(np.int32)
+        rankings = self._rankings(beside)
+        cluster, distance = self._nearest(vectors, rankings)
+        most = self.codes.sizes[1]
+        rank = np.zeros(len(cluster), np.int64)
+        for number in np.unique(cluster):
+            newcomers = np.flatnonzero(cluster == number)
+            taken = np.concatenate([ranking.ranks(number) for ranking in rankings])
+            free = np.setdiff1d(np.arange(most), taken)
+            if len(newcomers) > len(free):
+                raise ValueError(
+                    f"cluster {number} has {len(free)} of {most} ranks free and {len(newcomers)} newcomers; "
+                    "fit the ids anew with a larger ids.spare"
+                )
+            rank[newcomers[np.argsort(distance[newcomers], kind="stable")]] = free[: len(newcomers)]
+        return np.stack([cluster, rank], axis=1).astype(np.int32)
 
-    def with_rows(self, kind: str, rows: np.ndarray, values: np.ndarray) -> MetaIds:
-        """A copy in which some entities have the codes that `encode` gave them.
+    def with_rows(self, rows: np.ndarray, values: np.ndarray) -> Self:
+        """As of `EntityIds`; who gets another code stands behind those who were there when clusters were made."""
+        grown = super().with_rows(rows, values)
+        distance = np.full(len(grown.codes.values), np.inf, np.float32)
+        before = len(self.distance)
+        same = (grown.codes.values[:before] == self.codes.values).all(axis=1)
+        distance[:before][same] = self.distance[same]
+        return dataclasses.replace(grown, distance=distance)
 
-        Args:
-          kind: "user" or "item".
-          rows: i64[m], whose codes; rows behind the last are new entities.
-          values: i32[m, 2].
-        """
-        codes, distance = (self.users, self.user_distance) if kind == "user" else (self.items, self.item_distance)
-        more = max(len(codes.values), int(rows.max(initial=-1)) + 1) - len(codes.values)
-        table = np.concatenate([codes.values, np.zeros((more, 2), np.int32)])
-        changed = rows[(table[rows] != values).any(axis=1)]
-        table[rows] = values
-        codes = dataclasses.replace(codes, values=table)
-        distance = np.concatenate([distance, np.full(more, np.inf, np.float32)])
-        distance[changed] = np.inf  # behind those that were there when the clusters were made
-        if kind == "user":
-            return dataclasses.replace(self, users=codes, user_distance=distance)
-        return dataclasses.replace(self, items=codes, item_distance=distance)
-
-    def codewords(self, kind: str) -> list[np.ndarray | None]:
-        """What each level's tokens stand for: the clusters' centroids f32[G, F], and nothing for ranks."""
+    def codewords(self) -> list[np.ndarray | None]:
+        """The clusters' centroids f32[G,F], and nothing for ranks."""
         return [self.centroids, None]
 
     def report(self) -> dict[str, Any]:
-        """How many clusters there are and how even they are, for JSON."""
-        counts = np.bincount(
-            np.concatenate([self.users.values, self.items.values])[:, 0], minlength=self.items.sizes[0]
-        )
-        return {"clusters": len(counts), "smallest": int(counts.min()), "largest": int(counts.max())}
-
-    def _members(self, kind: str) -> _Members:
-        return self._members_of["both" if self.ranks == "joint" else kind]
-
-    @functools.cached_property
-    def _members_of(self) -> dict[str, _Members]:
-        clusters = self.items.sizes[0]
-        if self.ranks == "joint":
-            codes = np.concatenate([self.users.values, self.items.values])
-            return {"both": _Members(codes, np.concatenate([self.user_distance, self.item_distance]), clusters)}
+        """How many clusters there are and how evenly the members are spread, for JSON."""
+        counts = np.bincount(self.codes.values[:, 0], minlength=self.codes.sizes[0])
         return {
-            "user": _Members(self.users.values, self.user_distance, clusters),
-            "item": _Members(self.items.values, self.item_distance, clusters),
+            **super().report(),
+            "clusters": len(counts),
+            "smallest": int(counts.min()),
+            "largest": int(counts.max()),
         }
 
-    def _free_ranks(self, cluster: np.ndarray, distance: np.ndarray, members: _Members) -> np.ndarray:
-        most = self.items.sizes[1]
-        rank = np.zeros(len(cluster), np.int64)
-        for number in np.unique(cluster):
-            wanting = np.flatnonzero(cluster == number)
-            free = np.setdiff1d(np.arange(most), members.codes[members.codes[:, 0] == number, 1])
-            if len(wanting) > len(free):
-                raise ValueError(
-                    f"cluster {number} has {len(free)} of {most} ranks free and {len(wanting)} newcomers; "
-                    "fit the ids anew with a larger ids.spare"
-                )
-            rank[wanting[np.argsort(distance[wanting], kind="stable")]] = free[: len(wanting)]
-        return rank
-
-    def save(self, folder: str | os.PathLike[str], user_names: np.ndarray, item_names: np.ndarray) -> None:
-        """Writes users.txt, items.txt (readable, may be edited) and centroids.npz; the folder appears whole or not."""
-        folder = pathlib.Path(folder)
-        part = folder.with_name(folder.name + ".part")
-        part.mkdir(parents=True, exist_ok=True)
-        write_codes(part / "users.txt", self.users, user_names, "<User>")
-        write_codes(part / "items.txt", self.items, item_names, "<Item>")
-        np.savez(
-            part / "centroids.npz",
-            centroids=self.centroids,
-            user_distance=self.user_distance,
-            item_distance=self.item_distance,
-            sizes=np.array(self.items.sizes),
-            ranks=self.ranks,
+    def _nearest(self, vectors: np.ndarray, rankings: Sequence[_Ranking]) -> tuple[np.ndarray, np.ndarray]:
+        """Cluster i32[m] and cosine distance f32[m] of vectors f32[m,F]."""
+        width = self.centroids.shape[1]
+        if vectors.ndim != 2 or vectors.shape[1] != width:
+            raise ValueError(f"vectors have shape {vectors.shape}, wanted [m, {width}] as the centroids have")
+        norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+        units = (vectors / np.where(norm > 0, norm, 1)).astype(np.float32)
+        cluster, distance = (
+            np.asarray(part) for part in kmeans.nearest(jnp.asarray(units), jnp.asarray(self.centroids))
         )
-        part.rename(folder)
+        zero, members = norm[:, 0] == 0, sum(ranking.counts for ranking in rankings)
+        return np.where(zero, np.argmin(members), cluster), np.where(zero, np.inf, distance)
 
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str], user_names: np.ndarray, item_names: np.ndarray) -> MetaIds:
-        """Reads what `save` wrote, with the text files' edits; an edited entity keeps its distance.
+    def _rankings(self, beside: EntityIds | None) -> list[_Ranking]:
+        """Whose ranks count: the own members and, where ranks are joint, the other entity's."""
+        if self.joint and isinstance(beside, ClusterIds):
+            return [self._ranking, beside._ranking]
+        return [self._ranking]
 
-        Raises:
-          ValueError: a line can't be understood, a name or id is missing, unknown or double, or a code is not
-            below `sizes`; names the file and the line.
-        """
-        folder = pathlib.Path(folder)
-        with np.load(folder / "centroids.npz") as kept:
-            clusters, fine = kept["sizes"].tolist()
-            users = read_codes(folder / "users.txt", user_names, "<User>", LEVELS, sizes=(clusters, fine))
-            items = read_codes(folder / "items.txt", item_names, "<Item>", LEVELS, sizes=(clusters, fine))
-            return cls(
-                users, items, kept["centroids"], kept["user_distance"], kept["item_distance"], str(kept["ranks"])
-            )
+    @functools.cached_property
+    def _ranking(self) -> _Ranking:
+        return _Ranking(self.codes.values, self.distance, self.codes.sizes[0])
 
 
-class _Members:
-    """Members of every cluster, sorted by distance, so that a million newcomers find their place at once."""
+class _Ranking:
+    """Members of every cluster, sorted by distance, so that a million newcomers find their place at once.
 
-    def __init__(self, codes: np.ndarray, distance: np.ndarray, clusters: int) -> None:
-        self.codes = codes
-        self.counts = np.bincount(codes[:, 0], minlength=clusters)
+    Attributes:
+      counts: i64[G], members of each cluster.
+    """
+
+    def __init__(self, values: np.ndarray, distance: np.ndarray, clusters: int) -> None:
+        self._values = values
+        self.counts = np.bincount(values[:, 0], minlength=clusters)
         self._begin = np.cumsum(self.counts) - self.counts
-        self._places = np.sort(self._place(codes[:, 0], distance))
+        self._places = np.sort(self._place(values[:, 0], distance))
 
     @staticmethod
     def _place(cluster: np.ndarray, distance: np.ndarray) -> np.ndarray:
-        """Cluster and distance as one ascending number; distances are at most 2, zeros' inf stands behind as 3."""
+        """Cluster and distance as one ascending number; distances are at most 2, inf stands behind as 3."""
         return cluster.astype(np.int64) * 4 + np.minimum(distance.astype(np.float64), 3.0)
 
-    def insertion(self, cluster: np.ndarray, distance: np.ndarray) -> np.ndarray:
-        """How many members of the cluster are nearer to its centroid."""
+    def nearer(self, cluster: np.ndarray, distance: np.ndarray) -> np.ndarray:
+        """How many members of a cluster are nearer to its centroid than this distance, i64[m]."""
         return np.searchsorted(self._places, self._place(cluster, distance)) - self._begin[cluster]
 
+    def ranks(self, cluster: int) -> np.ndarray:
+        """Ranks that members of a cluster hold."""
+        return self._values[self._values[:, 0] == cluster, 1]
 
-def _rank(cluster: np.ndarray, group: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """Place of each row by distance within its cluster and group, ties by row, i64[n]."""
-    order = np.lexsort((distance, group, cluster))
-    key = (cluster.astype(np.int64) * (group.max(initial=0) + 1) + group)[order]
+
+Grouping = Callable[..., kmeans.KMeans]
+
+
+def fit_clusters(inputs: IdInputs, *, grouping: Grouping) -> dict[str, EntityIds]:
+    """Clusters users and items together and ranks the members of each cluster; META ID, section 5.2, eq. (7).
+
+    Ranks ascend with the cosine distance to the centroid, ties by row (users before items). An entity whose vector is
+    zeros joins the cluster that has the fewest members by then, behind all of them, in a seeded order. Rank tokens are
+    as many as the largest cluster has ranks, plus `ids.spare`.
+
+    Args:
+      inputs: vectors, key and config.ids are read.
+      grouping: grouping(rows f32[n,F], IdConfig, key=) -> KMeans, none of the rows zeros.
+    Raises:
+      ValueError: fewer vectors that are not zeros than clusters, or DBSCAN finds no cluster.
+    """
+    config, key, entities = inputs.config.ids, inputs.key, inputs.entities
+    parts = [inputs.rows(entity) for entity in entities]
+    rows = np.concatenate(parts)
+    bounds = np.cumsum([len(part) for part in parts])
+    placed = np.flatnonzero((rows != 0).any(1))
+    clustering = grouping(rows[placed], config, key=stream(key, "k-means"))
+    values, distance = np.zeros((len(rows), 2), np.int32), np.full(len(rows), np.inf, np.float32)
+    values[placed, 0], distance[placed] = clustering.assignment, clustering.distance
+    joint = config.ranks == "joint"
+    ranking = np.zeros(len(rows), np.int64) if joint else np.searchsorted(bounds, np.arange(len(rows)), side="right")
+    values[placed, 1] = _rank(values[placed, 0], ranking[placed], distance[placed])
+    unplaced = np.flatnonzero((rows == 0).all(1))
+    unplaced = unplaced[np.asarray(jax.random.permutation(stream(key, "unknown"), len(unplaced)))]
+    clusters = len(clustering.centroids)
+    for number in np.unique(ranking):
+        counts = np.bincount(values[placed[ranking[placed] == number], 0], minlength=clusters)
+        late = unplaced[ranking[unplaced] == number]
+        values[late] = fill_smallest(counts, len(late))
+    sizes = (clusters, int(values[:, 1].max()) + 1 + config.spare)
+    return {
+        entity: ClusterIds(
+            entity, Codes(own, sizes, LEVELS), inputs.unique(entity), np.asarray(clustering.centroids), far, joint
+        )
+        for entity, own, far in zip(entities, np.split(values, bounds[:-1]), np.split(distance, bounds[:-1]))
+    }
+
+
+def _rank(cluster: np.ndarray, ranking: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Place of each row by distance within its cluster and ranking, ties by row, i64[n]."""
+    order = np.lexsort((distance, ranking, cluster))
+    key = (cluster.astype(np.int64) * (ranking.max(initial=0) + 1) + ranking)[order]
     starts = np.flatnonzero(np.diff(key, prepend=-1))
     rank = np.empty(len(key), np.int64)
     rank[order] = np.arange(len(key)) - np.repeat(starts, np.diff(starts, append=len(key)))
@@ -253,3 +209,19 @@ def fill_smallest(counts: np.ndarray, n: int) -> np.ndarray:
         codes[i] = cluster, count
         heapq.heapreplace(heap, (count + 1, cluster))
     return codes
+
+
+def _clustered(label: str, grouping: Grouping) -> Kind:
+    return Kind(
+        label=label,
+        fit=functools.partial(fit_clusters, grouping=grouping),
+        load=ClusterIds.load,
+        activity=f"clustering users and items into ids ({label})",
+        shared_clusters=True,
+        length=lambda config: len(LEVELS),
+    )
+
+
+META_ID = _clustered("META ID", groupings.by_kmeans)
+SPECTRAL = _clustered("spectral META ID", groupings.by_spectrum)
+DBSCAN = _clustered("DBSCAN META ID", groupings.by_density)

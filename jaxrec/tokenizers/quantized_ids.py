@@ -1,278 +1,197 @@
-"""TokenRec's tokenizer: vectors of users and items to codes, `<V1-42><V2-12><V3-98>`, by one quantizer for each."""
+"""TokenRec's ids: vectors of users and items to codes, `<V1-42><V2-12><V3-98>`, by one quantizer for each."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import os
-import pathlib
-import zipfile
-from typing import Any
+from typing import Any, Self
 
-import jax
 import numpy as np
 
-from jaxrec.config import QuantizerConfig, from_dict
+from jaxrec.config import Config, QuantizerConfig, from_dict
 from jaxrec.keys import stream
 from jaxrec.progress import logger
-from jaxrec.tokenizers.id_files import read_codes, write_codes
-from jaxrec.tokenizers.quantizers.quantizer import Quantizer, collapsed, fit_quantizer
-from jaxrec.types import Codes, Vectors
+from jaxrec.tokenizers.entity_ids import EntityIds
+from jaxrec.tokenizers.kind import IdInputs, Kind
+from jaxrec.tokenizers.quantizers import centroids, learned, residual
+from jaxrec.tokenizers.quantizers.quantizer import Quantizer, QuantizerKind, collapse_warnings, fit_quantizer
+from jaxrec.types import Codes
 
-KINDS = ("user", "item")
-COLLISION = "<V+{}>"
+LETTERS = {"user": "U", "item": "V"}
 
 
 @dataclasses.dataclass(frozen=True)
-class QuantizedIds:
-    """Ids of users and items, and what it takes to give one to somebody new.
+class QuantizedIds(EntityIds):
+    """Codes of a quantizer, levels "<V1-{}>", "<V2-{}>", ... of items and "<U1-{}>", ... of users.
+
+    Where ids are unique there is one level more, "<V+{}>": the number that sets equal codes apart.
 
     Attributes:
-      users: values i32[U, L], levels "<U1-{}>", "<U2-{}>", ...; users that are alike may share an id.
-      items: i32[I, L], levels "<V1-{}>", ...; under `unique` i32[I, L+1], the last being the number that sets
-        items with equal codes apart.
-      user_quantizer: from a vector to codes.
-      item_quantizer: likewise.
-      unique: whether no two items share an id, as decoding needs it.
-      reports: of both quantizers on what they were fitted to, as `Quantizer.report` gives them.
+      quantizer: from a vector to codes.
+      fit_report: of the quantizer on what it was fitted to, as `Quantizer.report` gives it.
     """
 
-    users: Codes
-    items: Codes
-    user_quantizer: Quantizer
-    item_quantizer: Quantizer
-    unique: bool
-    reports: dict[str, Any]
+    quantizer: Quantizer
+    fit_report: dict[str, Any]
 
     @classmethod
-    def fit(
+    def of_codes(
         cls,
-        vectors: Vectors,
-        kind: str,
-        config: QuantizerConfig,
-        *,
-        key: jax.Array,
-        unique: bool,
-        spare: int = 32,
-        user_rows: np.ndarray | None = None,
-    ) -> QuantizedIds:
-        """Trains a quantizer for users and one for items, and names everybody; TokenRec, section 2.3.
-
-        Entities whose vector is zeros, which no training event touched, are not learned from; they all get
-        the codes of zeros.
-
-        Args:
-          vectors: user f32[U, F] and item f32[I, F].
-          kind: "mq", "rq_vae", "vq_vae", "kmeans" or "rq_kmeans".
-          config: of both quantizers.
-          key: random key.
-          unique: gives items one more level: 0 for the item nearest to what the codes stand for, 1 for
-            the next that has the same codes, and so on.
-          spare: numbers of that level beyond those in use, for newcomers.
-          user_rows: f32[n, F], other rows to train the users' quantizer on, for instance of shorter histories.
-        Raises:
-          ValueError: an unknown kind, no vector but zeros, or a vector that is not finite.
-        """
-        rows = {"user": vectors.user if user_rows is None else user_rows, "item": vectors.item}
-        quantizers = {
-            who: fit_quantizer(rows[who], kind, config, key=stream(key, who), name=f"{who} quantizer") for who in KINDS
-        }
-        reports = {who: quantizers[who].report(rows[who]) for who in KINDS}
-        for who in KINDS:
-            for line in collapsed(reports[who], who):
-                logger.warning("%s", line)
-        codes = {who: quantizers[who].encode(getattr(vectors, who)) for who in KINDS}
-        return cls.made(vectors, quantizers, codes, reports, unique=unique, spare=spare)
-
-    @classmethod
-    def made(
-        cls,
-        vectors: Vectors,
-        quantizers: dict[str, Quantizer],
-        found: dict[str, np.ndarray],
-        reports: dict[str, Any],
+        entity: str,
+        rows: np.ndarray,
+        quantizer: Quantizer,
+        values: np.ndarray,
+        fit_report: dict[str, Any],
         *,
         unique: bool,
         spare: int,
-    ) -> QuantizedIds:
-        """Ids from codes that somebody found, i32[U,L] for "user" and i32[I,L] for "item"; all else as in `fit`."""
-        user, item = quantizers["user"], quantizers["item"]
-        codes, sizes, levels = found["item"], item.sizes, _levels("V", item)
-        if unique:
-            number = _numbers(codes, _distance(item, vectors.item, codes))
-            codes = np.concatenate([codes, number[:, None]], axis=1).astype(np.int32)
-            sizes, levels = (*sizes, int(number.max(initial=-1)) + 1 + spare), (*levels, COLLISION)
-        users = Codes(found["user"], user.sizes, _levels("U", user))
-        return cls(users, Codes(codes, sizes, levels), user, item, unique, reports)
-
-    def encode(self, new: np.ndarray, kind: str, *, unique: bool, instead: np.ndarray | None = None) -> np.ndarray:
-        """Codes for vectors that were not there when the ids were made; nothing is retrained or changed.
-
-        Equal vectors get equal codes. With `unique`, which is for items, a last number sets them apart from the items
-        that are there and from each other, the one nearest to what the codes stand for first: encode all
-        newcomers in one call. Without, that level is left away.
+    ) -> Self:
+        """Ids from codes that a quantizer gave.
 
         Args:
-          new: vectors, f32[m, F].
-          kind: "user" or "item".
-          unique: whether to end in a free number.
-          instead: i64[m], rows whose ids these will replace; what they hold counts as free. None: of nobody.
-        Returns:
-          i32[m, L], or i32[m, L+1] with `unique`.
-        Raises:
-          ValueError: another width or kind, numbers asked for ids that have none, or none is left.
+          entity: "user" or "item".
+          rows: vectors, f32[n,F].
+          quantizer: what gave the codes.
+          values: the codes, i32[n,L].
+          fit_report: of the quantizer.
+          unique: adds a level: 0 for the row nearest to what the codes stand for, 1 for the next that has the same
+            codes, and so on.
+          spare: numbers of that level beyond those in use, for newcomers.
         """
-        quantizer = self._quantizer(kind)
-        codes = quantizer.encode(new)
-        if not unique:
-            return codes
-        if kind == "user" or not self.unique:
-            why = "users may share ids" if kind == "user" else "these ids were made without"
-            raise ValueError(f"unique=True: there is no number that sets {kind}s apart, {why}; ask with unique=False")
-        most = self.items.sizes[-1]
+        letter, sizes = LETTERS[entity], quantizer.sizes
+        levels = tuple(f"<{letter}{book}-{{}}>" for book in range(1, len(sizes) + 1))
+        if unique:
+            numbers = _collision_numbers(values, _distance(quantizer, rows, values))
+            values = np.concatenate([values, numbers[:, None]], axis=1).astype(np.int32)
+            sizes, levels = (*sizes, int(numbers.max(initial=-1)) + 1 + spare), (*levels, f"<{letter}+{{}}>")
+        return cls(entity, Codes(values, sizes, levels), unique, quantizer, fit_report)
+
+    def codes_of(self, vectors: np.ndarray, *, beside: EntityIds | None = None) -> np.ndarray:
+        """The quantizer's codes."""
+        return self.quantizer.encode(vectors)
+
+    def _unique_codes(self, vectors: np.ndarray, rows: np.ndarray, *, beside: EntityIds | None) -> np.ndarray:
+        """The quantizer's codes and a free number, the vector nearest to what the codes stand for first.
+
+        What the rows hold so far counts as free.
+        """
+        values, most = self.quantizer.encode(vectors), self.codes.sizes[-1]
         taken: dict[tuple[int, ...], set[int]] = {}
-        held_by_others = np.setdiff1d(np.arange(len(self.items.values)), [] if instead is None else instead)
-        for *code, number in self.items.values[held_by_others].tolist():
+        for *code, number in np.delete(self.codes.values, rows[rows < len(self.codes.values)], axis=0).tolist():
             taken.setdefault(tuple(code), set()).add(number)
-        numbers = np.empty(len(codes), np.int32)
-        for row in np.argsort(_distance(quantizer, new, codes), kind="stable"):
-            held = taken.setdefault(tuple(codes[row].tolist()), set())
-            free = next((number for number in range(most) if number not in held), None)
+        numbers = np.empty(len(values), np.int32)
+        for row in np.argsort(_distance(self.quantizer, vectors, values), kind="stable"):
+            in_use = taken.setdefault(tuple(values[row].tolist()), set())
+            free = next((number for number in range(most) if number not in in_use), None)
             if free is None:
-                name = "".join(level.format(code) for level, code in zip(self.items.levels, codes[row]))
+                name = "".join(level.format(code) for level, code in zip(self.codes.levels, values[row]))
                 raise ValueError(
-                    f"all {most} numbers {COLLISION.format('N')} behind {name} are in use; "
+                    f"all {most} numbers {self.codes.levels[-1].format('N')} behind {name} are in use; "
                     "fit the ids anew with a larger ids.spare"
                 )
-            held.add(free)
+            in_use.add(free)
             numbers[row] = free
-        return np.concatenate([codes, numbers[:, None]], axis=1)
+        return np.concatenate([values, numbers[:, None]], axis=1)
 
-    def with_rows(self, kind: str, rows: np.ndarray, values: np.ndarray) -> QuantizedIds:
-        """A copy in which some entities have the codes that `encode` gave them.
-
-        Args:
-          kind: "user" or "item".
-          rows: i64[m], whose codes; rows behind the last are new entities.
-          values: i32[m, L].
-        Raises:
-          ValueError: another number of levels, a code that is not below its size, or an item's id stands twice.
-        """
-        if kind not in KINDS:
-            raise ValueError(f"kind={kind!r} is not one of {', '.join(KINDS)}")
-        old = self.users if kind == "user" else self.items
-        if values.ndim != 2 or values.shape[1] != len(old.sizes):
-            raise ValueError(f"values have shape {values.shape}, wanted [m, {len(old.sizes)}] for {kind}s of these ids")
-        if ((values < 0) | (values >= np.array(old.sizes))).any():
-            raise ValueError(f"values go from {values.min()} to {values.max()}, wanted 0 to below {old.sizes}")
-        more = max(len(old.values), int(rows.max(initial=-1)) + 1) - len(old.values)
-        table = np.concatenate([old.values, np.zeros((more, len(old.sizes)), np.int32)])
-        table[rows] = values
-        if kind == "item" and self.unique and len(np.unique(table, axis=0)) < len(table):
-            raise ValueError("an item's id stands twice; take all newcomers' codes from one encode(..., unique=True)")
-        return dataclasses.replace(self, **{f"{kind}s": dataclasses.replace(old, values=table)})
-
-    def codewords(self, kind: str) -> list[np.ndarray | None]:
-        """Codewords of each level of `kind`, f32[size, d]; None for the numbers that set items apart."""
-        words: list[np.ndarray | None] = list(self._quantizer(kind).codewords())
-        return [*words, None] if kind == "item" and self.unique else words
+    def codewords(self) -> list[np.ndarray | None]:
+        """Codewords of each level, f32[size,d]; None for the numbers that set equal codes apart."""
+        return [*self.quantizer.codewords(), *([None] if self.unique else [])]
 
     def report(self) -> dict[str, Any]:
         """How well the ids came out, for JSON.
 
         Returns:
-          For "user" and "item": what `Quantizer.report` said of the rows that were fitted, "ids" (how many differ), and
-          "collapsed", a sentence for each codebook that is hardly used.
+          What `Quantizer.report` said of the rows that were fitted, "ids" (how many differ), and "collapsed", a
+          sentence for each codebook that is hardly used.
         """
-        values = {"user": self.users.values, "item": self.items.values}
-        return {
-            who: {
-                **self.reports[who],
-                "ids": len(np.unique(values[who], axis=0)),
-                "collapsed": collapsed(self.reports[who], who),
-            }
-            for who in KINDS
-        }
+        return {**self.fit_report, **super().report(), "collapsed": collapse_warnings(self.fit_report, self.entity)}
 
-    def save(self, folder: str | os.PathLike[str], user_names: np.ndarray, item_names: np.ndarray) -> None:
-        """Writes users.txt, items.txt (readable, may be edited) and quantizers.npz; the folder appears whole or not."""
-        folder = pathlib.Path(folder)
-        part = folder.with_name(folder.name + ".part")
-        part.mkdir(parents=True, exist_ok=True)
-        write_codes(part / "users.txt", self.users, user_names, "<User>")
-        write_codes(part / "items.txt", self.items, item_names, "<Item>")
-        arrays = {}
-        for who in KINDS:
-            for name, value in self._quantizer(who).arrays().items():
-                arrays[f"{who}.{name}"] = value
-        about = {
-            "kind": self.item_quantizer.kind,
-            "config": dataclasses.asdict(self.item_quantizer.config),
-            "unique": self.unique,
-            "item_sizes": self.items.sizes,
-            "reports": self.reports,
-        }
-        np.savez(part / "quantizers.npz", about=json.dumps(about), **arrays)
-        part.rename(folder)
+    def arrays(self) -> dict[str, Any]:
+        """The quantizer's arrays, its shape and its report."""
+        about = {"config": dataclasses.asdict(self.quantizer.config), "fit_report": self.fit_report}
+        return {"about": json.dumps(about), **self.quantizer.arrays()}
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], user_names: np.ndarray, item_names: np.ndarray) -> QuantizedIds:
-        """Reads what `save` wrote, with the text files' edits.
+    def from_arrays(
+        cls, entity: str, codes: Codes, unique: bool, arrays: dict[str, np.ndarray], **options: Any
+    ) -> Self:
+        """As of `EntityIds`; the option `kind` is the kind of quantizer."""
+        about = json.loads(str(arrays["about"]))
+        quantizer = Quantizer.from_arrays(options["kind"], from_dict(QuantizerConfig, about["config"]), arrays)
+        return cls(entity, codes, unique, quantizer, about["fit_report"])
 
-        Raises:
-          ValueError: a line can't be understood, a name or id is missing, unknown or (of an item that decoding needs
-            to be unique) double, or a code is not below its size; names the file and the line. Or
-            quantizers.npz is not of `save`.
-        """
-        folder = pathlib.Path(folder)
-        file = folder / "quantizers.npz"
-        try:
-            with file.open("rb") as stream, np.load(stream) as kept:
-                arrays = dict(kept)
-            about = json.loads(str(arrays.pop("about")))
-            config = from_dict(QuantizerConfig, about["config"])
-            quantizers = {
-                who: Quantizer.from_arrays(
-                    about["kind"],
-                    config,
-                    {name.removeprefix(f"{who}."): a for name, a in arrays.items() if name.startswith(f"{who}.")},
-                )
-                for who in KINDS
-            }
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{file} can't be read as quantizers ({error}); fit the ids anew") from error
-        user, item = quantizers["user"], quantizers["item"]
-        levels = (*_levels("V", item), *((COLLISION,) if about["unique"] else ()))
-        users = read_codes(
-            folder / "users.txt", user_names, "<User>", _levels("U", user), sizes=user.sizes, unique=False
+
+def fit_quantized(inputs: IdInputs, *, kind: QuantizerKind) -> dict[str, EntityIds]:
+    """Trains a quantizer for users and one for items, and names everybody; TokenRec, section 2.3.
+
+    Entities whose vector is zeros, which no training event touched, are not learned from; they all get the codes of
+    zeros. What is wrong with a codebook is logged.
+
+    Args:
+      inputs: vectors, user_rows, config and key are read.
+      kind: of quantizer.
+    Raises:
+      ValueError: no vector but zeros, or a vector that is not finite.
+    """
+    ids: dict[str, EntityIds] = {}
+    for entity in inputs.entities:
+        rows = learned_from = inputs.rows(entity)
+        if entity == "user" and inputs.user_rows is not None:
+            learned_from = inputs.user_rows
+        quantizer = fit_quantizer(
+            learned_from, kind, inputs.config.quantizer, key=stream(inputs.key, entity), name=f"{entity} quantizer"
         )
-        items = read_codes(
-            folder / "items.txt", item_names, "<Item>", levels, sizes=about["item_sizes"], unique=about["unique"]
+        report = quantizer.report(learned_from)
+        for line in collapse_warnings(report, entity):
+            logger.warning("%s", line)
+        ids[entity] = QuantizedIds.of_codes(
+            entity,
+            rows,
+            quantizer,
+            quantizer.encode(rows),
+            report,
+            unique=inputs.unique(entity),
+            spare=inputs.config.ids.spare,
         )
-        return cls(users, items, user, item, about["unique"], about["reports"])
-
-    def _quantizer(self, kind: str) -> Quantizer:
-        if kind not in KINDS:
-            raise ValueError(f"kind={kind!r} is not one of {', '.join(KINDS)}")
-        return self.user_quantizer if kind == "user" else self.item_quantizer
+    return ids
 
 
-def _levels(letter: str, quantizer: Quantizer) -> tuple[str, ...]:
-    return tuple(f"<{letter}{number}-{{}}>" for number in range(1, len(quantizer.sizes) + 1))
-
-
-def _distance(quantizer: Quantizer, rows: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _distance(quantizer: Quantizer, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Squared distance of rows to what their codes stand for, f32[m]; inf for zeros, which come last."""
-    distance = ((rows - quantizer.decode(codes)) ** 2).sum(1)
+    distance = ((rows - quantizer.decode(values)) ** 2).sum(1)
     return np.where((rows != 0).any(1), distance, np.inf)
 
 
-def _numbers(codes: np.ndarray, distance: np.ndarray) -> np.ndarray:
+def _collision_numbers(values: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Place of each row by distance among the rows with the same codes, ties by row, i64[n]."""
-    _, group = np.unique(codes, axis=0, return_inverse=True)
+    _, group = np.unique(values, axis=0, return_inverse=True)
     order = np.lexsort((distance, group.reshape(-1)))
     ordered = group.reshape(-1)[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    number = np.empty(len(codes), np.int64)
-    number[order] = np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes)))
+    number = np.empty(len(values), np.int64)
+    number[order] = np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))
     return number
+
+
+def _length(config: Config, *, kind: QuantizerKind) -> int:
+    books = 1 if kind.one_codebook else config.quantizer.codebooks
+    return books + (config.answer == "id")
+
+
+def _quantized(label: str, kind: QuantizerKind) -> Kind:
+    return Kind(
+        label=label,
+        fit=functools.partial(fit_quantized, kind=kind),
+        load=functools.partial(QuantizedIds.load, kind=kind),
+        activity=f"learning to quantize users and items ({kind.name})",
+        learns_histories=True,
+        length=functools.partial(_length, kind=kind),
+    )
+
+
+MQ = _quantized("MQ", learned.MQ)
+RQ_VAE = _quantized("RQ-VAE", learned.RQ_VAE)
+VQ_VAE = _quantized("VQ-VAE", learned.VQ_VAE)
+KMEANS = _quantized("K-means", centroids.KMEANS)
+RQ_KMEANS = _quantized("RQ-K-means", residual.RQ_KMEANS)

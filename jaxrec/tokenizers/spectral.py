@@ -1,9 +1,9 @@
-"""Spectral clustering of a sparse graph, and the graphs it runs on: nearest neighbours, and who is met together."""
+"""Spectral clustering of a sparse graph, and the graphs it runs on: nearest neighbours, and co-occurrence."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,28 +21,32 @@ DENSE = 400
 """Up to so many nodes a dense solver is the faster one, and it never fails to converge."""
 
 
-def neighbours(rows: np.ndarray, count: int) -> Sparse:
+def neighbour_graph(rows: np.ndarray, count: int) -> Sparse:
     """Links between rows f32[n,F] and their `count` nearest by cosine, 1 where both choose each other, else 1/2."""
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     graph = scipy.sparse.csr_array(kneighbors_graph(units, min(count, len(rows) - 1), mode="connectivity"))
     return (graph + graph.T) / 2
 
 
-def met_together(histories: Histories, kind: Literal["user", "item"]) -> Sparse:
-    """How many users two items share, f64[I,I], or how many items two users share; 0 on the diagonal.
+def cooccurrence(histories: Histories, entity: str) -> Sparse:
+    """How many users each two items share, f64[I,I], or how many items each two users share, f64[U,U].
 
-    Hua et al. 2023, section 4.3 (for items).
+    0 on the diagonal. Hua et al. 2023, section 4.3 (for items).
+
+    Args:
+      histories: events.
+      entity: "user" or "item".
     """
     shape = histories.n_users, histories.n_items
     events: Sparse = scipy.sparse.csr_array((np.ones(histories.n_events), (histories.users, histories.items)), shape)
-    events.data[:] = 1  # an item that comes twice in a history was met once
-    met: Sparse = scipy.sparse.csr_array(events.T @ events if kind == "item" else events @ events.T)
-    met.setdiag(0)
-    met.eliminate_zeros()
-    return met
+    events.data[:] = 1  # an item that comes twice in a history counts once
+    shared: Sparse = scipy.sparse.csr_array(events.T @ events if entity == "item" else events @ events.T)
+    shared.setdiag(0)
+    shared.eliminate_zeros()
+    return shared
 
 
-def cluster(graph: Sparse, clusters: int, *, restarts: int = 4, key: jax.Array) -> np.ndarray:
+def spectral_clusters(graph: Sparse, clusters: int, *, restarts: int = 4, key: jax.Array) -> np.ndarray:
     """Normalised spectral clustering (Ng, Jordan and Weiss 2002).
 
     Nodes are placed by the leading eigenvectors of D^-1/2 W D^-1/2, rows scaled to length 1, and clustered by K-means.
@@ -57,12 +61,12 @@ def cluster(graph: Sparse, clusters: int, *, restarts: int = 4, key: jax.Array) 
       link, and those of small components where there are more components than clusters.
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
-    found = np.full(graph.shape[0], -1, np.int32)
+    numbers = np.full(graph.shape[0], -1, np.int32)
     graph = scipy.sparse.csr_array(graph)
     degree = np.asarray(graph.sum(axis=1))
     linked = np.flatnonzero(degree > 0)
     if not len(linked):
-        return found
+        return numbers
     scale = scipy.sparse.diags_array(1 / np.sqrt(degree[linked]))
     normal = scale @ graph[linked][:, linked] @ scale
     places = _leading(normal, min(clusters, len(linked)), rng)
@@ -74,8 +78,8 @@ def cluster(graph: Sparse, clusters: int, *, restarts: int = 4, key: jax.Array) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different places than clusters
         labels = means.fit_predict(places)
-    found[linked[placed]] = np.unique(labels, return_inverse=True)[1]
-    return found
+    numbers[linked[placed]] = np.unique(labels, return_inverse=True)[1]
+    return numbers
 
 
 def _leading(normal: Sparse, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -86,7 +90,7 @@ def _leading(normal: Sparse, count: int, rng: np.random.Generator) -> np.ndarray
     return scipy.sparse.linalg.eigsh(normal, count, which="LA", v0=rng.normal(size=n))[1]
 
 
-def tree(graph: Sparse, branches: int, leaf: int, *, key: jax.Array) -> np.ndarray:
+def cluster_tree(graph: Sparse, branches: int, leaf: int, *, key: jax.Array) -> np.ndarray:
     """Clusters in clusters: spectral clustering again and again until no part has more than `leaf` nodes.
 
     Hua et al. 2023, section 4.3. Their ids end at different depths; here a part that is small enough goes on as its own
@@ -121,7 +125,7 @@ def tree(graph: Sparse, branches: int, leaf: int, *, key: jax.Array) -> np.ndarr
 
 def _split(graph: Sparse, branches: int, leaf: int, *, key: jax.Array) -> np.ndarray:
     """The part of each node, i32[n]. Nodes that have no link within follow in parts that are not full."""
-    parts = cluster(graph, branches, key=key)
+    parts = spectral_clusters(graph, branches, key=key)
     if parts.max(initial=-1) < 1:  # nothing holds some together more than others: cut in pieces
         return np.arange(len(parts), dtype=np.int32) * min(branches, -(-len(parts) // leaf)) // len(parts)
     for node in np.flatnonzero(parts < 0):

@@ -215,7 +215,7 @@ def test_user_ids(tiny: Config, tmp_path: pathlib.Path, users: str) -> None:
     codes = system.user_codes(train, np.arange(train.n_users))
     if users == "static":
         assert codes is not None
-        np.testing.assert_array_equal(codes.values, system.ids.users.values)
+        np.testing.assert_array_equal(codes.values, system.ids.users.codes.values)
     stranger = Histories(np.array([0, 2]), np.array([1, 2], np.int32), system.data.n_items)
     assert (system.user_name(system.user_codes(stranger), 0) == "") == (users == "none")
 

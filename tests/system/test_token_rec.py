@@ -294,7 +294,7 @@ def test_known_users_coming_as_strangers_keep_about_their_ids(trained: System) -
     """A fold-in has the length of the vectors that ids were made from: most codes agree, far above chance."""
     split = trained.split
     seen = np.flatnonzero(~split.unseen_users)
-    own = trained.ids.users.values[seen]
+    own = trained.ids.users.codes.values[seen]
     codes = trained.user_codes(split.train)
     assert codes is not None
     assert (codes.values[seen] == own).mean() > 2 / 8  # 8 codewords: twice what chance gives

@@ -31,7 +31,7 @@ class KMeans(NamedTuple):
     distance: Array
 
 
-def fit(x: Array, clusters: int, *, restarts: int = 4, iterations: int = 50, key: jax.Array) -> KMeans:
+def fit_kmeans(x: Array, clusters: int, *, restarts: int = 4, iterations: int = 50, key: jax.Array) -> KMeans:
     """Spherical K-means (Dhillon and Modha 2001): the least sum of cosine distances to the centroids' directions.
 
     META ID, section 5.2: K-means by cosine similarity, seeded by k-means++ (Arthur and Vassilvitskii 2007) with
@@ -58,9 +58,9 @@ def fit(x: Array, clusters: int, *, restarts: int = 4, iterations: int = 50, key
     best = None
     for run in range(restarts):
         seeds = seed(units, clusters, key=jax.random.fold_in(key, run))
-        found = improve(units, seeds, iterations=iterations)
-        if best is None or float(found.distance.sum()) < float(best.distance.sum()):
-            best = found
+        clustering = improve(units, seeds, iterations=iterations)
+        if best is None or float(clustering.distance.sum()) < float(best.distance.sum()):
+            best = clustering
     assert best is not None
     return KMeans(*(np.asarray(part) for part in best))
 

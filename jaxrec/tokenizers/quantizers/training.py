@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -13,12 +14,11 @@ import optax
 
 from jaxrec.config import QuantizerConfig
 from jaxrec.keys import stream
-from jaxrec.models import codebook, masked_vq, rq_vae
+from jaxrec.models import codebook
 from jaxrec.models.masked_vq import Params
 from jaxrec.progress import Progress
 from jaxrec.types import Array
 
-MODELS = {"mq": masked_vq, "vq_vae": masked_vq, "rq_vae": rq_vae}
 START_ROWS = 16384
 """Rows that codebooks start from, at most."""
 QUIET = 10.0
@@ -34,9 +34,19 @@ class State(NamedTuple):
     use: codebook.Use
 
 
-def train(rows: np.ndarray, kind: str, config: QuantizerConfig, *, key: jax.Array, name: str) -> Params:
-    """Trains "mq", "vq_vae" or "rq_vae" on centred rows f32[n, F], which stay on the device; gives the weights."""
-    model, x = MODELS[kind], jnp.asarray(rows)
+def train_codebooks(
+    rows: np.ndarray, model: ModuleType, config: QuantizerConfig, *, key: jax.Array, name: str
+) -> Params:
+    """Trains a model with codebooks on scaled rows f32[n,F], which stay on the device; gives the weights.
+
+    Args:
+      rows: what to learn from.
+      model: a module with `init`, `start` and `loss`, as `jaxrec.models.masked_vq` has them.
+      config: shape and training.
+      key: random key.
+      name: what progress lines call it.
+    """
+    x = jnp.asarray(rows)
     n, batch = len(rows), min(config.batch, len(rows))
     steps = n // batch  # rows that fill no batch wait for the next epoch's order
     params = model.init(rows.shape[1], config, key=stream(key, "weights"))
@@ -48,16 +58,16 @@ def train(rows: np.ndarray, kind: str, config: QuantizerConfig, *, key: jax.Arra
     with Progress(f"{name} epoch", config.epochs, quiet=QUIET) as progress:
         for epoch in range(config.epochs):
             key_of = jax.random.fold_in(stream(key, "epochs"), epoch)
-            state, metrics = train_epoch(state, x, kind=kind, config=config, batch=batch, key=key_of)
+            state, metrics = train_epoch(state, x, model=model, config=config, batch=batch, key=key_of)
             losses = "  ".join(f"{part} {float(value):.3g}" for part, value in metrics.items())  # waits for the device
             rate = (epoch + 1) * steps * batch / max(time.monotonic() - began, 1e-9)
             progress.update(epoch + 1, losses, {"rows": rate})
     return jax.device_get(state.params)
 
 
-@functools.partial(jax.jit, static_argnames=("kind", "config", "batch"), donate_argnums=0)
+@functools.partial(jax.jit, static_argnames=("model", "config", "batch"), donate_argnums=0)
 def train_epoch(
-    state: State, rows: Array, *, kind: str, config: QuantizerConfig, batch: int, key: jax.Array
+    state: State, rows: Array, *, model: ModuleType, config: QuantizerConfig, batch: int, key: jax.Array
 ) -> tuple[State, dict[str, jax.Array]]:
     """One pass over rows f32[n, F] in a fresh order, in batches; a pure function, one scan on the device.
 
@@ -66,7 +76,7 @@ def train_epoch(
     """
     steps = rows.shape[0] // batch
     order = jax.random.permutation(stream(key, "order"), rows.shape[0])[: steps * batch].reshape(steps, batch)
-    loss = functools.partial(MODELS[kind].loss, config=config)
+    loss = functools.partial(model.loss, config=config)
     adam = optimizer(config, steps)
 
     def step(state: State, at: jax.Array) -> tuple[State, dict[str, jax.Array]]:

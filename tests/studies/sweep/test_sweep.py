@@ -170,7 +170,7 @@ def test_values_have_the_types_of_their_fields(tiny: Config) -> None:
         (["train.learning_rate"], "names no values"),
         (["ids.clusters=5.5"], "ids.clusters='5.5' is not a whole number"),
         (["train.learning_rate=nan"], "is not a number"),
-        (["ids.kind=word2vec"], "ids.kind='word2vec' is none of meta_id, spectral"),
+        (["ids.ranks=word2vec"], "ids.ranks='word2vec' is none of joint, per_kind"),
         (["train.relative=1"], "neither True nor False"),
         (["ids.kind=mq..rid"], "ranges are of numbers"),
         (["ids.clusters=9..5"], "goes upwards"),
@@ -190,6 +190,8 @@ def test_what_can_not_work_is_told_before_anything_is_trained(tiny: Config, tmp_
     with pytest.raises(ValueError, match="codebooks=0 must be at least 1") as caught:
         choose_settings(tiny, read_axes(["quantizer.codebooks=2,0"], tiny), [0], tmp_path)
     assert caught.value.__notes__ == ["with quantizer.codebooks=0"]
+    with pytest.raises(ValueError, match=r"ids\.kind='word2vec' is not one of meta_id, spectral"):
+        choose_settings(tiny, read_axes(["ids.kind=mq,word2vec"], tiny), [0], tmp_path)
     with pytest.raises(ValueError, match=r"ids\.clusters: a range is drawn from; say how often with --trials"):
         choose_settings(tiny, read_axes(["ids.clusters=5..9"], tiny), [0], tmp_path)
     with pytest.raises(ValueError, match="seeds holds none"):

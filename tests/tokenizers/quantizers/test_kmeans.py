@@ -29,7 +29,7 @@ def cost(units: np.ndarray, assignment: np.ndarray) -> float:
 def test_by_hand() -> None:
     # Two directions, 90 degrees apart; lengths don't count.
     x = np.array([[1, 0], [5, 0.1], [0, 2], [0.1, 9]], np.float32)
-    found = kmeans.fit(x, 2, key=jax.random.key(0))
+    found = kmeans.fit_kmeans(x, 2, key=jax.random.key(0))
     assert found.assignment[0] == found.assignment[1] != found.assignment[2] == found.assignment[3]
     np.testing.assert_allclose(found.centroids[found.assignment[0]], unit(x)[:2].mean(0), atol=1e-6)
 
@@ -58,14 +58,14 @@ def test_no_worse_than_scikit_learn() -> None:
         units = unit(blobs(1000, 25, spread=0.7, seed=number))
         with threadpoolctl.threadpool_limits(1):  # its threads wait for each other for seconds on a busy machine
             theirs = cluster.KMeans(20, n_init=4, random_state=number).fit(units).labels_
-        ours = kmeans.fit(units, 20, restarts=4, iterations=100, key=jax.random.key(number)).assignment
+        ours = kmeans.fit_kmeans(units, 20, restarts=4, iterations=100, key=jax.random.key(number)).assignment
         ratios.append(cost(units, ours) / cost(units, theirs))
     assert np.mean(ratios) <= 1.003
 
 
 def test_restarts_only_help() -> None:
     x = blobs(400, 30, seed=3)
-    costs = [cost(unit(x), kmeans.fit(x, 12, restarts=r, key=jax.random.key(0)).assignment) for r in (1, 2, 6)]
+    costs = [cost(unit(x), kmeans.fit_kmeans(x, 12, restarts=r, key=jax.random.key(0)).assignment) for r in (1, 2, 6)]
     assert costs[0] >= costs[1] >= costs[2]
 
 
@@ -77,7 +77,7 @@ def test_empty_clusters_are_refilled() -> None:
 
 
 def test_more_clusters_than_distinct_rows_ends() -> None:
-    found = kmeans.fit(np.ones((6, 3), np.float32), 4, key=jax.random.key(0))
+    found = kmeans.fit_kmeans(np.ones((6, 3), np.float32), 4, key=jax.random.key(0))
     assert np.isfinite(found.centroids).all()
     np.testing.assert_allclose(found.distance, 0, atol=1e-6)
 
@@ -117,8 +117,8 @@ def test_one_trace_and_the_same_without_jit() -> None:
 
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="clusters=9 exceeds the 4 rows"):
-        kmeans.fit(np.ones((4, 2)), 9, key=jax.random.key(0))
+        kmeans.fit_kmeans(np.ones((4, 2)), 9, key=jax.random.key(0))
     with pytest.raises(ValueError, match="row 1 has no direction"):
-        kmeans.fit(np.array([[1.0, 0], [0, 0], [1, 1]]), 2, key=jax.random.key(0))
+        kmeans.fit_kmeans(np.array([[1.0, 0], [0, 0], [1, 1]]), 2, key=jax.random.key(0))
     with pytest.raises(ValueError, match="restarts=0"):
-        kmeans.fit(np.ones((4, 2)), 2, restarts=0, key=jax.random.key(0))
+        kmeans.fit_kmeans(np.ones((4, 2)), 2, restarts=0, key=jax.random.key(0))

@@ -14,7 +14,13 @@ from jaxrec.config import QuantizerConfig
 from jaxrec.models import codebook, masked_vq
 from jaxrec.progress import Progress, messages_to
 from jaxrec.tokenizers.quantizers import training as quantizer_training
-from jaxrec.tokenizers.quantizers.quantizer import BLOCK, KINDS, Quantizer, collapsed, fit_quantizer, shaped
+from jaxrec.tokenizers.quantizers.blocks import BLOCK
+from jaxrec.tokenizers.quantizers.centroids import KMEANS
+from jaxrec.tokenizers.quantizers.learned import MQ, RQ_VAE, VQ_VAE
+from jaxrec.tokenizers.quantizers.quantizer import Quantizer, collapse_warnings, fit_quantizer
+from jaxrec.tokenizers.quantizers.residual import RQ_KMEANS
+
+KINDS = {kind.name: kind for kind in (MQ, RQ_VAE, VQ_VAE, KMEANS, RQ_KMEANS)}
 
 CONFIG = QuantizerConfig(
     codebooks=2, codewords=8, width=8, hidden=(64,), batch=64, epochs=160, learning_rate=3e-3, revive=20
@@ -33,7 +39,7 @@ def planted(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit(kind: str, rows: np.ndarray, config: QuantizerConfig = CONFIG, seed: int = 0) -> Quantizer:
-    return fit_quantizer(rows, kind, config, key=jax.random.key(seed))
+    return fit_quantizer(rows, KINDS[kind], config, key=jax.random.key(seed))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,7 @@ def test_planted_clusters_are_found_in_new_rows(of_kind: dict[str, Quantizer], k
     report = of_kind[kind].report(rows)
     assert report["error"] < 0.3
     assert report["cosine"] > 0.8
-    assert not collapsed(report, "item")
+    assert not collapse_warnings(report, "item")
 
 
 def test_the_mean_of_a_cluster_is_rebuilt(of_kind: dict[str, Quantizer]) -> None:
@@ -124,9 +130,9 @@ def test_zeros_are_not_learned_from_but_get_codes() -> None:
 def test_report_by_hand() -> None:
     """Six rows on four codewords of five, 3 + 1 + 1 + 1; means are where K-means of a line puts them."""
     means = np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [1, 1]], np.float32)
-    config = shaped("kmeans", QuantizerConfig(codebooks=1, codewords=5))
+    config = KMEANS.shaped(QuantizerConfig(codebooks=1, codewords=5))
     params = {"centroids": means, "means": means}
-    fitted = Quantizer("kmeans", config, np.zeros(2, np.float32), np.asarray(1.0), params)
+    fitted = Quantizer(KMEANS, config, np.zeros(2, np.float32), np.asarray(1.0), params)
     rows = np.array([[1, 0], [2, 0], [3, 0], [0, 1], [-1, 0], [0, -1], [0, 0]], np.float32)
     report = fitted.report(rows)
     share = np.array([3, 1, 1, 1]) / 6
@@ -136,7 +142,7 @@ def test_report_by_hand() -> None:
     assert (report["shared"], report["shared_share"]) == (3, 0.5)
     assert report["error"] == pytest.approx((1 + 4) / (1 + 4 + 9 + 3))
     assert report["cosine"] == pytest.approx(1.0)
-    assert collapsed(report, "item") == []
+    assert collapse_warnings(report, "item") == []
 
 
 def test_a_collapsed_codebook_is_named() -> None:
@@ -144,15 +150,15 @@ def test_a_collapsed_codebook_is_named() -> None:
         return {"codewords": 256, "used": used, "perplexity": perplexity}
 
     report = {"rows": 5000, "error": 0.5, "codebooks": [book(180.0, 250), book(1.9, 3), book(26.0, 256)]}
-    lines = collapsed(report, "item")
+    lines = collapse_warnings(report, "item")
     assert len(lines) == 2  # a tenth of the way from 1 to 256 is 26.5
     assert lines[0].startswith("codebook 2 of the item quantizer has collapsed: 3 of 256 codewords used")
     assert "perplexity 1.9; raise quantizer.epochs" in lines[0]
     assert lines[1].startswith("codebook 3 of the item quantizer")
-    assert collapsed({**report, "rows": 100}, "item") == lines[:1]  # 100 rows can use 100 codewords at most
+    assert collapse_warnings({**report, "rows": 100}, "item") == lines[:1]  # 100 rows can use 100 codewords at most
     lost = {**report, "codebooks": [book(180.0, 250)], "error": 0.95}
-    assert len(collapsed(lost, "user")) == 1
-    assert "user quantizer has learned next to nothing: its error is 0.95" in collapsed(lost, "user")[0]
+    assert len(collapse_warnings(lost, "user")) == 1
+    assert "user quantizer has learned next to nothing: its error is 0.95" in collapse_warnings(lost, "user")[0]
 
 
 def test_training_that_collapses_is_told() -> None:
@@ -160,11 +166,11 @@ def test_training_that_collapses_is_told() -> None:
     rows, _ = planted()
     config = dataclasses.replace(CONFIG, codebooks=1, codewords=64, revive=0, epochs=1, learning_rate=1e-6)
     fitted = fit("mq", rows, config)
-    assert not [line for line in collapsed(fitted.report(rows), "user") if line.startswith("codebook")]
+    assert not [line for line in collapse_warnings(fitted.report(rows), "user") if line.startswith("codebook")]
     far = np.array(fitted.params["codebook"])
     far[0, 2:] += 1e3
     broken = dataclasses.replace(fitted, params={**fitted.params, "codebook": far})
-    assert "codebook 1 of the user quantizer has collapsed" in collapsed(broken.report(rows), "user")[0]
+    assert "codebook 1 of the user quantizer has collapsed" in collapse_warnings(broken.report(rows), "user")[0]
 
 
 def test_revival_brings_dead_codewords_back_in_training() -> None:
@@ -183,7 +189,7 @@ def test_revival_brings_dead_codewords_back_in_training() -> None:
         revived = 0
         for epoch in range(4):
             state, metrics = quantizer_training.train_epoch(
-                state, x, kind="mq", config=config, batch=config.batch, key=jax.random.key(epoch)
+                state, x, model=masked_vq, config=config, batch=config.batch, key=jax.random.key(epoch)
             )
             revived += int(metrics["revived"])
         codes = masked_vq.encode(state.params, x)
@@ -202,7 +208,7 @@ def test_averages_learn_as_well(kind: str) -> None:
     assert fitted.report(rows)["error"] < 0.3
 
 
-def test_all_epochs_are_one_trace_and_progress_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_epochs_are_one_trace_and_progress_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, _ = planted()
     config = dataclasses.replace(CONFIG, epochs=3, width=6)  # a shape of its own
     monkeypatch.setattr(quantizer_training, "QUIET", 0.0)
@@ -211,7 +217,7 @@ def test_all_epochs_are_one_trace_and_progress_is_said(monkeypatch: pytest.Monke
     monkeypatch.setattr(masked_vq, "loss", traced)
     lines: list[str] = []
     with messages_to(lines.append):
-        fit_quantizer(rows, "mq", config, key=jax.random.key(0), name="item quantizer")
+        fit_quantizer(rows, MQ, config, key=jax.random.key(0), name="item quantizer")
     assert len(lines) == 3
     losses = r"codebook \S+  commitment \S+  reconstruction \S+  revived \d+"
     assert re.fullmatch(rf"item quantizer epoch 2/3 \(67%\)  {losses}  [\d.]+[kM]? rows/s  ETA \d+:\d\d", lines[1])
@@ -226,8 +232,6 @@ def test_fewer_rows_than_a_batch_or_a_codebook() -> None:
 
 def test_bad_arguments_are_named() -> None:
     rows, _ = planted()
-    with pytest.raises(ValueError, match="kind='pq' is not a quantizer; choose one of mq"):
-        fit("pq", rows)
     with pytest.raises(ValueError, match="rows are all zeros"):
         fit("mq", np.zeros((4, 3), np.float32))
     with pytest.raises(ValueError, match="row 3 is not finite"):

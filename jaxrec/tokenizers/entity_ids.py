@@ -1,0 +1,183 @@
+"""Ids of one entity, all users or all items: their codes, how newcomers get theirs, and how they are kept in files."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import os
+import pathlib
+import zipfile
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from jaxrec.tokenizers.id_files import code_text, read_codes, write_codes
+from jaxrec.types import Codes
+
+ENTITIES = ("user", "item")
+PREFIXES = {"user": "<User>", "item": "<Item>"}
+
+
+@dataclasses.dataclass(frozen=True)
+class EntityIds(abc.ABC):
+    """Ids of all users or all items. A kind of id is a subclass; it says at least what the codes of a vector are.
+
+    Fields of a subclass that are arrays, numbers or strings are saved and loaded without a word; for others it
+    overrides `arrays` and `from_arrays`.
+
+    Attributes:
+      entity: "user" or "item".
+      codes: values i32[n,L]; how the tokens of each level are called.
+      unique: whether no two may ever share an id, newcomers included, as decoding needs it.
+    """
+
+    entity: str
+    codes: Codes
+    unique: bool
+
+    @property
+    def prefix(self) -> str:
+        """The token that an id begins with, "<User>" or "<Item>"."""
+        return PREFIXES[self.entity]
+
+    @property
+    def distinct_in_files(self) -> bool:
+        """Whether a file that gives one id to two is refused."""
+        return self.unique
+
+    def text(self, row: int) -> str:
+        """An id as people read it, `<Item><CT3><CI17>`."""
+        return self.prefix + code_text(self.codes, self.codes.values[row])
+
+    @abc.abstractmethod
+    def codes_of(self, vectors: np.ndarray, *, beside: EntityIds | None = None) -> np.ndarray:
+        """Codes by the vector alone, for somebody without a row: equal vectors get equal codes, which others may have.
+
+        Args:
+          vectors: f32[m,F].
+          beside: ids of the other entity, which "joint" ranks of META ID count too.
+        Returns:
+          i32[m,L], below `codes.sizes`; without the last level where that only sets equal codes apart.
+        Raises:
+          ValueError: vectors of another width, or ids of this kind are not made of vectors.
+        """
+
+    def new_codes(self, vectors: np.ndarray, rows: np.ndarray, *, beside: EntityIds | None = None) -> np.ndarray:
+        """Codes for entities that are new, or that have new vectors. Nothing is retrained or changed.
+
+        Where ids are unique, all newcomers have to come in one call.
+
+        Args:
+          vectors: f32[m,F].
+          rows: i64[m], where they stand; rows behind the last are new entities.
+          beside: as in `codes_of`.
+        Returns:
+          i32[m,L], below `codes.sizes`; `with_rows` takes them.
+        Raises:
+          ValueError: vectors of another width, or no free id is left.
+        """
+        if self.unique:
+            return self._unique_codes(vectors, rows, beside=beside)
+        return self.codes_of(vectors, beside=beside)
+
+    def _unique_codes(self, vectors: np.ndarray, rows: np.ndarray, *, beside: EntityIds | None) -> np.ndarray:
+        """`new_codes` where ids are unique; a subclass whose ids may have to be overrides it."""
+        raise NotImplementedError(f"{type(self).__name__} can't make unique ids for newcomers")
+
+    def with_rows(self, rows: np.ndarray, values: np.ndarray) -> Self:
+        """A copy in which some entities have the codes that `new_codes` gave them.
+
+        Args:
+          rows: i64[m], whose codes; rows behind the last are new entities.
+          values: i32[m,L].
+        Raises:
+          ValueError: another number of levels, a code that is not below its size, or an id that stands twice where ids
+            are unique.
+        """
+        sizes = self.codes.sizes
+        if values.ndim != 2 or values.shape[1] != len(sizes):
+            raise ValueError(
+                f"values have shape {values.shape}, wanted [m, {len(sizes)}] for {self.entity}s of these ids"
+            )
+        if ((values < 0) | (values >= np.array(sizes))).any():
+            raise ValueError(f"values go from {values.min()} to {values.max()}, wanted 0 to below {sizes}")
+        more = max(len(self.codes.values), int(rows.max(initial=-1)) + 1) - len(self.codes.values)
+        table = np.concatenate([self.codes.values, np.zeros((more, len(sizes)), np.int32)])
+        table[rows] = values
+        if self.unique and len(np.unique(table, axis=0)) < len(table):
+            raise ValueError(
+                f"an id of {self.entity}s stands twice; take the codes of all newcomers from one call of new_codes"
+            )
+        return dataclasses.replace(self, codes=dataclasses.replace(self.codes, values=table))
+
+    def codewords(self) -> list[np.ndarray | None]:
+        """What the tokens of each level stand for, f32[size,d]; None for a level whose tokens stand for nothing."""
+        return [None] * len(self.codes.levels)
+
+    def report(self) -> dict[str, Any]:
+        """How the ids came out, for JSON; "ids" is how many differ."""
+        return {"ids": len(np.unique(self.codes.values, axis=0))}
+
+    def arrays(self) -> dict[str, Any]:
+        """All that `from_arrays` needs beside entity, codes and unique, by name, as numpy can save it."""
+        base = {field.name for field in dataclasses.fields(EntityIds)}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in base}
+
+    @classmethod
+    def from_arrays(
+        cls, entity: str, codes: Codes, unique: bool, arrays: dict[str, np.ndarray], **options: Any
+    ) -> Self:
+        """The ids that `arrays` came from; `options` are those of `load`.
+
+        Raises:
+          KeyError, TypeError or ValueError: an array is missing, superfluous or of another shape.
+        """
+        return cls(entity, codes, unique, **{n: a.item() if a.ndim == 0 else a for n, a in arrays.items()}, **options)
+
+    def save(self, folder: str | os.PathLike[str], names: Sequence[str] | np.ndarray) -> None:
+        """Writes users.txt or items.txt, which people may read and edit, and an .npz with the rest beside it.
+
+        Args:
+          folder: is there already.
+          names: str[n], of the entities.
+        """
+        file = pathlib.Path(folder) / f"{self.entity}s"
+        write_codes(file.with_suffix(".txt"), self.codes, np.asarray(names), self.prefix)
+        np.savez(
+            file.with_suffix(".npz"),
+            sizes=np.array(self.codes.sizes),
+            levels=np.array(self.codes.levels),
+            unique=self.unique,
+            distinct=self.distinct_in_files,
+            **{f"its_{name}": value for name, value in self.arrays().items()},
+        )
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], entity: str, names: np.ndarray, **options: Any) -> Self:
+        """Reads what `save` wrote, with the text file's edits.
+
+        Args:
+          folder: of `save`.
+          entity: "user" or "item".
+          names: str[n], who has to be in the file.
+          options: what a kind of id knows beside its files; handed to `from_arrays`.
+        Raises:
+          ValueError: a line can't be understood, a name or id is missing, unknown or double, a code is not below its
+            size, or the .npz is not of `save`; names the file and, in a text file, the line.
+        """
+        file = pathlib.Path(folder) / f"{entity}s"
+        try:
+            with file.with_suffix(".npz").open("rb") as stream, np.load(stream) as npz:
+                arrays = dict(npz)
+            sizes, levels = tuple(arrays["sizes"].tolist()), tuple(arrays["levels"].tolist())
+            no_codes = Codes(np.zeros((0, len(sizes)), np.int32), sizes, levels)
+            own = {name.removeprefix("its_"): array for name, array in arrays.items() if name.startswith("its_")}
+            ids = cls.from_arrays(entity, no_codes, bool(arrays["unique"]), own, **options)
+            distinct = bool(arrays["distinct"])
+        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{file.with_suffix('.npz')} can't be read as ids of {entity}s ({error}); fit the ids anew"
+            ) from error
+        codes = read_codes(file.with_suffix(".txt"), names, PREFIXES[entity], levels, sizes=sizes, unique=distinct)
+        return dataclasses.replace(ids, codes=codes)
