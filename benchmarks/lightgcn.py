@@ -15,8 +15,8 @@ from jaxrec.config import LightGcnConfig
 from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.models import lightgcn
 from jaxrec.models.sparse import adjacency, arrange, edges, restore
-from jaxrec.train.loop import initial_state, make_step
-from jaxrec.train.sharding import single_device_mesh
+from jaxrec.training.loop import initial_state, make_step
+from jaxrec.training.sharding import single_device_mesh
 
 name = "lightgcn"
 reach, aim = 4.0, 6.0

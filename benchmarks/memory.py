@@ -89,10 +89,10 @@ def run(asked: argparse.Namespace) -> dict[str, float]:
     from jaxrec.config import OovConfig, TrainConfig
     from jaxrec.models.llama import Llama
     from jaxrec.models.objectives import sequence_loss
-    from jaxrec.train.loop import initial_state, make_step
-    from jaxrec.train.optimizer import make_optimizer
-    from jaxrec.train.sharding import single_device_mesh
-    from jaxrec.train.state import functional
+    from jaxrec.training.loop import initial_state, make_step
+    from jaxrec.training.optimizer import make_optimizer
+    from jaxrec.training.sharding import single_device_mesh
+    from jaxrec.training.state import functional
     from jaxrec.types import Batch
 
     shape, lora = _model(asked)
@@ -147,10 +147,10 @@ def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ..
     from jaxrec.models.llama import Llama
     from jaxrec.models.objectives import sequence_loss
     from jaxrec.system.training import sharding_rules
-    from jaxrec.train import sharding
-    from jaxrec.train.loop import make_step
-    from jaxrec.train.optimizer import make_optimizer
-    from jaxrec.train.state import TrainState, functional
+    from jaxrec.training import sharding
+    from jaxrec.training.loop import make_step
+    from jaxrec.training.optimizer import make_optimizer
+    from jaxrec.training.state import TrainState, functional
     from jaxrec.types import Batch
 
     train = TrainConfig(model_parallel=asked.model_parallel, fsdp=asked.fsdp)

@@ -19,10 +19,10 @@ from benchmarks import harness
 from jaxrec.config import OovConfig, T5Config, TrainConfig
 from jaxrec.models.objectives import sequence_loss
 from jaxrec.models.t5 import T5
-from jaxrec.train.loop import initial_state, make_step
-from jaxrec.train.optimizer import make_optimizer
-from jaxrec.train.sharding import single_device_mesh
-from jaxrec.train.state import functional
+from jaxrec.training.loop import initial_state, make_step
+from jaxrec.training.optimizer import make_optimizer
+from jaxrec.training.sharding import single_device_mesh
+from jaxrec.training.state import functional
 from jaxrec.types import Batch
 
 

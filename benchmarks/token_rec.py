@@ -23,9 +23,9 @@ from jaxrec.models.t5 import T5
 from jaxrec.tasks.ranking_examples import RankingExamples
 from jaxrec.tasks.templates import template_texts
 from jaxrec.tokenizers import vocabulary
-from jaxrec.train.loop import make_step
-from jaxrec.train.optimizer import make_optimizer
-from jaxrec.train.state import TrainState, functional
+from jaxrec.training.loop import make_step
+from jaxrec.training.optimizer import make_optimizer
+from jaxrec.training.state import TrainState, functional
 from jaxrec.types import Batch, Codes, Split
 
 name = "token_rec"

@@ -22,9 +22,9 @@ from jaxrec.tasks.ranking_examples import RankingExamples
 from jaxrec.tasks.templates import template_texts
 from jaxrec.tokenizers import vocabulary
 from jaxrec.tokenizers.meta_id import LEVELS
-from jaxrec.train.loop import make_step
-from jaxrec.train.optimizer import make_optimizer
-from jaxrec.train.state import TrainState, functional
+from jaxrec.training.loop import make_step
+from jaxrec.training.optimizer import make_optimizer
+from jaxrec.training.state import TrainState, functional
 from jaxrec.types import Batch, Codes
 
 name = "training"

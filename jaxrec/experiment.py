@@ -1,4 +1,4 @@
-"""What a user asks of a run: train and measure it, measure it again, recommend with it, bring it up to date."""
+"""Train and measure a run, measure it again, and write its report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jaxrec.system import run as runs
 from jaxrec.system import training
 from jaxrec.system.listing import listing
 from jaxrec.system.loading import with_unseen
-from jaxrec.system.measuring import beams_gap, lines, measure, report_of, some_users
+from jaxrec.system.measuring import beams_gap, measure, report_of, some_users
 from jaxrec.system.stages import build
 from jaxrec.system.system import System, histories_of
 from jaxrec.types import TopK
@@ -38,25 +38,25 @@ def train(config: Config) -> tuple[System, dict[str, Any]]:
     newcomers.fill_store(system)
     measured = measure(system, "test")
     # A call that went on with an older one's work doesn't know how long that took.
-    found = report_of(system, "test", measured, time.monotonic() - started if system.fresh else _seconds(system))
-    write_results(system.folder, found, measured.ranks)
+    report = report_of(system, "test", measured, time.monotonic() - started if system.fresh else _seconds(system))
+    write_results(system.folder, report, measured.ranks)
     leave_report(system)
-    return system, found
+    return system, report
 
 
 def leave_report(system: System, file: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Writes the report of a measured run, by default as report.html in its folder; returns where it is."""
     if not system.config.task.ranking:
         return write_report(system, [], file)
-    asked, task = some_users(system), system.config.task.ranking[0]
-    truth = system.split.test[asked]
-    top = system.recommend(asked, min(10, system.data.n_items))  # compiled already where a list's time was measured
+    users, task = some_users(system), system.config.task.ranking[0]
+    truth = system.split.test[users]
+    top = system.recommend(users, min(10, system.data.n_items))  # compiled already where a list's time was measured
     shown = []
     for row in generator(system.config.seed, "examples").permutation(np.flatnonzero(truth >= 0))[:3]:
-        user, known = asked[row : row + 1], histories_of(system.histories, asked[row : row + 1])
+        user, history = users[row : row + 1], histories_of(system.histories, users[row : row + 1])
         one, name = TopK(top.items[row : row + 1], top.scores[row : row + 1]), system.data.user_names[user[0]]
-        who = f"user {name}, {system.user_name(system.user_codes(known, user), 0)}".removesuffix(", ")
-        shown.append(listing(system, known, one, task, who, int(truth[row])))
+        who = f"user {name}, {system.user_name(system.user_codes(history, user), 0)}".removesuffix(", ")
+        shown.append(listing(system, history, one, task, who, int(truth[row])))
     return write_report(system, shown, file)
 
 
@@ -66,17 +66,21 @@ def _seconds(system: System) -> float | None:
     return json.loads(file.read_text()).get("seconds") if file.is_file() else None
 
 
-def evaluate(system: System, part: str) -> str:
-    """Measures a trained system again; leaves the report in its folder under evaluations/, returns the table."""
+def evaluate(system: System, part: str) -> tuple[dict[str, Any], str]:
+    """Measures a trained system again, and leaves the report in its folder under evaluations/.
+
+    Returns:
+      what results.json holds, and where every item was scored a line that says how far beam search is from it, else "".
+    """
     started = time.monotonic()
     measured = measure(system, part)
-    found = report_of(system, part, measured, time.monotonic() - started)
+    report = report_of(system, part, measured, time.monotonic() - started)
     settings = system.config.eval
-    asked = "retrieval" if isinstance(system.model, Retriever) else f"{settings.recommender}-{settings.beams}"
+    how = "retrieval" if isinstance(system.model, Retriever) else f"{settings.recommender}-{settings.beams}"
     if not system.config.task.ranking:
-        asked = "texts"
+        how = "texts"
     if system.config.task.writing:
-        asked += f"-{settings.text_beams}" + (f"-{settings.text_events}" if settings.text_events else "")
-    write_results(system.folder / "evaluations" / f"{part}-{asked}-{settings.prompt}", found, measured.ranks)
-    told, exact = lines(found), settings.recommender == "exact" and not isinstance(system.model, Retriever)
-    return f"{told}\n{beams_gap(system, part)}" if exact and found["rows"] else told
+        how += f"-{settings.text_beams}" + (f"-{settings.text_events}" if settings.text_events else "")
+    write_results(system.folder / "evaluations" / f"{part}-{how}-{settings.prompt}", report, measured.ranks)
+    exact = settings.recommender == "exact" and not isinstance(system.model, Retriever)
+    return report, beams_gap(system, part) if exact and report["rows"] else ""

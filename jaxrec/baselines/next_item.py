@@ -14,10 +14,10 @@ from jaxrec.evaluate.full_ranking import Scorer, padded_width, seen_rows
 from jaxrec.evaluate.validation import validate_scores, validation_users
 from jaxrec.keys import stream
 from jaxrec.tasks.ragged import ragged_take
-from jaxrec.train.loop import fit
-from jaxrec.train.optimizer import make_optimizer
-from jaxrec.train.plan import Plan
-from jaxrec.train.state import Loss, functional, rebuilder
+from jaxrec.training.loop import fit
+from jaxrec.training.optimizer import make_optimizer
+from jaxrec.training.plan import Plan
+from jaxrec.training.state import Loss, functional, rebuilder
 from jaxrec.types import Array, Batch, Histories, Split
 
 

@@ -19,9 +19,9 @@ from jaxrec.keys import stream
 from jaxrec.models.lightgcn import events
 from jaxrec.models.sparse import edges
 from jaxrec.progress import logger
-from jaxrec.train.loop import fit
-from jaxrec.train.plan import Plan
-from jaxrec.train.state import functional, rebuilder
+from jaxrec.training.loop import fit
+from jaxrec.training.plan import Plan
+from jaxrec.training.state import functional, rebuilder
 from jaxrec.types import Array, Histories, Split
 
 

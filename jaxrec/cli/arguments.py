@@ -52,6 +52,11 @@ def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
     return tyro.cli(Config, default=config, args=rest, prog=f"jaxrec train {preset}"), show
 
 
+def names(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def explained(main: Main) -> Main:
     """A command that shows progress, can be stopped while it compiles, and prints errors meant for the user alone.
 

@@ -8,9 +8,8 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.cli.arguments import explained, parsed
-from jaxrec.serve import service
-from jaxrec.system import loading
+import jaxrec
+from jaxrec.cli.arguments import explained, names, parsed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +34,12 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints an answer for each item: stars with the odds of each, or a text."""
     arguments = parsed(Arguments, "ask", argv)
-    items = [name.strip() for name in arguments.items.split(",") if name.strip()]
-    answers = service.ask(
-        loading.load(arguments.run),
+    answers = jaxrec.load(arguments.run).ask(
         arguments.task,
         user=arguments.user,
-        items=items,
+        items=names(arguments.items),
         feature=arguments.feature,
         review=arguments.review,
     )
-    for about, answer in answers:
-        print(f"{about}: {answer}" if about else answer)
+    for answer in answers:
+        print(answer)

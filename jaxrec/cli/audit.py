@@ -5,16 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from jaxrec.baselines.counted import evaluate_baselines
+import jaxrec
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.config import DataConfig, data_file
-from jaxrec.data.audit import audit_interactions, leak_meter
-from jaxrec.data.load import load_interactions
-from jaxrec.data.split import make_split
-from jaxrec.evaluate.results_file import results_report
-from jaxrec.evaluate.results_table import results_table
-from jaxrec.tokenizers.id_files import read_codes
-from jaxrec.tokenizers.meta_id import LEVELS
+from jaxrec.config import DataConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +26,4 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the findings."""
     arguments = parsed(Arguments, "audit", argv)
-    interactions, notes = load_interactions(arguments.data, seed=arguments.seed)
-    print(notes, audit_interactions(interactions), sep="\n")
-    split = make_split(interactions, arguments.data.split)
-    results = evaluate_baselines(split, "test")
-    print(results_table(results_report(results, split, "test", dataset=notes.source, seed=arguments.seed)))
-    if arguments.ids is not None:
-        users = read_codes(data_file(arguments.ids[0]), interactions.user_names, "<User>", LEVELS)
-        items = read_codes(data_file(arguments.ids[1]), interactions.item_names, "<Item>", LEVELS)
-        print(leak_meter(split, users.values[:, 0], items.values[:, 0]))
+    print(jaxrec.audit(arguments.data, ids=arguments.ids, seed=arguments.seed))

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import tyro
 
+import jaxrec
 from jaxrec.baselines.registry import Settings
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.config import load_config
-from jaxrec.studies.baselines import Part, compare_baselines
+from jaxrec.studies.baselines import Part
 from jaxrec.studies.comparison import BaselineRun
 
 
@@ -36,8 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table and leaves it in the folder, beside the runs."""
     arguments = parsed(Arguments, "baselines", argv)
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.config).stem}_baselines")
-    config = load_config(arguments.config)
-    comparison = compare_baselines(arguments.systems, config, arguments.seeds, folder, arguments, part=arguments.part)
+    comparison = jaxrec.compare_baselines(
+        arguments.config, arguments.systems, arguments.seeds, settings=arguments, part=arguments.part, out=folder
+    )
     print(f"\n{comparison}\n")
     for name, runs in comparison.runs.items():
         chosen = " ".join(f"{run.validation['ndcg@10']:.4f}" for run in runs if isinstance(run, BaselineRun))

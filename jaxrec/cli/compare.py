@@ -9,13 +9,10 @@ from typing import Literal
 
 import tyro
 
+import jaxrec
 from jaxrec.cli.arguments import explained, parsed
 from jaxrec.config import load_study
-from jaxrec.serve import service
-from jaxrec.studies.compare import compare_configs
-from jaxrec.studies.inflation import compare_protocols
 from jaxrec.studies.run_folders import run_folder
-from jaxrec.system import loading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,19 +39,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.study).stem}")
     protocols, tables = set(arguments.protocols), []
     if len(protocols) == 2:
-        inflation = compare_protocols(study, arguments.seeds, folder)
+        inflation = jaxrec.compare_protocols(study, arguments.seeds, out=folder)
         tables = [inflation.strict, inflation.as_released]
         folder = folder / "strict"
     else:
         for protocol in protocols:
             study = {name: dataclasses.replace(config, protocol=protocol) for name, config in study.items()}
         inflation = None
-        tables = [compare_configs(study, arguments.seeds, folder)]
+        tables = [jaxrec.compare(study, arguments.seeds, out=folder)]
     for name in study if arguments.show else ():
-        system = loading.load(run_folder(folder, name, arguments.seeds[0]))
+        run = jaxrec.load(run_folder(folder, name, arguments.seeds[0]))
         print(f"\n{name}")
-        for user in service.examples(system, arguments.show):
-            print(f"{service.recommend(system, 10, user=user)}\n")
+        for user in run.examples(arguments.show):
+            print(f"{run.recommend(user)}\n")
     for comparison in tables:
         print(f"\n{comparison}")
     if inflation:

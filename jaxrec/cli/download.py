@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import tyro
 
+import jaxrec
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.data import public_datasets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints where the files lie and what to do with them."""
     arguments = parsed(Arguments, "download", argv)
-    events, titles = public_datasets.download_dataset(arguments.name, arguments.folder)
-    print(f"events: {events}")
-    if titles is not None:
-        print(f"titles: {titles}")
-    print(f"look at it: python -m launch.audit --data.path {events}")
+    data = jaxrec.download(arguments.name, arguments.folder)
+    print(f"events: {data.events}")
+    if data.titles is not None:
+        print(f"titles: {data.titles}")
+    print(f"look at it: python -m launch.audit --data.path {data.events}")

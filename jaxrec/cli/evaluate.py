@@ -8,9 +8,8 @@ from typing import Literal
 
 import tyro
 
-from jaxrec import experiment
+import jaxrec
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.system import loading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +35,6 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table and leaves it in the run's folder, under evaluations/."""
     arguments = parsed(Arguments, "evaluate", argv)
-    fields = ("recommender", "beams", "prompt", "text_beams", "text_events")
-    changed = {name: value for name in fields if (value := getattr(arguments, name)) is not None}
-    print(experiment.evaluate(loading.load(arguments.run, **changed), arguments.part))
+    settings = ("recommender", "beams", "prompt", "text_beams", "text_events")
+    changed = {name: value for name in settings if (value := getattr(arguments, name)) is not None}
+    print(jaxrec.evaluate_run(arguments.run, arguments.part, **changed))

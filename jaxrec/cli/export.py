@@ -8,11 +8,8 @@ from typing import Literal
 
 import tyro
 
+import jaxrec
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.export.push import ABOUT_USERS, push
-from jaxrec.export.whole_system import export
-from jaxrec.serve import newcomers
-from jaxrec.system import loading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +39,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints where the folder is and how to look at it."""
     arguments = parsed(Arguments, "export", argv)
-    system = newcomers.served(loading.load(arguments.run))
-    folder = export(
-        system,
+    folder = jaxrec.load(arguments.run).export(
         arguments.out,
         dtype=arguments.dtype,
         shard_gb=arguments.shard_gb,
@@ -52,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         adapter=arguments.adapter,
     )
     print(f"exported to {folder}; compare it with jaxrec: python {folder / 'recommend.py'} --check")
-    print(f"{' and '.join(ABOUT_USERS)} hold names and histories of users")
+    about_users = " and ".join(jaxrec.EXPORTED_ABOUT_USERS)
+    print(f"{about_users} hold names and histories of users")
     if arguments.push is not None:
-        address = push(folder, arguments.push, users=arguments.push_users)
-        print(f"uploaded to {address}" + ("" if arguments.push_users else f", without {' and '.join(ABOUT_USERS)}"))
+        address = jaxrec.push_export(folder, arguments.push, users=arguments.push_users)
+        print(f"uploaded to {address}" + ("" if arguments.push_users else f", without {about_users}"))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 
 import tyro
 
+import jaxrec
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.files import write_whole
-from jaxrec.report.scores import scores_page
-from jaxrec.system.id_scores import FILE, before_and_after, table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +26,8 @@ class Arguments:
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints a table of the runs and draws it; each run's scores are left in its folder."""
-    arguments = parsed(Arguments, "id_scores", argv)
-    if not arguments.runs:
-        raise ValueError("give the folder of a trained run: python -m launch.id_scores runs/demo")
-    found = {run: before_and_after(run, pairs=arguments.pairs) for run in arguments.runs}
-    print(table(found))
-    out = pathlib.Path(arguments.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, scores_page(found))
-    print(f"\npictures: {out}; scores and the convergence of diversity: {FILE} in each run's folder")
+    arguments = parsed(Arguments, "id-scores", argv)
+    scores = jaxrec.id_scores(arguments.runs, pairs=arguments.pairs)
+    print(scores)
+    page = scores.write_page(arguments.out)
+    print(f"\npictures: {page}; scores and the convergence of diversity: id_scores.json in each run's folder")

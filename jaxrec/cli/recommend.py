@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxrec.cli.arguments import explained, parsed
-from jaxrec.serve import newcomers, service
-from jaxrec.system import loading
+import jaxrec
+from jaxrec.cli.arguments import explained, names, parsed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +22,8 @@ class Arguments:
     """A user's name as it stands in the data."""
     history: str | None = None
     """Names of items, oldest first, with commas between: for somebody new."""
+    exclude: str = ""
+    """Names of items that are not recommended, with commas between."""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """How many items."""
     task: Literal["sequential", "collaborative", "direct"] | None = None
@@ -35,8 +36,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "recommend", argv)
     if (arguments.user is None) == (arguments.history is None):
         raise ValueError("give either --user NAME or --history a,b,c")
-    items = (
-        None if arguments.history is None else [name.strip() for name in arguments.history.split(",") if name.strip()]
+    recommendations = jaxrec.load(arguments.run).recommend(
+        arguments.user,
+        arguments.k,
+        history=None if arguments.history is None else names(arguments.history),
+        exclude=names(arguments.exclude),
+        task=arguments.task,
     )
-    system = newcomers.served(loading.load(arguments.run))
-    print(service.recommend(system, arguments.k, user=arguments.user, history=items, task=arguments.task))
+    print(recommendations)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import tyro
 
-from jaxrec import experiment
+import jaxrec
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.system import loading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,4 +25,4 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the file and names it."""
     arguments = parsed(Arguments, "report", argv)
-    print(f"report: {experiment.leave_report(loading.load(arguments.run), arguments.out)}")
+    print(f"report: {jaxrec.load(arguments.run).write_report(arguments.out)}")

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 
 import tyro
 
+import jaxrec
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.config import load_config
-from jaxrec.studies.sweep.axes import read_axes
-from jaxrec.studies.sweep.choose import choose_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,15 +38,14 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the settings by their validation and the table of what was tested, and leaves both in the folder."""
     arguments = parsed(Arguments, "sweep", argv)
-    config = load_config(arguments.config)
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.config).stem}_sweep")
-    result = choose_settings(
-        config,
-        read_axes(arguments.grid, config),
+    result = jaxrec.sweep(
+        arguments.config,
+        arguments.grid,
         arguments.seeds,
-        folder,
         trials=arguments.trials,
         show_test=arguments.show_test,
+        out=folder,
     )
     print(f"\n{result}\n\n{result.test}")
     print(

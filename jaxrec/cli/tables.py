@@ -9,10 +9,9 @@ from typing import Literal
 
 import tyro
 
+import jaxrec
 from jaxrec.baselines.registry import Settings
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.studies.papers.render import table_text
-from jaxrec.studies.papers.tables import paper_tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,18 +40,17 @@ class Arguments(Settings):
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints each table as soon as its runs are done."""
     arguments = parsed(Arguments, "tables", argv)
-    out = pathlib.Path(arguments.out)
-    tables = paper_tables(
+    filled = jaxrec.paper_tables(
         arguments.paper,
         arguments.tables,
         arguments.seeds,
-        out,
-        arguments,
         study=arguments.study,
         dataset=arguments.dataset,
-        folder=pathlib.Path(arguments.runs) if arguments.runs else None,
+        settings=arguments,
+        out=arguments.out,
+        runs=arguments.runs,
         finished_only=arguments.finished_only,
     )
-    for table in tables:
-        print(f"\n{table_text(table)}")
-    print(f"\nfolder: {out}  (each table as .json and .md, and the runs)")
+    for table in filled:
+        print(f"\n{table}")
+    print(f"\nfolder: {pathlib.Path(arguments.out)}  (each table as .json and .md, and the runs)")

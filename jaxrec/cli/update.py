@@ -9,11 +9,8 @@ from typing import Annotated
 
 import tyro
 
+import jaxrec
 from jaxrec.cli.arguments import explained, parsed
-from jaxrec.config import DataConfig
-from jaxrec.data.load import load_interactions
-from jaxrec.serve import newcomers, service
-from jaxrec.system import loading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +37,11 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Refreshes vectors, encodes newcomers, writes the run's store, and recommends to some of the users."""
     arguments = parsed(Arguments, "update", argv)
-    config = DataConfig(
-        path=arguments.data,
-        format=arguments.format,
-        columns=arguments.columns,
-        items_path=arguments.items_path,
-        min_events=1,
-    )
-    events, _ = load_interactions(config, seed=0)
-    system = newcomers.served(loading.load(arguments.run))
+    run = jaxrec.load(arguments.run)
     started = time.monotonic()
-    system, done = newcomers.update(system, events)
-    print(f"{done}; taken in within {time.monotonic() - started:.1f} s, nothing trained\n")
-    for user in done.users[: arguments.show]:
-        print(f"{service.recommend(system, arguments.k, user=str(system.data.user_names[user]))}\n")
+    update = run.update(
+        arguments.data, format=arguments.format, columns=arguments.columns, items_path=arguments.items_path
+    )
+    print(f"{update}; taken in within {time.monotonic() - started:.1f} s, nothing trained\n")
+    for user in update.users[: arguments.show]:
+        print(f"{run.recommend(user, arguments.k)}\n")

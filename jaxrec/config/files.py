@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from jaxrec.config.config import Config
@@ -66,13 +67,16 @@ def _module(path: str | os.PathLike[str]) -> Any:
     return module
 
 
-def data_file(path: str) -> pathlib.Path:
-    """Where a data file is: as given, or under $JAXREC_DATA, data/ or ../shared/data, the first that exists.
+def data_file(path: str, beside: Sequence[pathlib.Path] = ()) -> pathlib.Path:
+    """Where a data file is: as given, under $JAXREC_DATA, data/ or ../shared/data, or in `beside`: the first there is.
 
+    Args:
+      path: absolute or relative.
+      beside: folders of the run that asks: what was handed over as a data frame is stored there.
     Raises:
       ValueError: it is nowhere; names every place that was tried.
     """
-    roots = [os.environ.get("JAXREC_DATA"), "data", "../shared/data"]
+    roots = [os.environ.get("JAXREC_DATA"), "data", "../shared/data", *beside]
     tried = list(dict.fromkeys([pathlib.Path(path), *(pathlib.Path(r) / path for r in roots if r)]))  # absolute: one
     for file in tried:
         if file.exists():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pathlib
+from collections.abc import Sequence
+
 from jaxrec.config import DataConfig, data_file
 from jaxrec.data import readers, synthetic
 from jaxrec.data.interactions import Notes, assemble, keep_frequent, with_titles
@@ -10,7 +13,9 @@ from jaxrec.progress import logger
 from jaxrec.types import Interactions
 
 
-def load_interactions(config: DataConfig, *, seed: int) -> tuple[Interactions, Notes]:
+def load_interactions(
+    config: DataConfig, *, seed: int, beside: Sequence[pathlib.Path] = ()
+) -> tuple[Interactions, Notes]:
     """Events of a file, or of the generated world where `config.path` is None.
 
     A logged warning says what was dropped; nothing is lost in silence.
@@ -18,6 +23,7 @@ def load_interactions(config: DataConfig, *, seed: int) -> tuple[Interactions, N
     Args:
       config: the file, its format and titles, the k-core and the fewest events of a user.
       seed: of the generated world, and of the shuffle among events at the same time.
+      beside: further folders in which the files are looked for.
 
     Returns:
       Interactions with rows sorted by user, then time; and the counts of what was dropped.
@@ -29,11 +35,11 @@ def load_interactions(config: DataConfig, *, seed: int) -> tuple[Interactions, N
         interactions = synthetic.generate_world(config.world, seed=seed)
         notes = Notes("generated", interactions.n_events)
     else:
-        events = readers.read(data_file(config.path), config.format, config.columns)
+        events = readers.read(data_file(config.path, beside), config.format, config.columns)
         interactions, notes = assemble(events, seed=seed, source=config.path)
     interactions, notes = keep_frequent(interactions, notes, k_core=config.k_core, min_events=config.min_events)
     if config.items_path is not None:
-        interactions, notes = with_titles(interactions, notes, read_titles(data_file(config.items_path)))
+        interactions, notes = with_titles(interactions, notes, read_titles(data_file(config.items_path, beside)))
     for line in notes.warnings():
         logger.warning("%s: %s", notes.source, line)
     return interactions, notes

@@ -197,7 +197,7 @@ def packed(
       target_length: tokens in a target row.
       seed: of the order.
       process_index: which of `process_count` equal blocks of each batch's rows to make.
-      process_count: how many blocks; `jaxrec.train.sharding.share_of_data` gives both.
+      process_count: how many blocks; `jaxrec.training.sharding.share_of_data` gives both.
     Returns:
       A grain.IterDataset of Batch (numpy), rows/process_count rows each.
     Raises:

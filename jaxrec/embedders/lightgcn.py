@@ -18,8 +18,8 @@ from jaxrec.evaluate.validation import validate_scores, validation_split
 from jaxrec.keys import stream
 from jaxrec.models import lightgcn
 from jaxrec.models.sparse import Adjacency, adjacency, arrange, edges, restore
-from jaxrec.train import loop
-from jaxrec.train.plan import Plan
+from jaxrec.training import loop
+from jaxrec.training.plan import Plan
 from jaxrec.types import Array, Histories, Vectors
 
 

@@ -19,8 +19,8 @@ from jaxrec.embedders.embedder import Embedder, Embedding
 from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.keys import stream
 from jaxrec.models import skipgram
-from jaxrec.train import loop
-from jaxrec.train.plan import Plan
+from jaxrec.training import loop
+from jaxrec.training.plan import Plan
 from jaxrec.types import Histories, Vectors
 
 CACHED_WALKS = 64

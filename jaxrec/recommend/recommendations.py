@@ -14,12 +14,14 @@ class Shown:
       history: (label, id) of the items that the prompt held, oldest first; a label is the title, or title and name.
       items: (label, id, score, whether it is the held-out item), best first.
       score: what the scores are.
+      numbers: of the items in the catalogue, in the order of `items`.
     """
 
     who: str
     history: list[tuple[str, str]]
     items: list[tuple[str, str, float, bool]]
     score: str
+    numbers: list[int]
 
     def __str__(self) -> str:
         shown = [*self.history, *self.items]

@@ -21,7 +21,7 @@ from jaxrec.report.draw.markup import element, escape, number, table
 from jaxrec.report.draw.page import figure, grid, paragraph, section
 from jaxrec.report.ids import Section
 from jaxrec.system.system import System
-from jaxrec.train.writer import read_records
+from jaxrec.training.writer import read_records
 from jaxrec.types import Split
 
 METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS for metric in ("hr", "ndcg", "mrr"))

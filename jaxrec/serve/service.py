@@ -21,6 +21,7 @@ def recommend(
     user: str | None = None,
     history: Sequence[str] | None = None,
     task: str | None = None,
+    exclude: Sequence[str] = (),
 ) -> Shown:
     """The best k items for a user of the data, or for somebody new with a history.
 
@@ -30,9 +31,12 @@ def recommend(
       user: a name the system knows; all but the test item is known of those of the run's data.
       history: names of items, oldest first, instead of a user.
       task: one that the run was trained on; default its first.
+      exclude: names of items that are not recommended, besides those of the history.
     Raises:
-      ValueError: a name or the task is unknown, or k is out of range.
+      ValueError: both or neither of user and history are given, a name or the task is unknown, or k is out of range.
     """
+    if (user is None) == (history is None):
+        raise ValueError("give either a user's name or a history, names of items")
     data, trained = system.data, system.config.task.ranking
     if not trained:
         raise ValueError(f"{system.folder} ranks no items; ask it with python -m launch.ask")
@@ -41,9 +45,10 @@ def recommend(
         raise ValueError(f"task {task!r} was not trained in this run; it knows {', '.join(trained)}")
     if not 1 <= k <= data.n_items:
         raise ValueError(f"k={k} is not between 1 and the {data.n_items} items of this catalogue")
+    excluded = np.array(_numbers(data.item_names, exclude, "item"), np.int64)
     if user is not None:
         number = _numbers(data.user_names, [user], "user")[0]
-        top = system.recommend(np.array([number]), k, task)
+        top = system.recommend(np.array([number]), k, task, excluded)
         histories = histories_of(system.histories, np.array([number]))
         codes, held_out = system.user_codes(histories, np.array([number])), system.split.test
         truth = int(held_out[number]) if number < len(held_out) else -1
@@ -51,7 +56,8 @@ def recommend(
     else:
         items = _numbers(data.item_names, history or [], "item")
         histories = Histories(np.array([0, len(items)]), np.asarray(items, np.int32), data.n_items)
-        top, codes, truth = system.recommend_to_strangers(histories, k, task), system.user_codes(histories), -1
+        top = system.recommend_to_strangers(histories, k, task, excluded)
+        codes, truth = system.user_codes(histories), -1
         who = "somebody new"
     return listing(system, histories, top, task, f"{who}, {system.user_name(codes, 0)}".removesuffix(", "), truth)
 

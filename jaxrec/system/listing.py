@@ -9,6 +9,16 @@ from jaxrec.types import Histories, TopK
 
 
 def listing(system: System, histories: Histories, top: TopK, task: str, who: str, truth: int) -> Shown:
+    """The first list of `top` beside the history that it was made from, in the words of the data.
+
+    Args:
+      system: what recommended.
+      histories: of the user, the first of them.
+      top: what was recommended, the user's in the first row.
+      task: what was asked; "direct" shows no history.
+      who: whom the list is for, for people.
+      truth: the held-out item's number, -1 where there is none.
+    """
     data = system.data
 
     def label(item: int) -> str:
@@ -25,4 +35,5 @@ def listing(system: System, histories: Histories, top: TopK, task: str, who: str
             if i >= 0
         ],
         "cosine" if isinstance(system.model, Retriever) else "log-probability",
+        [int(i) for i in top.items[0] if i >= 0],
     )

@@ -203,7 +203,7 @@ def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
     Items are ranked by a leave-one-out split, ratings and texts by one of events. Where both are asked, no event that
     the first holds back teaches the second, and embedders don't see how an event was rated that the second holds back.
     """
-    data, _ = load_interactions(config.data, seed=config.seed)
+    data, _ = load_interactions(config.data, seed=config.seed, beside=(folder, folder.parent))
     events = None
     if config.task.ranking:
         split = make_split(data, config.data.split)

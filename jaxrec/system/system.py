@@ -29,7 +29,7 @@ from jaxrec.tokenizers.ids import Ids
 from jaxrec.tokenizers.registry import id_kind
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.tokenizers.vocabulary import Vocabulary
-from jaxrec.train.sharding import make_mesh
+from jaxrec.training.sharding import make_mesh
 from jaxrec.types import Codes, Histories, TopK
 
 LISTED = 30
@@ -146,26 +146,39 @@ class System(Run):
 
         return ask
 
-    def recommend(self, users: np.ndarray, k: int, task: str | None = None) -> TopK:
+    def recommend(self, users: np.ndarray, k: int, task: str | None = None, exclude: np.ndarray | None = None) -> TopK:
         """The best k items for some of the system's users, by all that is known of them.
 
         Args:
           users: i64[B], which of them.
           k: how many.
           task: one that the run was trained on; default its first.
+          exclude: items that are not recommended, i64[X].
         """
-        known = histories_of(self.histories, users)
-        return self._answer(known, self.user_codes(known, users), users, k, task)
+        histories = histories_of(self.histories, users)
+        return self._answer(histories, self.user_codes(histories, users), users, k, task, exclude)
 
-    def recommend_to_strangers(self, histories: Histories, k: int, task: str | None = None) -> TopK:
+    def recommend_to_strangers(
+        self, histories: Histories, k: int, task: str | None = None, exclude: np.ndarray | None = None
+    ) -> TopK:
         """The best k items for each of some histories; whoever they belong to is folded in."""
-        return self._answer(histories, self.user_codes(histories), np.arange(histories.n_users), k, task)
+        return self._answer(histories, self.user_codes(histories), np.arange(histories.n_users), k, task, exclude)
 
-    def _answer(self, histories: Histories, codes: Codes | None, draw: np.ndarray, k: int, task: str | None) -> TopK:
-        """Lists for all of these histories; what they hold is left out where the config says so."""
+    def _answer(
+        self,
+        histories: Histories,
+        codes: Codes | None,
+        draw: np.ndarray,
+        k: int,
+        task: str | None,
+        exclude: np.ndarray | None,
+    ) -> TopK:
+        """Lists for all of these histories; what they hold is left out where the config says so, `exclude` always."""
         settings, users = self.config.eval, np.arange(histories.n_users)
         width = int(np.diff(histories.offsets).max(initial=1))
         seen = seen_rows(histories, users, max(width, 1)) if settings.mask_seen else None
+        if exclude is not None and len(exclude):
+            seen = _with_excluded(seen, np.unique(exclude), histories.n_users)
         ask = self.asker(histories, codes, task or self.config.task.ranking[0], _prompt(settings.prompt))
         return self.recommender(ask(users, draw), seen, k)
 
@@ -220,6 +233,15 @@ def histories_of(histories: Histories, users: np.ndarray) -> Histories:
     """The histories of some users i64[n] alone, in their order."""
     items, offsets = ragged_take(histories.items, histories.offsets[users], np.diff(histories.offsets)[users])
     return Histories(offsets, items, histories.n_items)
+
+
+def _with_excluded(seen: np.ndarray | None, exclude: np.ndarray, n_users: int) -> np.ndarray:
+    """Items to leave out, i32[B,X]: those of `seen` (padded with -1) and `exclude`, each once a row."""
+    rows = np.tile(exclude.astype(np.int32), (n_users, 1))
+    if seen is None:
+        return rows
+    again = (rows[:, :, None] == seen[:, None, :]).any(axis=2)
+    return np.concatenate([seen, np.where(again, -1, rows)], axis=1)
 
 
 def _prompt(setting: str) -> str:

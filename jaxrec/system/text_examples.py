@@ -13,7 +13,7 @@ from jaxrec.embedders.fold_in import unit_rows
 from jaxrec.keys import generator
 from jaxrec.system.system import System
 from jaxrec.tasks.writing_examples import TextEvents, WritingExamples
-from jaxrec.train.state import PureLoss, Tree
+from jaxrec.training.state import PureLoss, Tree
 
 
 def examples(system: System, rows: np.ndarray) -> WritingExamples:

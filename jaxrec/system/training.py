@@ -22,12 +22,12 @@ from jaxrec.system import text_examples as writing
 from jaxrec.system.system import System
 from jaxrec.tasks.ranking_examples import RankingExamples
 from jaxrec.tasks.writing_examples import MixedExamples
-from jaxrec.train.checkpoint import restore_best
-from jaxrec.train.loop import Fitted, fit
-from jaxrec.train.optimizer import make_optimizer
-from jaxrec.train.plan import Plan
-from jaxrec.train.sharding import Rules, make_mesh, share_of_data
-from jaxrec.train.state import functional, rebuilder
+from jaxrec.training.checkpoint import restore_best
+from jaxrec.training.loop import Fitted, fit
+from jaxrec.training.optimizer import make_optimizer
+from jaxrec.training.plan import Plan
+from jaxrec.training.sharding import Rules, make_mesh, share_of_data
+from jaxrec.training.state import functional, rebuilder
 
 SHARDING = (
     (r"embedding/table$", PartitionSpec("model", None)),
@@ -38,7 +38,7 @@ SHARDING = (
 
 
 def sharding_rules(config: Config) -> Rules:
-    """Where arrays lie on the mesh, see `jaxrec.train.sharding.shardings`.
+    """Where arrays lie on the mesh, see `jaxrec.training.sharding.shardings`.
 
     A decoder-only model's matrices are cut over `model` as well, so that a layer's two products need one exchange
     (Shoeybi et al. 2019), and with `train.fsdp` over `data` along their other axis.

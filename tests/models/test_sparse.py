@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
 from jaxrec.models.sparse import MULTIPLE, WIDTHS, Adjacency, adjacency, arrange, edges, product, restore
-from jaxrec.train.sharding import make_mesh
+from jaxrec.training.sharding import make_mesh
 
 
 def skewed(n_users: int = 300, n_items: int = 120, seed: int = 0) -> tuple[np.ndarray, int, int]:

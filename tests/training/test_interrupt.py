@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from jaxrec.train.interrupt import Interrupt
+from jaxrec.training.interrupt import Interrupt
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -14,8 +14,8 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrec.train import sharding
-from jaxrec.train.loop import initial_state
+from jaxrec.training import sharding
+from jaxrec.training.loop import initial_state
 
 
 def test_make_mesh() -> None:

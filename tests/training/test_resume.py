@@ -12,7 +12,7 @@ import time
 import pytest
 
 from jaxrec.progress import messages_to
-from jaxrec.train.sharding import make_mesh
+from jaxrec.training.sharding import make_mesh
 
 
 def start(program: pathlib.Path, folder: pathlib.Path, *options: str) -> subprocess.Popen:

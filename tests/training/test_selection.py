@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxrec.train.selection import Selection
+from jaxrec.training.selection import Selection
 
 
 @pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jaxrec.train.writer import Writer, read_records
+from jaxrec.training.writer import Writer, read_records
 
 
 def filled(folder, steps: int) -> None:

@@ -15,11 +15,11 @@ from jax.sharding import PartitionSpec
 
 from jaxrec.config import TrainConfig
 from jaxrec.progress import log_to_stderr
-from jaxrec.train.loop import fit
-from jaxrec.train.optimizer import make_optimizer
-from jaxrec.train.plan import Plan
-from jaxrec.train.sharding import make_mesh, share_of_data
-from jaxrec.train.state import functional, rebuilder
+from jaxrec.training.loop import fit
+from jaxrec.training.optimizer import make_optimizer
+from jaxrec.training.plan import Plan
+from jaxrec.training.sharding import make_mesh, share_of_data
+from jaxrec.training.state import functional, rebuilder
 
 VOCAB, WIDTH, ROWS = 64, 8, 8
 RULES = (("embedding$", PartitionSpec("model", None)),)

@@ -17,15 +17,15 @@ import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxrec.train import sharding
-from jaxrec.train.checkpoint import Checkpoints
-from jaxrec.train.feed import Count, Feed
-from jaxrec.train.interrupt import Interrupt
-from jaxrec.train.journal import Journal
-from jaxrec.train.plan import Plan
-from jaxrec.train.selection import Selection
-from jaxrec.train.state import PureLoss, TrainState, Tree
-from jaxrec.train.writer import Record
+from jaxrec.training import sharding
+from jaxrec.training.checkpoint import Checkpoints
+from jaxrec.training.feed import Count, Feed
+from jaxrec.training.interrupt import Interrupt
+from jaxrec.training.journal import Journal
+from jaxrec.training.plan import Plan
+from jaxrec.training.selection import Selection
+from jaxrec.training.state import PureLoss, TrainState, Tree
+from jaxrec.training.writer import Record
 
 Validate = Callable[[Tree, Tree], dict[str, float]]
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from jaxrec.config import TrainConfig
-from jaxrec.train.optimizer import decay_mask, learning_rate, make_optimizer
+from jaxrec.training.optimizer import decay_mask, learning_rate, make_optimizer
 
 
 def test_five_steps_equal_torch() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import grain
 from jax.sharding import Mesh
 
-from jaxrec.train.sharding import put_batch
+from jaxrec.training.sharding import put_batch
 
 Count = Callable[[Any], dict[str, int]]
 

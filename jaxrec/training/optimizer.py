@@ -8,7 +8,7 @@ import jax
 import optax
 
 from jaxrec.config import TrainConfig
-from jaxrec.train.sharding import path_name
+from jaxrec.training.sharding import path_name
 
 UNDECAYED = re.compile(r"embedding$|embedding_adapter|table|rows|relative|norm|bias")
 

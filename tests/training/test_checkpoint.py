@@ -7,7 +7,7 @@ import chex
 import numpy as np
 import pytest
 
-from jaxrec.train.checkpoint import restore_best
+from jaxrec.training.checkpoint import restore_best
 
 
 def scripted(*values):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from jax.sharding import Mesh
 
-from jaxrec.train.sharding import Rules
+from jaxrec.training.sharding import Rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Plan:
         at every validation and at the end.
       log_every: steps between records of metrics.jsonl, at least 1.
       mesh: the devices; None is this process's default device alone.
-      rules: where arrays lie on the mesh, see `jaxrec.train.sharding.shardings`.
+      rules: where arrays lie on the mesh, see `jaxrec.training.sharding.shardings`.
     Raises:
       ValueError: `steps` or `log_every` is below 1.
     """

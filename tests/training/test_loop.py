@@ -11,9 +11,9 @@ import optax
 import pytest
 from flax import nnx
 
-from jaxrec.train.loop import fit, make_step
-from jaxrec.train.plan import Plan
-from jaxrec.train.state import TrainState, functional
+from jaxrec.training.loop import fit, make_step
+from jaxrec.training.plan import Plan
+from jaxrec.training.state import TrainState, functional
 
 
 def pure(model, loss):

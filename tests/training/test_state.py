@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from jaxrec.train.state import functional, rebuilder
+from jaxrec.training.state import functional, rebuilder
 
 
 def test_parameters_and_buffers_are_told_apart(small) -> None:

@@ -10,7 +10,7 @@ import time
 import jax
 
 from jaxrec.progress import Progress, logger
-from jaxrec.train.writer import Writer
+from jaxrec.training.writer import Writer
 
 
 class Journal:

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from jaxrec.train.state import TrainState, Tree
+from jaxrec.training.state import TrainState, Tree
 
 
 @dataclasses.dataclass(frozen=True)

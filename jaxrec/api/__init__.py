@@ -1,0 +1,1 @@
+"""The public functions and objects, which `import jaxrec` offers under their own names."""

@@ -1,0 +1,146 @@
+"""Looking at data and ids before trusting them, and fetching public data."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from jaxrec.api.data import events_config
+from jaxrec.api.results import Results
+from jaxrec.baselines.counted import evaluate_baselines
+from jaxrec.config import DataConfig, data_file
+from jaxrec.data.audit import Audit, LeakMeter, audit_interactions, leak_meter
+from jaxrec.data.interactions import Notes
+from jaxrec.data.load import load_interactions
+from jaxrec.data.public_datasets import download_dataset
+from jaxrec.data.split import make_split
+from jaxrec.evaluate.results_file import results_report
+from jaxrec.files import write_whole
+from jaxrec.report.scores import scores_page
+from jaxrec.system.id_scores import before_and_after, table
+from jaxrec.tokenizers.id_files import read_codes
+from jaxrec.tokenizers.meta_id import LEVELS
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class AuditReport:
+    """What an audit finds; prints as the command line prints it.
+
+    Attributes:
+      notes: what was dropped on the way in.
+      audit: counts, order and ties of the events.
+      baselines: what counting alone reaches on the test items.
+      leak: whether held-out items were in view when the ids were made; None without ids.
+    """
+
+    notes: Notes
+    audit: Audit
+    baselines: Results
+    leak: LeakMeter | None
+
+    def __repr__(self) -> str:
+        parts = [self.notes, self.audit, self.baselines, *([self.leak] if self.leak else [])]
+        return "\n".join(map(str, parts))
+
+
+def audit(
+    data: Any = None, *, ids: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None, seed: int = 0
+) -> AuditReport:
+    """Looks at data, and at ids that were made of it, before they are trusted.
+
+    Args:
+      data: a file's path, a data frame, or a DataConfig; None is the generated world.
+      ids: files of user and item ids, `NAME <CT79><1220>` or `NAME <Item><CT3><CI17>` a line.
+      seed: of the shuffle among events at one time, and of the generated world.
+    Raises:
+      ValueError: data or ids can't be read, or the ids are not of these users and items.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        if data is None:
+            config = DataConfig()
+        else:
+            config = data if isinstance(data, DataConfig) else events_config(data, folder)
+        interactions, notes = load_interactions(config, seed=seed, beside=(folder,))
+    split = make_split(interactions, config.split)
+    results = evaluate_baselines(split, "test")
+    baselines = Results(results_report(results, split, "test", dataset=notes.source, seed=seed))
+    leak = None
+    if ids is not None:
+        users, items = (
+            read_codes(data_file(os.fspath(file)), names, prefix, LEVELS)
+            for file, names, prefix in zip(
+                ids, (interactions.user_names, interactions.item_names), ("<User>", "<Item>"), strict=True
+            )
+        )
+        leak = leak_meter(split, users.values[:, 0], items.values[:, 0])
+    return AuditReport(notes, audit_interactions(interactions), baselines, leak)
+
+
+@dataclasses.dataclass(frozen=True)
+class PublicData:
+    """Files of a public data set: `events`, which training reads, and `titles` of its items, None where it has none."""
+
+    events: pathlib.Path
+    titles: pathlib.Path | None
+
+
+def download(name: str, folder: str | os.PathLike[str] = "data") -> PublicData:
+    """Fetches a public data set from its official address; a fetch that was cut off goes on where it stopped.
+
+    Args:
+      name: "ml-100k", "ml-1m", "ml-20m", "lastfm", "amazon-beauty", ...; an unknown name lists all.
+      folder: the set gets a folder of its own in it.
+    Raises:
+      ValueError: the set is not known, or can't be fetched whole.
+    """
+    return PublicData(*download_dataset(name, pathlib.Path(folder)))
+
+
+class IdScores:
+    """Diversity and memorization of several runs' ids, before and after training; prints as a table."""
+
+    def __init__(self, scores: Mapping[str, Mapping[str, Any]]) -> None:
+        self._scores = {run: dict(values) for run, values in scores.items()}
+
+    def to_frame(self) -> pl.DataFrame:
+        """A row for each run, entity and time: "run", "entity", "when", "diversity", "memorization", "ndcg@10"."""
+        rows = [
+            [run, entity, when, score["diversity"], score["memorization"], values["ndcg@10"]]
+            for run, values in self._scores.items()
+            for when in ("before", "after")
+            for entity, score in values[when].items()
+        ]
+        numbers = dict.fromkeys(("diversity", "memorization", "ndcg@10"), pl.Float64)
+        schema = {"run": pl.String, "entity": pl.String, "when": pl.String, **numbers}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def write_page(self, file: str | os.PathLike[str]) -> pathlib.Path:
+        """Draws the scores on an HTML page; returns where it is."""
+        path = pathlib.Path(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, scores_page(self._scores))
+        return path
+
+    def __repr__(self) -> str:
+        return table(self._scores)
+
+
+def id_scores(folders: Sequence[str | os.PathLike[str]], *, pairs: int = 100_000) -> IdScores:
+    """Scores trained runs' ids by their token embeddings, before and after training (META ID, section 4).
+
+    Args:
+      folders: of trained runs; from three on, rank correlations with NDCG@10 are shown.
+      pairs: how many pairs are sampled for diversity.
+    Raises:
+      ValueError: there are no folders, or one holds no measured run.
+    """
+    if not folders:
+        raise ValueError("give the folder of a trained run: jaxrec id-scores runs/demo")
+    return IdScores({os.fspath(folder): before_and_after(folder, pairs=pairs) for folder in folders})

@@ -1,0 +1,80 @@
+"""Tables of the META ID and TokenRec papers, filled with one's own runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import polars as pl
+
+from jaxrec.baselines.registry import Settings as BaselineSettings
+from jaxrec.studies.papers import tables
+from jaxrec.studies.papers.paper_table import PaperTable as FilledTable
+from jaxrec.studies.papers.render import table_markdown, table_text
+
+
+class PaperTable:
+    """One table, ours beside the paper's figures; prints as text, in a notebook as Markdown."""
+
+    def __init__(self, table: FilledTable) -> None:
+        self.table = table
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the table's JSON file holds: rows with cells, notes, settings."""
+        return json.loads(self.table.to_json())
+
+    def to_frame(self) -> pl.DataFrame:
+        """A row a figure; see `jaxrec.studies.papers.paper_table.PaperTable.to_frame`."""
+        return self.table.to_frame()
+
+    def __repr__(self) -> str:
+        return table_text(self.table)
+
+    def _repr_markdown_(self) -> str:
+        return table_markdown(self.table)
+
+
+def paper_tables(
+    paper: Literal["meta_id", "token_rec"],
+    numbers: Sequence[int],
+    seeds: Sequence[int] = (0,),
+    *,
+    study: str | None = None,
+    dataset: str | None = None,
+    settings: BaselineSettings | None = None,
+    out: str | os.PathLike[str] = "runs/tables",
+    runs: str | os.PathLike[str] | None = None,
+    finished_only: bool = False,
+) -> Iterator[PaperTable]:
+    """Trains what a paper's tables need and fills them, ours beside the paper's; finished runs are kept.
+
+    Args:
+      paper: META ID has tables 1, 2, 3, 4, 5, 8, 11, 12 and 13, TokenRec 2 to 6.
+      numbers: which of them.
+      seeds: each run is made with each; META ID's table 12 wants several.
+      study: a file or preset whose rows are the runs; default: the table's own.
+      dataset: "Last.fm" or "Amazon Beauty", where there is a study for each.
+      settings: of the baselines; None takes the defaults.
+      out: gets each table as JSON and Markdown.
+      runs: folder of the study's runs; default: OUT/STUDY.
+      finished_only: train nothing; the tables say what is missing.
+    Yields:
+      Each table as soon as its runs are done.
+    Raises:
+      ValueError: a number, dataset, study, seed or config is wrong; nothing is trained before all are checked.
+    """
+    filled = tables.paper_tables(
+        paper,
+        numbers,
+        seeds,
+        pathlib.Path(out),
+        settings or BaselineSettings(),
+        study=study,
+        dataset=dataset,
+        folder=pathlib.Path(runs) if runs else None,
+        finished_only=finished_only,
+    )
+    yield from map(PaperTable, filled)

@@ -1,0 +1,85 @@
+"""Recommendations and answers as small records that print well."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import polars as pl
+
+from jaxrec.api.display import html_table
+from jaxrec.recommend.recommendations import Shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation:
+    """One recommended item.
+
+    Attributes:
+      item: its name in the data.
+      title: what people read; the name where the data has no titles.
+      score: log-probability of its id, or cosine; higher is better.
+      id_tokens: the item's id as the model says it, "<Item><CT3><CI17>".
+      held_out: whether it is the item that the run's test holds back for this user.
+    """
+
+    item: str
+    title: str
+    score: float
+    id_tokens: str
+    held_out: bool
+
+
+class Recommendations(Sequence[Recommendation]):
+    """One user's recommendations, best first; prints with the history they were made from.
+
+    Attributes:
+      note: why there are fewer items than were wanted; "" where there are not.
+    """
+
+    def __init__(self, items: Sequence[Recommendation], shown: Shown, note: str = "") -> None:
+        self._items, self._shown, self.note = tuple(items), shown, note
+
+    @overload
+    def __getitem__(self, index: int) -> Recommendation: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Recommendation, ...]: ...
+    def __getitem__(self, index: int | slice) -> Recommendation | tuple[Recommendation, ...]:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Recommendation]:
+        return iter(self._items)
+
+    def to_frame(self) -> pl.DataFrame:
+        """A row an item, best first: "item", "title", "score", "id_tokens", "held_out"."""
+        schema = {"item": pl.String, "title": pl.String, "score": pl.Float64, "id_tokens": pl.String}
+        rows = [dataclasses.astuple(item) for item in self._items]
+        return pl.DataFrame(rows, schema=schema | {"held_out": pl.Boolean}, orient="row")
+
+    def __repr__(self) -> str:
+        return f"{self._shown}\n  {self.note}" if self.note else str(self._shown)
+
+    def _repr_html_(self) -> str:
+        frame = self.to_frame()
+        table = html_table(frame.columns, frame.rows(), f"{self._shown.who}: recommendations, {self._shown.score}")
+        return table + (f"<p>{self.note}</p>" if self.note else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a run says of an item or of a review; prints as a line.
+
+    Attributes:
+      about: the item's title; "" where the question is about a review.
+      text: the words, or the stars with the probability of each.
+    """
+
+    about: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.about}: {self.text}" if self.about else self.text
