@@ -69,7 +69,7 @@ def assemble(events: pl.DataFrame, *, seed: int, source: str) -> tuple[Interacti
     the item's name could carry what is to be predicted. Numbers follow a digest of the names, for the same reason.
 
     Args:
-      events: as jaxrec.data.readers describes it, at least one row.
+      events: as `jaxrec.data.readers.reader.Reader.read` returns it, at least one row.
       seed: of the shuffle.
       source: what to call the data in messages.
 

@@ -6,9 +6,10 @@ import pathlib
 from collections.abc import Sequence
 
 from jaxrec.config import DataConfig, data_file
-from jaxrec.data import readers, synthetic
+from jaxrec.data import synthetic
 from jaxrec.data.interactions import Notes, assemble, keep_frequent, with_titles
 from jaxrec.data.item_titles import read_titles
+from jaxrec.data.readers.registry import read_events
 from jaxrec.progress import logger
 from jaxrec.types import Interactions
 
@@ -35,7 +36,7 @@ def load_interactions(
         interactions = synthetic.generate_world(config.world, seed=seed)
         notes = Notes("generated", interactions.n_events)
     else:
-        events = readers.read(data_file(config.path, beside), config.format, config.columns)
+        events = read_events(data_file(config.path, beside), config.format, config.columns)
         interactions, notes = assemble(events, seed=seed, source=config.path)
     interactions, notes = keep_frequent(interactions, notes, k_core=config.k_core, min_events=config.min_events)
     if config.items_path is not None:

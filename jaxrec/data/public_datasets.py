@@ -43,8 +43,8 @@ class PublicDataset:
 
     Attributes:
       url: the official address of one file.
-      events: the file that readers.read takes; inside the archive where `url` is one.
-      titles: the file that titles.read_titles takes, or None.
+      events: the file that `read_events` takes; inside the archive where `url` is one.
+      titles: the file that `read_titles` takes, or None.
       md5_url: where the publisher tells the checksum, or None: then the size is compared, and gzip or zip check
         their own sums when they are opened.
     """

@@ -20,6 +20,7 @@ class SourceFile:
 
     path: pathlib.Path
     data: bytes
+    is_binary: bool = False
 
     def fail(self, line: int, problem: str) -> NoReturn:
         """Raise a ValueError that names file and line and shows the line's start."""
@@ -34,19 +35,22 @@ class SourceFile:
                 yield number, text
 
     def first_line(self) -> str:
-        """The first line that is not blank; without outer blanks save tabs, which may part empty fields."""
+        """The first line that is not blank, stripped of spaces; tabs stay, as they may separate empty fields."""
         for line in io.BytesIO(self.data):
             if line.strip():
                 return line.decode("utf-8").strip(" \r\n")
         raise ValueError(f"{self.path}: the file is empty")
 
 
-def open_source(path: pathlib.Path, *, encodings: tuple[str, ...] = ("utf-8",)) -> SourceFile:
+def open_source(
+    path: pathlib.Path, *, encodings: tuple[str, ...] = ("utf-8",), magics: tuple[bytes, ...] = ()
+) -> SourceFile:
     """Read a file; gzip is recognised from its first bytes, not its name.
 
     Args:
       path: the file.
-      encodings: tried in turn; what comes back is UTF-8 always.
+      encodings: of text, tried in turn; the result is always UTF-8.
+      magics: first bytes of binary formats, which are not decoded.
 
     Raises:
       ValueError: the file is empty, a cut-off or damaged gzip, or text in none of the encodings; the message names
@@ -57,8 +61,8 @@ def open_source(path: pathlib.Path, *, encodings: tuple[str, ...] = ("utf-8",)) 
         data = _unpack(path, data)
     if not data.strip():
         raise ValueError(f"{path}: the file is empty")
-    if data.startswith(b"PAR1"):
-        return SourceFile(path, data)
+    if data.startswith(magics):
+        return SourceFile(path, data, is_binary=True)
     return SourceFile(path, _as_utf8(path, data.removeprefix(UTF8_MARK), encodings))
 
 

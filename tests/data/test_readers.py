@@ -7,7 +7,7 @@ import pathlib
 import polars as pl
 import pytest
 
-from jaxrec.data.readers import FORMATS, read, recognise
+from jaxrec.data.readers.registry import READERS, read_events, recognise
 from jaxrec.data.source_file import open_source
 
 AMAZON_2014 = [
@@ -70,8 +70,8 @@ def test_formats_are_recognised_and_agree(name: str, packed: bool, tmp_path: pat
     format, text = GOOD[name]
     path = write(tmp_path, text, packed)
     assert recognise(open_source(path)) == format
-    frame = read(path)
-    assert frame.equals(read(path, format))
+    frame = read_events(path)
+    assert frame.equals(read_events(path, format))
     assert frame["user"].to_list() in (["A", "B"], ["1", "2"])
     assert frame["item"].to_list() in (["x", "y"], ["7", "8"])
     if name != "sequence":
@@ -81,48 +81,48 @@ def test_formats_are_recognised_and_agree(name: str, packed: bool, tmp_path: pat
 
 def test_blank_lines_byte_order_mark_and_line_ends_do_no_harm(tmp_path: pathlib.Path) -> None:
     for text in ("\ufeffA x z\r\n\r\nB  y\tz \r\n\n", "\ufeffuser,item\r\nA,x\r\nA,z\r\n\r\nB,y\r\nB,z\r\n\r\n"):
-        frame = read(write(tmp_path, text))
+        frame = read_events(write(tmp_path, text))
         assert frame.rows() == [("A", "x"), ("A", "z"), ("B", "y"), ("B", "z")]
 
 
 def test_texts_of_amazon(tmp_path: pathlib.Path) -> None:
-    frame = read(write(tmp_path, jsonl(AMAZON_2014)))
+    frame = read_events(write(tmp_path, jsonl(AMAZON_2014)))
     assert (frame["review"].to_list(), frame["summary"].to_list()) == (["Fine, é!", ""], ["Good", "So"])
-    frame = read(write(tmp_path, jsonl(AMAZON_2018[::-1])))
+    frame = read_events(write(tmp_path, jsonl(AMAZON_2018[::-1])))
     assert frame["review"].to_list() == ["hm", ""]  # not every review of 2018 has a text
-    frame = read(write(tmp_path, jsonl(AMAZON_2023)))
+    frame = read_events(write(tmp_path, jsonl(AMAZON_2023)))
     assert (frame["review"].to_list(), frame["summary"].to_list()) == (["Fine", ""], ["Good", "So"])
 
 
 def test_quoted_fields_may_hold_separators_and_line_ends(tmp_path: pathlib.Path) -> None:
-    frame = read(write(tmp_path, 'user,item,review\nA,x,"one, two\nthree ""four"""\nB,y,five\n'))
+    frame = read_events(write(tmp_path, 'user,item,review\nA,x,"one, two\nthree ""four"""\nB,y,five\n'))
     assert frame["review"].to_list() == ['one, two\nthree "four"', "five"]
 
 
 def test_columns_can_be_named(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path, "who,what,item\nA,x,q\nB,y,q\n")
-    assert read(path, columns=("user=who", "item=what")).rows() == [("A", "x"), ("B", "y")]
+    assert read_events(path, columns=("user=who", "item=what")).rows() == [("A", "x"), ("B", "y")]
     with pytest.raises(ValueError, match="there is no column 'whom'; the columns are who, what, item"):
-        read(path, columns=("user=whom",))
+        read_events(path, columns=("user=whom",))
     with pytest.raises(ValueError, match="columns='who' is not ROLE=COLUMN with a role of user, item"):
-        read(path, columns=("who",))
+        read_events(path, columns=("who",))
 
 
 def test_parquet(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "events.parquet"
     when = pl.Series(["2014-02-28", "2013-03-16"]).str.to_date()
     pl.DataFrame({"user": [1, 2], "item": ["x", "y"], "rating": [5, 2], "time": when}).write_parquet(path)
-    frame = read(path)
+    frame = read_events(path)
     assert frame.rows() == [("1", "x", 5.0, 1393545600000), ("2", "y", 2.0, 1363392000000)]
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(ValueError, match="a damaged Parquet file"):
-        read(path)
+        read_events(path)
 
 
 @pytest.mark.parametrize("scale", [1, 10**3, 10**6, 10**9])
 def test_unit_of_times_is_told_by_size(scale: int, tmp_path: pathlib.Path) -> None:
     text = f"user,item,time\nA,x,{1393545600 * scale}\nB,y,{1363392000 * scale}\n"
-    assert read(write(tmp_path, text))["time"].to_list() == [1393545600000, 1363392000000]
+    assert read_events(write(tmp_path, text))["time"].to_list() == [1393545600000, 1363392000000]
 
 
 BAD = {
@@ -132,7 +132,7 @@ BAD = {
     "no user column": ("person,item\nA,x\n", 1, "no column is the user; the columns are person, item"),
     "no item column": ("user,thing\nA,x\n", 1, "no column is the item"),
     "name twice in the header": ("user,item,item\nA,x,y\n", 1, "the header names 'item' more than once"),
-    "header again": ("user,item\nA,x\nuser,item\nB,y\n", 3, "the header stands here again"),
+    "header again": ("user,item\nA,x\nuser,item\nB,y\n", 3, "the header is repeated here"),
     "header again, with ratings": ("user,item,rating\nA,x,1\nuser,item,rating\n", 3, "'rating' is not a number"),
     "too many fields": ("user,item\nA,x\nB,y,z\n", 3, "3 fields where 2 are wanted"),
     "too few fields": ("user,item,rating\nA,x,1\n\nB,y\n", 4, "2 fields where 3 are wanted"),
@@ -173,7 +173,7 @@ def test_bad_files_are_refused_with_their_line(name: str, tmp_path: pathlib.Path
     path = write(tmp_path, text)
     place = f"{path}: " if line is None else f"{path}:{line}: "
     with pytest.raises(ValueError, match=problem) as caught:
-        read(path)
+        read_events(path)
     assert str(caught.value).startswith(place)
     if line is not None:
         start = text.split("\n")[line - 1][:20]
@@ -183,7 +183,7 @@ def test_bad_files_are_refused_with_their_line(name: str, tmp_path: pathlib.Path
 def test_wrong_encoding_names_the_line(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path, "user,item\nA,x\nB,café\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"events:3: byte 0xe9 is not utf-8; convert the file"):
-        read(path)
+        read_events(path)
 
 
 def test_truncated_gzip_names_the_line_it_breaks_off_at(tmp_path: pathlib.Path) -> None:
@@ -192,7 +192,7 @@ def test_truncated_gzip_names_the_line_it_breaks_off_at(tmp_path: pathlib.Path) 
     whole = gzip.compress(text.encode())
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="the gzip file is cut off or damaged") as caught:
-        read(path)
+        read_events(path)
     line = int(str(caught.value).removeprefix(f"{path}:").split(":")[0])
     assert 500 < line < 2500
     assert f"'user{line - 1}"[:6] in str(caught.value)
@@ -200,13 +200,13 @@ def test_truncated_gzip_names_the_line_it_breaks_off_at(tmp_path: pathlib.Path) 
     damaged[-6] ^= 0xFF  # the checksum
     path.write_bytes(damaged)
     with pytest.raises(ValueError, match="the gzip file is cut off or damaged"):
-        read(path)
+        read_events(path)
 
 
 def test_unknown_format_lists_all(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="format='xml' is not known") as caught:
-        read(write(tmp_path, "A x\n"), "xml")
-    assert all(name in str(caught.value) for name in FORMATS)
+        read_events(write(tmp_path, "A x\n"), "xml")
+    assert all(name in str(caught.value) for name in READERS)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +222,6 @@ def test_unknown_format_lists_all(tmp_path: pathlib.Path) -> None:
 def test_real_files_have_the_sizes_that_their_readme_gives(
     file: str, rows: int | None, users: int, items: int, real_data: pathlib.Path
 ) -> None:
-    frame = read(real_data / file)
+    frame = read_events(real_data / file)
     assert rows is None or frame.height == rows
     assert (frame["user"].n_unique(), frame["item"].n_unique()) == (users, items)

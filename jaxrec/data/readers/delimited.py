@@ -1,4 +1,4 @@
-"""Tables whose columns have names (CSV, TSV, JSON lines, Parquet) as columns of strings that remember their lines."""
+"""Text tables: commas, semicolons or tabs under a header, and RecBole's atomic files under a typed header."""
 
 from __future__ import annotations
 
@@ -6,53 +6,36 @@ import csv
 import dataclasses
 import io
 import itertools
-import json
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+import re
+from collections.abc import Iterator
 
 import polars as pl
 
+from jaxrec.data.readers.columns import events_of
+from jaxrec.data.readers.named_table import NamedTable
+from jaxrec.data.readers.reader import Reader
 from jaxrec.data.source_file import SourceFile
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Columns of a file and the way back from a row to its line.
-
-    Attributes:
-      source: the file.
-      frame: the columns, strings (Parquet: of any type), null where a field is empty.
-      line_of: the line of a row, both counted as people do: rows from 0, lines from 1.
-    """
-
-    source: SourceFile
-    frame: pl.DataFrame
-    line_of: Callable[[int], int]
-
-    def fail(self, row: int, problem: str) -> NoReturn:
-        """Raise a ValueError that names the line of a row."""
-        self.source.fail(self.line_of(row), problem)
-
-
-def delimited(source: SourceFile, separator: str, *, quoted: bool, names: list[str] | None = None) -> Table:
+def read_delimited(source: SourceFile, separator: str, *, quoted: bool, names: list[str] | None = None) -> NamedTable:
     """A text table.
 
     Args:
       source: the file.
-      separator: one character or more; none of them quoted where it is more.
+      separator: one character, or several where nothing is quoted.
       quoted: whether "..." may hold separators and line ends.
-      names: the columns, where the file has no line that says them.
+      names: of the columns, where the file has no header; None reads the header.
 
     Raises:
-      ValueError: a column's name stands twice, or a line has more or fewer fields than there are columns.
+      ValueError: a column's name comes twice, or a line has more or fewer fields than there are columns.
     """
     data = source.data
-    if len(separator) > 1:  # polars and csv know single ones only
+    if len(separator) > 1:  # polars and csv take a single character only
         data, separator = data.replace(separator.encode(), b"\t"), "\t"
     records = _Records(source, data, separator, quoted)
     has_header = names is None
     if names is None:
-        names = header(source, separator, quoted)
+        names = header_names(source, separator, quoted)
     try:
         frame = pl.read_csv(
             data,
@@ -68,14 +51,14 @@ def delimited(source: SourceFile, separator: str, *, quoted: bool, names: list[s
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()  # polars makes such rows from blank lines
     if blank.any() or frame.width != len(names) or frame.to_series(-1).has_nulls():  # and nulls from short lines
         records.fail_at_first_bad(len(names))
-    return Table(source, frame.filter(~blank), lambda row: records.line(row + has_header))
+    return NamedTable(source, frame.filter(~blank), lambda row: records.line(row + has_header))
 
 
-def header(source: SourceFile, separator: str, quoted: bool) -> list[str]:
+def header_names(source: SourceFile, separator: str, quoted: bool) -> list[str]:
     """The names that a table's first line gives its columns, without RecBole's types ("user_id:token").
 
     Raises:
-      ValueError: a name stands twice.
+      ValueError: a name comes twice.
     """
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     fields = next(csv.reader([source.first_line()], delimiter=separator, quoting=quoting))
@@ -84,40 +67,6 @@ def header(source: SourceFile, separator: str, quoted: bool) -> list[str]:
     if twice:
         source.fail(1, f"the header names {', '.join(map(repr, twice))} more than once")
     return names
-
-
-def json_lines(source: SourceFile, wanted: Callable[[list[str]], list[str]]) -> Table:
-    """A JSON object a line; scalars as strings.
-
-    Args:
-      source: the file.
-      wanted: given the keys of the first object, those to read.
-
-    Raises:
-      ValueError: a line is not a JSON object.
-    """
-    try:
-        first = json.loads(source.first_line())
-    except ValueError as error:
-        source.fail(1, f"not a JSON object ({error}); old Amazon files hold Python literals: take the 5-core ones")
-    columns = wanted(list(first))
-    try:
-        frame = pl.read_ndjson(source.data, schema={name: pl.String for name in columns})
-    except pl.exceptions.PolarsError as error:
-        _fail_at_bad_json(source)
-        raise ValueError(f"{source.path}: not JSON lines that can be read: {error}") from error
-    if frame.height != sum(1 for line in source.data.split(b"\n") if line.strip()):
-        _fail_at_bad_json(source)
-    return Table(source, frame, lambda row: [number for number, _ in source.lines()][row])
-
-
-def parquet(source: SourceFile) -> Table:
-    """A Parquet file; its "lines" are its rows, counted from 1."""
-    try:
-        frame = pl.read_parquet(io.BytesIO(source.data))
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{source.path}: a damaged Parquet file: {error}") from error
-    return Table(source, frame, lambda row: row + 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,11 +105,34 @@ class _Records:
                 self.source.fail(start, "every field is empty")
 
 
-def _fail_at_bad_json(source: SourceFile) -> None:
-    for number, line in source.lines():
-        try:
-            good = isinstance(json.loads(line), dict)
-        except ValueError:
-            good = False
-        if not good:
-            source.fail(number, "not a JSON object")
+def guess_separator(line: str) -> str:
+    """What separates the fields of a header line: the most frequent of tab, comma and semicolon."""
+    return max("\t,;", key=line.count)
+
+
+def read_csv(source: SourceFile, columns: dict[str, str]) -> pl.DataFrame:
+    """Events of a table under a header."""
+    separator = guess_separator(source.first_line())
+    return events_of(read_delimited(source, separator, quoted=separator != "\t"), columns)
+
+
+def read_recbole(source: SourceFile, columns: dict[str, str]) -> pl.DataFrame:
+    """Events of RecBole's atomic .inter file."""
+    return events_of(read_delimited(source, "\t", quoted=False), columns)
+
+
+def has_typed_header(source: SourceFile) -> bool:
+    """Whether the first line is a header of RecBole's, "user_id:token"."""
+    return re.match(r"[^\t]*:(token|token_seq|float|float_seq)(\t|$)", source.first_line()) is not None
+
+
+CSV = Reader(
+    "a table with commas, semicolons or tabs under a header (MovieLens ratings.csv, Amazon 2023, any)",
+    read_csv,
+    recognises=lambda source: any(mark in source.first_line() for mark in ",;\t"),
+)
+RECBOLE = Reader(
+    "atomic .inter: a tab-separated table under a typed header, user_id:token ...",
+    read_recbole,
+    recognises=has_typed_header,
+)
