@@ -10,7 +10,7 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
-from jaxrec.data.readers import NAMES
+from jaxrec.data.readers.columns import COLUMN_NAMES
 from jaxrec.files import write_whole
 
 TITLES = ("title", "itemtitle", "movietitle")
@@ -61,8 +61,8 @@ def _as_polars(frame: Any) -> pl.DataFrame:
 def _store_titles(events: pl.DataFrame, folder: pathlib.Path) -> str | None:
     plain = {name.lower().replace("_", ""): name for name in reversed(events.columns)}
     title = next((plain[name] for name in TITLES if name in plain), None)
-    item = next((plain[name] for name in NAMES["item"] if name in plain), None)
-    reviews = any(name in plain for name in NAMES["review"]) and not any(name in plain for name in NAMES["summary"])
+    item = next((plain[name] for name in COLUMN_NAMES["item"] if name in plain), None)
+    reviews = any(name in plain for name in COLUMN_NAMES["review"]) and not any(name in plain for name in COLUMN_NAMES["summary"])
     if title is None or item is None or (reviews and title.lower() == "title"):
         return None
     pairs = events.select(pl.col(item).cast(pl.String).alias("item"), pl.col(title).cast(pl.String).alias("title"))

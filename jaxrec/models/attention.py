@@ -1,6 +1,6 @@
 """T5's attention: no scale, no biases, a learned bias per bucket of relative distance, masks by segment.
 
-Heads come first inside this file: arrays are named by their axes, q_BHQK = queries [B, H, queries, K].
+Suffixes of names are axes, see `jaxrec.types`: q_BHQK is f32[B,H,Q,K].
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jaxrec.models.dropout import Dropout
 from jaxrec.models.products import dense, product
 from jaxrec.types import Array
 
-MASKED = -1e9  # finite: a row with nothing to look at becomes uniform instead of NaN
+MASKED = -1e9  # finite: a row of scores that is all masked becomes uniform instead of NaN
 
 
 def relative_bucket(distance: np.ndarray, buckets: int, max_distance: int, *, bidirectional: bool) -> np.ndarray:
@@ -43,16 +43,16 @@ def relative_bucket(distance: np.ndarray, buckets: int, max_distance: int, *, bi
 
 
 def diagonals(values: jax.Array, queries: int, keys: int) -> jax.Array:
-    """The matrices that are constant along diagonals: out[h, i, j] = values[h, j - i + queries - 1].
+    """Matrices that are constant along diagonals: out[h, i, j] = values[h, j - i + queries - 1].
 
-    Made by repeating, cutting and reshaping, so that the gradient is a sum and not a scatter with a few hot rows.
+    Built by repeating, slicing and reshaping, so that the gradient is a sum and not a scatter with a few hot rows.
 
     Args:
-      values: f32[H, queries + keys - 1].
-      queries: rows of the result.
-      keys: columns of the result.
+      values: f32[H,Q+S-1].
+      queries: Q, rows of the result.
+      keys: S, columns of the result.
     Returns:
-      f32[H, queries, keys].
+      f32[H,Q,S].
     """
     heads, count = values.shape
     rows = jnp.broadcast_to(jnp.pad(values, ((0, 0), (0, 1)))[:, None], (heads, queries, count + 1))
@@ -71,14 +71,14 @@ class RelativeBias(nnx.Module):
         self.bidirectional = bidirectional
 
     def __call__(self, queries: int, keys: int, position: int | Array = 0) -> jax.Array:
-        """The bias f32[H, queries, keys] for queries at position, position + 1, ... and keys at 0, 1, ...
+        """The bias f32[H,Q,S] for `queries` queries at position, position + 1, ... and `keys` keys at 0, 1, ...
 
-        A position on the device, i32[], is at most keys - queries.
+        A position that is an array on the device, i32[], is at most keys - queries.
         """
         count = queries + keys - 1
         if isinstance(position, jax.Array):
-            every = self._buckets(np.arange(2 * keys - 1) - (keys - 1))
-            bucket = jax.lax.dynamic_slice_in_dim(jnp.asarray(every), keys - queries - position, count)
+            all_buckets = self._buckets(np.arange(2 * keys - 1) - (keys - 1))
+            bucket = jax.lax.dynamic_slice_in_dim(jnp.asarray(all_buckets), keys - queries - position, count)
         else:
             bucket = self._buckets(np.arange(count) - (queries - 1) - position)
         return diagonals(self.table[...][bucket].T, queries, keys)
@@ -96,25 +96,29 @@ def attend(
     mask_BQS: jax.Array,
     drop: Dropout,
     dtype: str,
+    weights: list[jax.Array] | None = None,
 ) -> jax.Array:
-    """softmax(q k + bias) v, without T5's missing 1/sqrt(K); softmax in float32.
+    """softmax(q k + bias) v, not scaled by 1/sqrt(K), as in T5; softmax in float32.
 
     Args:
       q_BHQK: queries, f32[B,H,Q,K].
       k_BHSK: keys, f32[B,H,S,K].
       v_BHSK: values, f32[B,H,S,K].
       bias_HQS: f32[H,Q,S] or None.
-      mask_BQS: True = may look, bool[B or 1, Q or 1, S].
+      mask_BQS: True = the query sees the key, bool[B or 1, Q or 1, S].
       drop: dropout of the weights.
       dtype: of the products' operands.
+      weights: a list to which the attention weights f32[B,H,Q,S] are appended, or None.
     Returns:
-      f32[B,H,Q,K]; finite, the mean of the values, where a query may look at nothing.
+      f32[B,H,Q,K]; the mean of all values, and so finite, where the mask is False for all keys of a query.
     """
-    scores = product("bhqk,bhsk->bhqs", q_BHQK, k_BHSK, dtype)
+    scores_BHQS = product("bhqk,bhsk->bhqs", q_BHQK, k_BHSK, dtype)
     if bias_HQS is not None:
-        scores = _add_bias(scores, bias_HQS)
-    weights = drop(jax.nn.softmax(jnp.where(mask_BQS[:, None], scores, MASKED), axis=-1))
-    return product("bhqs,bhsk->bhqk", weights, v_BHSK, dtype)
+        scores_BHQS = _add_bias(scores_BHQS, bias_HQS)
+    weights_BHQS = drop(jax.nn.softmax(jnp.where(mask_BQS[:, None], scores_BHQS, MASKED), axis=-1))
+    if weights is not None:
+        weights.append(weights_BHQS)
+    return product("bhqs,bhsk->bhqk", weights_BHQS, v_BHSK, dtype)
 
 
 @jax.custom_vjp
@@ -154,22 +158,23 @@ class Attention(nnx.Module):
         self.heads = heads
         self.dtype = dtype
 
-    def queries(self, x: jax.Array) -> jax.Array:
-        """f32[B,Q,D] -> f32[B,H,Q,K]."""
-        return self._split(dense(x, self.query[...], self.dtype))
+    def queries(self, x_BQD: jax.Array) -> jax.Array:
+        """Queries f32[B,H,Q,K] of f32[B,Q,D]."""
+        return self._split_heads(dense(x_BQD, self.query[...], self.dtype))
 
-    def keys_values(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """f32[B,S,D] -> twice f32[B,H,S,K]."""
-        keys = dense(x, self.key[...], self.dtype)
-        values = dense(x, self.value[...], self.dtype)
-        return self._split(keys), self._split(values)
+    def keys_values(self, x_BSD: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Keys and values, f32[B,H,S,K] each, of f32[B,S,D]."""
+        keys = dense(x_BSD, self.key[...], self.dtype)
+        values = dense(x_BSD, self.value[...], self.dtype)
+        return self._split_heads(keys), self._split_heads(values)
 
     def merge(self, attended_BHQK: jax.Array) -> jax.Array:
-        """The heads side by side, projected back: f32[B,H,Q,K] -> f32[B,Q,D]."""
+        """Concatenates the heads and projects them back: f32[B,H,Q,K] -> f32[B,Q,D]."""
         batch, heads, queries, width = attended_BHQK.shape
         joined = attended_BHQK.transpose(0, 2, 1, 3).reshape(batch, queries, heads * width)
         return dense(joined, self.output[...], self.dtype)
 
-    def _split(self, x: jax.Array) -> jax.Array:
+    def _split_heads(self, x: jax.Array) -> jax.Array:
+        """f32[B,S,H*K] -> f32[B,H,S,K]."""
         batch, length, width = x.shape
         return x.reshape(batch, length, self.heads, width // self.heads).transpose(0, 2, 1, 3)

@@ -1,4 +1,4 @@
-"""What step-by-step decoding keeps: the prompt's keys and values, shared by beams, and those of what each beam said."""
+"""What step-by-step decoding keeps: keys and values of the prompt, which beams share, and of each beam's own tokens."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jaxrec.types import Array
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """What decoding looks at of the prompt: keys and values of each layer, shared by all beams of a row.
+    """Keys and values of the prompt by layer, shared by all beams of a row.
 
     Attributes:
-      keys, values: for each decoder layer f32[B,H,S,K], H heads of keys.
-      mask: True = may be looked at, bool[B,S].
+      keys, values: for each decoder layer f32[B,h,S,K].
+      mask: True = a token of the prompt, False = padding, bool[B,S].
     """
 
     keys: tuple[jax.Array, ...]
@@ -29,14 +29,14 @@ class Memory:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Cache:
-    """Self-attention's keys and values of what each beam has said: for each decoder layer f32[B,W,H,length,K]."""
+    """Self-attention's keys and values of each beam's own tokens: for each decoder layer f32[B,W,h,length,K]."""
 
     keys: tuple[jax.Array, ...]
     values: tuple[jax.Array, ...]
 
 
 def empty_cache(batch: int, beams: int, heads: int, length: int, d_kv: int, layers: int) -> Cache:
-    """Room for `length` tokens of each beam."""
+    """A cache of zeros for `length` tokens of each beam."""
     empty = (jnp.zeros((batch, beams, heads, length, d_kv)),) * layers
     return Cache(empty, empty)
 
@@ -46,17 +46,17 @@ def reorder(cache: Cache, parents: jax.Array) -> Cache:
     return jax.tree.map(lambda x: jnp.take_along_axis(x, parents[:, :, None, None, None], axis=1), cache)
 
 
-def reach(cache: Cache, position: int | Array, count: int) -> int:
-    """How many positions of the cache a step looks at.
+def cache_end(cache: Cache, position: int | Array, count: int) -> int:
+    """How many positions of the cache a step reads.
 
     Args:
-      cache: what the step is handed.
-      position: where its first token stands; a Python int, or i32[] on the device, as inside a loop.
-      count: its tokens of each beam, Q.
+      cache: of the tokens before the step.
+      position: of the step's first token; a Python int or, inside a loop on the device, i32[].
+      count: Q, how many tokens of each beam the step reads.
     Returns:
-      position + count, so that nothing beyond is read; on the device the whole length, which `causal` masks.
+      position + count; where the position is on the device the whole length, which `causal` then masks.
     Raises:
-      ValueError: the cache is too short. A position on the device cannot be checked: the caller keeps to the length.
+      ValueError: the cache is too short. A position on the device cannot be checked.
     """
     length = cache.keys[0].shape[3]
     if isinstance(position, jax.Array):
@@ -69,15 +69,15 @@ def reach(cache: Cache, position: int | Array, count: int) -> int:
 
 
 def causal(position: int | Array, count: int, keys: int) -> Array:
-    """True where a key at 0, 1, ... is not after a query at position, position + 1, ...: bool[count,keys]."""
+    """Causal mask of queries at position, position + 1, ... and keys at 0, 1, ...: bool[Q,S], Q = count, S = keys."""
     return position + np.arange(count)[:, None] >= np.arange(keys)[None]
 
 
-def write(cached: jax.Array, new: jax.Array, position: int | Array) -> jax.Array:
-    """One layer's keys or values f32[B,W,H,length,K] with those of new tokens, f32[B,W,H,Q,K], at `position`."""
+def update_cache(cached: jax.Array, new: jax.Array, position: int | Array) -> jax.Array:
+    """One layer's keys or values f32[B,W,h,length,K] with those of new tokens, f32[B,W,h,Q,K], at `position`."""
     return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), position, axis=3)
 
 
 def same_segment(queries: jax.Array, keys: jax.Array) -> jax.Array:
-    """True where query and key are of one example and no padding: i32[B,Q], i32[B,S] -> bool[B,Q,S]."""
+    """True where query and key belong to the same example and not to padding: i32[B,Q], i32[B,S] -> bool[B,Q,S]."""
     return (queries[:, :, None] == keys[:, None, :]) & (keys[:, None, :] > 0)

@@ -1,7 +1,7 @@
-"""Attention of the LLaMA family: rotary positions, keys that groups of heads share, perhaps a sliding window.
+"""Attention of the LLaMA family: rotary positions, grouped queries that share keys, perhaps a sliding window.
 
-Heads come first inside this file: arrays are named by their axes, q_BHQK = queries [B, H, queries, K]; h counts the
-heads of keys, each read by G = H / h heads of queries.
+Suffixes of names are axes, see `jaxrec.types`: h counts the heads of keys, each shared by a group of G = H / h heads
+of queries.
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ from jaxrec.models.products import product
 from jaxrec.models.rope import rotate
 
 
-def attend(
-    q_BHQK: jax.Array, k_BhSK: jax.Array, v_BhSK: jax.Array, mask_BQS: jax.Array, drop: Dropout, dtype: str
+def attend_grouped(
+    q_BHQK: jax.Array,
+    k_BhSK: jax.Array,
+    v_BhSK: jax.Array,
+    mask_BQS: jax.Array,
+    drop: Dropout,
+    dtype: str,
+    weights: list[jax.Array] | None = None,
 ) -> jax.Array:
     """softmax(q k / sqrt(K)) v, where the queries of a group are one axis to their shared keys.
 
@@ -29,63 +35,70 @@ def attend(
       q_BHQK: queries, f32[B,H,Q,K].
       k_BhSK: keys, f32[B,h,S,K].
       v_BhSK: values, f32[B,h,S,K].
-      mask_BQS: True = may look, bool[B,Q,S].
+      mask_BQS: True = the query sees the key, bool[B,Q,S].
       drop: dropout of the weights.
       dtype: of the products' operands.
+      weights: a list to which the attention weights f32[B,H,Q,S] are appended, or None.
     Returns:
-      f32[B,H,Q,K]; finite, the mean of the values, where a query may look at nothing.
+      f32[B,H,Q,K]; the mean of all values, and so finite, where the mask is False for all keys of a query.
     """
     batch, heads, queries, width = q_BHQK.shape
     _, shared, keys, _ = k_BhSK.shape
-    q_BhXK = (q_BHQK * width**-0.5).reshape(batch, shared, -1, width)
-    scores = product("bhqk,bhsk->bhqs", q_BhXK, k_BhSK, dtype).reshape(batch, heads, queries, keys)
-    weights = drop(jax.nn.softmax(jnp.where(mask_BQS[:, None], scores, MASKED), axis=-1))
-    attended = product("bhqs,bhsk->bhqk", weights.reshape(batch, shared, -1, keys), v_BhSK, dtype)
-    return attended.reshape(q_BHQK.shape)
+    q_BhRK = (q_BHQK * width**-0.5).reshape(batch, shared, -1, width)  # R = G * Q
+    scores_BHQS = product("bhqk,bhsk->bhqs", q_BhRK, k_BhSK, dtype).reshape(batch, heads, queries, keys)
+    weights_BHQS = drop(jax.nn.softmax(jnp.where(mask_BQS[:, None], scores_BHQS, MASKED), axis=-1))
+    if weights is not None:
+        weights.append(weights_BHQS)
+    attended_BhRK = product("bhqs,bhsk->bhqk", weights_BHQS.reshape(batch, shared, -1, keys), v_BhSK, dtype)
+    return attended_BhRK.reshape(q_BHQK.shape)
 
 
-def attend_both(
+def attend_prompt_and_answer(
     q_BWHQK: jax.Array,
-    memory: tuple[jax.Array, jax.Array],
-    memory_mask_BQS: jax.Array,
-    said: tuple[jax.Array, jax.Array],
-    said_mask_QT: jax.Array | np.ndarray,
+    prompt: tuple[jax.Array, jax.Array],
+    prompt_mask_BQS: jax.Array,
+    answer: tuple[jax.Array, jax.Array],
+    answer_mask_QT: jax.Array | np.ndarray,
     dtype: str,
 ) -> jax.Array:
-    """One softmax over the prompt, which a row's beams share, and over what each beam has said.
+    """One softmax over the prompt, which a row's beams share, and over each beam's own tokens.
 
     Args:
       q_BWHQK: queries, f32[B,W,H,Q,K].
-      memory: keys and values of the prompt, f32[B,h,S,K]; W * G * Q are one axis of queries to it.
-      memory_mask_BQS: True = may look, bool[B,Q,S].
-      said: keys and values of each beam, f32[B,W,h,T,K].
-      said_mask_QT: likewise, bool[Q,T].
+      prompt: keys and values of the prompt, f32[B,h,S,K]; W * G * Q are one axis of queries to it.
+      prompt_mask_BQS: True = the query sees the key, bool[B,Q,S].
+      answer: keys and values of each beam's tokens, f32[B,W,h,T,K].
+      answer_mask_QT: likewise, bool[Q,T].
       dtype: of the products' operands.
     Returns:
       f32[B,W,H,Q,K].
     """
+    (prompt_k_BhSK, prompt_v_BhSK), (answer_k_BWhTK, answer_v_BWhTK) = prompt, answer
     batch, beams, heads, queries, width = q_BWHQK.shape
-    shared, keys = memory[0].shape[1:3]
-    group, length = heads // shared, said[0].shape[3]
-    q_BWhXK = (q_BWHQK * width**-0.5).reshape(batch, beams, shared, group * queries, width)
-    q_BhXK = q_BWhXK.transpose(0, 2, 1, 3, 4).reshape(batch, shared, -1, width)
-    of_memory = product("bhqk,bhsk->bhqs", q_BhXK, memory[0], dtype)
-    of_memory = of_memory.reshape(batch, shared, beams, group, queries, keys)
-    of_memory = jnp.where(memory_mask_BQS[:, None, None, None], of_memory, MASKED)
-    of_said = product("bwhqk,bwhtk->bwhqt", q_BWhXK, said[0], dtype)
-    of_said = of_said.reshape(batch, beams, shared, group, queries, length).transpose(0, 2, 1, 3, 4, 5)
-    of_said = jnp.where(said_mask_QT[None, None, None, None], of_said, MASKED)
-    weights = jax.nn.softmax(jnp.concatenate([of_memory, of_said], axis=-1), axis=-1)
-    of_memory, of_said = weights[..., :keys], weights[..., keys:]
-    read = product("bhqs,bhsk->bhqk", of_memory.reshape(batch, shared, -1, keys), memory[1], dtype)
-    of_said = of_said.transpose(0, 2, 1, 3, 4, 5).reshape(batch, beams, shared, -1, length)
-    own = product("bwhqt,bwhtk->bwhqk", of_said, said[1], dtype)
-    read = read.reshape(batch, shared, beams, -1, width).transpose(0, 2, 1, 3, 4)
-    return (read + own).reshape(q_BWHQK.shape)
+    shared, keys = prompt_k_BhSK.shape[1:3]
+    group, length = heads // shared, answer_k_BWhTK.shape[3]
+    q_BWhRK = (q_BWHQK * width**-0.5).reshape(batch, beams, shared, group * queries, width)  # R = G * Q
+    q_BhAK = q_BWhRK.transpose(0, 2, 1, 3, 4).reshape(batch, shared, -1, width)  # A = W * G * Q
+    prompt_scores = product("bhqk,bhsk->bhqs", q_BhAK, prompt_k_BhSK, dtype)
+    prompt_scores_BhWGQS = prompt_scores.reshape(batch, shared, beams, group, queries, keys)
+    prompt_scores_BhWGQS = jnp.where(prompt_mask_BQS[:, None, None, None], prompt_scores_BhWGQS, MASKED)
+    answer_scores = product("bwhqk,bwhtk->bwhqt", q_BWhRK, answer_k_BWhTK, dtype)
+    answer_scores_BWhGQT = answer_scores.reshape(batch, beams, shared, group, queries, length)
+    answer_scores_BhWGQT = answer_scores_BWhGQT.transpose(0, 2, 1, 3, 4, 5)
+    answer_scores_BhWGQT = jnp.where(answer_mask_QT[None, None, None, None], answer_scores_BhWGQT, MASKED)
+    weights = jax.nn.softmax(jnp.concatenate([prompt_scores_BhWGQS, answer_scores_BhWGQT], axis=-1), axis=-1)
+    prompt_weights_BhWGQS, answer_weights_BhWGQT = weights[..., :keys], weights[..., keys:]
+    prompt_weights_BhAS = prompt_weights_BhWGQS.reshape(batch, shared, -1, keys)
+    from_prompt_BhAK = product("bhqs,bhsk->bhqk", prompt_weights_BhAS, prompt_v_BhSK, dtype)
+    answer_weights = answer_weights_BhWGQT.transpose(0, 2, 1, 3, 4, 5)
+    answer_weights_BWhRT = answer_weights.reshape(batch, beams, shared, -1, length)
+    from_answer_BWhRK = product("bwhqt,bwhtk->bwhqk", answer_weights_BWhRT, answer_v_BWhTK, dtype)
+    from_prompt_BWhRK = from_prompt_BhAK.reshape(batch, shared, beams, -1, width).transpose(0, 2, 1, 3, 4)
+    return (from_prompt_BWhRK + from_answer_BWhRK).reshape(q_BWHQK.shape)
 
 
 class GroupedAttention(nnx.Module):
-    """The four projections; queries and keys come out normed (Qwen 3) and rotated.
+    """The four projections of grouped-query attention; queries and keys are normed (Qwen 3) and rotated.
 
     Args:
       config: widths and biases.
@@ -108,18 +121,20 @@ class GroupedAttention(nnx.Module):
         self.d_kv = config.d_kv
 
     def project(
-        self, x: jax.Array, rotation: tuple[jax.Array, jax.Array], drop: Dropout
+        self, x_BSD: jax.Array, rotation: tuple[jax.Array, jax.Array], drop: Dropout
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Queries f32[B,H,S,K], keys and values f32[B,h,S,K] of f32[B,S,D]; `drop` is LoRA's."""
-        queries, keys, values = (self._split(layer(x, drop)) for layer in (self.query, self.key, self.value))
+        """Queries f32[B,H,S,K], keys and values f32[B,h,S,K] of f32[B,S,D]; `drop` is of the inputs of LoRA."""
+        layers = self.query, self.key, self.value
+        q_BHSK, k_BhSK, v_BhSK = (self._split_heads(layer(x_BSD, drop)) for layer in layers)
         if self.query_norm is not None and self.key_norm is not None:
-            queries, keys = self.query_norm(queries), self.key_norm(keys)
-        return rotate(queries, rotation), rotate(keys, rotation), values
+            q_BHSK, k_BhSK = self.query_norm(q_BHSK), self.key_norm(k_BhSK)
+        return rotate(q_BHSK, rotation), rotate(k_BhSK, rotation), v_BhSK
 
     def merge(self, attended_BHQK: jax.Array, drop: Dropout) -> jax.Array:
-        """The heads side by side, projected back: f32[B,H,Q,K] -> f32[B,Q,D]."""
+        """Concatenates the heads and projects them back: f32[B,H,Q,K] -> f32[B,Q,D]."""
         batch, heads, queries, width = attended_BHQK.shape
         return self.output(attended_BHQK.transpose(0, 2, 1, 3).reshape(batch, queries, heads * width), drop)
 
-    def _split(self, x: jax.Array) -> jax.Array:
+    def _split_heads(self, x: jax.Array) -> jax.Array:
+        """f32[B,S,H*K] -> f32[B,H,S,K]."""
         return x.reshape(*x.shape[:2], -1, self.d_kv).transpose(0, 2, 1, 3)

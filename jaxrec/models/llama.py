@@ -1,4 +1,7 @@
-"""Decoder-only models of the LLaMA family: LLaMA 2 and 3, Mistral, Qwen 2 and 3, with LoRA or trained whole."""
+"""Decoder-only models of the LLaMA family: LLaMA 2 and 3, Mistral, Qwen 2 and 3, with LoRA or trained whole.
+
+Suffixes of names are axes, see `jaxrec.types`: P = S + T are the positions of a prompt and its answer in one sequence.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,14 @@ from flax import nnx
 
 from jaxrec.config import LlamaConfig, LoraConfig, OovConfig
 from jaxrec.keys import stream
-from jaxrec.models.decoding import Cache, Memory, causal, empty_cache, reach, same_segment, write
+from jaxrec.models.decoding import Cache, Memory, cache_end, causal, empty_cache, same_segment, update_cache
 from jaxrec.models.dropout import Dropout
-from jaxrec.models.grouped_attention import GroupedAttention, attend, attend_both
+from jaxrec.models.grouped_attention import GroupedAttention, attend_grouped, attend_prompt_and_answer
+from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.linear import Linear, LowRank, frozen_dtype
 from jaxrec.models.norms import RMSNorm
 from jaxrec.models.oov import ExtendedEmbedding
-from jaxrec.models.remat import run
+from jaxrec.models.remat import apply_layer
 from jaxrec.models.rope import rotations
 from jaxrec.types import Array
 
@@ -27,7 +31,7 @@ Rotation = tuple[jax.Array, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Drops:
-    """The dropout of one call: `hidden` of weights and hidden states, `adapter` of what LoRA's factors read."""
+    """The dropout of one call: `hidden` of attention weights and hidden states, `adapter` of the inputs of LoRA."""
 
     hidden: Dropout
     adapter: Dropout
@@ -46,13 +50,13 @@ class FeedForward(nnx.Module):
         self.up = linear(config.d_model, config.d_ff)
         self.down = linear(config.d_ff, config.d_model)
 
-    def __call__(self, x: jax.Array, drop: Dropout) -> jax.Array:
-        """f32[B,S,D] -> f32[B,S,D]; `drop` is LoRA's."""
-        return self.down(jax.nn.silu(self.gate(x, drop)) * self.up(x, drop), drop)
+    def __call__(self, x_BSD: jax.Array, drop: Dropout) -> jax.Array:
+        """f32[B,S,D] -> f32[B,S,D]; `drop` is of the inputs of LoRA."""
+        return self.down(jax.nn.silu(self.gate(x_BSD, drop)) * self.up(x_BSD, drop), drop)
 
 
 class Layer(nnx.Module):
-    """Self-attention and feed-forward; each normed before, added after."""
+    """Self-attention and feed-forward; each normed before and added to its input."""
 
     def __init__(self, config: LlamaConfig, lora: LoraConfig, *, rngs: nnx.Rngs) -> None:
         self.attention_norm = RMSNorm(config.d_model, config.epsilon, frozen_dtype(lora))
@@ -61,47 +65,62 @@ class Layer(nnx.Module):
         self.feed_forward = FeedForward(config, lora, rngs=rngs)
         self.dtype = config.compute_dtype
 
-    def __call__(self, x: jax.Array, rotation: Rotation, mask: jax.Array, drops: Drops) -> jax.Array:
-        """The whole layer over f32[B,S,D], with a mask bool[B,S,S]."""
-        return self.attend(x, *self.project(x, rotation, drops), mask, drops)
+    def __call__(
+        self,
+        x_BSD: jax.Array,
+        rotation: Rotation,
+        mask_BSS: jax.Array,
+        drops: Drops,
+        weights: list[jax.Array] | None = None,
+    ) -> jax.Array:
+        """The whole layer, f32[B,S,D]; `weights` as in `attend_grouped`."""
+        return self.attend(x_BSD, *self.project(x_BSD, rotation, drops), mask_BSS, drops, weights)
 
-    def project(self, x: jax.Array, rotation: Rotation, drops: Drops) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def project(self, x_BSD: jax.Array, rotation: Rotation, drops: Drops) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Queries f32[B,H,S,K], keys and values f32[B,h,S,K] of f32[B,S,D]."""
-        return self.attention.project(self.attention_norm(x), rotation, drops.adapter)
+        return self.attention.project(self.attention_norm(x_BSD), rotation, drops.adapter)
 
     def attend(
-        self, x: jax.Array, queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array, drops: Drops
+        self,
+        x_BSD: jax.Array,
+        q_BHSK: jax.Array,
+        k_BhSK: jax.Array,
+        v_BhSK: jax.Array,
+        mask_BSS: jax.Array,
+        drops: Drops,
+        weights: list[jax.Array] | None = None,
     ) -> jax.Array:
-        """What follows `project`, f32[B,S,D]."""
-        return self.finish(x, attend(queries, keys, values, mask, drops.hidden, self.dtype), drops)
+        """The layer from `project` on, f32[B,S,D]."""
+        attended_BHSK = attend_grouped(q_BHSK, k_BhSK, v_BhSK, mask_BSS, drops.hidden, self.dtype, weights)
+        return self.finish(x_BSD, attended_BHSK, drops)
 
-    def finish(self, x: jax.Array, attended: jax.Array, drops: Drops) -> jax.Array:
-        """What follows attention, f32[B,S,D]."""
-        x = x + drops.hidden(self.attention.merge(attended, drops.adapter))
-        return x + drops.hidden(self.feed_forward(self.feed_forward_norm(x), drops.adapter))
+    def finish(self, x_BSD: jax.Array, attended_BHSK: jax.Array, drops: Drops) -> jax.Array:
+        """The layer after attention, f32[B,S,D]."""
+        x_BSD = x_BSD + drops.hidden(self.attention.merge(attended_BHSK, drops.adapter))
+        return x_BSD + drops.hidden(self.feed_forward(self.feed_forward_norm(x_BSD), drops.adapter))
 
 
-class Llama(nnx.Module):
+class Llama(LanguageModel):
     """A decoder-only model: prompt and answer are one sequence, each token seeing itself and what is before it.
 
-    It holds no random streams: a `key` gives dropout, key=None is evaluation. Token 0 is padding. With LoRA, its
-    factors, the rows of new tokens and the OOV kernel are trained, and all other weights are frozen.
+    With LoRA its factors, the rows of new tokens and the OOV kernel are trained, and all other weights are frozen.
 
     Attributes:
-      start: the token between a prompt and its answer.
-      head: the table of a head that is not tied.
+      head: the head's table, or None where the head is the embedding table.
 
     Args:
-      config: the shape.
-      oov: where new tokens' anchors are projected in: "encoder" means the input.
+      config: the sizes.
+      oov: where the anchors of new tokens are added to embeddings; "encoder" means the input.
       lora: how the base model is adapted.
       anchors: f32[M,F], anchors of the tokens first_oov, first_oov + 1, ..., or None.
       first_oov: number of the first new token.
       start: the token between a prompt and its answer.
       rngs: its "params" stream initialises.
     Raises:
-      ValueError: the heads cannot share keys evenly, or the window is negative.
+      ValueError: the number of heads is no multiple of that of keys, or the window is negative.
     """
+
+    config: LlamaConfig
 
     def __init__(
         self,
@@ -155,11 +174,12 @@ class Llama(nnx.Module):
         target_segments: jax.Array,
         *,
         key: jax.Array | None = None,
+        weights: list[jax.Array] | None = None,
     ) -> jax.Array:
         """Hidden states that predict the target's tokens, prompts and answers in one pass.
 
-        All prompts of a row stand before its answers; masks and positions follow the segments, so each answer goes on
-        where its own prompt ends.
+        All prompts of a row precede its answers; masks and positions follow the segments, so each answer continues
+        at the position where its own prompt ends.
 
         Args:
           source: i32[B,S], prompts, padded with 0.
@@ -167,46 +187,63 @@ class Llama(nnx.Module):
           inputs: i32[B,T], answers shifted right: `start` first.
           target_segments: i32[B,T], as source_segments.
           key: for dropout, or None.
+          weights: a list to which each layer's attention weights f32[B,H,P,P] are appended, or None.
         Returns:
-          Hidden states of the inputs after the last norm, f32[B,T,D]; what stands on padding means nothing.
+          Hidden states of the inputs after the last norm, f32[B,T,D]; values at padding are arbitrary.
         """
         drops = self._drops(key)
-        tokens = jnp.concatenate([source, inputs], axis=1)
-        segments = jnp.concatenate([source_segments, target_segments], axis=1)
-        mask = same_segment(segments, segments) & np.tri(tokens.shape[1], dtype=bool)[None]
-        positions = mask.sum(-1) - 1
-        rotation = rotations(positions, self.config.rope, self.config.d_kv)
-        seen = self._seen(mask, positions[:, :, None] - positions[:, None, :])
-        x = drops.hidden(self._embed(tokens))
+        tokens_BP = jnp.concatenate([source, inputs], axis=1)
+        segments_BP = jnp.concatenate([source_segments, target_segments], axis=1)
+        mask_BPP = same_segment(segments_BP, segments_BP) & np.tri(tokens_BP.shape[1], dtype=bool)[None]
+        positions_BP = mask_BPP.sum(-1) - 1
+        rotation = rotations(positions_BP, self.config.rope, self.config.d_kv)
+        mask_of_layer = self._windowed(mask_BPP, positions_BP[:, :, None] - positions_BP[:, None, :])
+        # What a checkpointed layer computes can't be handed out of it.
+        remat = self.config.remat and weights is None
+        x_BPD = drops.hidden(self.embed(tokens_BP))
         for n, layer in enumerate(self.layers):
-            x = run(self.config.remat, layer, x, rotation, seen(n), drops)
-        return drops.hidden(self.norm(x[:, source.shape[1] :]))
+            x_BPD = apply_layer(remat, layer, x_BPD, rotation, mask_of_layer(n), drops, weights)
+        return drops.hidden(self.norm(x_BPD[:, source.shape[1] :]))
+
+    def attention_to_prompt(self, source: jax.Array, inputs: jax.Array) -> jax.Array:
+        """Self-attention's weights from answer to prompt, f32[Y,B,H,T,S]; see `LanguageModel.attention_to_prompt`."""
+        weights: list[jax.Array] = []
+        self(source, jnp.ones_like(source), inputs, jnp.ones_like(inputs), weights=weights)
+        length = source.shape[1]
+        return jnp.stack([weights_BHPP[:, :, length:, :length] for weights_BHPP in weights])
+
+    def embed(self, tokens: jax.Array) -> jax.Array:
+        """Embeddings of tokens with their anchors' projection and LoRA, i32[B,S] -> f32[B,S,D]."""
+        embedded_BSD = self.embedding(tokens, encoder=True)
+        if self.embedding_adapter is None:
+            return embedded_BSD
+        return embedded_BSD + self.embedding_adapter.of_tokens(tokens)
 
     def logits(self, hidden: jax.Array) -> jax.Array:
-        """Scores of the vocabulary, f32[...,D] -> f32[...,V]; padded rows of the table are scored like any other."""
+        """Scores of the vocabulary, f32[...,D] -> f32[...,V]; rows that pad the table are scored like any other."""
         scores = (self.embedding if self.head is None else self.head).scores(hidden)
         return scores if self.head_adapter is None else scores + self.head_adapter(hidden, Dropout(0, None))
 
     def read(self, source: jax.Array) -> Memory:
-        """What `step` looks at of prompts i32[B,S], padded with 0 on the right: keys, rotated, and values."""
+        """Rotated keys, and values, of prompts i32[B,S], padded with 0 on the right."""
         drops = self._drops(None)
-        segments = (source != 0).astype(jnp.int32)
-        mask = same_segment(segments, segments) & np.tri(source.shape[1], dtype=bool)[None]
+        segments_BS = (source != 0).astype(jnp.int32)
+        mask_BSS = same_segment(segments_BS, segments_BS) & np.tri(source.shape[1], dtype=bool)[None]
         positions = np.arange(source.shape[1])[None]
         rotation = rotations(jnp.asarray(positions), self.config.rope, self.config.d_kv)
-        seen = self._seen(mask, positions[:, :, None] - positions[:, None, :])
-        x = self._embed(source)
+        mask_of_layer = self._windowed(mask_BSS, positions[:, :, None] - positions[:, None, :])
+        x_BSD = self.embed(source)
         keys, values = [], []
         for n, layer in enumerate(self.layers):
-            projected = layer.project(x, rotation, drops)
-            keys.append(projected[1])
-            values.append(projected[2])
-            if n < len(self.layers) - 1:  # of the last layer nobody asks more
-                x = layer.attend(x, *projected, seen(n), drops)
+            q_BHSK, k_BhSK, v_BhSK = layer.project(x_BSD, rotation, drops)
+            keys.append(k_BhSK)
+            values.append(v_BhSK)
+            if n < len(self.layers) - 1:  # nothing reads the last layer's output
+                x_BSD = layer.attend(x_BSD, q_BHSK, k_BhSK, v_BhSK, mask_of_layer(n), drops)
         return Memory(tuple(keys), tuple(values), source != 0)
 
     def empty_cache(self, batch: int, beams: int, length: int) -> Cache:
-        """Room for `length` tokens of each beam."""
+        """A cache for `length` tokens of each beam."""
         return empty_cache(batch, beams, self.config.kv_heads, length, self.config.d_kv, self.config.layers)
 
     def step(self, tokens: jax.Array, position: int | Array, cache: Cache, memory: Memory) -> tuple[jax.Array, Cache]:
@@ -223,40 +260,38 @@ class Llama(nnx.Module):
           ValueError: the cache is too short.
         """
         batch, beams, count = tokens.shape
-        end, width = reach(cache, position, count), cache.keys[0].shape[-1]
+        end, width = cache_end(cache, position, count), cache.keys[0].shape[-1]
         drops = self._drops(None)
         places = position + np.arange(count)
-        before = memory.mask.sum(-1, dtype=jnp.int32)[:, None] + places[None]
-        rotation = rotations(jnp.tile(before, (1, beams)), self.config.rope, self.config.d_kv)
-        prompt = np.arange(memory.mask.shape[1])[None, None]
-        seen = self._seen(memory.mask[:, None], before[:, :, None] - prompt)
-        seen_said = self._seen(causal(position, count, end), places[:, None] - np.arange(end)[None])
-        x = self._embed(tokens.reshape(batch, beams * count))
+        positions_BQ = memory.mask.sum(-1, dtype=jnp.int32)[:, None] + places[None]
+        rotation = rotations(jnp.tile(positions_BQ, (1, beams)), self.config.rope, self.config.d_kv)
+        prompt_positions = np.arange(memory.mask.shape[1])[None, None]
+        prompt_mask = self._windowed(memory.mask[:, None], positions_BQ[:, :, None] - prompt_positions)
+        answer_mask = self._windowed(causal(position, count, end), places[:, None] - np.arange(end)[None])
+        x_BRD = self.embed(tokens.reshape(batch, beams * count))  # R = W * Q
         keys, values = list(cache.keys), list(cache.values)
 
-        def by_beam(projected: jax.Array) -> jax.Array:
-            heads = projected.shape[1]
-            return projected.reshape(batch, heads, beams, count, width).transpose(0, 2, 1, 3, 4)
+        def by_beam(projected_BHRK: jax.Array) -> jax.Array:
+            heads = projected_BHRK.shape[1]
+            return projected_BHRK.reshape(batch, heads, beams, count, width).transpose(0, 2, 1, 3, 4)
 
         for n, layer in enumerate(self.layers):
-            queries, *new = (by_beam(a) for a in layer.project(x, rotation, drops))
-            keys[n], values[n] = write(keys[n], new[0], position), write(values[n], new[1], position)
-            attended = attend_both(
-                queries,
+            q_BWHQK, k_BWhQK, v_BWhQK = (by_beam(a) for a in layer.project(x_BRD, rotation, drops))
+            keys[n] = update_cache(keys[n], k_BWhQK, position)
+            values[n] = update_cache(values[n], v_BWhQK, position)
+            attended_BWHQK = attend_prompt_and_answer(
+                q_BWHQK,
                 (memory.keys[n], memory.values[n]),
-                jnp.broadcast_to(seen(n), (batch, count, prompt.shape[-1])),
+                jnp.broadcast_to(prompt_mask(n), (batch, count, prompt_positions.shape[-1])),
                 (keys[n][:, :, :, :end], values[n][:, :, :, :end]),
-                seen_said(n),
+                answer_mask(n),
                 self.config.compute_dtype,
             )
-            joined = attended.transpose(0, 2, 1, 3, 4).reshape(batch, self.config.heads, beams * count, width)
-            x = layer.finish(x, joined, drops)
-        hidden = self.norm(x).reshape(batch, beams, count, -1)
-        return hidden, Cache(tuple(keys), tuple(values))
-
-    def _embed(self, tokens: jax.Array) -> jax.Array:
-        embedded = self.embedding(tokens, encoder=True)
-        return embedded if self.embedding_adapter is None else embedded + self.embedding_adapter.of_tokens(tokens)
+            attended = attended_BWHQK.transpose(0, 2, 1, 3, 4)
+            attended_BHRK = attended.reshape(batch, self.config.heads, beams * count, width)
+            x_BRD = layer.finish(x_BRD, attended_BHRK, drops)
+        hidden_BWQD = self.norm(x_BRD).reshape(batch, beams, count, -1)
+        return hidden_BWQD, Cache(tuple(keys), tuple(values))
 
     def _drops(self, key: jax.Array | None) -> Drops:
         def drop(rate: float, name: str) -> Dropout:
@@ -264,8 +299,13 @@ class Llama(nnx.Module):
 
         return Drops(drop(self.config.dropout, "hidden"), drop(self.lora.dropout, "adapter"))
 
-    def _seen(self, mask: Array, distance: Array) -> Callable[[int], jax.Array]:
-        """The mask of a layer by its number, given how far before the query each key stands."""
+    def _windowed(self, mask: Array, distance: Array) -> Callable[[int], jax.Array]:
+        """The mask by the number of a layer, some of which have a sliding window.
+
+        Args:
+          mask: of a layer without a window, bool[...,Q,S].
+          distance: how many positions each key is before the query, i32[...,Q,S].
+        """
         config = self.config
         near = mask & (distance < config.window) if config.window else mask
         return lambda n: near if not config.windowed or n in config.windowed else mask

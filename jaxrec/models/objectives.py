@@ -5,13 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxrec.models.llama import Llama
-from jaxrec.models.t5 import T5
+from jaxrec.models.language_model import LanguageModel
 from jaxrec.types import Batch
 
 
 def sequence_loss(
-    model: T5 | Llama, batch: Batch, key: jax.Array | None = None, *, label_smoothing: float = 0.0
+    model: LanguageModel, batch: Batch, key: jax.Array | None = None, *, label_smoothing: float = 0.0
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Cross-entropy of the target tokens given the source and the target's earlier tokens; META ID, eq. 8.
 

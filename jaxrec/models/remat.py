@@ -1,4 +1,4 @@
-"""Gradient checkpointing (Chen et al. 2016): what a layer computes is computed again in the backward pass, not kept."""
+"""Gradient checkpointing (Chen et al. 2016): the backward pass computes layers again instead of keeping them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 import jax
 
 
-def run(remat: bool, layer: Callable[..., jax.Array], x: jax.Array, *args) -> jax.Array:
-    """layer(x, *args), checkpointed where `remat` says so: then only x is kept of it until the backward pass.
+def apply_layer(remat: bool, layer: Callable[..., jax.Array], x: jax.Array, *args) -> jax.Array:
+    """layer(x, *args); with `remat` checkpointed, so that only x is kept until the backward pass.
 
     Args:
-      remat: whether to compute the layer again.
-      layer: a pure function of arrays; of dropout it may use sites, since it is traced once.
-      x: what the layer reads and changes.
+      remat: whether the backward pass computes the layer again.
+      layer: a pure function of arrays; it may use dropout, whose sites are counted once, when the layer is traced.
+      x: the layer's input.
       args: what else it reads.
     """
     return jax.checkpoint(lambda x: layer(x, *args))(x) if remat else layer(x, *args)

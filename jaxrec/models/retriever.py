@@ -8,15 +8,14 @@ import numpy as np
 from flax import nnx
 
 from jaxrec.config import RetrievalConfig
+from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.lightgcn import Events
-from jaxrec.models.llama import Llama
 from jaxrec.models.oov import Buffer
 from jaxrec.models.products import dense
-from jaxrec.models.t5 import T5
 
 MULTIPLE = 128
 LABELS = 2
-"""What a batch's target holds of each example: the item's number and the user's."""
+"""How many numbers a batch's target holds of each example: the item's and the user's."""
 
 
 class Projection(nnx.Module):
@@ -39,22 +38,22 @@ class Projection(nnx.Module):
 
 
 class Retriever(nnx.Module):
-    """A language model that is fed one fixed answer and whose hidden states become a vector among the items'.
+    """A language model whose hidden states at a fixed answer are projected to a vector in the space of the items.
 
     Args:
       backbone: an encoder-decoder, or a decoder-only model.
       config: pooling and the projection's width.
       prompt: tokens of the answer behind the model's start, i32[P-1]; P positions in all.
-      items: the vectors that answers are searched among, f32[I,F]; kept as `place` puts them. Rows of zeros are
-        added up to a multiple of 128, so that a mesh can share them.
+      items: vectors of the items that answers retrieve, f32[I,F]; stored as `place` returns them. Rows of zeros are
+        added up to a multiple of 128, so that a mesh can divide them.
       users: vectors of the training users, f32[U,F], which the loss may align answers with.
-      known: training events, for the losses: what a user had is no negative for that user.
+      known: training events, for the losses: an item that a user has is no negative for that user.
       rngs: its "params" stream initialises the projection.
     """
 
     def __init__(
         self,
-        backbone: T5 | Llama,
+        backbone: LanguageModel,
         config: RetrievalConfig,
         prompt: np.ndarray,
         items: np.ndarray,
@@ -78,11 +77,11 @@ class Retriever(nnx.Module):
         self.project = Projection(width, config.hidden, placed.shape[1], backbone.config.compute_dtype, rngs=rngs)
 
     def place(self, items: np.ndarray | jax.Array) -> jax.Array:
-        """Item vectors as answers are compared with them by cosine, f32[n,F] -> f32[n,F or F+1], of length 1 or 0.
+        """Item vectors in the space in which answers are compared by cosine, f32[n,F] -> f32[n,F or F+1].
 
-        With "inner" similarity q becomes [q, sqrt(R^2 - |q|^2)] / R, R the longest vector of training (Bachrach et al.
-        2014): an answer [z, 0] then has the cosine <z, q> / (|z| R). A projection starts near that and may leave it.
-        Newcomers that are longer are cut to R.
+        Rows have length 1, or 0 where the item's vector is zeros. With "inner" similarity q becomes
+        [q, sqrt(R^2 - |q|^2)] / R, R the length of the longest training vector (Bachrach et al. 2014): an answer [z, 0]
+        then has the cosine <z, q> / (|z| R). Vectors of new items that are longer than R are shortened to it.
         """
         items = jnp.asarray(items, jnp.float32)
         if self.config.similarity == "cosine":
@@ -96,7 +95,7 @@ class Retriever(nnx.Module):
     def __call__(
         self, source: jax.Array, segments: jax.Array | None = None, slots: int = 1, *, key: jax.Array | None = None
     ) -> jax.Array:
-        """The vector that each example asks for.
+        """The answer to each example, a vector.
 
         Args:
           source: i32[B,S], padded with 0.
@@ -104,7 +103,7 @@ class Retriever(nnx.Module):
           slots: E, how many examples a row may hold.
           key: for dropout, or None.
         Returns:
-          z f32[B,E,F]; what stands in a slot without an example means nothing.
+          z f32[B,E,F]; values in a slot without an example are arbitrary.
         """
         batch, count = source.shape[0], self.prompt[...].shape[0]
         segments = (source != 0).astype(jnp.int32) if segments is None else segments
@@ -118,6 +117,6 @@ class Retriever(nnx.Module):
 
 
 def unit(x: jax.Array) -> jax.Array:
-    """Rows at length 1, f32[...,F]; rows of zeros stay, with finite gradients."""
+    """Rows divided by their length, f32[...,F]; rows of zeros stay zeros and have finite gradients."""
     square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
     return x * jax.lax.rsqrt(jnp.where(square > 0, square, 1))

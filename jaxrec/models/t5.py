@@ -1,4 +1,7 @@
-"""T5 v1.0 and v1.1 with an extended embedding table, for training on packed rows and for cached stepping of beams."""
+"""T5 v1.0 and v1.1 with an extended embedding table: training on packed rows, and step-by-step decoding of beams.
+
+Suffixes of names are axes, see `jaxrec.types`.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from flax import nnx
 from jaxrec.config import OovConfig, T5Config
 from jaxrec.keys import stream
 from jaxrec.models.attention import Attention, RelativeBias, attend
-from jaxrec.models.decoding import Cache, Memory, causal, empty_cache, reach, same_segment, write
+from jaxrec.models.decoding import Cache, Memory, cache_end, causal, empty_cache, same_segment, update_cache
 from jaxrec.models.dropout import Dropout
+from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.norms import RMSNorm
 from jaxrec.models.oov import ExtendedEmbedding
 from jaxrec.models.products import dense
-from jaxrec.models.remat import run
+from jaxrec.models.remat import apply_layer
 from jaxrec.types import Array
 
 
@@ -32,19 +36,19 @@ class FeedForward(nnx.Module):
             self.gate = kernel(config.d_model, config.d_ff)
         self.config = config
 
-    def __call__(self, x: jax.Array, drop: Dropout) -> jax.Array:
+    def __call__(self, x_BSD: jax.Array, drop: Dropout) -> jax.Array:
         """f32[B,S,D] -> f32[B,S,D]."""
         dtype = self.config.compute_dtype
-        hidden = dense(x, self.expand[...], dtype)
+        hidden_BSZ = dense(x_BSD, self.expand[...], dtype)
         if self.config.activation == "gated-gelu":
-            hidden = hidden * jax.nn.gelu(dense(x, self.gate[...], dtype), approximate=True)
+            hidden_BSZ = hidden_BSZ * jax.nn.gelu(dense(x_BSD, self.gate[...], dtype), approximate=True)
         else:
-            hidden = jax.nn.relu(hidden)
-        return dense(drop(hidden), self.contract[...], dtype)
+            hidden_BSZ = jax.nn.relu(hidden_BSZ)
+        return dense(drop(hidden_BSZ), self.contract[...], dtype)
 
 
 class Layer(nnx.Module):
-    """One layer: self-attention, in the decoder cross-attention, feed-forward; each normed before, added after."""
+    """Self-attention, in the decoder cross-attention, and feed-forward; each normed before and added to its input."""
 
     def __init__(self, config: T5Config, *, cross: bool, rngs: nnx.Rngs) -> None:
         def attention() -> Attention:
@@ -59,45 +63,53 @@ class Layer(nnx.Module):
         self.feed_forward_norm, self.feed_forward = norm(), FeedForward(config, rngs=rngs)
         self.dtype = config.compute_dtype
 
-    def encode(self, x: jax.Array, bias: jax.Array, mask: jax.Array, drop: Dropout) -> jax.Array:
+    def encode(self, x_BSD: jax.Array, bias_HSS: jax.Array, mask_BSS: jax.Array, drop: Dropout) -> jax.Array:
         """A whole layer of the encoder, f32[B,S,D]."""
-        return self.feed(self.attend_self(x, bias, mask, drop), drop)
+        return self.feed(self.attend_self(x_BSD, bias_HSS, mask_BSS, drop), drop)
 
     def decode(
         self,
-        x: jax.Array,
-        encoded: jax.Array,
-        bias: jax.Array,
-        mask: jax.Array,
-        cross_mask: jax.Array,
+        x_BTD: jax.Array,
+        encoded_BSD: jax.Array,
+        bias_HTT: jax.Array,
+        mask_BTT: jax.Array,
+        cross_mask_BTS: jax.Array,
         drop: Dropout,
+        cross_weights: list[jax.Array] | None = None,
     ) -> jax.Array:
-        """A whole layer of the decoder over whole targets, f32[B,T,D]; encoded f32[B,S,D]."""
-        x = self.attend_self(x, bias, mask, drop)
-        x = self.attend_cross(x, *self.cross.keys_values(encoded), cross_mask, drop)
-        return self.feed(x, drop)
+        """A whole layer of the decoder over whole targets, f32[B,T,D]; `cross_weights` as in `T5.decode`."""
+        x_BTD = self.attend_self(x_BTD, bias_HTT, mask_BTT, drop)
+        x_BTD = self.attend_cross(x_BTD, *self.cross.keys_values(encoded_BSD), cross_mask_BTS, drop, cross_weights)
+        return self.feed(x_BTD, drop)
 
-    def attend_self(self, x: jax.Array, bias: jax.Array, mask: jax.Array, drop: Dropout) -> jax.Array:
-        """The input plus its attention to itself, f32[B,S,D]; bias f32[H,S,S], mask bool[B,S,S]."""
-        normed = self.attention_norm(x)
-        keys, values = self.attention.keys_values(normed)
-        attended = attend(self.attention.queries(normed), keys, values, bias, mask, drop, self.dtype)
-        return x + drop(self.attention.merge(attended))
+    def attend_self(self, x_BSD: jax.Array, bias_HSS: jax.Array, mask_BSS: jax.Array, drop: Dropout) -> jax.Array:
+        """The input plus its self-attention, f32[B,S,D]."""
+        normed_BSD = self.attention_norm(x_BSD)
+        k_BHSK, v_BHSK = self.attention.keys_values(normed_BSD)
+        q_BHSK = self.attention.queries(normed_BSD)
+        return x_BSD + drop(self.attention.merge(attend(q_BHSK, k_BHSK, v_BHSK, bias_HSS, mask_BSS, drop, self.dtype)))
 
     def attend_cross(
-        self, x: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array, drop: Dropout
+        self,
+        x_BTD: jax.Array,
+        k_BHSK: jax.Array,
+        v_BHSK: jax.Array,
+        mask_BTS: jax.Array,
+        drop: Dropout,
+        weights: list[jax.Array] | None = None,
     ) -> jax.Array:
-        """The input plus its attention to the encoder, f32[B,T,D]; keys, values f32[B,H,S,K], mask bool[B,T or 1,S]."""
-        queries = self.cross.queries(self.cross_norm(x))
-        return x + drop(self.cross.merge(attend(queries, keys, values, None, mask, drop, self.dtype)))
+        """The input plus its attention to the encoder's output, f32[B,T,D]; mask bool[B, T or 1, S]."""
+        q_BHTK = self.cross.queries(self.cross_norm(x_BTD))
+        attended_BHTK = attend(q_BHTK, k_BHSK, v_BHSK, None, mask_BTS, drop, self.dtype, weights)
+        return x_BTD + drop(self.cross.merge(attended_BHTK))
 
-    def feed(self, x: jax.Array, drop: Dropout) -> jax.Array:
+    def feed(self, x_BSD: jax.Array, drop: Dropout) -> jax.Array:
         """The input plus its feed-forward part, f32[B,S,D]."""
-        return x + drop(self.feed_forward(self.feed_forward_norm(x), drop))
+        return x_BSD + drop(self.feed_forward(self.feed_forward_norm(x_BSD), drop))
 
 
 class Stack(nnx.Module):
-    """The layers of an encoder or a decoder, their one relative bias and the norm at the end."""
+    """The layers of an encoder or a decoder, the relative bias that they share, and the final norm."""
 
     def __init__(self, config: T5Config, layers: int, *, decoder: bool, rngs: nnx.Rngs) -> None:
         self.layers = nnx.List([Layer(config, cross=decoder, rngs=rngs) for _ in range(layers)])
@@ -112,21 +124,18 @@ class Stack(nnx.Module):
         self.norm = RMSNorm(config.d_model, config.epsilon)
 
 
-class T5(nnx.Module):
+class T5(LanguageModel):
     """Encoder-decoder of Raffel et al. 2020; token 0 is padding and the decoder's start, token 1 the end of text.
 
-    It holds no random streams: a `key` gives dropout, key=None is evaluation.
-
-    Attributes:
-      start: what the decoder is fed before an answer.
-
     Args:
-      config: the shape.
-      oov: where new tokens' anchors are projected in.
+      config: the sizes.
+      oov: where the anchors of new tokens are added to embeddings.
       anchors: f32[M,F], anchors of the tokens first_oov, first_oov + 1, ..., or None.
       first_oov: number of the first new token.
       rngs: its "params" stream initialises.
     """
+
+    config: T5Config
 
     def __init__(
         self,
@@ -162,68 +171,75 @@ class T5(nnx.Module):
     def encode(
         self, source: jax.Array, segments: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
-        """What the encoder makes of the source.
+        """The encoder's output.
 
         Args:
           source: i32[B,S], padded with 0.
           segments: i32[B,S], the examples of a packed row as 1, 2, ..., 0 = padding; None: one example, source != 0.
           key: for dropout, or None.
         Returns:
-          f32[B,S,D]; what stands on padding means nothing.
+          f32[B,S,D]; values at padding are arbitrary.
         """
         drop = Dropout(self.config.dropout, None if key is None else stream(key, "encoder"))
-        mask = same_segment(*[_segments(source, segments)] * 2)
-        bias = self.encoder.bias(source.shape[1], source.shape[1])
-        x = drop(self.embedding(source, encoder=True))
+        segments_BS = _segments(source, segments)
+        mask_BSS = same_segment(segments_BS, segments_BS)
+        bias_HSS = self.encoder.bias(source.shape[1], source.shape[1])
+        x_BSD = drop(self.embedding(source, encoder=True))
         for layer in self.encoder.layers:
-            x = run(self.config.remat, layer.encode, x, bias, mask, drop)
-        return drop(self.encoder.norm(x))
+            x_BSD = apply_layer(self.config.remat, layer.encode, x_BSD, bias_HSS, mask_BSS, drop)
+        return drop(self.encoder.norm(x_BSD))
 
     def decode(
         self,
         inputs: jax.Array,
-        encoded: jax.Array,
+        encoded_BSD: jax.Array,
         source_segments: jax.Array,
         target_segments: jax.Array | None = None,
         *,
         key: jax.Array | None = None,
+        cross_weights: list[jax.Array] | None = None,
     ) -> jax.Array:
         """The decoder over whole targets at once, each position seeing itself and what is before it.
 
         Args:
           inputs: i32[B,T], targets shifted right: 0 first.
-          encoded: f32[B,S,D] from `encode`.
+          encoded_BSD: from `encode`.
           source_segments: i32[B,S], 0 = padding.
           target_segments: i32[B,T], a target sees the source of its own number; None: the source of number 1.
           key: for dropout, or None.
+          cross_weights: a list to which each layer's cross-attention weights f32[B,H,T,S] are appended, or None.
         Returns:
-          Hidden states after the last norm, f32[B,T,D]; what stands on padding means nothing.
+          Hidden states after the last norm, f32[B,T,D]; values at padding are arbitrary.
         """
         drop = Dropout(self.config.dropout, None if key is None else stream(key, "decoder"))
         length = inputs.shape[1]
-        segments = jnp.ones_like(inputs) if target_segments is None else target_segments
-        mask = same_segment(segments, segments) & causal(0, length, length)[None]
-        cross_mask = same_segment(segments, source_segments)
-        bias = self.decoder.bias(length, length)
-        x = drop(self.embedding(inputs, encoder=False))
+        segments_BT = jnp.ones_like(inputs) if target_segments is None else target_segments
+        mask_BTT = same_segment(segments_BT, segments_BT) & causal(0, length, length)[None]
+        cross_mask_BTS = same_segment(segments_BT, source_segments)
+        bias_HTT = self.decoder.bias(length, length)
+        # What a checkpointed layer computes can't be handed out of it.
+        remat = self.config.remat and cross_weights is None
+        x_BTD = drop(self.embedding(inputs, encoder=False))
         for layer in self.decoder.layers:
-            x = run(self.config.remat, layer.decode, x, encoded, bias, mask, cross_mask, drop)
-        return drop(self.decoder.norm(x))
+            x_BTD = apply_layer(
+                remat, layer.decode, x_BTD, encoded_BSD, bias_HTT, mask_BTT, cross_mask_BTS, drop, cross_weights
+            )
+        return drop(self.decoder.norm(x_BTD))
 
     def logits(self, hidden: jax.Array) -> jax.Array:
-        """Scores of the vocabulary, f32[...,D] -> f32[...,V]; padded rows of the table are scored like any other."""
+        """Scores of the vocabulary, f32[...,D] -> f32[...,V]; rows that pad the table are scored like any other."""
         if self.config.tied:
             return self.embedding.scores(hidden * self.config.d_model**-0.5)
         return dense(hidden, self.head[...], self.config.compute_dtype)
 
     def read(self, source: jax.Array) -> Memory:
-        """What `step` looks at of prompts i32[B,S], padded with 0: keys and values of the encoded source."""
-        encoded = self.encode(source)
-        pairs = [layer.cross.keys_values(encoded) for layer in self.decoder.layers]
+        """Cross-attention's keys and values of prompts i32[B,S], padded with 0."""
+        encoded_BSD = self.encode(source)
+        pairs = [layer.cross.keys_values(encoded_BSD) for layer in self.decoder.layers]
         return Memory(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), source != 0)
 
     def empty_cache(self, batch: int, beams: int, length: int) -> Cache:
-        """Room for `length` tokens of each beam."""
+        """A cache for `length` tokens of each beam."""
         return empty_cache(batch, beams, self.config.heads, length, self.config.d_kv, self.config.decoder_layers)
 
     def step(self, tokens: jax.Array, position: int | Array, cache: Cache, memory: Memory) -> tuple[jax.Array, Cache]:
@@ -240,34 +256,41 @@ class T5(nnx.Module):
           ValueError: the cache is too short.
         """
         batch, beams, count = tokens.shape
-        end, (heads, _, width) = reach(cache, position, count), cache.keys[0].shape[2:]
+        end, (heads, _, width) = cache_end(cache, position, count), cache.keys[0].shape[2:]
         drop = Dropout(0, None)
-        bias = self.decoder.bias(count, end, position)
-        mask = jnp.asarray(causal(position, count, end)[None])
-        cross_mask = memory.mask[:, None]
-        x = self.embedding(tokens.reshape(batch, beams * count), encoder=False)
+        bias_HQT = self.decoder.bias(count, end, position)
+        mask_BQT = jnp.asarray(causal(position, count, end)[None])
+        cross_mask_BQS = memory.mask[:, None]
+        # R = W * Q queries of a row to cross-attention, A = B * W rows to self-attention.
+        x_BRD = self.embedding(tokens.reshape(batch, beams * count), encoder=False)
         keys, values = list(cache.keys), list(cache.values)
         for n, layer in enumerate(self.decoder.layers):
-            # Each beam is a row of its own to self-attention, and one of W * Q queries to cross-attention.
-            normed = layer.attention_norm(x).reshape(batch * beams, count, -1)
+            normed_AQD = layer.attention_norm(x_BRD).reshape(batch * beams, count, -1)
             new_keys, new_values = (
-                a.reshape(batch, beams, heads, count, width) for a in layer.attention.keys_values(normed)
+                a.reshape(batch, beams, heads, count, width) for a in layer.attention.keys_values(normed_AQD)
             )
-            keys[n], values[n] = write(keys[n], new_keys, position), write(values[n], new_values, position)
-            attended = attend(
-                layer.attention.queries(normed),
+            keys[n] = update_cache(keys[n], new_keys, position)
+            values[n] = update_cache(values[n], new_values, position)
+            attended_AHQK = attend(
+                layer.attention.queries(normed_AQD),
                 keys[n][:, :, :, :end].reshape(batch * beams, heads, end, width),
                 values[n][:, :, :, :end].reshape(batch * beams, heads, end, width),
-                bias,
-                mask,
+                bias_HQT,
+                mask_BQT,
                 drop,
                 self.config.compute_dtype,
             )
-            x = x + layer.attention.merge(attended).reshape(x.shape)
-            x = layer.attend_cross(x, memory.keys[n], memory.values[n], cross_mask, drop)
-            x = layer.feed(x, drop)
-        hidden = self.decoder.norm(x).reshape(batch, beams, count, -1)
-        return hidden, Cache(tuple(keys), tuple(values))
+            x_BRD = x_BRD + layer.attention.merge(attended_AHQK).reshape(x_BRD.shape)
+            x_BRD = layer.attend_cross(x_BRD, memory.keys[n], memory.values[n], cross_mask_BQS, drop)
+            x_BRD = layer.feed(x_BRD, drop)
+        hidden_BWQD = self.decoder.norm(x_BRD).reshape(batch, beams, count, -1)
+        return hidden_BWQD, Cache(tuple(keys), tuple(values))
+
+    def attention_to_prompt(self, source: jax.Array, inputs: jax.Array) -> jax.Array:
+        """The decoder's cross-attention weights, f32[Y,B,H,T,S]; see `LanguageModel.attention_to_prompt`."""
+        weights: list[jax.Array] = []
+        self.decode(inputs, self.encode(source), jnp.ones_like(source), cross_weights=weights)
+        return jnp.stack(weights)
 
 
 def _segments(tokens: jax.Array, segments: jax.Array | None) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Where an answer looks in its prompt, ids aggregated; META ID, figure 8."""
+"""Attention of an answer to its prompt, summed over the tokens of each id; META ID, figure 8."""
 
 from __future__ import annotations
 
@@ -9,114 +9,78 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxrec.models.attention import MASKED
-from jaxrec.models.dropout import Dropout
-from jaxrec.models.llama import Drops, Llama
+from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.retriever import Retriever
-from jaxrec.models.rope import rotations
-from jaxrec.models.t5 import T5
 from jaxrec.system.system import System, histories_of
-
-NOTHING = Dropout(0, None)
 
 
 @dataclasses.dataclass(frozen=True)
-class Attention:
-    """How an answer's tokens share their attention among the pieces of a prompt.
+class AnswerAttention:
+    """How the tokens of an answer distribute their attention over the pieces of a prompt.
 
     Attributes:
-      pieces: what the prompt consists of: runs of text, and ids as people read them.
+      pieces: the prompt in pieces: runs of text, and ids as people read them.
       items: the item of each piece, i64[P], -1 where it is none or several items have that id.
-      said: the answer's tokens.
+      answer: the answer's tokens as text.
       shares: f32[P,T]; what a column lacks to 1 went to the answer's own earlier tokens.
       item: the item that is answered, or None where the answer is a vector.
     """
 
     pieces: list[str]
     items: np.ndarray
-    said: list[str]
+    answer: list[str]
     shares: np.ndarray
     item: int | None
 
 
-def look(system: System, user: int) -> Attention:
-    """The attention of one answer: the user's held-out item, or what a retriever is always fed.
+def answer_attention(system: System, user: int) -> AnswerAttention | None:
+    """The attention of one answer: the id of the user's held-out item, or a retriever's fixed answer.
 
     Args:
       system: a trained system.
-      user: who has a test item.
+      user: one that has a test item.
+    Returns:
+      None where the model has no attention.
     """
-    known = histories_of(system.histories, np.array([user]))
-    codes = system.user_codes(known, np.array([user]))
+    histories = histories_of(system.histories, np.array([user]))
+    codes = system.user_codes(histories, np.array([user]))
     prompt = "seen" if system.config.eval.prompt == "both" else system.config.eval.prompt
-    ask = system.asker(known, codes, system.config.task.ranking[0], prompt)
+    ask = system.asker(histories, codes, system.config.task.ranking[0], prompt)
     source = ask(np.arange(1), np.array([user]))[0]
     source, names = source[source != 0], system.vocabulary.tokenizer.convert_ids_to_tokens
     if isinstance(system.model, Retriever):
         backbone, item = system.model.backbone, None
         inputs = np.asarray(system.model.prompt[...])
-        said = ["start", *(str(name).strip("▁Ġ") for name in names(inputs[1:].tolist()))]
+        answer = ["start", *(str(name).strip("▁Ġ") for name in names(inputs[1:].tolist()))]
     else:
         backbone, item = system.model, int(system.split.test[user])
-        answer = system.item_tokens[item]
-        inputs = np.array([backbone.start, *answer[:-1]])
-        said = [str(name).strip("▁Ġ") for name in names(answer.tolist())]
-    weights = np.asarray(_weights(backbone, jnp.asarray(source)[None], jnp.asarray(inputs)[None]))
+        tokens = system.item_tokens[item]
+        inputs = np.array([backbone.start, *tokens[:-1]])
+        answer = [str(name).strip("▁Ġ") for name in names(tokens.tolist())]
+    weights_TS = mean_attention(backbone, jnp.asarray(source)[None], jnp.asarray(inputs)[None])
+    if weights_TS is None:
+        return None
     starts, pieces, items = _pieces(system, source)
-    return Attention(pieces, items, said, np.add.reduceat(weights.T, starts, axis=0), item)
+    return AnswerAttention(pieces, items, answer, np.add.reduceat(np.asarray(weights_TS).T, starts, axis=0), item)
 
 
 @nnx.jit
-def _weights(model: T5 | Llama, source: jax.Array, inputs: jax.Array) -> jax.Array:
-    """Attention from the answer's positions to the prompt's, the mean of heads and layers, f32[T,S].
+def mean_attention(model: LanguageModel, source: jax.Array, inputs: jax.Array) -> jax.Array | None:
+    """Attention from an answer's positions to its prompt's, the mean over layers and heads, f32[T,S].
 
     Args:
-      model: an encoder-decoder, whose decoder is asked, or a decoder-only model.
+      model: a language model.
       source: one prompt without padding, i32[1,S].
-      inputs: what the answer's positions are fed, i32[1,T].
+      inputs: the answer shifted right, i32[1,T].
+    Returns:
+      None where the model has no attention.
     """
-    found = _of_decoder(model, source, inputs) if isinstance(model, T5) else _of_llama(model, source, inputs)
-    return jnp.stack(found).mean(axis=(0, 1, 2))
-
-
-def _of_decoder(model: T5, source: jax.Array, inputs: jax.Array) -> list[jax.Array]:
-    """A decoder's cross-attention by layer, f32[1,H,T,S] each: its layers run one after the other, as in `decode`."""
-    encoded, length, found = model.encode(source), inputs.shape[1], []
-    causal, everything = jnp.tri(length, dtype=bool)[None], jnp.ones((1, 1, source.shape[1]), bool)
-    bias = model.decoder.bias(length, length)
-    x = model.embedding(inputs, encoder=False)
-    for layer in model.decoder.layers:
-        x = layer.attend_self(x, bias, causal, NOTHING)
-        keys, values = layer.cross.keys_values(encoded)
-        queries = layer.cross.queries(layer.cross_norm(x))
-        found.append(jax.nn.softmax(jnp.einsum("bhqk,bhsk->bhqs", queries, keys)))
-        x = layer.feed(layer.attend_cross(x, keys, values, everything, NOTHING), NOTHING)
-    return found
-
-
-def _of_llama(model: Llama, source: jax.Array, inputs: jax.Array) -> list[jax.Array]:
-    """A decoder-only model's self-attention from answer to prompt by layer, f32[1,H,T,S] each."""
-    config, drops, found = model.config, Drops(NOTHING, NOTHING), []
-    tokens = jnp.concatenate([source, inputs], axis=1)
-    place = np.arange(tokens.shape[1])
-    rotation = rotations(jnp.asarray(place)[None], config.rope, config.d_kv)
-    causal = np.tri(len(place), dtype=bool)[None]
-    near = causal & (place[:, None] - place[None] < config.window)[None] if config.window else causal
-    x = model.embedding(tokens, encoder=True)
-    x = x if model.embedding_adapter is None else x + model.embedding_adapter.of_tokens(tokens)
-    for n, layer in enumerate(model.layers):
-        mask = jnp.asarray(near if not config.windowed or n in config.windowed else causal)
-        queries, keys, values = layer.project(x, rotation, drops)
-        whole = jnp.repeat(keys, config.heads // config.kv_heads, axis=1)
-        scores = jnp.einsum("bhqk,bhsk->bhqs", queries * config.d_kv**-0.5, whole)
-        weights = jax.nn.softmax(jnp.where(mask[:, None], scores, MASKED))
-        found.append(weights[:, :, source.shape[1] :, : source.shape[1]])
-        x = layer.attend(x, queries, keys, values, mask, drops)
-    return found
+    weights_YBHTS = model.attention_to_prompt(source, inputs)
+    return None if weights_YBHTS is None else weights_YBHTS.mean(axis=(0, 1, 2))
 
 
 def _pieces(system: System, source: np.ndarray) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Where each piece of a prompt i32[S] starts, what it reads, and which item it is."""
+    """Where each piece of a prompt i32[S] starts, its text, and its item (-1 = none)."""
     vocabulary, ids = system.vocabulary, system.ids
     tokenizer = vocabulary.tokenizer
     prefix = {n: vocabulary.first_oov + vocabulary.new_tokens.index(n) for n in ("<User>", "<Item>")}
@@ -125,7 +89,7 @@ def _pieces(system: System, source: np.ndarray) -> tuple[np.ndarray, list[str], 
     while at < len(source):
         end, item = at + width.get(int(source[at]), 0), -1
         if end > at:
-            read = "".join(str(name) for name in tokenizer.convert_ids_to_tokens(source[at:end].tolist()))
+            piece = "".join(str(name) for name in tokenizer.convert_ids_to_tokens(source[at:end].tolist()))
             if source[at] == prefix["<Item>"]:
                 same = np.flatnonzero((system.item_tokens == source[at:end]).all(axis=1))
                 item = int(same[0]) if len(same) == 1 else -1
@@ -133,9 +97,9 @@ def _pieces(system: System, source: np.ndarray) -> tuple[np.ndarray, list[str], 
             end = at + 1
             while end < len(source) and int(source[end]) not in width:
                 end += 1
-            read = str(tokenizer.decode(source[at:end].tolist(), skip_special_tokens=True)).strip() or "end"
+            piece = str(tokenizer.decode(source[at:end].tolist(), skip_special_tokens=True)).strip() or "end"
         starts.append(at)
-        pieces.append(read)
+        pieces.append(piece)
         items.append(item)
         at = end
     return np.array(starts), pieces, np.array(items)

@@ -15,7 +15,7 @@ from jaxrec.config import Config
 from jaxrec.embedders.registry import EMBEDDERS
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.evaluate.results_file import COMPARED
-from jaxrec.report.attention import Attention
+from jaxrec.report.attention import AnswerAttention
 from jaxrec.report.draw import charts
 from jaxrec.report.draw.markup import element, escape, number, table
 from jaxrec.report.draw.page import figure, grid, paragraph, section
@@ -199,7 +199,7 @@ def _spanned(group: Group) -> str:
     return f"{group.rate:.4f}<small>{group.interval[0]:.4f}–{group.interval[1]:.4f}</small>"
 
 
-def attention(system: System, found: Attention, who: str, rank: float) -> Section:
+def attention(system: System, found: AnswerAttention, who: str, rank: float) -> Section:
     """Shares of attention as a table of shades."""
     titles, rows = system.data.titles(), []
     most = float(found.shares.max(initial=0.0)) or 1.0
@@ -218,7 +218,7 @@ def attention(system: System, found: Attention, who: str, rank: float) -> Sectio
     rest = np.clip(1 - found.shares.sum(axis=0), 0, 1)
     if (rest > 1e-3).any():
         rows.append(line("the answer so far", rest.tolist()))
-    head = element("tr", *(element("th", escape(n), scope="col") for n in ("prompt", *found.said)))
+    head = element("tr", *(element("th", escape(n), scope="col") for n in ("prompt", *found.answer)))
     whole = element("table", element("thead", head), element("tbody", *rows), class_="attention")
     if found.item is None:
         answer = "The columns are the words that the decoder is always fed; their states make the answer's vector."

@@ -13,7 +13,7 @@ from jaxrec.files import write_whole
 from jaxrec.keys import generator
 from jaxrec.recommend.recommendations import Shown
 from jaxrec.report import ids, results
-from jaxrec.report.attention import look
+from jaxrec.report.attention import answer_attention
 from jaxrec.report.draw.markup import element, escape, number
 from jaxrec.report.draw.page import grid, page, paragraph, section, tiles
 from jaxrec.report.texts import texts
@@ -50,7 +50,7 @@ def write_report(system: System, shown: Sequence[Shown], file: str | os.PathLike
     sections.append(ids.alike(system))
     if ranking:
         sections.append(results.served(split, found, ranks))
-        sections.append(_attention(system, ranks[found["rows"][0]["system"]]))
+        sections += _attention(system, ranks[found["rows"][0]["system"]])
         sections.append(_recommendations(shown))
     sections.append(results.about(config, found))
     title = f"{system.name} on {found['dataset']}"
@@ -93,13 +93,14 @@ def _first_texts(found: dict) -> str:
     return tiles(told)
 
 
-def _attention(system: System, ranks: np.ndarray) -> tuple[str, str, str]:
-    """Of somebody whose held-out item stands as high as anybody's, drawn by the seed."""
+def _attention(system: System, ranks: np.ndarray) -> list[tuple[str, str, str]]:
+    """Of a user drawn among those whose held-out item ranks highest; no section where the model has no attention."""
     asked = np.flatnonzero(~np.isnan(ranks))
     best = asked[ranks[asked] == ranks[asked].min()]
     user = int(generator(system.config.seed, "attention").permutation(best)[0])
     who = f"User {system.data.user_names[user]}, drawn among {number(len(best))} whose item the model ranks highest"
-    return results.attention(system, look(system, user), who, float(ranks[user]))
+    attention = answer_attention(system, user)
+    return [] if attention is None else [results.attention(system, attention, who, float(ranks[user]))]
 
 
 def _recommendations(shown: Sequence[Shown]) -> tuple[str, str, str]:

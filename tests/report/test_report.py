@@ -98,8 +98,9 @@ def test_a_run_without_results_is_told(trained: System, tmp_path: pathlib.Path) 
 
 def test_attention_adds_up_and_names_every_id(trained: System) -> None:
     user = int(np.flatnonzero(trained.split.test >= 0)[3])
-    found = attention.look(trained, user)
-    assert found.shares.shape == (len(found.pieces), len(found.said))
+    found = attention.answer_attention(trained, user)
+    assert found is not None
+    assert found.shares.shape == (len(found.pieces), len(found.answer))
     np.testing.assert_allclose(found.shares.sum(axis=0), 1, atol=1e-5)
     history = trained.histories.of(user)[-trained.config.task.max_history :]
     assert sum(p.startswith("<Item>") for p in found.pieces) == len(history)
@@ -112,12 +113,12 @@ def test_a_key_that_is_all_alone_gets_all_of_the_decoders_attention() -> None:
     model = T5(T5Config(vocab=32, d_model=16, d_kv=8, heads=2, d_ff=16, encoder_layers=1, decoder_layers=2),
                OovConfig("none"), None, 32, rngs=nnx.Rngs(0))  # fmt: skip
     inputs = jnp.array([[0, 5, 6]])
-    weights = attention._weights(model, jnp.array([[4, 9, 7, 9]]), inputs)
+    weights = attention.mean_attention(model, jnp.array([[4, 9, 7, 9]]), inputs)
     assert weights.shape == (3, 4)
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
     for layer in model.decoder.layers:  # without queries every key counts alike
         layer.cross.query[...] = jnp.zeros_like(layer.cross.query[...])
-    np.testing.assert_allclose(attention._weights(model, jnp.array([[4, 9, 7, 9]]), inputs), 0.25, rtol=1e-5)
+    np.testing.assert_allclose(attention.mean_attention(model, jnp.array([[4, 9, 7, 9]]), inputs), 0.25, rtol=1e-5)
 
 
 def test_a_decoder_only_models_attention_stays_causal_and_in_its_window() -> None:
@@ -130,7 +131,7 @@ def test_a_decoder_only_models_attention_stays_causal_and_in_its_window() -> Non
         )
         for layer in model.layers:
             layer.attention.query.kernel[...] = jnp.zeros_like(layer.attention.query.kernel[...])
-        return attention._weights(model, source, inputs)
+        return attention.mean_attention(model, source, inputs)
 
     # Without queries all that is seen counts alike: the prompt's four, and the answer's tokens up to the one asked.
     np.testing.assert_allclose(weights(), np.repeat([[1 / 5], [1 / 6], [1 / 7]], 4, axis=1), rtol=1e-5)

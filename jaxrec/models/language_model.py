@@ -1,0 +1,91 @@
+"""The interface of language models: what training, decoding and retrieval ask of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxrec.models.decoding import Cache, Memory
+from jaxrec.models.oov import ExtendedEmbedding
+from jaxrec.types import Array
+
+
+class LanguageModel(nnx.Module):
+    """A model that reads a prompt and predicts the tokens of an answer one after the other; token 0 is padding.
+
+    It holds no random streams: a `key` gives dropout, key=None means evaluation.
+
+    Attributes:
+      config: a frozen dataclass of the model's sizes: `vocab`, `d_model`, `compute_dtype` and its own.
+      start: the token that precedes an answer.
+      embedding: the table of text and new tokens.
+    """
+
+    config: Any
+    start: int
+    embedding: ExtendedEmbedding
+
+    def __call__(
+        self,
+        source: jax.Array,
+        source_segments: jax.Array,
+        inputs: jax.Array,
+        target_segments: jax.Array,
+        *,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Hidden states that predict the target's tokens, for whole answers at once.
+
+        Args:
+          source: prompts, i32[B,S], padded with 0.
+          source_segments: i32[B,S], the examples of a packed row as 1, 2, ..., 0 = padding.
+          inputs: answers shifted right, i32[B,T]: `start` first.
+          target_segments: i32[B,T]; an answer sees the prompt of its own number.
+          key: for dropout, or None.
+        Returns:
+          f32[B,T,D]; values at padding are arbitrary.
+        """
+        raise NotImplementedError
+
+    def embed(self, tokens: jax.Array) -> jax.Array:
+        """What the model's input is for each token of a prompt, i32[B,S] -> f32[B,S,D]."""
+        return self.embedding(tokens, encoder=True)
+
+    def logits(self, hidden: jax.Array) -> jax.Array:
+        """Scores of the vocabulary, f32[...,D] -> f32[...,V]."""
+        raise NotImplementedError
+
+    def read(self, source: jax.Array) -> Memory:
+        """What `step` needs of prompts i32[B,S], padded with 0: one per row, shared by all beams."""
+        raise NotImplementedError
+
+    def empty_cache(self, batch: int, beams: int, length: int) -> Cache:
+        """A cache for `length` tokens of each beam."""
+        raise NotImplementedError
+
+    def step(self, tokens: jax.Array, position: int | Array, cache: Cache, memory: Memory) -> tuple[jax.Array, Cache]:
+        """The next tokens of every beam, each seeing the prompt, itself and all before it.
+
+        Args:
+          tokens: i32[B,W,Q], at positions position, ..., position + Q - 1 of the answer; `start` is at position 0.
+          position: how many tokens the cache holds, an int or, inside a loop on the device, i32[].
+          cache: of the tokens before.
+          memory: from `read`.
+        Returns:
+          Hidden states f32[B,W,Q,D], and the cache with the new tokens.
+        """
+        raise NotImplementedError
+
+    def attention_to_prompt(self, source: jax.Array, inputs: jax.Array) -> jax.Array | None:
+        """How much each position of an answer attends to each position of its prompt, by layer and head.
+
+        Args:
+          source: prompts without padding, i32[B,S].
+          inputs: answers shifted right, i32[B,T].
+        Returns:
+          Attention weights f32[Y,B,H,T,S] of Y layers; None for a model that has no attention.
+        """
+        del source, inputs
+        return None
