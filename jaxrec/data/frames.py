@@ -62,8 +62,8 @@ def _store_titles(events: pl.DataFrame, folder: pathlib.Path) -> str | None:
     plain = {name.lower().replace("_", ""): name for name in reversed(events.columns)}
     title = next((plain[name] for name in TITLES if name in plain), None)
     item = next((plain[name] for name in COLUMN_NAMES["item"] if name in plain), None)
-    reviews = any(name in plain for name in COLUMN_NAMES["review"]) and not any(name in plain for name in COLUMN_NAMES["summary"])
-    if title is None or item is None or (reviews and title.lower() == "title"):
+    has_review, has_summary = (any(name in plain for name in COLUMN_NAMES[role]) for role in ("review", "summary"))
+    if title is None or item is None or (has_review and not has_summary and title.lower() == "title"):
         return None
     pairs = events.select(pl.col(item).cast(pl.String).alias("item"), pl.col(title).cast(pl.String).alias("title"))
     titles = pairs.drop_nulls().unique("item", keep="first", maintain_order=True)

@@ -66,7 +66,10 @@ def finish(part: pathlib.Path, out: str | os.PathLike[str]) -> pathlib.Path:
 
 def backbone_of(model: Backbone | Retriever) -> Backbone:
     """The language model in a model."""
-    return model.backbone if isinstance(model, Retriever) else model
+    backbone = model.backbone if isinstance(model, Retriever) else model
+    if not isinstance(backbone, Backbone):
+        raise ValueError(f"{type(backbone).__name__} can't be exported: Hugging Face's form of it is not known here")
+    return backbone
 
 
 def describe(model: Backbone | Retriever, vocabulary: Vocabulary, dtype: str) -> dict[str, Any]:
