@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from jaxrec.api import run as api_run
 from jaxrec.cli import evaluate
 from jaxrec.config import EvalConfig
 
@@ -25,8 +26,8 @@ def test_what_is_asked_changes_the_runs_settings(
         assert fields == changed
         return dataclasses.replace(EvalConfig(text_events=7), **fields)  # an unknown field is refused here
 
-    monkeypatch.setattr(evaluate.loading, "load", load)
-    monkeypatch.setattr(evaluate.experiment, "evaluate", lambda settings, part: f"{part} {settings.text_events}")
+    monkeypatch.setattr(api_run.loading, "load", load)
+    monkeypatch.setattr(api_run, "_measured", lambda settings, part: f"{part} {settings.text_events}")
     monkeypatch.setattr(sys, "argv", ["launch.evaluate", "runs/one", *arguments])
     evaluate.main()
     assert capsys.readouterr().out.strip() == f"{part} {changed.get('text_events', 7)}"

@@ -133,8 +133,8 @@ def test_a_run_that_writes_is_selected_by_likelihood_and_goes_on(alone: System) 
 def test_weights_are_selected_by_what_is_asked(
     together: System, monkeypatch: pytest.MonkeyPatch, select: str, wanted: tuple[str, str]
 ) -> None:
-    def fit(*_, **given) -> None:
-        raise RuntimeError(given["select"], given["mode"])
+    def fit(loss_fn, params, buffers, optimizer, data, plan, **_) -> None:
+        raise RuntimeError(plan.select, plan.mode)
 
     config = together.config
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, select=select))
