@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from jaxrec.api import inspection
 from jaxrec.cli import id_scores
 
 
@@ -29,7 +30,7 @@ def test_a_table_of_the_runs(
         }
         return {"before": of, "after": of, "ndcg@10": number / 100}
 
-    monkeypatch.setattr(id_scores, "before_and_after", scores)
+    monkeypatch.setattr(inspection, "before_and_after", scores)
     asked(monkeypatch, "runs/1", "runs/2", "runs/3", "--pairs", "50", "--out", str(tmp_path / "new" / "page.html"))
     out = capsys.readouterr().out
     assert "runs/2       2.0000 ± 0.0100       2.0000 ± 0.0100" in out
