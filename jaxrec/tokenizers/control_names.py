@@ -33,8 +33,8 @@ class ControlNames:
         An added token of one character or of white space alone, a digit for instance, is text. So is what stands for
         unknown characters, though its name is none, unless it also begins, ends or pads.
         """
-        known, special = tokenizer.get_vocab(), set(tokenizer.all_special_tokens)
-        named = {name: known[name] for name in special if name in known}
+        vocabulary, special = tokenizer.get_vocab(), set(tokenizer.all_special_tokens)
+        named = {name: vocabulary[name] for name in special if name in vocabulary}
         for number, token in tokenizer.added_tokens_decoder.items():
             if token.special or len(token.content.strip()) > 1:
                 named[token.content] = number
@@ -49,5 +49,5 @@ class ControlNames:
     def spaced(self, text: str) -> str:
         """The text with a space behind the first character of each name."""
         if "<" in text:
-            text = _TAG_BEGINS.sub(lambda found: "< " if f"<{found[1]}>" in self.tags else "<", text)
+            text = _TAG_BEGINS.sub(lambda match: "< " if f"<{match[1]}>" in self.tags else "<", text)
         return text if self.others is None else self.others.sub(r"\g<0> ", text)

@@ -64,9 +64,9 @@ class Vocabulary:
         rows: list[np.ndarray] = []
         for start in range(0, len(texts), BATCH):
             safe = [self._names.spaced(text) for text in texts[start : start + BATCH]]
-            found = self.tokenizer(safe, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-            tokens = np.fromiter(itertools.chain.from_iterable(found), np.int32)
-            row = np.repeat(np.arange(len(safe)), [len(one) for one in found])
+            batch = self.tokenizer(safe, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+            tokens = np.fromiter(itertools.chain.from_iterable(batch), np.int32)
+            row = np.repeat(np.arange(len(safe)), [len(one) for one in batch])
             kept = (tokens != PAD) & ~np.isin(tokens, self._names.numbers)
             rows += np.split(tokens[kept], np.cumsum(np.bincount(row[kept], minlength=len(safe)))[:-1])
         return rows
@@ -112,8 +112,8 @@ class Vocabulary:
         rows = np.empty((len(codes.values), 1 + len(codes.levels)), np.int32)
         rows[:, 0] = position[prefix]
         for place, (level, size) in enumerate(zip(codes.levels, codes.sizes, strict=True)):
-            known = self.tokenizer.convert_tokens_to_ids(_digits(size)) if level == DIGIT else None
-            numbers = position[level.format(0)] + np.arange(size) if known is None else np.array(known)
+            digits = self.tokenizer.convert_tokens_to_ids(_digits(size)) if level == DIGIT else None
+            numbers = position[level.format(0)] + np.arange(size) if digits is None else np.array(digits)
             rows[:, 1 + place] = numbers[codes.values[:, place]]
         return IdTable(rows)
 
@@ -227,11 +227,11 @@ def extend(
       ValueError: a new name is known already or stands twice, or one that is to be single is not known.
     """
     counts = collections.Counter(new_tokens)
-    known = tokenizer.get_vocab()
+    vocabulary = tokenizer.get_vocab()
     for name, count in counts.items():
-        if name in known or count > 1:
+        if name in vocabulary or count > 1:
             raise ValueError(f"new token {name!r} is known to the tokenizer or stands twice; start from a fresh one")
-    missing = [name for name in single if name not in known]
+    missing = [name for name in single if name not in vocabulary]
     if missing:
         raise ValueError(
             f"the tokenizer has no token {missing[0]!r} of its own; choose ids of new tokens, ids.kind iid"

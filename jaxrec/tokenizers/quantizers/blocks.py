@@ -1,4 +1,4 @@
-"""Functions of rows that give a row the same result whoever else is asked about."""
+"""Functions of rows whose result for a row does not depend on the other rows of a call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxrec.tokenizers.quantizers import kmeans
 from jaxrec.types import Array
 
 BLOCK = 2048
-"""Rows at a time: always as many, so that a row's code never hangs on who else is asked about."""
+"""Rows at a time: always as many, so that a row's code does not depend on the other rows of a call."""
 
 
 def in_blocks(function: Callable[[Any, Array], jax.Array], params: Any, rows: np.ndarray) -> np.ndarray:
@@ -28,7 +28,7 @@ def in_blocks(function: Callable[[Any, Array], jax.Array], params: Any, rows: np
 
 
 def exactly(function: Callable[[Any, Array], jax.Array]) -> Callable[[Any, Array], jax.Array]:
-    """Jitted, in full single precision also where products are faster with less: codes hang on small differences."""
+    """Jitted, in full single precision also where products are faster with less: codes depend on small differences."""
 
     def call(params: Any, rows: Array) -> jax.Array:
         with jax.default_matmul_precision("highest"):
