@@ -20,6 +20,7 @@ from jaxrec.config import (
     WorldConfig,
     load_config,
 )
+from jaxrec.embedders.registry import EMBEDDERS
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.models.retriever import LABELS
 from jaxrec.studies.compare import compare_configs
@@ -27,7 +28,6 @@ from jaxrec.system.system import method_name
 from jaxrec.tokenizers.registry import KINDS, id_kind
 
 IDS: tuple[str, ...] = tuple(KINDS)
-EMBEDDERS: tuple[str, ...] = typing.get_args(typing.get_type_hints(Config)["embedder"])
 ANSWERS = {"beam": "id", "retrieval": "vector"}
 
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names: dict[str, tuple[Sequence[str], list[str]]] = {
         "ids": (IDS, ["meta_id", "mq", "rq_vae", "kmeans"]),
         "recommenders": (tuple(ANSWERS), list(ANSWERS)),
-        "embedders": (EMBEDDERS, list(EMBEDDERS)),
+        "embedders": (tuple(EMBEDDERS), list(EMBEDDERS)),
     }
     for option, (known, default) in names.items():
         about = f"of {', '.join(known)}; default {' '.join(default)}"
@@ -83,7 +83,7 @@ def cell(config: Config, ids: str, recommender: str, embedder: str) -> Config:
     users = "static" if not id_kind(ids).from_vectors and config.ids.users == "causal" else config.ids.users
     new: Config = dataclasses.replace(
         config,
-        embedder=typing.cast(typing.Any, embedder),
+        embedder=embedder,
         answer=typing.cast(typing.Any, ANSWERS[recommender]),
         ids=dataclasses.replace(config.ids, kind=ids, users=users),
         eval=dataclasses.replace(config.eval, recommender="beam"),

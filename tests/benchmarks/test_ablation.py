@@ -24,7 +24,7 @@ def demo() -> Config:
 
 
 def test_every_cell_is_there_once_by_name(demo: Config) -> None:
-    study = ablation.grid(demo, ablation.IDS, tuple(ablation.ANSWERS), ablation.EMBEDDERS)
+    study = ablation.grid(demo, ablation.IDS, tuple(ablation.ANSWERS), tuple(ablation.EMBEDDERS))
     assert len(study) == 12 * 2 * 3
     asked = {(c.ids.kind, c.answer, c.embedder) for c in study.values()}
     assert asked == set(itertools.product(ablation.IDS, ("id", "vector"), ablation.EMBEDDERS))
@@ -87,8 +87,8 @@ def test_two_cells_are_trained_once_and_tabled(
     for folder in tmp_path.glob("mf*"):
         system = build(runs.reopen(folder))
         _, target = training.training_examples(system).lengths(0)
-        assert set(target) == {ablation._answer_tokens(system.run.config)}
-        assert system.item_tokens.shape[1] == ablation._id_tokens(system.run.config)
+        assert set(target) == {ablation._answer_tokens(system.config)}
+        assert system.item_tokens.shape[1] == ablation._id_tokens(system.config)
 
     def trained(config: Config) -> None:
         raise AssertionError(f"{config.name} was trained again")

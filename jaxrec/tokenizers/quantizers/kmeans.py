@@ -14,7 +14,7 @@ from jax import lax
 from jaxrec.types import Array
 
 BLOCK_SCORES = 2**22
-"""Similarities in memory at a time while rows are assigned; 16 MB of them stay near the cache and small beside any table."""
+"""Similarities in memory at a time while rows are assigned; 16 MB of them stay near the cache, small beside a table."""
 
 
 class KMeans(NamedTuple):
