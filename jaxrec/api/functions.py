@@ -117,7 +117,7 @@ def compare_baselines(
     systems: Sequence[str] = ("sasrec",),
     seeds: Sequence[int] = (0,),
     *,
-    settings: BaselineSettings | None = None,
+    settings: Any = None,
     data: Any = None,
     part: Literal["valid", "test"] = "test",
     out: str | os.PathLike[str] | None = None,

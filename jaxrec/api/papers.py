@@ -44,7 +44,7 @@ def paper_tables(
     *,
     study: str | None = None,
     dataset: str | None = None,
-    settings: BaselineSettings | None = None,
+    settings: Any = None,
     out: str | os.PathLike[str] = "runs/tables",
     runs: str | os.PathLike[str] | None = None,
     finished_only: bool = False,
@@ -57,7 +57,7 @@ def paper_tables(
       seeds: each run is made with each; META ID's table 12 wants several.
       study: a file or preset whose rows are the runs; default: the table's own.
       dataset: "Last.fm" or "Amazon Beauty", where there is a study for each.
-      settings: of the baselines; None takes the defaults.
+      settings: `BaselineSettings`; None takes the defaults.
       out: gets each table as JSON and Markdown.
       runs: folder of the study's runs; default: OUT/STUDY.
       finished_only: train nothing; the tables say what is missing.

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-from jaxrec.baselines.models.rating_mf import Stars, check
+from jaxrec.baselines.rating_mf import Stars, check
 
 REGULARIZERS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """What `rating_baselines` chooses from on validation ratings."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from jaxrec.baselines.counted import evaluate_baselines
-from jaxrec.baselines.registry import BASELINES, Settings, check
+from jaxrec.baselines.registry import BASELINES, check_baselines, settings_of
 from jaxrec.config import Config, TaskConfig
 from jaxrec.evaluate.full_ranking import Result, evaluate_scores
 from jaxrec.evaluate.ranking import metrics
@@ -26,13 +26,13 @@ from jaxrec.system.run import command
 Part = Literal["valid", "test"]
 
 
-def train_baseline(name: str, config: Config, settings: Settings, *, part: Part = "test") -> dict[str, Any]:
+def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "test") -> dict[str, Any]:
     """Trains one baseline in the config's folder, or continues its training, and measures it.
 
     Args:
       name: one of `BASELINES`.
       config: only its data, seed, protocol, mask_seen and folder are used.
-      settings: of all baselines; only this one's are used.
+      settings: `baselines.registry.Settings`, of all baselines; only this one's are used.
       part: which held-out items are ranked.
     Returns:
       the content of results.json: rows of the baseline, popularity, item-kNN and transitions; "settings"; and
@@ -40,12 +40,12 @@ def train_baseline(name: str, config: Config, settings: Settings, *, part: Part 
     Raises:
       ValueError: the name is unknown, the protocol is not strict, or the folder holds a run of other settings.
     """
-    check([name])
+    check_baselines([name])
     if config.protocol != "strict":
         raise ValueError(f"protocol {config.protocol!r}: baselines learn from the training part alone; take strict")
     config = dataclasses.replace(config, task=TaskConfig(tasks=("sequential",)))  # split leave-one-out
     runs.check(config)
-    baseline, own_settings = BASELINES[name], getattr(settings, name)
+    baseline, own_settings = BASELINES[name], settings_of(name, settings)
     file = config.folder / part / "results.json"
     _write_settings(config.folder, name, own_settings)
     if file.is_file():
@@ -85,7 +85,7 @@ def compare_baselines(
     config: Config,
     seeds: Sequence[int],
     folder: pathlib.Path,
-    settings: Settings,
+    settings: Any,
     *,
     part: Part = "test",
 ) -> Comparison:
@@ -105,7 +105,7 @@ def compare_baselines(
     """
     if not seeds:
         raise ValueError("seeds holds none; give at least one: --seeds 0")
-    check(names)
+    check_baselines(names)
     collector = RowCollector()
     finished: dict[str, list[BaselineRun]] = {BASELINES[name].title: [] for name in names}
     content: dict[str, Any] = {}

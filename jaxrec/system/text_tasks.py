@@ -9,7 +9,7 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from jaxrec.baselines.models.rating_mf import RatingMfConfig, fit_rating_mf
+from jaxrec.baselines.rating_mf import RatingMfConfig, fit_rating_mf
 from jaxrec.baselines.texts import (
     Stars,
     explanation_baselines,

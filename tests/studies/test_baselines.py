@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxrec.baselines.models.ease import EaseConfig
-from jaxrec.baselines.models.sasrec import SasRecConfig
+from jaxrec.baselines.ease import EaseConfig
 from jaxrec.baselines.registry import Settings
+from jaxrec.baselines.sasrec import SasRecConfig
 from jaxrec.config import Config, TaskConfig
 from jaxrec.studies import baselines
 from jaxrec.studies.baselines import compare_baselines

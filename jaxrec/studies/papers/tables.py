@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from jaxrec.baselines.registry import Settings
 from jaxrec.config import data_file
 from jaxrec.files import write_whole
 from jaxrec.studies import baselines
@@ -22,7 +22,7 @@ def paper_tables(
     numbers: Sequence[int],
     seeds: Sequence[int],
     out: pathlib.Path,
-    settings: Settings,
+    settings: Any,
     *,
     study: str | None = None,
     dataset: str | None = None,

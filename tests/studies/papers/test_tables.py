@@ -259,7 +259,7 @@ def test_what_is_missing_is_made_and_nothing_before_all_is_checked(
         made.append(config.folder.name)
         leave(config.folder, config, {"META ID": RANKS})
 
-    def baseline(name: str, config: Config, settings: Settings) -> None:
+    def baseline(name: str, config: Config, settings) -> None:
         made.append(name)
         leave(config.folder, config, {})
         leave(config.folder / "test", config, {name: RANKS}, settings={"dim": settings.sasrec.dim, "epochs": 2})

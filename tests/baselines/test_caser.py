@@ -6,7 +6,7 @@ import pytest
 import torch
 from flax import nnx
 
-from jaxrec.baselines.models.caser import Caser, CaserConfig
+from jaxrec.baselines.caser import Caser, CaserConfig
 from jaxrec.models.dropout import Dropout
 
 CONFIG = CaserConfig(dim=4, window=3, horizontal=5, vertical=2, dropout=0.0, compute_dtype="float32")

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jaxrec.baselines.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss
+from jaxrec.baselines.caser import Caser, CaserConfig
 from jaxrec.baselines.counted import popularity
-from jaxrec.baselines.models.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss
-from jaxrec.baselines.models.caser import Caser, CaserConfig
-from jaxrec.baselines.models.ease import EaseConfig
-from jaxrec.baselines.models.gru4rec import Gru4Rec, Gru4RecConfig
-from jaxrec.baselines.models.ncf import NcfConfig
-from jaxrec.baselines.models.sasrec import SasRec, SasRecConfig
-from jaxrec.baselines.next_item import Sequences, train
-from jaxrec.baselines.pairs import train_ease, train_ncf
+from jaxrec.baselines.ease import EaseConfig, train_ease
+from jaxrec.baselines.gru4rec import Gru4Rec, Gru4RecConfig
+from jaxrec.baselines.ncf import NcfConfig, train_ncf
+from jaxrec.baselines.next_item_training import Sequences, train_next_item
+from jaxrec.baselines.sasrec import SasRec, SasRecConfig
 from jaxrec.config import WorldConfig
 from jaxrec.data.split import make_split
 from jaxrec.data.synthetic import generate_world
@@ -80,7 +79,7 @@ def test_what_cannot_be_learned_from_is_named() -> None:
         Sequences(histories_of([[1], [2], []], 3), 5)
     model = SasRec(SasRecConfig(dim=4, row_length=8), 3, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="row_length=8"):
-        train("SASRec", model, None, seed=0)  # pyright: ignore[reportArgumentType]
+        train_next_item("SASRec", model, None, seed=0)  # pyright: ignore[reportArgumentType]
 
 
 def hit_rate(score, split: Split) -> float:
@@ -91,14 +90,14 @@ def sequence_model(name: str, split: Split, epochs: float, folder: pathlib.Path 
     n_items, rngs = split.train.n_items, nnx.Rngs(0)
     small = {**SMALL, "epochs": epochs}
     if name == "sasrec":
-        return train(name, SasRec(SasRecConfig(**small), n_items, rngs=rngs), split, seed=0, folder=folder)
+        return train_next_item(name, SasRec(SasRecConfig(**small), n_items, rngs=rngs), split, seed=0, folder=folder)
     if name == "gru4rec":
-        return train(name, Gru4Rec(Gru4RecConfig(hidden=32, **small), n_items, rngs=rngs), split, seed=0)
+        return train_next_item(name, Gru4Rec(Gru4RecConfig(hidden=32, **small), n_items, rngs=rngs), split, seed=0)
     if name == "bert4rec":
         model = Bert4Rec(Bert4RecConfig(inner=64, **small), n_items, rngs=rngs)
-        return train(name, model, split, seed=0, loss=cloze_loss, ahead=0)
+        return train_next_item(name, model, split, seed=0, loss=cloze_loss, ahead=0)
     config = CaserConfig(window=3, horizontal=8, **small)
-    return train(name, Caser(config, n_items, split.train.n_users, rngs=rngs), split, seed=0, users=True)
+    return train_next_item(name, Caser(config, n_items, split.train.n_users, rngs=rngs), split, seed=0, users=True)
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("sasrec", 15), ("gru4rec", 15), ("bert4rec", 30), ("caser", 15)])

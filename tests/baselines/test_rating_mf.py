@@ -7,8 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrec.baselines.models import rating_mf as module
-from jaxrec.baselines.models.rating_mf import RatingMf, RatingMfConfig, Stars, fit_rating_mf
+from jaxrec.baselines import rating_mf as module
+from jaxrec.baselines.rating_mf import RatingMf, RatingMfConfig, Stars, fit_rating_mf
 
 USERS, ITEMS = 60, 40
 CONFIG = RatingMfConfig(dim=4, regularization=0.01, learning_rate=2e-2, batch=256, epochs=40)

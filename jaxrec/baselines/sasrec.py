@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.baselines.models.sequences import NextItem, SequenceConfig, linear, places, table
+from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, linear, places, table
+from jaxrec.baselines.next_item_training import next_item_baseline
 from jaxrec.models.attention import attend
 from jaxrec.models.dropout import Dropout
 from jaxrec.types import Array
@@ -94,3 +95,6 @@ class Block(nnx.Module):
         q = split(self.query(x, drop)) * (dim // self.heads) ** -0.5
         attended = attend(q, split(self.key(x, drop)), split(self.value(x, drop)), None, mask, drop, self.dtype)
         return self.output(attended.transpose(0, 2, 1, 3).reshape(batch, length, dim), drop)
+
+
+BASELINE = next_item_baseline("SASRec", SasRec, SasRecConfig())

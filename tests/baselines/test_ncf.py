@@ -6,7 +6,7 @@ import pytest
 import torch
 from flax import nnx
 
-from jaxrec.baselines.models.ncf import NcfConfig, NeuMf, ncf_loss
+from jaxrec.baselines.ncf import NcfConfig, NeuMf, ncf_loss
 from jaxrec.models.lightgcn import draw_negatives, events
 
 USERS, ITEMS = 5, 9

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxrec.baselines.models.ease import bought, weights
+from jaxrec.baselines.ease import bought, weights
 from jaxrec.types import Histories
 
 

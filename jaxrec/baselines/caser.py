@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.baselines.models.sequences import NextItem, SequenceConfig, linear, places, table
+from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, linear, places, table
+from jaxrec.baselines.next_item_training import next_item_baseline
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.products import dense
 from jaxrec.types import Array
@@ -88,3 +89,6 @@ class Caser(NextItem):
         held = tokens > 0
         hidden = self(tokens, held.astype(jnp.int32))
         return jnp.take_along_axis(hidden, (held.sum(axis=1) - 1)[:, None, None], axis=1)[:, 0]
+
+
+BASELINE = next_item_baseline("Caser", Caser, CaserConfig(), users=True)

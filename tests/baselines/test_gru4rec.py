@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from flax import nnx
 
-from jaxrec.baselines.models.gru4rec import Gru, Gru4Rec, Gru4RecConfig
+from jaxrec.baselines.gru4rec import Gru, Gru4Rec, Gru4RecConfig
 
 
 def test_the_unit_is_pytorchs() -> None:

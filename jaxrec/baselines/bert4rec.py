@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.baselines.models.full_softmax import cross_entropy
-from jaxrec.baselines.models.sasrec import Block
-from jaxrec.baselines.models.sequences import NextItem, SequenceConfig, linear, places, starts, table
+from jaxrec.baselines.full_softmax import cross_entropy
+from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, linear, places, starts, table
+from jaxrec.baselines.next_item_training import next_item_baseline
+from jaxrec.baselines.sasrec import Block
 from jaxrec.keys import stream
 from jaxrec.models.dropout import Dropout
 from jaxrec.types import Array, Batch
@@ -128,3 +129,6 @@ def hide(segments: Array, mask: float, last: float, key: jax.Array) -> jax.Array
     asks = jnp.take_along_axis(by_sequence, first, axis=1) < last  # one draw a sequence: that of its first place
     ends = jnp.pad(starts(segments)[:, 1:], ((0, 0), (0, 1)), constant_values=True)
     return (segments > 0) & jnp.where(asks, ends, by_place < mask)
+
+
+BASELINE = next_item_baseline("BERT4Rec", Bert4Rec, Bert4RecConfig(), loss=cloze_loss, ahead=0)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import pathlib
+from collections.abc import Callable
 
 import jax
 import numpy as np
+from flax import nnx
 
-from jaxrec.baselines.models.sequences import NextItem, SequenceConfig, next_item_loss
+from jaxrec.baselines.baseline import Baseline
+from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, next_item_loss
 from jaxrec.config import TrainConfig
 from jaxrec.data.packing import packed
 from jaxrec.evaluate.full_ranking import Scorer, padded_width, seen_rows
@@ -70,7 +74,7 @@ class Sequences:
         return source, offsets + np.arange(len(offsets)), *ragged_take(self._tokens, starts, sizes + 1)
 
 
-def train(
+def train_next_item(
     name: str,
     model: NextItem,
     split: Split,
@@ -110,7 +114,7 @@ def train(
     steps = max(1, round(config.epochs * data.steps_per_epoch))
     params, buffers, loss_fn = functional(model, loss)
     rebuild = rebuilder(model)
-    users_validating = np.sort(validation_users(split, config.validate_users, seed))
+    validating = np.sort(validation_users(split, config.validate_users, seed))
 
     optimizer = TrainConfig(
         learning_rate=config.learning_rate,
@@ -134,12 +138,12 @@ def train(
         key=stream(jax.random.key(seed), "baseline"),
         folder=folder,
         count=_count,
-        validate=lambda params, buffers: validate_scores(scorer(rebuild(params, buffers)), split, users_validating),
+        validate=lambda params, buffers: validate_scores(next_item_scorer(rebuild(params, buffers)), split, validating),
     )
-    return scorer(rebuild(fitted.best_params, fitted.buffers))
+    return next_item_scorer(rebuild(fitted.best_params, fitted.buffers))
 
 
-def scorer(model: NextItem) -> Scorer:
+def next_item_scorer(model: NextItem) -> Scorer:
     """Products of a model's answer at the end of each history with its table of items."""
     n_items = model.items.shape[0]
 
@@ -165,3 +169,31 @@ def _count(batch: Batch) -> dict[str, int]:
     """Sequences and their items in a batch."""
     segments = batch.source_segments
     return {"examples": int(segments.max(axis=1).sum()), "tokens": int(np.count_nonzero(segments))}
+
+
+def next_item_baseline(
+    title: str,
+    model: Callable[..., NextItem],
+    settings: SequenceConfig,
+    *,
+    loss: Loss = next_item_loss,
+    ahead: int = 1,
+    users: bool = False,
+) -> Baseline:
+    """The record of a model of the next item; its weights start as a function of the seed alone.
+
+    Args:
+      title: what tables call it.
+      model: model(settings, n_items, rngs=rngs) or, where `users`, model(settings, n_items, n_users, rngs=rngs).
+      settings: its defaults.
+      loss: loss(model, batch, key) -> (scalar, metrics).
+      ahead: how far on the target stands, see `Sequences`.
+      users: whether sequences begin with their user's token.
+    """
+
+    def train(settings: SequenceConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
+        sizes = (split.train.n_items, split.train.n_users) if users else (split.train.n_items,)
+        fresh = model(settings, *sizes, rngs=nnx.Rngs(params=stream(jax.random.key(seed), "weights")))
+        return train_next_item(title, fresh, split, seed=seed, folder=folder, loss=loss, ahead=ahead, users=users)
+
+    return Baseline(title, settings, train)

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
+import os
+import pathlib
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from flax import nnx
 
-from jaxrec.baselines.models.sequences import linear
+from jaxrec.baselines.baseline import Baseline
+from jaxrec.baselines.next_item_model import linear
+from jaxrec.embedders.shuffled_batches import ShuffledBatches
+from jaxrec.evaluate.full_ranking import Scorer
+from jaxrec.evaluate.validation import validate_scores, validation_users
+from jaxrec.keys import stream
 from jaxrec.models.dropout import Dropout
-from jaxrec.models.lightgcn import Events, draw_negatives
+from jaxrec.models.lightgcn import Events, draw_negatives, events
 from jaxrec.models.oov import Buffer
 from jaxrec.models.products import dense
 from jaxrec.models.skipgram import softplus
-from jaxrec.types import Array
+from jaxrec.models.sparse import edges
+from jaxrec.training.loop import fit
+from jaxrec.training.plan import Plan
+from jaxrec.training.state import functional, rebuilder
+from jaxrec.types import Array, Histories, Split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,3 +130,78 @@ def ncf_loss(model: NeuMf, batch: Array, key: jax.Array | None = None) -> tuple[
     logits = model(jnp.concatenate([users, many]), jnp.concatenate([items, drawn]), key=key)
     sign = jnp.where(jnp.arange(len(logits)) < len(users), -1.0, 1.0)
     return (weight * softplus(sign * logits)).sum() / weight.sum(), {}
+
+
+def train_ncf(split: Split, config: NcfConfig, *, seed: int, folder: str | os.PathLike[str] | None = None) -> Scorer:
+    """NeuMF on the distinct training events, the best NDCG@10 on the validation items selecting.
+
+    Args:
+      split: training histories, and the validation items that select.
+      config: shape and training.
+      seed: of starting values, order, negatives and the users that validate.
+      folder: where checkpoints and metrics go; a killed run goes on from there. None keeps nothing.
+    Raises:
+      ValueError: there is no training event, or nobody has an item that selects.
+    """
+    train = split.train
+    pairs = edges(train.users, train.items, train.n_items)
+    if not len(pairs):
+        raise ValueError("histories hold no event to learn from; is the training part of the split empty?")
+    key = stream(jax.random.key(seed), "baseline")
+    model = NeuMf(
+        config,
+        train.n_users,
+        train.n_items,
+        events(pairs, train.n_users),
+        rngs=nnx.Rngs(params=stream(jax.random.key(seed), "weights")),
+    )
+    params, buffers, loss_fn = functional(model, ncf_loss)
+    rebuild = rebuilder(model)
+    users = np.sort(validation_users(split, config.validate_users, seed))
+    steps = math.ceil(config.epochs * len(pairs) / config.batch)
+    batches = ShuffledBatches(np.arange(len(pairs), dtype=np.int32), batch=config.batch, batches=steps, seed=seed)
+    fitted = fit(
+        loss_fn,
+        params,
+        buffers,
+        optax.chain(optax.add_decayed_weights(config.regularization), optax.adam(config.learning_rate)),
+        batches.dataset(),
+        Plan(
+            steps,
+            name="NeuMF",
+            validate_every=max(1, round(config.validate_every * len(pairs) / config.batch)),
+            patience=config.patience,
+        ),
+        key=key,
+        folder=folder,
+        count=lambda batch: {"examples": len(batch)},
+        validate=lambda params, buffers: validate_scores(ncf_scorer(rebuild(params, buffers)), split, users),
+    )
+    return ncf_scorer(rebuild(fitted.best_params, fitted.buffers))
+
+
+def ncf_scorer(model: NeuMf) -> Scorer:
+    """Logits of users with all items."""
+    sizes = model.user_embedding.shape[0], model.item_embedding.shape[0]
+
+    def score(histories: Histories, users: np.ndarray) -> Array:
+        if (histories.n_users, histories.n_items) != sizes:
+            raise ValueError(
+                f"histories are of {histories.n_users} users and {histories.n_items} items, the model of {sizes[0]} "
+                f"and {sizes[1]}; take both from one split"
+            )
+        return _scores(model, users)
+
+    return score
+
+
+@jax.jit
+def _scores(model: NeuMf, users: Array) -> jax.Array:
+    return model.scores(users)
+
+
+def _train(settings: NcfConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
+    return train_ncf(split, settings, seed=seed, folder=folder)
+
+
+BASELINE = Baseline("NCF", NcfConfig(), _train)

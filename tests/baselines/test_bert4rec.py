@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxrec.baselines.models.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss, hide
+from jaxrec.baselines.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss, hide
 from jaxrec.types import Batch
 
 CONFIG = Bert4RecConfig(dim=8, length=6, dropout=0.0, heads=2, inner=12, compute_dtype="float32", mask=0.4, last=0.3)

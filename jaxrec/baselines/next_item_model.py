@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.baselines.models.full_softmax import cross_entropy
+from jaxrec.baselines.full_softmax import cross_entropy
 from jaxrec.config import LoraConfig
 from jaxrec.models.linear import Linear
 from jaxrec.types import Array, Batch

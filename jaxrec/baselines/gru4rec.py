@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.baselines.models.sequences import NextItem, SequenceConfig, linear, starts, table
+from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, linear, starts, table
+from jaxrec.baselines.next_item_training import next_item_baseline
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.products import dense
 from jaxrec.types import Array
@@ -83,3 +84,6 @@ class Gru(nnx.Module):
 
         _, states = jax.lax.scan(step, jnp.zeros((x.shape[0], self.columns)), (gates, fresh.T))
         return states.transpose(1, 0, 2)
+
+
+BASELINE = next_item_baseline("GRU4Rec", Gru4Rec, Gru4RecConfig())

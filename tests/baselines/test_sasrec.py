@@ -6,8 +6,8 @@ import pytest
 import torch
 from flax import nnx
 
-from jaxrec.baselines.models.sasrec import Block, SasRec, SasRecConfig
-from jaxrec.baselines.models.sequences import next_item_loss, places
+from jaxrec.baselines.next_item_model import next_item_loss, places
+from jaxrec.baselines.sasrec import Block, SasRec, SasRecConfig
 from jaxrec.models.dropout import Dropout
 from jaxrec.types import Batch
 
