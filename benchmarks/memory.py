@@ -87,8 +87,8 @@ def run(asked: argparse.Namespace) -> dict[str, float]:
     from flax import nnx
 
     from jaxrec.config import OovConfig, TrainConfig
+    from jaxrec.models.cross_entropy import sequence_loss
     from jaxrec.models.llama import Llama
-    from jaxrec.models.objectives import sequence_loss
     from jaxrec.training.loop import initial_state, make_step
     from jaxrec.training.optimizer import make_optimizer
     from jaxrec.training.sharding import single_device_mesh
@@ -144,8 +144,8 @@ def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ..
     from flax import nnx
 
     from jaxrec.config import Config, ModelConfig, OovConfig, TrainConfig
+    from jaxrec.models.cross_entropy import sequence_loss
     from jaxrec.models.llama import Llama
-    from jaxrec.models.objectives import sequence_loss
     from jaxrec.system.training import sharding_rules
     from jaxrec.training import sharding
     from jaxrec.training.loop import make_step

@@ -17,7 +17,7 @@ from flax import nnx
 
 from benchmarks import harness
 from jaxrec.config import OovConfig, T5Config, TrainConfig
-from jaxrec.models.objectives import sequence_loss
+from jaxrec.models.cross_entropy import sequence_loss
 from jaxrec.models.t5 import T5
 from jaxrec.training.loop import initial_state, make_step
 from jaxrec.training.optimizer import make_optimizer

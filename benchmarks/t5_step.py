@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 
 from jaxrec.config import OovConfig, T5Config
-from jaxrec.models.objectives import sequence_loss
+from jaxrec.models.cross_entropy import sequence_loss
 from jaxrec.models.t5 import T5
 from jaxrec.types import Batch
 

@@ -16,7 +16,7 @@ from benchmarks.data import beauty_or_generated
 from jaxrec.config import Config, RetrievalConfig, T5Config, TaskConfig, load_config
 from jaxrec.data.packing import packed
 from jaxrec.models.lightgcn import events
-from jaxrec.models.matching import retrieval_loss
+from jaxrec.models.losses import loss_of
 from jaxrec.models.retriever import LABELS, Retriever
 from jaxrec.models.sparse import edges
 from jaxrec.models.t5 import T5
@@ -137,7 +137,7 @@ def retriever(known: World, shape: T5Config, config: Config) -> Retriever:
 def _step(known: World, shape: T5Config, config: Config):
     """The jitted training step that both sides share, and a state to start from."""
     model = retriever(known, shape, config)
-    params, buffers, loss_fn = functional(model, retrieval_loss)
+    params, buffers, loss_fn = functional(model, loss_of(config).make(config.train))
     optimizer = make_optimizer(config.train, 1000)
     state = TrainState(jnp.int32(0), params, optimizer.init(params), jax.random.key(0))
     return jax.jit(make_step(loss_fn, optimizer), donate_argnums=0), state, buffers
@@ -146,7 +146,7 @@ def _step(known: World, shape: T5Config, config: Config):
 def _losses(known: World, shape: T5Config, config: Config, batches: list[Batch]) -> float:
     """The mean loss of all examples before any step, in float32 and without dropout."""
     model = retriever(known, dataclasses.replace(shape, compute_dtype="float32"), config)
-    params, buffers, loss_fn = functional(model, retrieval_loss)
+    params, buffers, loss_fn = functional(model, loss_of(config).make(config.train))
     with jax.default_matmul_precision("highest"):
         evaluate = jax.jit(lambda batch: loss_fn(params, buffers, batch, None)[0])
         return float(np.average([evaluate(batch) for batch in batches], weights=[_count(batch) for batch in batches]))

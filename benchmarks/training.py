@@ -15,7 +15,7 @@ from flax import nnx
 from benchmarks.data import beauty_or_generated
 from jaxrec.config import Config, T5Config, load_config
 from jaxrec.data.packing import packed
-from jaxrec.models.objectives import sequence_loss
+from jaxrec.models.cross_entropy import sequence_loss
 from jaxrec.models.t5 import T5
 from jaxrec.tasks.ragged import pad_rows
 from jaxrec.tasks.ranking_examples import RankingExamples

@@ -131,7 +131,7 @@ class ModelConfig:
 class RetrievalConfig:
     """How a model that answers with a vector is built and trained; TokenRec, section 2.4."""
 
-    loss: Literal["margin", "sampled", "full"] = "full"
+    loss: str = "full"
     """"margin": eq. 20 with one negative. Beyond the paper: softmax over cosine / temperature, "sampled" against
     `negatives` items that the whole batch shares, "full" against all items."""
     similarity: Literal["cosine", "inner"] = "cosine"

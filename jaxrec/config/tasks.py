@@ -84,6 +84,8 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     """Largest global norm of the gradient."""
+    loss: str = "cross_entropy"
+    """Of a model that says ids or words; of one that answers with vectors it is `retrieval.loss`."""
     label_smoothing: float = 0.0
     validate_every: float = 1.0
     """Epochs between validations."""

@@ -26,6 +26,7 @@ from jaxrec.data.split import (
 )
 from jaxrec.embedders.registry import embedder
 from jaxrec.files import write_whole
+from jaxrec.models.losses import loss_of
 from jaxrec.progress import logger
 from jaxrec.tasks.writing_examples import TextEvents, stars_text
 from jaxrec.tokenizers.registry import id_kind, kind_name
@@ -124,6 +125,7 @@ def check(config: Config) -> None:
         _check_same(config, _read_config(file), config.folder)
     _check_tasks(config)
     embedder(config.embedder)
+    loss_of(config)
     if config.protocol == "as-released" and config.data.split != "strict":
         raise ValueError("protocol 'as-released' is leave-one-out with a leak; it goes with data.split strict")
     if config.ids.users == "none" and "direct" in config.task.tasks:

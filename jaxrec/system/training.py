@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 
 import numpy as np
@@ -16,8 +15,7 @@ from jaxrec.embedders.fold_in import before_each_event
 from jaxrec.evaluate.validation import validation_metrics, validation_users
 from jaxrec.files import write_whole
 from jaxrec.keys import stream
-from jaxrec.models.matching import retrieval_loss
-from jaxrec.models.objectives import sequence_loss
+from jaxrec.models.losses import loss_of
 from jaxrec.system import text_examples as writing
 from jaxrec.system.system import System
 from jaxrec.tasks.ranking_examples import RankingExamples
@@ -78,10 +76,7 @@ def train(system: System) -> tuple[System, Fitted]:
         process_count=process_count,
     )
     steps = settings.steps or round(settings.epochs * data.steps_per_epoch)
-    loss = functools.partial(sequence_loss, label_smoothing=settings.label_smoothing)
-    if run.config.answer == "vector":
-        loss = retrieval_loss
-    params, buffers, loss_fn = functional(system.model, loss)
+    params, buffers, loss_fn = functional(system.model, loss_of(run.config).make(settings))
     rebuild = rebuilder(system.model)
     run.say(f"training: {steps} steps of {settings.rows} packed rows, {data.steps_per_epoch} an epoch")
     ranks, writes = bool(run.config.task.ranking), run.events is not None

@@ -25,8 +25,8 @@ from jaxrec.hub.llama import (
 )
 from jaxrec.hub.llama_config import config_of
 from jaxrec.hub.weights import load_weights
+from jaxrec.models.cross_entropy import sequence_loss
 from jaxrec.models.llama import Llama
-from jaxrec.models.objectives import sequence_loss
 from jaxrec.types import Batch
 
 torch = pytest.importorskip("torch")

@@ -12,7 +12,7 @@ from jaxrec.config import OovConfig, T5Config
 from jaxrec.hub.files import write_tensors
 from jaxrec.hub.t5 import TABLES, read_t5, t5_config_json, tensor_names, to_hf
 from jaxrec.hub.weights import load_weights
-from jaxrec.models.objectives import sequence_loss
+from jaxrec.models.cross_entropy import sequence_loss
 from jaxrec.models.t5 import T5
 from jaxrec.types import Batch
 

@@ -10,10 +10,12 @@ import pytest
 from flax import nnx
 from scipy.special import logsumexp
 
-from jaxrec.config import OovConfig, RetrievalConfig, T5Config
+from jaxrec.config import OovConfig, RetrievalConfig, T5Config, TrainConfig
 from jaxrec.models import lightgcn, sparse
-from jaxrec.models.matching import contained, histories_of, margin_losses, retrieval_loss, softmax_losses
+from jaxrec.models.losses import LOSSES
+from jaxrec.models.margin_loss import margin_losses
 from jaxrec.models.retriever import Retriever
+from jaxrec.models.softmax_loss import contained, histories_of, softmax_losses
 from jaxrec.models.t5 import T5
 from jaxrec.types import Batch
 
@@ -58,7 +60,7 @@ def model_and_batch(loss: str, mask_known: bool = True) -> tuple[Retriever, Batc
     t5 = T5(shape, OovConfig(scope="none"), None, 30, rngs=rngs)
     pairs = np.array([[0, 0], [0, 2], [1, 1], [2, 3], [2, 4]], np.int32)
     known = lightgcn.events(sparse.edges(pairs[:, 0], pairs[:, 1], 6), 3)
-    config = RetrievalConfig(loss=loss, hidden=8, negatives=4, mask_known=mask_known)  # type: ignore[arg-type]
+    config = RetrievalConfig(loss=loss, hidden=8, negatives=4, mask_known=mask_known)
     model = Retriever(t5, config, np.array([3], np.int32), directions(6, 4), directions(3, 4, seed=5), known, rngs=rngs)
     source = np.array([[4, 5, 1, 6, 7, 1], [8, 9, 2, 1, 0, 0]], np.int32)
     segments = np.array([[1, 1, 1, 2, 2, 2], [1, 1, 1, 1, 0, 0]], np.int32)
@@ -75,7 +77,7 @@ def test_empty_slots_do_not_count_and_gradients_are_finite(loss: str) -> None:
 
     @chex.assert_max_traces(n=1)
     def value(params, batch):
-        return retrieval_loss(nnx.merge(graph, params, rest), batch, jax.random.key(1))[0]
+        return LOSSES[loss].make(TrainConfig())(nnx.merge(graph, params, rest), batch, jax.random.key(1))[0]
 
     step = jax.jit(jax.value_and_grad(value))
     one, gradients = step(params, batch)
@@ -89,7 +91,7 @@ def test_empty_slots_do_not_count_and_gradients_are_finite(loss: str) -> None:
 @pytest.mark.parametrize("mask_known", [True, False])
 def test_loss_is_the_mean_over_examples_and_known_items_are_no_negatives(mask_known: bool) -> None:
     model, batch = model_and_batch("full", mask_known)
-    found, metrics = retrieval_loss(model, batch)
+    found, metrics = LOSSES["full"].make(TrainConfig())(model, batch)
     z = np.asarray(model(batch.source, batch.source_segments, 2), np.float64).reshape(4, -1)[[0, 1, 2]]
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     cosine = z @ np.asarray(model.items[...], np.float64)[:6].T

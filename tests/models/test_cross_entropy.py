@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from jaxrec.config import OovConfig, T5Config
-from jaxrec.models.objectives import sequence_loss, shift_right
+from jaxrec.models.cross_entropy import sequence_loss, shift_right
 from jaxrec.models.t5 import T5
 from jaxrec.types import Batch
 

@@ -1,11 +1,14 @@
-"""Losses of sequence models over packed batches."""
+"""Cross-entropy of answers that are said token by token, over packed batches."""
 
 from __future__ import annotations
+
+import functools
 
 import jax
 import jax.numpy as jnp
 
 from jaxrec.models.language_model import LanguageModel
+from jaxrec.models.loss import Loss
 from jaxrec.types import Batch
 
 
@@ -45,3 +48,6 @@ def shift_right(target: jax.Array, segments: jax.Array, start: int = 0) -> jax.A
     before = jnp.pad(target[:, :-1], ((0, 0), (1, 0)))
     segment_before = jnp.pad(segments[:, :-1], ((0, 0), (1, 0)))
     return jnp.where(segments == segment_before, before, start)
+
+
+CROSS_ENTROPY = Loss("id", lambda train: functools.partial(sequence_loss, label_smoothing=train.label_smoothing))

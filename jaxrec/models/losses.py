@@ -1,0 +1,29 @@
+"""Losses by name: `TrainConfig.loss` names one for ids and words, `RetrievalConfig.loss` one for vectors."""
+
+from __future__ import annotations
+
+from jaxrec.config import Config
+from jaxrec.models import cross_entropy, margin_loss, softmax_loss
+from jaxrec.models.loss import Loss
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy.CROSS_ENTROPY,
+    "margin": margin_loss.MARGIN,
+    "sampled": softmax_loss.SAMPLED,
+    "full": softmax_loss.FULL,
+}
+
+
+def loss_of(config: Config) -> Loss:
+    """The loss that a config names for its kind of answer.
+
+    Raises:
+      ValueError: there is none of that name, or it is of the other kind of answer; names those there are.
+    """
+    field, name = ("retrieval.loss", config.retrieval.loss)
+    if config.answer == "id":
+        field, name = ("train.loss", config.train.loss)
+    if name not in LOSSES or LOSSES[name].answer != config.answer:
+        fitting = ", ".join(key for key, loss in LOSSES.items() if loss.answer == config.answer)
+        raise ValueError(f"{field}={name!r} is no loss of answer {config.answer!r}; there are: {fitting}")
+    return LOSSES[name]
