@@ -14,7 +14,7 @@ from jaxrec.config import Config
 from jaxrec.evaluate.results_file import write_results
 from jaxrec.keys import generator
 from jaxrec.models.retriever import Retriever
-from jaxrec.report.write import write_report
+from jaxrec.report.run_report import write_report
 from jaxrec.serve import newcomers
 from jaxrec.system import run as runs
 from jaxrec.system import training

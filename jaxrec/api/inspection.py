@@ -22,7 +22,7 @@ from jaxrec.data.public_datasets import download_dataset
 from jaxrec.data.split import make_split
 from jaxrec.evaluate.results_file import results_report
 from jaxrec.files import write_whole
-from jaxrec.report.scores import scores_page
+from jaxrec.report.id_scores_page import id_scores_page
 from jaxrec.system.id_scores import before_and_after, table
 from jaxrec.tokenizers.id_files import read_codes
 from jaxrec.tokenizers.meta_id import LEVELS
@@ -125,7 +125,7 @@ class IdScores:
         """Draws the scores on an HTML page; returns where it is."""
         path = pathlib.Path(file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, scores_page(self._scores))
+        write_whole(path, id_scores_page(self._scores))
         return path
 
     def __repr__(self) -> str:

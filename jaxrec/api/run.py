@@ -16,7 +16,7 @@ from jaxrec.config import Config
 from jaxrec.data.load import load_interactions
 from jaxrec.export.push import ABOUT_USERS, push
 from jaxrec.export.whole_system import export
-from jaxrec.report.write import FILE as REPORT
+from jaxrec.report.run_report import REPORT_FILE
 from jaxrec.serve import newcomers, service
 from jaxrec.system import loading
 from jaxrec.system.system import System
@@ -83,7 +83,7 @@ class TrainedRun:
         Raises:
           ValueError: the run is not measured yet.
         """
-        file = self.folder / REPORT
+        file = self.folder / REPORT_FILE
         return file if file.is_file() else self.write_report()
 
     def write_report(self, file: str | os.PathLike[str] | None = None) -> pathlib.Path:

@@ -1,1 +1,1 @@
-"""The page that a run leaves."""
+"""HTML pages: the report that a run leaves, and the scores of several runs' ids."""

@@ -1,4 +1,4 @@
-"""Attention of an answer to its prompt, summed over the tokens of each id; META ID, figure 8."""
+"""Attention of an answer's tokens to its prompt, summed over the tokens of each id; META ID, figure 8."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class AnswerAttention:
     """How the tokens of an answer distribute their attention over the pieces of a prompt.
 
     Attributes:
-      pieces: the prompt in pieces: runs of text, and ids as people read them.
-      items: the item of each piece, i64[P], -1 where it is none or several items have that id.
-      answer: the answer's tokens as text.
-      shares: f32[P,T]; what a column lacks to 1 went to the answer's own earlier tokens.
+      pieces: the prompt's P pieces: text between ids, and ids as people read them.
+      items: the item of each piece, i64[P]; -1 where the piece is no item's id, or the id of several items.
+      answer: the answer's T tokens as text.
+      shares: of each token's attention, in [0, 1], f32[P,T]; the rest to 1 went to earlier tokens of the answer.
       item: the item that is answered, or None where the answer is a vector.
     """
 
@@ -34,11 +34,11 @@ class AnswerAttention:
 
 
 def answer_attention(system: System, user: int) -> AnswerAttention | None:
-    """The attention of one answer: the id of the user's held-out item, or a retriever's fixed answer.
+    """The attention of one answer: the id of the user's held-out item, or the fixed tokens a retriever is fed.
 
     Args:
       system: a trained system.
-      user: one that has a test item.
+      user: a user that has a test item.
     Returns:
       None where the model has no attention.
     """
@@ -47,21 +47,26 @@ def answer_attention(system: System, user: int) -> AnswerAttention | None:
     prompt = "seen" if system.config.eval.prompt == "both" else system.config.eval.prompt
     ask = system.asker(histories, codes, system.config.task.ranking[0], prompt)
     source = ask(np.arange(1), np.array([user]))[0]
-    source, names = source[source != 0], system.vocabulary.tokenizer.convert_ids_to_tokens
+    source, tokenizer = source[source != 0], system.vocabulary.tokenizer
+
+    def texts(tokens: np.ndarray) -> list[str]:
+        return [str(text).strip("▁Ġ") for text in tokenizer.convert_ids_to_tokens(tokens.tolist())]
+
     if isinstance(system.model, Retriever):
         backbone, item = system.model.backbone, None
         inputs = np.asarray(system.model.prompt[...])
-        answer = ["start", *(str(name).strip("▁Ġ") for name in names(inputs[1:].tolist()))]
+        answer = ["start", *texts(inputs[1:])]
     else:
         backbone, item = system.model, int(system.split.test[user])
         tokens = system.item_tokens[item]
         inputs = np.array([backbone.start, *tokens[:-1]])
-        answer = [str(name).strip("▁Ġ") for name in names(tokens.tolist())]
+        answer = texts(tokens)
     weights_TS = mean_attention(backbone, jnp.asarray(source)[None], jnp.asarray(inputs)[None])
     if weights_TS is None:
         return None
     starts, pieces, items = _pieces(system, source)
-    return AnswerAttention(pieces, items, answer, np.add.reduceat(np.asarray(weights_TS).T, starts, axis=0), item)
+    shares_PT = np.add.reduceat(np.asarray(weights_TS).T, starts, axis=0)
+    return AnswerAttention(pieces, items, answer, shares_PT, item)
 
 
 @nnx.jit
@@ -83,23 +88,23 @@ def _pieces(system: System, source: np.ndarray) -> tuple[np.ndarray, list[str], 
     """Where each piece of a prompt i32[S] starts, its text, and its item (-1 = none)."""
     vocabulary, ids = system.vocabulary, system.ids
     tokenizer = vocabulary.tokenizer
-    prefix = {n: vocabulary.first_oov + vocabulary.new_tokens.index(n) for n in ("<User>", "<Item>")}
-    width = {prefix["<User>"]: 1 + len(ids.users.codes.levels), prefix["<Item>"]: 1 + len(ids.items.codes.levels)}
-    starts, pieces, items, at = [], [], [], 0
-    while at < len(source):
-        end, item = at + width.get(int(source[at]), 0), -1
-        if end > at:
-            piece = "".join(str(name) for name in tokenizer.convert_ids_to_tokens(source[at:end].tolist()))
-            if source[at] == prefix["<Item>"]:
-                same = np.flatnonzero((system.item_tokens == source[at:end]).all(axis=1))
-                item = int(same[0]) if len(same) == 1 else -1
+    prefix = {name: vocabulary.first_oov + vocabulary.new_tokens.index(name) for name in ("<User>", "<Item>")}
+    id_length = {prefix["<User>"]: 1 + len(ids.users.codes.levels), prefix["<Item>"]: 1 + len(ids.items.codes.levels)}
+    starts, pieces, items, start = [], [], [], 0
+    while start < len(source):
+        end, item = start + id_length.get(int(source[start]), 0), -1
+        if end > start:
+            piece = "".join(str(token) for token in tokenizer.convert_ids_to_tokens(source[start:end].tolist()))
+            if source[start] == prefix["<Item>"]:
+                same_id = np.flatnonzero((system.item_tokens == source[start:end]).all(axis=1))
+                item = int(same_id[0]) if len(same_id) == 1 else -1
         else:
-            end = at + 1
-            while end < len(source) and int(source[end]) not in width:
+            end = start + 1
+            while end < len(source) and int(source[end]) not in id_length:
                 end += 1
-            piece = str(tokenizer.decode(source[at:end].tolist(), skip_special_tokens=True)).strip() or "end"
-        starts.append(at)
+            piece = str(tokenizer.decode(source[start:end].tolist(), skip_special_tokens=True)).strip() or "end"
+        starts.append(start)
         pieces.append(piece)
         items.append(item)
-        at = end
+        start = end
     return np.array(starts), pieces, np.array(items)

@@ -4,8 +4,11 @@ import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
-from jaxrec.report.draw import charts
-from jaxrec.report.draw.page import figure, grid, page, paragraph, section, tiles
+import jinja2
+import pytest
+
+from jaxrec.report.charts.line_chart import line_chart
+from jaxrec.report.page import Figure, Section, Tile, environment, render, render_page
 
 
 class Tags(HTMLParser):
@@ -26,11 +29,11 @@ class Tags(HTMLParser):
 
 
 def whole() -> str:
-    chart = charts.lines({"a": ([0, 1], [1.0, 2.0]), "b": ([0, 1], [2.0, 1.0])}, label="A & B", x="x", y="y")
-    parts = [
-        section("one", "One <1>", paragraph("text & more"), grid(figure("F", chart, legend=["a", "b"]), "<p>x</p>"))
-    ]
-    return page("Title <t>", "lead", tiles([("HR@10", "0.1", "beside")]), parts, "foot")
+    chart = line_chart({"a": ([0, 1], [1.0, 2.0]), "b": ([0, 1], [2.0, 1.0])}, label="A & B", x="x", y="y")
+    figures = [Figure("F", chart, legend=["a", "b"])]
+    content = render("id_scores.html", entity="items", scores={}, when=("before", "after"), figures=figures)
+    sections = [Section("one", "One <1>", content)]
+    return render_page("Title <t>", "lead", sections, tiles=[Tile("HR@10", "0.1", "beside")], footer="foot")
 
 
 def test_the_page_is_whole_and_loads_nothing() -> None:
@@ -46,7 +49,7 @@ def test_the_page_is_whole_and_loads_nothing() -> None:
     assert style is not None
     assert "url(" not in style[1]
     assert "@import" not in style[1]
-    assert "prefers-color-scheme:dark" in style[1]
+    assert "prefers-color-scheme: dark" in style[1]
     assert "<script" not in text
     assert "Title &lt;t&gt;" in text
 
@@ -58,3 +61,23 @@ def test_the_body_is_xml_too() -> None:
     names = {e.get("id") for e in root.iter() if e.get("id")}
     assert {"one", "one-title"} <= names
     assert root.find(".//section").get("aria-labelledby") in names  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_columns_rows_and_captions_of_a_table() -> None:
+    template = """
+        {% from "macros.html" import table %}
+        {% call table(["a", "b<"], caption="T & t") %}
+        {% for name, value in rows %}<tr><th scope="row">{{ name }}</th><td>{{ value }}</td></tr>{% endfor %}
+        {% endcall %}
+    """
+    text = environment().from_string(template).render(rows=[("x", "1"), ("y", "")])
+    table = ET.fromstring(f"<div>{text}</div>")
+    assert [th.get("scope") for th in table.iter("th")] == ["col", "col", "row", "row"]
+    assert [th.text for th in table.iter("th")] == ["a", "b<", "x", "y"]
+    assert [td.text for td in table.iter("td")] == ["1", None]
+    assert [div.get("aria-label") for div in table.iter("div") if div.get("role")] == ["T & t"]
+
+
+def test_a_template_that_lacks_a_value_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="heatmap_items"):
+        render("representations.html", map=Figure("Map", None), clusters=[], heatmaps=[])

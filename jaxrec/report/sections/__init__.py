@@ -1,0 +1,1 @@
+"""Sections of the report, a module and a template each."""
