@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
-
-def html_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
-    """An HTML table; every text is escaped, numbers have four digits and None is "–"."""
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>" for row in rows)
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+from jaxrec.report.page import render
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if isinstance(value, float) else html.escape(str(value))
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", note: str = "") -> str:
+    """An HTML table; every text is escaped, floats have four decimals and None is "–".
+
+    Args:
+      columns: their names.
+      rows: a value for each column.
+      caption: above the table.
+      note: a paragraph below it.
+    """
+    return str(render("notebook_table.html", columns=columns, rows=rows, caption=caption, note=note))

@@ -65,8 +65,8 @@ class Recommendations(Sequence[Recommendation]):
 
     def _repr_html_(self) -> str:
         frame = self.to_frame()
-        table = html_table(frame.columns, frame.rows(), f"{self._shown.who}: recommendations, {self._shown.score}")
-        return table + (f"<p>{self.note}</p>" if self.note else "")
+        caption = f"{self._shown.who}: recommendations, {self._shown.score}"
+        return html_table(frame.columns, frame.rows(), caption, self.note)
 
 
 @dataclasses.dataclass(frozen=True)

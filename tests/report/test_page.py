@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import jinja2
 import pytest
 
+from jaxrec.api.display import html_table
 from jaxrec.report.charts.line_chart import line_chart
 from jaxrec.report.page import Figure, Section, Tile, environment, render, render_page
 
@@ -81,3 +82,13 @@ def test_columns_rows_and_captions_of_a_table() -> None:
 def test_a_template_that_lacks_a_value_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError, match="heatmap_items"):
         render("representations.html", map=Figure("Map", None), clusters=[], heatmaps=[])
+
+
+def test_a_notebooks_table_escapes_and_rounds() -> None:
+    name = "\"&'<script>alert(1)</script>"
+    text = html_table(["title", name], [[name, 0.12345], [None, 3]], caption=name, note=name)
+    assert "<script" not in text
+    root = ET.fromstring(f"<div>{text}</div>")
+    assert [th.text for th in root.iter("th")] == ["title", name]
+    assert [td.text for td in root.iter("td")] == [name, "0.1235", "–", "3"]
+    assert [e.text for tag in ("caption", "p") for e in root.iter(tag)] == [name, name]
