@@ -143,10 +143,10 @@ def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ..
     import numpy as np
     from flax import nnx
 
-    from jaxrec.config import Config, ModelConfig, OovConfig, TrainConfig
+    from jaxrec.config import OovConfig, TrainConfig
+    from jaxrec.hub.registry import backbone
     from jaxrec.models.cross_entropy import sequence_loss
     from jaxrec.models.llama import Llama
-    from jaxrec.system.training import sharding_rules
     from jaxrec.training import sharding
     from jaxrec.training.loop import make_step
     from jaxrec.training.optimizer import make_optimizer
@@ -154,7 +154,7 @@ def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ..
     from jaxrec.types import Batch
 
     train = TrainConfig(model_parallel=asked.model_parallel, fsdp=asked.fsdp)
-    rules = sharding_rules(Config("memory", model=ModelConfig(backbone="llama"), train=train))
+    rules = backbone("llama").sharding(train.fsdp)
     mesh = sharding.make_mesh(asked.devices // asked.model_parallel, asked.model_parallel)
     first = shape.vocab - NEW_TOKENS
     anchors = np.zeros((NEW_TOKENS, 64), np.float32)

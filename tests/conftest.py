@@ -7,7 +7,10 @@ import pathlib
 from collections.abc import Callable
 from types import ModuleType
 
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+)
 os.environ.setdefault("NPROC", "16")  # few threads deadlock collectives when many steps are in flight
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Most of the time of a fresh checkout is compiling; the same programs, less polished, take a quarter less.

@@ -112,8 +112,9 @@ class OovConfig:
 class ModelConfig:
     """The language model."""
 
-    backbone: Literal["t5", "llama"] = "t5"
-    """An encoder-decoder, or a decoder-only model of the LLaMA family; META ID (T) and META ID (L)."""
+    backbone: str = "t5"
+    """A name of `jaxrec.hub.registry`: "t5", an encoder-decoder, is META ID (T); "llama", a decoder-only model of the
+    LLaMA family, META ID (L)."""
     t5: T5Config = T5Config()
     llama: LlamaConfig = LlamaConfig()
     lora: LoraConfig = LoraConfig()

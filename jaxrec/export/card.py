@@ -66,14 +66,9 @@ def _front(about: Mapping[str, Any]) -> str:
 
 
 def _what(about: Mapping[str, Any]) -> str:
-    new, kind = about["vocabulary"]["new"], {"t5": "T5 (encoder-decoder)", "llama": "decoder-only model"}
-    shape = about["shape"]
-    layers = (
-        f"{shape['layers']} layers"
-        if "layers" in shape
-        else (f"{shape['encoder_layers']} + {shape['decoder_layers']} layers")
-    )
-    family = shape.get("family")
+    new, shape = about["vocabulary"]["new"], about["shape"]
+    kind = "a decoder-only model" if about["decoder_only"] else "an encoder-decoder"
+    family = shape.get("family", about["backbone"])
     lora = f", adapted by LoRA of rank {about['lora']['rank']}" if about["lora"] else ""
     base = {
         "random": "random weights",
@@ -81,8 +76,8 @@ def _what(about: Mapping[str, Any]) -> str:
         "hub": f"`{about['base']['name']}`",
     }[about["base"]["kind"]]
     return (
-        f"A recommender whose items are new tokens of a language model: a {kind[about['backbone']]}"
-        f"{f' of the family {family}' if family else ''} with {layers} of width {shape['d_model']}, "
+        f"A recommender whose items are new tokens of a language model: {kind} of the family {family} with "
+        f"{about['layers']} layers of width {shape['d_model']}, "
         f"started from {base}{lora}, with {new:,} new tokens that name "
         f"{about['n_users']:,} users and {about['n_items']:,} items. {ANSWERS[about['answer']]} A prompt holds "
         f"{USERS[about['users']]}. Trained with jaxrec {about['versions']['jaxrec']} (JAX "
@@ -135,7 +130,7 @@ def _python(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
 
 
 def _plain(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
-    kind = "T5ForConditionalGeneration" if about["backbone"] == "t5" else "AutoModelForCausalLM"
+    kind = about["transformers_class"]
     prompt, n = example["prompt"] + about["prompt_end"], about["id_tokens"]
     model = f'model = {kind}.from_pretrained(".")'
     settings = ""
@@ -202,7 +197,7 @@ def _limits(about: Mapping[str, Any]) -> str:
         "- It was measured offline on one data set, on the items that users chose next; nothing is known of its effect "
         "on people, or of how it treats groups of users or items.",
     ]
-    if about["oov"]["scope"] == "encoder" and about["backbone"] == "t5":
+    if about["oov"]["scope"] == "encoder" and not about["decoder_only"]:
         lines.append(
             "- The encoder has an embedding table of its own (`encoder.embed_tokens.weight`). transformers before 5 "
             "would tie it to the decoder's without an error and answer wrongly."

@@ -16,14 +16,14 @@ import numpy as np
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from jaxrec.config import LlamaConfig, LoraConfig, OovConfig, T5Config, from_dict
+from jaxrec.config import LoraConfig, ModelConfig, OovConfig, from_dict
 from jaxrec.export.adapter import write_adapter
 from jaxrec.export.tables import write_json
-from jaxrec.hub import llama, t5
+from jaxrec.hub.backbone import Backbone, HuggingFace
 from jaxrec.hub.files import file_in, read_tensors, write_tensors
-from jaxrec.models.llama import Llama
+from jaxrec.hub.registry import backbone, language_model, name_of
+from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.retriever import Retriever
-from jaxrec.models.t5 import T5
 from jaxrec.tokenizers.vocabulary import Vocabulary
 
 FORMAT = 1
@@ -33,7 +33,6 @@ PART = ".jaxrec-part"
 EXTRAS = "jaxrec.safetensors"
 SCRIPT = "recommend.py"
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
-Backbone = T5 | Llama
 
 
 def begin(out: str | os.PathLike[str]) -> pathlib.Path:
@@ -64,37 +63,46 @@ def finish(part: pathlib.Path, out: str | os.PathLike[str]) -> pathlib.Path:
     return part.rename(out)
 
 
-def backbone_of(model: Backbone | Retriever) -> Backbone:
-    """The language model in a model."""
-    backbone = model.backbone if isinstance(model, Retriever) else model
-    if not isinstance(backbone, Backbone):
-        raise ValueError(f"{type(backbone).__name__} can't be exported: Hugging Face's form of it is not known here")
-    return backbone
+def exportable(model: LanguageModel | Retriever) -> tuple[LanguageModel, Backbone, HuggingFace]:
+    """The language model in a model, its backbone's record, and how that is stored on Hugging Face.
+
+    Raises:
+      ValueError: nothing says how it would be stored.
+    """
+    inner = language_model(model)
+    name = name_of(inner)
+    record = backbone(name)
+    if record.hugging_face is None:
+        raise ValueError(f"model.backbone {name} can't be exported: its record has no form on Hugging Face")
+    return inner, record, record.hugging_face
 
 
-def describe(model: Backbone | Retriever, vocabulary: Vocabulary, dtype: str) -> dict[str, Any]:
-    """What jaxrec.json says of the model itself: enough for `read` to build it."""
-    backbone = backbone_of(model)
+def describe(model: LanguageModel | Retriever, vocabulary: Vocabulary, dtype: str) -> dict[str, Any]:
+    """What jaxrec.json says of the model itself: enough for `read` to build it, and for transformers to load it."""
+    inner, record, form = exportable(model)
     return {
         "format": FORMAT,
-        "backbone": "t5" if isinstance(backbone, T5) else "llama",
+        "backbone": name_of(inner),
+        "decoder_only": record.decoder_only,
+        "transformers_class": form.transformers_class,
+        "layers": record.depth(inner.config),
         "dtype": dtype,
         "transformers": 5,
         "vocabulary": {
             "size": vocabulary.size,
             "first_new": vocabulary.first_oov,
             "new": len(vocabulary.new_tokens),
-            "start": backbone.start,
+            "start": inner.start,
         },
-        "shape": dataclasses.asdict(backbone.config),
-        "oov": _oov(backbone),
-        "lora": dataclasses.asdict(backbone.lora) if isinstance(backbone, Llama) and backbone.lora.rank else None,
+        "shape": dataclasses.asdict(inner.config),
+        "oov": _oov(inner),
+        "lora": dataclasses.asdict(inner.lora) if inner.lora.rank else None,
     }
 
 
 def write_model(
     folder: pathlib.Path,
-    model: Backbone | Retriever,
+    model: LanguageModel | Retriever,
     vocabulary: Vocabulary,
     generation: Mapping[str, Any],
     *,
@@ -117,16 +125,17 @@ def write_model(
     Raises:
       ValueError: an adapter is wanted of a model without LoRA.
     """
-    backbone = backbone_of(model)
+    inner, _, form = exportable(model)
     tokens = {
         "bos_token_id": vocabulary.tokenizer.bos_token_id,
         "eos_token_id": vocabulary.end,
         "pad_token_id": vocabulary.tokenizer.pad_token_id,
     }
     if adapter:
-        write_adapter(folder, adaptable(model), base, shard_bytes, tokens)
+        check_adaptable(model)
+        write_adapter(folder, inner, form, base, shard_bytes, tokens)
     else:
-        _write_merged(folder, backbone, tokens, dtype, shard_bytes)
+        _write_merged(folder, inner, form, tokens, dtype, shard_bytes)
     write_json(folder / "generation_config.json", generation)
     vocabulary.save(folder)
     if isinstance(model, Retriever):
@@ -134,29 +143,30 @@ def write_model(
     shutil.copyfile(pathlib.Path(__file__).with_name("standalone.py"), folder / SCRIPT)
 
 
-def adaptable(model: Backbone | Retriever) -> Llama:
-    """The language model in a model, with LoRA.
+def check_adaptable(model: LanguageModel | Retriever) -> None:
+    """Looks for LoRA factors.
 
     Raises:
-      ValueError: it has none.
+      ValueError: there are none, or nothing says how they would be stored.
     """
-    backbone = backbone_of(model)
-    if not isinstance(backbone, Llama) or not backbone.lora.rank:
+    inner, _, form = exportable(model)
+    if not inner.lora.rank or form.peft_adapter is None:
         raise ValueError("this model has no LoRA factors to store as an adapter; leave --adapter out")
-    return backbone
 
 
 def _write_merged(
-    folder: pathlib.Path, backbone: Backbone, tokens: dict[str, int | None], dtype: str, shard_bytes: int
+    folder: pathlib.Path,
+    model: LanguageModel,
+    form: HuggingFace,
+    tokens: dict[str, int | None],
+    dtype: str,
+    shard_bytes: int,
 ) -> None:
-    if isinstance(backbone, T5):
-        flat, config = t5.to_hf(backbone), t5.t5_config_json(backbone.config)
-    else:
-        flat, config = llama.to_hf(backbone), llama.llama_config_json(llama.exported_config(backbone)) | tokens
+    flat, config = form.to_hf(model), form.config_json(form.exported_shape(model), tokens)
     # Each is let go once it is cast: a large model is not to be held once more.
     write_tensors(folder, {name: _cast(flat.pop(name), dtype) for name in list(flat)}, shard_bytes)
     write_json(folder / "config.json", config | {"dtype": dtype})
-    extras = _extras(backbone, dtype)
+    extras = _extras(model, form, dtype)
     if extras:
         save_file(extras, folder / EXTRAS)
 
@@ -176,7 +186,7 @@ def projection_of(model: Retriever) -> dict[str, np.ndarray]:
     return flat
 
 
-def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bfloat16"] | None = None) -> Backbone:
+def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bfloat16"] | None = None) -> LanguageModel:
     """The language model of an exported folder; a retriever's backbone, and a LoRA model's merged weights.
 
     Args:
@@ -196,79 +206,70 @@ def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bflo
         raise ValueError(f"{folder} holds an adapter alone; export the run without --adapter to read it")
     flat = read_tensors(folder)  # on disk until `_filled` reads one by one
     extras = {} if about["oov"]["scope"] == "none" else load_file(file_in(folder, EXTRAS))
-    shape = from_dict(T5Config if about["backbone"] == "t5" else LlamaConfig, about["shape"])
+    record = backbone(about["backbone"])
+    form = record.hugging_face
+    assert form is not None  # or there was no export
+    shape = from_dict(type(record.shape(ModelConfig())), about["shape"])
     shape = dataclasses.replace(shape, compute_dtype=compute_dtype or shape.compute_dtype)
-    table, head = _tables(shape)
     first, rows = about["vocabulary"]["first_new"], extras.get("rows")
     if rows is not None:
-        flat[table] = np.array(flat[table], np.float32)
-        flat[table][first : first + len(rows)] = rows
-    if shape.tied and head in flat:  # written because the input's table differs
-        shape = dataclasses.replace(shape, tied=np.array_equal(np.asarray(flat[head], np.float32), flat[table]))
+        flat[form.table] = np.array(flat[form.table], np.float32)
+        flat[form.table][first : first + len(rows)] = rows
+    if shape.tied and form.head in flat:  # written because the input's table differs
+        tied = np.array_equal(np.asarray(flat[form.head], np.float32), flat[form.table])
+        shape = dataclasses.replace(shape, tied=tied)
     start, oov = about["vocabulary"]["start"], OovConfig(**about["oov"])
-    abstract = _abstract(shape, oov, LoraConfig(), extras.get("anchors"), first, start)
-    return _filled(abstract, _names(shape), flat, extras, folder)
+    abstract = _abstract(record, shape, oov, LoraConfig(), extras.get("anchors"), first, start)
+    return _filled(abstract, form.tensor_names(shape), flat, extras, folder)
 
 
-def in_float32(backbone: Backbone) -> Backbone:
+def in_float32(model: LanguageModel) -> LanguageModel:
     """The same weights, multiplied in float32, whatever dtype training had for products."""
-    embedding, shape = backbone.embedding, dataclasses.replace(backbone.config, compute_dtype="float32")
-    oov, lora = from_dict(OovConfig, _oov(backbone)), getattr(backbone, "lora", LoraConfig())
+    embedding, shape = model.embedding, dataclasses.replace(model.config, compute_dtype="float32")
+    oov, record = from_dict(OovConfig, _oov(model)), backbone(name_of(model))
     anchors = None if embedding.scope == "none" else embedding.anchors[...]
-    abstract = _abstract(shape, oov, lora, anchors, embedding.first_oov, backbone.start)
-    return nnx.merge(nnx.graphdef(abstract), nnx.state(backbone))
+    abstract = _abstract(record, shape, oov, model.lora, anchors, embedding.first_oov, model.start)
+    return nnx.merge(nnx.graphdef(abstract), nnx.state(model))
 
 
-def _oov(backbone: Backbone) -> dict[str, Any]:
-    return {"scope": backbone.embedding.scope, "alpha": backbone.embedding.alpha}
+def _oov(model: LanguageModel) -> dict[str, Any]:
+    return {"scope": model.embedding.scope, "alpha": model.embedding.alpha}
 
 
 def _cast(value: np.ndarray, dtype: str) -> np.ndarray:
     return value.astype(DTYPES[dtype], copy=False) if np.issubdtype(value.dtype, np.floating) else value
 
 
-def _extras(backbone: Backbone, dtype: str) -> dict[str, np.ndarray]:
+def _extras(model: LanguageModel, form: HuggingFace, dtype: str) -> dict[str, np.ndarray]:
     """What of the embedding no tensor of Hugging Face holds; nothing where there is no OOV projection.
 
     Returns:
       kernel f32[F,D], anchors f32[M,F], and rows [M,D], the new tokens' before their anchors were added in.
     """
-    embedding = backbone.embedding
+    embedding = model.embedding
     if embedding.scope == "none":
         return {}
     kernel, anchors = (np.ascontiguousarray(x[...]) for x in (embedding.kernel, embedding.anchors))
-    table = np.asarray(embedding.whole() if isinstance(backbone, T5) else llama.input_table(backbone))
+    table = np.asarray(form.input_table(model))
     rows = table[embedding.first_oov : embedding.first_oov + len(anchors)]
     return {"kernel": kernel, "anchors": anchors, "rows": np.ascontiguousarray(_cast(rows, dtype))}
 
 
 def _abstract(
-    shape: T5Config | LlamaConfig, oov: OovConfig, lora: LoraConfig, anchors: Any, first_oov: int, start: int
-) -> Backbone:
+    record: Backbone, shape: Any, oov: OovConfig, lora: LoraConfig, anchors: Any, first_oov: int, start: int
+) -> LanguageModel:
     """A model of shapes without arrays."""
-    if isinstance(shape, T5Config):
-        return nnx.eval_shape(lambda: T5(shape, oov, anchors, first_oov, rngs=nnx.Rngs(0)))
-    return nnx.eval_shape(lambda: Llama(shape, oov, lora, anchors, first_oov, start, rngs=nnx.Rngs(0)))
-
-
-def _tables(shape: T5Config | LlamaConfig) -> tuple[str, str]:
-    """Hugging Face's names of the input's table and of the head."""
-    return (t5.TABLE if isinstance(shape, T5Config) else llama.TABLE), t5.HEAD
-
-
-def _names(shape: T5Config | LlamaConfig) -> Mapping[Any, tuple[str, bool]]:
-    if isinstance(shape, T5Config):
-        return t5.tensor_names(shape)
-    return llama.tensor_names(shape)
+    settings = ModelConfig(oov=oov, lora=lora)
+    return nnx.eval_shape(lambda: record.build(shape, settings, anchors, first_oov, start, rngs=nnx.Rngs(0)))
 
 
 def _filled(
-    abstract: Backbone,
+    abstract: LanguageModel,
     names: Mapping[Any, tuple[str, bool]],
     flat: Mapping[str, np.ndarray],
     extras: Mapping[str, np.ndarray],
     folder: pathlib.Path,
-) -> Backbone:
+) -> LanguageModel:
     """A model of shapes with arrays in it; what nothing names is an error."""
     graph, state = nnx.split(abstract)
     filled = []

@@ -52,7 +52,7 @@ class Exported:
         transformers.logging.set_verbosity_error()  # that tables aren't tied is meant; what is missing, `_model` tells
         transformers.logging.disable_progress_bar()
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        self.decodes_only = self.about["backbone"] != "t5"
+        self.decodes_only: bool = self.about["decoder_only"]
         self.model: Any = self._model()
         if self.about["answer"] == "vector":
             self.vectors = load_file(folder / "items.safetensors", device)["items"]
@@ -61,7 +61,7 @@ class Exported:
             self._lay_out_trie()
 
     def _model(self) -> Any:
-        kind: Any = transformers.AutoModelForCausalLM if self.decodes_only else transformers.T5ForConditionalGeneration
+        kind: Any = getattr(transformers, self.about["transformers_class"])
         if self.about["adapter"]:
             import peft  # an adapter alone needs it
 

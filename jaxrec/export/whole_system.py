@@ -21,6 +21,7 @@ from jaxrec.export import model_folder as hub
 from jaxrec.export.adapter import base_of
 from jaxrec.export.card import card
 from jaxrec.export.tables import write_json, write_samples, write_tsv
+from jaxrec.hub.registry import language_model
 from jaxrec.keys import generator
 from jaxrec.models.retriever import Retriever
 from jaxrec.system.system import System
@@ -62,7 +63,7 @@ def export(
     if adapter and dtype != "float32":
         raise ValueError("an adapter is stored in float32; leave --dtype out, or export merged weights")
     if adapter:
-        hub.adaptable(system.model)
+        hub.check_adaptable(system.model)
     if not system.config.task.ranking:
         raise ValueError(f"{system.folder} ranks no items, and an export recommends; train with sequential as well")
     if not len(system.histories.items):
@@ -134,7 +135,7 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
         "answer": config.answer,
         "tasks": tasks,
         "writing": {task: templates(task)[0].source for task in config.task.writing},
-        "prompt_end": "" if about["backbone"] == "t5" else "<Answer>",
+        "prompt_end": "<Answer>" if about["decoder_only"] else "",
         "users": config.ids.users,
         "mask_seen": config.eval.mask_seen,
         "beams": config.eval.beams,
@@ -155,22 +156,22 @@ def _generation(system: System) -> dict[str, Any]:
     """What generation_config.json says: how `generate` finds what jaxrec does, but for the items left out."""
     vocabulary = system.vocabulary
     pad = vocabulary.tokenizer.pad_token_id
-    found = {"eos_token_id": vocabulary.end, "pad_token_id": vocabulary.end if pad is None else pad}
-    if hub.describe(system.model, vocabulary, "float32")["backbone"] == "t5":
-        found["decoder_start_token_id"] = hub.backbone_of(system.model).start
+    settings = {"eos_token_id": vocabulary.end, "pad_token_id": vocabulary.end if pad is None else pad}
+    model, record, _ = hub.exportable(system.model)
+    if not record.decoder_only:
+        settings["decoder_start_token_id"] = model.start
     if not isinstance(system.model, Retriever):
-        found |= {"num_beams": system.config.eval.beams, "max_new_tokens": system.item_tokens.shape[1]}
-        found |= {"length_penalty": 0.0, "do_sample": False}
-    return found
+        settings |= {"num_beams": system.config.eval.beams, "max_new_tokens": system.item_tokens.shape[1]}
+        settings |= {"length_penalty": 0.0, "do_sample": False}
+    return settings
 
 
 def _stored(system: System, part: pathlib.Path, *, adapter: bool) -> System:
     """The system with the model as it was stored, which computes in float32 and searches with beams."""
-    backbone = hub.in_float32(hub.backbone_of(system.model)) if adapter else hub.read(part, "float32")
-    model = backbone
+    model = stored = hub.in_float32(language_model(system.model)) if adapter else hub.read(part, "float32")
     if isinstance(system.model, Retriever):
         model = nnx.clone(system.model)
-        model.backbone, model.project.dtype = backbone, "float32"
+        model.backbone, model.project.dtype = stored, "float32"
     config = system.config
     config = dataclasses.replace(
         config,

@@ -9,25 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from jax.sharding import PartitionSpec
 
-from jaxrec.config import LlamaConfig
+from jaxrec.config import LlamaConfig, ModelConfig
+from jaxrec.hub.backbone import Backbone, HuggingFace
 from jaxrec.hub.files import folder_of, read_config, read_tensors
 from jaxrec.hub.llama_config import config_of, llama_config_json
 from jaxrec.models.linear import Linear, LowRank
 from jaxrec.models.llama import Llama
-
-__all__ = [
-    "HEAD",
-    "TABLE",
-    "TABLES",
-    "exported_config",
-    "input_table",
-    "llama_config_json",
-    "peft_adapter",
-    "read_llama",
-    "tensor_names",
-    "to_hf",
-]
 
 TABLE = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
@@ -234,3 +224,54 @@ def _at(module: Any, path: Path) -> Any:
 
 def _host(value: jax.Array) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(value, np.float32))
+
+
+def _build(
+    shape: LlamaConfig,
+    settings: ModelConfig,
+    anchors: np.ndarray | jax.Array | None,
+    first_oov: int,
+    start: int,
+    *,
+    rngs: nnx.Rngs,
+) -> Llama:
+    return Llama(shape, settings.oov, settings.lora, anchors, first_oov, start, rngs=rngs)
+
+
+def _sharding(fsdp: bool) -> tuple[tuple[str, PartitionSpec], ...]:
+    """Tables and matrices are cut over `model`, so that a layer's two products need one exchange.
+
+    Shoeybi et al. 2019; with `fsdp` they are cut over `data` as well, along their other axis.
+    """
+    data = "data" if fsdp else None
+    return (
+        (r"(embedding|head)/table$", PartitionSpec("model", data)),
+        (r"(embedding|head)/rows$", PartitionSpec(None, data)),
+        (r"/(query|key|value|gate|up)/kernel$", PartitionSpec(data, "model")),
+        (r"/(output|down)/kernel$", PartitionSpec("model", data)),
+    )
+
+
+BACKBONE = Backbone(
+    label="LLaMA",
+    model=Llama,
+    shape=lambda settings: settings.llama,
+    build=_build,
+    depth=lambda shape: str(shape.layers),
+    decoder_only=True,
+    lora=True,
+    suffix=" (L)",
+    sharding=_sharding,
+    hugging_face=HuggingFace(
+        transformers_class="AutoModelForCausalLM",
+        table=TABLE,
+        head=HEAD,
+        read=read_llama,
+        tensor_names=tensor_names,
+        to_hf=to_hf,
+        exported_shape=exported_config,
+        config_json=llama_config_json,
+        input_table=input_table,
+        peft_adapter=peft_adapter,
+    ),
+)

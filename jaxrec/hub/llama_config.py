@@ -76,11 +76,12 @@ def config_of(values: Mapping[str, Any], where: str | os.PathLike[str]) -> Llama
     )
 
 
-def llama_config_json(config: LlamaConfig) -> dict[str, Any]:
+def llama_config_json(config: LlamaConfig, tokens: Mapping[str, int | None] | None = None) -> dict[str, Any]:
     """What config.json says of a model in float32, from which transformers 4 and 5 make its family's ForCausalLM.
 
-    Give it `jaxrec.hub.llama.exported_config(model)`, whose head may be untied where the model's is tied.
-
+    Args:
+      config: `jaxrec.hub.llama.exported_config(model)`, whose head may be untied where the model's is tied.
+      tokens: bos_token_id, eos_token_id and pad_token_id of the tokenizer, where there is one.
     Raises:
       ValueError: its family has no place for a part of the shape; names all such parts.
     """
@@ -117,7 +118,7 @@ def llama_config_json(config: LlamaConfig) -> dict[str, Any]:
             "layer_types": ["sliding_attention" if is_near else "full_attention" for is_near in near],
         }
     _check_round_trip(config, values)
-    return values
+    return values | dict(tokens or {})
 
 
 def _check_round_trip(config: LlamaConfig, values: dict[str, Any]) -> None:

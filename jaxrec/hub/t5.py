@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import PartitionSpec
 
-from jaxrec.config import T5Config
+from jaxrec.config import ModelConfig, T5Config
+from jaxrec.hub.backbone import Backbone, HuggingFace
 from jaxrec.hub.files import folder_of, read_config, read_tensors
 from jaxrec.models.t5 import T5
 
@@ -108,8 +112,12 @@ def read_t5(folder_or_name: str | os.PathLike[str]) -> tuple[T5Config, dict[str,
     return config, flat
 
 
-def t5_config_json(config: T5Config) -> dict[str, Any]:
-    """What config.json says of a T5 in float32, from which transformers 5 makes a T5ForConditionalGeneration."""
+def t5_config_json(config: T5Config, tokens: Mapping[str, int | None] | None = None) -> dict[str, Any]:
+    """What config.json says of a T5 in float32, from which transformers 5 makes a T5ForConditionalGeneration.
+
+    Of `tokens` nothing is said: padding is 0 and the end of text 1 in every T5.
+    """
+    del tokens
     return {
         "architectures": ["T5ForConditionalGeneration"],
         "model_type": "t5",
@@ -172,3 +180,44 @@ def _config(values: dict[str, Any], *, tied: bool) -> T5Config:
     fields = {ours: values[theirs] for ours, theirs in FIELDS.items() if values.get(theirs) is not None}
     fields.setdefault("decoder_layers", fields.get("encoder_layers", T5Config().encoder_layers))
     return T5Config(activation=values.get("feed_forward_proj", "relu"), tied=tied, **fields)
+
+
+def _build(
+    shape: T5Config,
+    settings: ModelConfig,
+    anchors: np.ndarray | jax.Array | None,
+    first_oov: int,
+    start: int,
+    *,
+    rngs: nnx.Rngs,
+) -> T5:
+    del start  # always 0
+    return T5(shape, settings.oov, anchors, first_oov, rngs=rngs)
+
+
+def _sharding(fsdp: bool) -> tuple[tuple[str, PartitionSpec], ...]:
+    """Tables, which hold most of a small model's parameters, are cut over `model`."""
+    del fsdp
+    return ((r"embedding/table$", PartitionSpec("model", None)), (r"(^|/)head$", PartitionSpec(None, "model")))
+
+
+BACKBONE = Backbone(
+    label="T5",
+    model=T5,
+    shape=lambda settings: settings.t5,
+    build=_build,
+    depth=lambda shape: f"{shape.encoder_layers}+{shape.decoder_layers}",
+    decoder_only=False,
+    sharding=_sharding,
+    hugging_face=HuggingFace(
+        transformers_class="T5ForConditionalGeneration",
+        table=TABLE,
+        head=HEAD,
+        read=read_t5,
+        tensor_names=tensor_names,
+        to_hf=to_hf,
+        exported_shape=lambda model: model.config,
+        config_json=t5_config_json,
+        input_table=lambda model: model.embedding.whole(),
+    ),
+)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from jaxrec.config import LoraConfig
 from jaxrec.models.decoding import Cache, Memory
 from jaxrec.models.oov import ExtendedEmbedding
 from jaxrec.types import Array
@@ -21,11 +22,13 @@ class LanguageModel(nnx.Module):
       config: a frozen dataclass of the model's sizes: `vocab`, `d_model`, `compute_dtype` and its own.
       start: the token that precedes an answer.
       embedding: the table of text and new tokens.
+      lora: how a frozen base model is adapted; of rank 0, it is not.
     """
 
     config: Any
     start: int
     embedding: ExtendedEmbedding
+    lora: LoraConfig = LoraConfig()
 
     def __call__(
         self,

@@ -44,7 +44,7 @@ def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "te
     if config.protocol != "strict":
         raise ValueError(f"protocol {config.protocol!r}: baselines learn from the training part alone; take strict")
     config = dataclasses.replace(config, task=TaskConfig(tasks=("sequential",)))  # split leave-one-out
-    runs.check(config)
+    runs.check_run(config)
     baseline, own_settings = BASELINES[name], settings_of(name, settings)
     file = config.folder / part / "results.json"
     _write_settings(config.folder, name, own_settings)

@@ -40,7 +40,7 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
         raise ValueError("seeds holds none; give at least one: --seeds 0")
     for name, config in study.items():  # all of them, before hours of training
         for seed in seeds:
-            runs.check(_seeded(config, folder, name, seed))
+            runs.check_run(_seeded(config, folder, name, seed))
     collector, texts = RowCollector(), TextRowCollector()
     finished: dict[str, list[MethodRun]] = {}
     measured_on: dict[bool, dict[str, Any]] = {}  # by whether items are ranked, for which the split is another

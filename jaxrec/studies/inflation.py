@@ -120,7 +120,7 @@ def compare_protocols(study: Mapping[str, Config], seeds: Sequence[int], folder:
     }
     for configs in by_protocol.values():  # before hours of training
         for config in configs.values():
-            runs.check(dataclasses.replace(config, out=str(folder / "none")))
+            runs.check_run(dataclasses.replace(config, out=str(folder / "none")))
     strict, as_released = (
         compare_configs(configs, seeds, folder / protocol) for protocol, configs in by_protocol.items()
     )

@@ -30,7 +30,7 @@ def results_of(config: Config, vectors: Vectors) -> dict[str, Any]:
       config: of the run.
       vectors: of the study's other runs; one with the same is copied, and the run's own are added.
     """
-    runs.check(config)
+    runs.check_run(config)
     register = share_vectors(config, vectors)
     file = config.folder / "results.json"
     report = json.loads(file.read_text()) if file.is_file() else experiment.train(config)[1]

@@ -8,7 +8,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
@@ -16,9 +15,8 @@ import scipy.stats
 from jaxrec.evaluate.diversity import diversity, diversity_of_all
 from jaxrec.evaluate.memorization import RatingSimilarity, fast_memorization, memorization
 from jaxrec.files import write_whole
+from jaxrec.hub.registry import language_model
 from jaxrec.keys import stream
-from jaxrec.models.llama import Llama
-from jaxrec.models.retriever import Retriever
 from jaxrec.system import run as runs
 from jaxrec.system.stages import build
 from jaxrec.system.system import System, method_name
@@ -34,19 +32,13 @@ def representations(system: System) -> dict[str, np.ndarray]:
     Embeddings are what the encoder (a decoder-only model) is fed: with the projected anchors and adapters. A causal
     user id is that of all training events.
     """
-    backbone = system.model.backbone if isinstance(system.model, Retriever) else system.model
-    adapter = backbone.embedding_adapter if isinstance(backbone, Llama) else None
-
-    def embed(tokens: np.ndarray) -> jax.Array:
-        embedded = backbone.embedding(jnp.asarray(tokens), encoder=True)
-        return embedded if adapter is None else embedded + adapter.of_tokens(jnp.asarray(tokens))
-
+    model = language_model(system.model)
     tokens = {"items": system.item_tokens}
     train = system.split.train
     codes = system.user_codes(train, np.arange(train.n_users))
     if codes is not None:
         tokens["users"] = system.vocabulary.ids("<User>", codes).tokens
-    return {who: np.asarray(embed(rows).mean(axis=1)) for who, rows in tokens.items()}
+    return {who: np.asarray(model.embed(jnp.asarray(rows)).mean(axis=1)) for who, rows in tokens.items()}
 
 
 def score(system: System, *, pairs: int = 100_000) -> dict[str, Any]:

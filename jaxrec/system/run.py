@@ -14,26 +14,16 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from jaxrec.config import Config, from_dict, to_json
-from jaxrec.data.load import load_interactions
-from jaxrec.data.review_features import explanations, feature_words
-from jaxrec.data.split import (
-    hold_unseen,
-    make_split,
-    split_events,
-    training_events_alone,
-    withheld_events,
-    without_ratings,
-)
+from jaxrec.config.checks import check_config
 from jaxrec.embedders.registry import embedder
 from jaxrec.files import write_whole
+from jaxrec.hub.registry import BACKBONES, backbone
 from jaxrec.models.losses import loss_of
 from jaxrec.progress import logger
-from jaxrec.tasks.writing_examples import TextEvents, stars_text
+from jaxrec.system.run_data import load_run_data
+from jaxrec.tasks.writing_examples import TextEvents
 from jaxrec.tokenizers.registry import id_kind, kind_name
 from jaxrec.types import EventSplit, Histories, Interactions, Split
-
-CHOICES = 20
-"""Different ratings that data may have where they are asked for: each is a possible answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +73,10 @@ def start(config: Config) -> Run:
       ValueError: the config contradicts itself, its data can't be read, or the folder holds a run of another
         config; names the fields that differ.
     """
-    check(config)
+    check_run(config)
     folder = config.folder
     file = folder / "config.json"
-    run = _load(config, folder, fresh=not file.is_file())
+    run = _opened(config, folder, fresh=not file.is_file())
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, to_json(config) + "\n")
     return run
@@ -102,7 +92,7 @@ def reopen(folder: str | os.PathLike[str]) -> Run:
     file = folder / "config.json"
     if not file.is_file():
         raise ValueError(f"{folder} holds no run (no config.json); train one with python -m launch.train")
-    return _load(_read_config(file), folder)
+    return _opened(_read_config(file), folder)
 
 
 def command() -> str:
@@ -114,35 +104,26 @@ def command() -> str:
     return f"{program} {shlex.join(sys.argv[1:])}".strip()
 
 
-def check(config: Config) -> None:
-    """Looks at a config before anything is loaded.
+def check_run(config: Config) -> None:
+    """Looks at a config, and at the folder that it names, before anything is loaded.
 
     Raises:
-      ValueError: it contradicts itself, or its folder holds a run of another config; names the fields that differ.
+      ValueError: it contradicts itself, names a part that no registry has or that does not go with the others, or its
+        folder holds a run of another config; names the fields that differ.
     """
     file = config.folder / "config.json"
     if file.is_file():
         _check_same(config, _read_config(file), config.folder)
-    _check_tasks(config)
+    check_config(config)
     embedder(config.embedder)
     loss_of(config)
-    if config.protocol == "as-released" and config.data.split != "strict":
-        raise ValueError("protocol 'as-released' is leave-one-out with a leak; it goes with data.split strict")
-    if config.ids.users == "none" and "direct" in config.task.tasks:
-        raise ValueError("task 'direct' needs user ids; set ids.users, or --task.tasks sequential")
-    if config.protocol == "as-released" and (config.data.unseen_users or config.data.unseen_items):
-        raise ValueError("protocol 'as-released' embeds every event, so nobody is unseen; set data.unseen_users 0")
-    if config.answer == "vector" and config.train.target_length % 2:
-        raise ValueError(f"train.target_length={config.train.target_length}: an example takes two; give an even number")
-    if not config.retrieval.temperature > 0:
-        raise ValueError(f"retrieval.temperature={config.retrieval.temperature} must be above 0, 0.07 say")
-    for part, names in (
-        ("quantizer", ("codebooks", "codewords", "width", "epochs", "batch")),
-        ("ids", ("clusters", "restarts", "iterations", "neighbours", "branches", "leaf")),
-    ):
-        for name in names:
-            if (value := getattr(getattr(config, part), name)) < 1:
-                raise ValueError(f"{part}.{name}={value} must be at least 1")
+    _check_ids(config)
+    _check_backbone(config)
+    if jax.process_count() > 1:
+        raise ValueError("a run's stages are made by one process; start one, with all devices of a host")
+
+
+def _check_ids(config: Config) -> None:
     id_kind(config.ids.kind)
     of_users = kind_name("user", config.ids.kind, config.ids.entities)
     if config.ids.users == "causal" and not id_kind(of_users).from_vectors:
@@ -150,119 +131,24 @@ def check(config: Config) -> None:
             f"ids.users causal makes users' ids of their histories, and {of_users} ids are not made of anything; "
             "set ids.users static or none"
         )
-    if not 0 <= config.quantizer.mask < 1:
-        raise ValueError(f"quantizer.mask={config.quantizer.mask} is a share, wanted 0 <= mask < 1")
-    if config.model.init_from and (pathlib.Path(config.model.init_from) / "jaxrec.json").is_file():
+
+
+def _check_backbone(config: Config) -> None:
+    name, rank = config.model.backbone, config.model.lora.rank
+    record = backbone(name)
+    if rank and not record.lora:
+        adaptable = " or ".join(name for name, other in BACKBONES.items() if other.lora)
         raise ValueError(
-            f"model.init_from={config.model.init_from} is the export of a run, whose tokenizer knows ids already; "
-            "start from what that run started from, or go on with the run itself"
+            f"model.lora.rank={rank} does not go with model.backbone {name}, which LoRA cannot adapt; "
+            f"set model.backbone {adaptable}, or rank 0"
         )
-    if config.model.lora.rank and config.model.backbone == "t5":
-        raise ValueError(
-            f"model.lora.rank={config.model.lora.rank} adapts a decoder-only model; set model.backbone llama, or rank 0"
-        )
-    if config.model.lora.rank < 0 or not 0 <= config.model.lora.dropout < 1:
-        raise ValueError("model.lora wants rank >= 0 and 0 <= dropout < 1")
-    if config.answer == "id" and config.eval.beams < 10:
-        raise ValueError(
-            f"eval.beams={config.eval.beams} can't list ten items, by which training is validated; give 10"
-        )
-    if jax.process_count() > 1:
-        raise ValueError("a run's stages are made by one process; start one, with all devices of a host")
+    if config.model.init_from and record.hugging_face is None:
+        raise ValueError(f"model.backbone {name} reads no weights of Hugging Face; leave model.init_from out")
 
 
-def _check_tasks(config: Config) -> None:
-    """Looks at what is asked.
-
-    Raises:
-      ValueError: nothing is asked, a weight is no weight, or tasks contradict the rest.
-    """
-    task = config.task
-    if not task.tasks:
-        raise ValueError("task.tasks names no task; give some: --task.tasks sequential direct")
-    for name in task.tasks:
-        task.weight(name)
-    for name, least in (("words", 300), ("max_text", 1), ("max_answer", 1)):
-        if getattr(task, name) < least:
-            raise ValueError(f"task.{name}={getattr(task, name)} must be at least {least}")
-    for name, least in (("text_beams", 1), ("text_events", 0)):
-        if getattr(config.eval, name) < least:
-            raise ValueError(f"eval.{name}={getattr(config.eval, name)} must be at least {least}")
-    if {"ndcg@10": not task.ranking, "nll": not task.writing}.get(config.train.select, False):
-        needs = "ranks items" if config.train.select == "ndcg@10" else "writes"
-        raise ValueError(f"train.select {config.train.select} wants a task that {needs}; set train.select auto")
-    if not task.ranking and config.data.split != "strict":
-        raise ValueError("data.split is of tasks that rank items; those that write draw 80/10/10: leave it strict")
-    if task.writing and config.answer == "vector":
-        raise ValueError(f"task {task.writing[0]!r} wants words, and answer 'vector' says none; set answer id")
-    if not task.ranking and (config.data.unseen_users or config.data.unseen_items):
-        raise ValueError("data.unseen_users and unseen_items are of tasks that rank items; add one, or leave them out")
-
-
-def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
-    """The data and its splits.
-
-    Items are ranked by a leave-one-out split, ratings and texts by one of events. Where both are asked, no event that
-    the first holds back teaches the second, and embedders don't see how an event was rated that the second holds back.
-    """
-    data, _ = load_interactions(config.data, seed=config.seed, beside=(folder, folder.parent))
-    events = None
-    if config.task.ranking:
-        split = make_split(data, config.data.split)
-        split = hold_unseen(split, users=config.data.unseen_users, items=config.data.unseen_items, seed=config.seed)
-    if config.task.writing:
-        _check_columns(config, data)
-        withheld = withheld_events(data, split) if config.task.ranking else None
-        events = split_events(data, seed=config.seed, withheld=withheld)
-        if config.task.ranking:
-            split = without_ratings(split, data, np.concatenate([events.valid, events.test]))
-        else:
-            split = training_events_alone(data, events)
-    if config.protocol != "strict":
-        split = dataclasses.replace(split, protocol=config.protocol)
-    material = None if events is None else _material(config, data, events)
+def _opened(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
+    data, split, events, material = load_run_data(config, folder)
     return Run(config, folder, data, split, events, material, fresh)
-
-
-def _material(config: Config, data: Interactions, events: EventSplit) -> TextEvents:
-    """What may be told or asked of the events.
-
-    Feature words are found in reviews that teach, but for those of a user's last two events, which leave-one-out
-    holds back: so runs with and without tasks that rank ask and want the same.
-    """
-    empty = np.full(data.n_events, "", object)
-    text = data.text or {}
-    review, summary = text.get("review", empty), text.get("summary", empty)
-    ends = np.searchsorted(data.user, data.user, side="right")
-    early = events.train[ends[events.train] - events.train > 2]
-    features = feature_words(review[early].tolist()) if "explanation" in config.task.writing else []
-    feature, sentence = explanations(review.tolist(), features) if features else (empty, empty)
-    stars = empty if data.rating is None else np.array([stars_text(float(r)) for r in data.rating], object)
-    return TextEvents(data.user.astype(np.int64), data.item.astype(np.int64), stars, feature, sentence, review, summary)
-
-
-def _check_columns(config: Config, data: Interactions) -> None:
-    """Looks for what the tasks ask about.
-
-    Raises:
-      ValueError: the data has no ratings, reviews or summaries, or too many different ratings, for a task.
-    """
-    different = 0 if data.rating is None else len(np.unique(data.rating))
-    if different > CHOICES and {"rating", "preference"} & set(config.task.writing):
-        raise ValueError(
-            f"the ratings of {config.data.path or 'the data'} take {different} different values, and each is a "
-            f"possible answer: round them to at most {CHOICES}, or leave rating and preference out"
-        )
-    needs = {"rating": ("rating",), "preference": ("rating", "review")}
-    needs |= {"explanation": ("review",), "review": ("review", "summary")}
-    there = {"rating"} if data.rating is not None else set()
-    there |= set(data.text or {})
-    for task in config.task.writing:
-        if missing := [column for column in needs[task] if column not in there]:
-            raise ValueError(
-                f"task {task!r} needs the column {missing[0]}, which {config.data.path or 'the data'} does not have; "
-                f"leave the task out, or name it: --data.columns {missing[0]}=..."
-            )
 
 
 def _read_config(file: pathlib.Path) -> Config:

@@ -15,9 +15,9 @@ from jaxrec.embedders.embedder import Embedding
 from jaxrec.embedders.fold_in import as_long_as, of_each_user
 from jaxrec.embedders.registry import embedder
 from jaxrec.evaluate.full_ranking import Result, evaluate_recommender, seen_rows
-from jaxrec.models.llama import Llama
+from jaxrec.hub.registry import backbone
+from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.retriever import Retriever
-from jaxrec.models.t5 import T5
 from jaxrec.recommend.retrieval import VectorRecommender
 from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.system.run import Run
@@ -51,7 +51,7 @@ class System(Run):
     embedding: Embedding
     ids: Ids
     vocabulary: Vocabulary
-    model: T5 | Llama | Retriever
+    model: LanguageModel | Retriever
     histories: Histories
 
     @property
@@ -216,17 +216,17 @@ class System(Run):
 
 
 def method_name(config: Config) -> str:
-    """META ID and TokenRec by their names, what is crossed by its parts; "(L)" stands for a decoder-only backbone."""
+    """META ID and TokenRec by their names, what is crossed by its parts; each with its backbone's suffix."""
     parts = config.embedder, config.ids.kind, config.answer
-    backbone = " (L)" if config.model.backbone == "llama" else ""
+    suffix = backbone(config.model.backbone).suffix
     if parts == ("walks", "meta_id", "id") and config.ids.entities == "both":
-        return "META ID" + backbone
+        return "META ID" + suffix
     if parts == ("lightgcn", "mq", "vector"):
-        return "TokenRec" + backbone
+        return "TokenRec" + suffix
     record = embedder(config.embedder)
     ids = id_kind(config.ids.kind).label + {"both": "", "items": " (items)", "users": " (users)"}[config.ids.entities]
     answer = {"id": config.eval.recommender, "vector": "retrieval"}[config.answer]
-    return f"{record.title if record.ranks else config.embedder} + {ids} ids + {answer}{backbone}"
+    return f"{record.title if record.ranks else config.embedder} + {ids} ids + {answer}{suffix}"
 
 
 def histories_of(histories: Histories, users: np.ndarray) -> Histories:

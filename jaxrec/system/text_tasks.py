@@ -47,7 +47,7 @@ class Writer:
         allowed = np.zeros(vocabulary.size, bool)
         allowed[: vocabulary.first_oov] = [n not in banned and not t.startswith("<unused") for n, t in enumerate(names)]
         self._generator = TextGenerator(
-            system.model,  # pyright: ignore[reportArgumentType]  # run.check refuses a retriever
+            system.model,  # pyright: ignore[reportArgumentType]  # check_run refuses a retriever
             end=vocabulary.end,
             allowed=allowed,
             longest=settings.task.max_answer + 1,  # and its end

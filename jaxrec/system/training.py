@@ -9,11 +9,11 @@ import numpy as np
 from flax import nnx
 from jax.sharding import PartitionSpec
 
-from jaxrec.config import Config
 from jaxrec.data.packing import Examples, count_examples, packed
 from jaxrec.embedders.fold_in import before_each_event
 from jaxrec.evaluate.validation import validation_metrics, validation_users
 from jaxrec.files import write_whole
+from jaxrec.hub.registry import backbone
 from jaxrec.keys import stream
 from jaxrec.models.losses import loss_of
 from jaxrec.system import text_examples as writing
@@ -24,31 +24,11 @@ from jaxrec.training.checkpoint import restore_best
 from jaxrec.training.loop import Fitted, fit
 from jaxrec.training.optimizer import make_optimizer
 from jaxrec.training.plan import Plan
-from jaxrec.training.sharding import Rules, make_mesh, share_of_data
+from jaxrec.training.sharding import make_mesh, share_of_data
 from jaxrec.training.state import functional, rebuilder
 
-SHARDING = (
-    (r"embedding/table$", PartitionSpec("model", None)),
-    (r"(^|/)head$", PartitionSpec(None, "model")),
-    (r"^items$", PartitionSpec("model", None)),
-)
-"""The tables, which hold most of a small model's parameters, and the catalogue are cut over `model`."""
-
-
-def sharding_rules(config: Config) -> Rules:
-    """Where arrays lie on the mesh, see `jaxrec.training.sharding.shardings`.
-
-    A decoder-only model's matrices are cut over `model` as well, so that a layer's two products need one exchange
-    (Shoeybi et al. 2019), and with `train.fsdp` over `data` along their other axis.
-    """
-    if config.model.backbone == "t5":
-        return SHARDING
-    data = "data" if config.train.fsdp else None
-    tables = (r"(embedding|head)/table$", PartitionSpec("model", data))
-    new_rows = (r"(embedding|head)/rows$", PartitionSpec(None, data))
-    wide = (r"/(query|key|value|gate|up)/kernel$", PartitionSpec(data, "model"))
-    narrow = (r"/(output|down)/kernel$", PartitionSpec("model", data))
-    return (tables, new_rows, wide, narrow, *SHARDING[2:])
+CATALOGUE = (r"^items$", PartitionSpec("model", None))
+"""A retriever's item vectors are cut over `model`."""
 
 
 def train(system: System) -> tuple[System, Fitted]:
@@ -106,7 +86,7 @@ def train(system: System) -> tuple[System, Fitted]:
             checkpoint_minutes=settings.checkpoint_minutes,
             log_every=settings.log_every,
             mesh=mesh,
-            rules=sharding_rules(run.config),
+            rules=(*backbone(run.config.model.backbone).sharding(settings.fsdp), CATALOGUE),
         ),
         key=stream(run.key, "train"),
         folder=run.folder,

@@ -16,12 +16,11 @@ from transformers import AutoTokenizer
 
 from jaxrec import experiment
 from jaxrec.config import Config, LightGcnConfig, LlamaConfig, LoraConfig, QuantizerConfig
-from jaxrec.export import model_folder as hub
 from jaxrec.export.model_folder import read
 from jaxrec.export.whole_system import export
 from jaxrec.hub import llama
+from jaxrec.hub.registry import language_model
 from jaxrec.models.llama import Llama
-from jaxrec.models.retriever import Retriever
 from jaxrec.serve import newcomers, service
 from jaxrec.system import loading
 from jaxrec.system import run as runs
@@ -154,7 +153,7 @@ def test_samples_are_what_the_system_recommends(exported: tuple[System, pathlib.
 def test_the_model_comes_back_bit_by_bit(exported: tuple[System, pathlib.Path]) -> None:
     system, folder = exported
     assert (folder / "model.safetensors.index.json").is_file()
-    model = system.model.backbone if isinstance(system.model, Retriever) else system.model
+    model = language_model(system.model)
     if isinstance(model, Llama) and model.lora.rank:  # comes back merged
         one, other = (llama.to_hf(m) for m in (model, read(folder)))
     else:
@@ -168,7 +167,7 @@ def test_config_says_which_tokens_are_special(exported: tuple[System, pathlib.Pa
     """Transformers takes LLaMA's own numbers, 1 and 2, where config.json says none."""
     system, folder = exported
     tokenizer, values = AutoTokenizer.from_pretrained(folder), json.loads((folder / "config.json").read_text())
-    if isinstance(hub.backbone_of(system.model), Llama):
+    if isinstance(language_model(system.model), Llama):
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             assert values[name] == getattr(tokenizer, name)
     else:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from jaxrec.config import Config, to_json
+from jaxrec.config import Config, ModelConfig, from_dict, to_json
 from jaxrec.evaluate.ranking import metrics
+from jaxrec.hub.registry import backbone
 from jaxrec.system.system import LISTED
 
 
@@ -148,14 +149,13 @@ def read_baseline(folder: pathlib.Path, config: Config) -> RunResults | str | No
 def setting_text(config: dict[str, Any]) -> str:
     """Language model and training of a run's config.json in a few words."""
     model, train = config["model"], config["train"]
-    shape = model[model["backbone"]]
-    layers = f"{shape['encoder_layers']}+{shape['decoder_layers']}" if "encoder_layers" in shape else shape["layers"]
+    record = backbone(model["backbone"])
+    shape = record.shape(from_dict(ModelConfig, model))
     weights = f"weights of {pathlib.Path(model['init_from']).name}" if model["init_from"] else "random weights at first"
     epochs = f"{train['epochs']:g} epoch{'s' if train['epochs'] != 1 else ''}"
     duration = epochs if train["steps"] is None else f"{train['steps']} steps"
-    name = "T5" if model["backbone"] == "t5" else "LLaMA"
     beams = f", {config['eval']['beams']} beams" if config["answer"] == "id" else ""
-    return f"{name} of {layers} layers, width {shape['d_model']}, {weights}, {duration}{beams}"
+    return f"{record.label} of {record.depth(shape)} layers, width {shape.d_model}, {weights}, {duration}{beams}"
 
 
 def _read(folder: pathlib.Path, list_length: int | None, setting: str, doubts: tuple[str, ...]) -> RunResults:

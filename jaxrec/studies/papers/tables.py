@@ -55,7 +55,7 @@ def paper_tables(
         for source in () if finished_only else request.sources:
             for config in (request.config(source, seed) for seed in seeds):
                 if config and source.trained:
-                    runs.check(config)
+                    runs.check_run(config)
                     if config.data.path:
                         data_file(config.data.path)
     out.mkdir(parents=True, exist_ok=True)

@@ -109,7 +109,7 @@ def _grid(config: Config, axes: Sequence[Choices | Range]) -> list[dict[str, Any
     for values in itertools.product(*(axis.values.values() for axis in choices)):
         settings = {axis.field: value for axis, value in zip(choices, values)}
         try:
-            runs.check(dataclasses.replace(with_values(config, settings), out="none"))
+            runs.check_run(dataclasses.replace(with_values(config, settings), out="none"))
         except ValueError as error:
             error.add_note(f"with {_setting_name(settings)}")
             raise
@@ -119,7 +119,7 @@ def _grid(config: Config, axes: Sequence[Choices | Range]) -> list[dict[str, Any
 
 def _validation(config: Config, vectors: Vectors) -> float | None:
     """The best validation of a run, trained or taken from its folder; None where its loss was not finite."""
-    runs.check(config)
+    runs.check_run(config)
     file = config.folder / "validation.json"
     register = share_vectors(config, vectors)
     if file.is_file():

@@ -1,0 +1,98 @@
+"""The data that a run learns and is measured on: events, their splits, and the texts that tasks tell or ask of."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from jaxrec.config import Config
+from jaxrec.data.load import load_interactions
+from jaxrec.data.review_features import explanations, feature_words
+from jaxrec.data.split import (
+    hold_unseen,
+    make_split,
+    split_events,
+    training_events_alone,
+    withheld_events,
+    without_ratings,
+)
+from jaxrec.tasks.writing_examples import TextEvents, stars_text
+from jaxrec.types import EventSplit, Interactions, Split
+
+CHOICES = 20
+"""Different ratings that data may have where they are asked for: each is a possible answer."""
+
+
+def load_run_data(
+    config: Config, folder: pathlib.Path
+) -> tuple[Interactions, Split, EventSplit | None, TextEvents | None]:
+    """The data of a run and its splits: what `Run` calls data, split, events and material.
+
+    Items are ranked by a leave-one-out split, ratings and texts by one of events. Where both are asked, no event that
+    the first holds back teaches the second, and embedders don't see how an event was rated that the second holds back.
+
+    Args:
+      config: names the data.
+      folder: of the run; the data's file is looked for in it and beside it, too.
+    Raises:
+      ValueError: the data can't be read, or lacks what a task asks about.
+    """
+    data, _ = load_interactions(config.data, seed=config.seed, beside=(folder, folder.parent))
+    events = None
+    if config.task.ranking:
+        split = make_split(data, config.data.split)
+        split = hold_unseen(split, users=config.data.unseen_users, items=config.data.unseen_items, seed=config.seed)
+    if config.task.writing:
+        _check_columns(config, data)
+        withheld = withheld_events(data, split) if config.task.ranking else None
+        events = split_events(data, seed=config.seed, withheld=withheld)
+        if config.task.ranking:
+            split = without_ratings(split, data, np.concatenate([events.valid, events.test]))
+        else:
+            split = training_events_alone(data, events)
+    if config.protocol != "strict":
+        split = dataclasses.replace(split, protocol=config.protocol)
+    return data, split, events, None if events is None else _text_events(config, data, events)
+
+
+def _text_events(config: Config, data: Interactions, events: EventSplit) -> TextEvents:
+    """What may be told or asked of the events.
+
+    Feature words are found in reviews that teach, but for those of a user's last two events, which leave-one-out
+    holds back: so runs with and without tasks that rank ask and want the same.
+    """
+    empty = np.full(data.n_events, "", object)
+    text = data.text or {}
+    review, summary = text.get("review", empty), text.get("summary", empty)
+    ends = np.searchsorted(data.user, data.user, side="right")
+    early = events.train[ends[events.train] - events.train > 2]
+    features = feature_words(review[early].tolist()) if "explanation" in config.task.writing else []
+    feature, sentence = explanations(review.tolist(), features) if features else (empty, empty)
+    stars = empty if data.rating is None else np.array([stars_text(float(r)) for r in data.rating], object)
+    return TextEvents(data.user.astype(np.int64), data.item.astype(np.int64), stars, feature, sentence, review, summary)
+
+
+def _check_columns(config: Config, data: Interactions) -> None:
+    """Looks for what the tasks ask about.
+
+    Raises:
+      ValueError: the data has no ratings, reviews or summaries, or too many different ratings, for a task.
+    """
+    different = 0 if data.rating is None else len(np.unique(data.rating))
+    if different > CHOICES and {"rating", "preference"} & set(config.task.writing):
+        raise ValueError(
+            f"the ratings of {config.data.path or 'the data'} take {different} different values, and each is a "
+            f"possible answer: round them to at most {CHOICES}, or leave rating and preference out"
+        )
+    needs = {"rating": ("rating",), "preference": ("rating", "review")}
+    needs |= {"explanation": ("review",), "review": ("review", "summary")}
+    there = {"rating"} if data.rating is not None else set()
+    there |= set(data.text or {})
+    for task in config.task.writing:
+        if missing := [column for column in needs[task] if column not in there]:
+            raise ValueError(
+                f"task {task!r} needs the column {missing[0]}, which {config.data.path or 'the data'} does not have; "
+                f"leave the task out, or name it: --data.columns {missing[0]}=..."
+            )
