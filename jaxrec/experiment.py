@@ -30,10 +30,10 @@ def train(config: Config) -> tuple[System, dict[str, Any]]:
     """Trains what a config describes, or goes on with it, and measures it beside the baselines.
 
     Returns:
-      the trained system, and what results.json holds; `jaxrec.system.measuring.lines` shows it.
+      the trained system, and what results.json holds; `jaxrec.system.measuring.report_lines` shows it.
     """
     started = time.monotonic()
-    system, _ = training.train(build(runs.start(config)))
+    system, _ = training.train_model(build(runs.start(config)))
     system = with_unseen(system)
     newcomers.fill_store(system)
     measured = measure(system, "test")

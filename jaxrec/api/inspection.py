@@ -23,7 +23,7 @@ from jaxrec.data.split import make_split
 from jaxrec.evaluate.results_file import results_report
 from jaxrec.files import write_whole
 from jaxrec.report.id_scores_page import id_scores_page
-from jaxrec.system.id_scores import before_and_after, table
+from jaxrec.system.id_scores import before_and_after, id_scores_table
 from jaxrec.tokenizers.id_files import read_codes
 from jaxrec.tokenizers.meta_id import LEVELS
 
@@ -129,7 +129,7 @@ class IdScores:
         return path
 
     def __repr__(self) -> str:
-        return table(self._scores)
+        return id_scores_table(self._scores)
 
 
 def id_scores(folders: Sequence[str | os.PathLike[str]], *, pairs: int = 100_000) -> IdScores:

@@ -13,7 +13,7 @@ import polars as pl
 from jaxrec.api.display import html_table
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.evaluate.text_results import METRICS as TEXT_METRICS
-from jaxrec.system.measuring import lines
+from jaxrec.system.measuring import report_lines
 
 RANKING_METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS for metric in ("hr", "ndcg", "mrr"))
 
@@ -104,7 +104,7 @@ class Results:
         return dict(self._report)
 
     def __repr__(self) -> str:
-        table = lines(self._report)
+        table = report_lines(self._report)
         return f"{table}\n{self.note}" if self.note else table
 
     def _repr_html_(self) -> str:

@@ -41,7 +41,7 @@ def representations(system: System) -> dict[str, np.ndarray]:
     return {who: np.asarray(model.embed(jnp.asarray(rows)).mean(axis=1)) for who, rows in tokens.items()}
 
 
-def score(system: System, *, pairs: int = 100_000) -> dict[str, Any]:
+def score_ids(system: System, *, pairs: int = 100_000) -> dict[str, Any]:
     """Diversity and memorization of a system's ids as it stands; META ID, section 4.
 
     Memorization is measured against the training events alone.
@@ -53,11 +53,11 @@ def score(system: System, *, pairs: int = 100_000) -> dict[str, Any]:
       For JSON, for "items" and maybe "users": "diversity" of sampled pairs, its standard "error" and its "curve"
       ([pairs, mean, standard error]), "diversity_of_all", "memorization", "fast_memorization".
     """
-    found = {}
+    scores = {}
     for who, rows in representations(system).items():
         truth = RatingSimilarity.of(system.split.train, "item" if who == "items" else "user")
         sampled = diversity(rows, pairs=pairs, key=stream(system.key, f"pairs of {who}"))
-        found[who] = {
+        scores[who] = {
             "diversity": sampled.score,
             "error": sampled.error,
             "curve": list(zip(sampled.sizes.tolist(), sampled.curve.tolist(), sampled.errors.tolist())),
@@ -65,7 +65,7 @@ def score(system: System, *, pairs: int = 100_000) -> dict[str, Any]:
             "memorization": memorization(rows, truth),
             "fast_memorization": fast_memorization(rows, truth),
         }
-    return found
+    return scores
 
 
 def before_and_after(folder: str | os.PathLike[str], *, pairs: int = 100_000) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def before_and_after(folder: str | os.PathLike[str], *, pairs: int = 100_000) ->
       pairs: how many are sampled for diversity.
     Returns:
       What id_scores.json holds: "system", "ids", "ndcg@10" (None of a run that ranks no items), and "before" and
-      "after" as `score` gives them.
+      "after" as `score_ids` gives them.
     Raises:
       ValueError: the folder holds no run, or one that is not measured yet.
     """
@@ -86,18 +86,18 @@ def before_and_after(folder: str | os.PathLike[str], *, pairs: int = 100_000) ->
     if not file.is_file():
         raise ValueError(f"{folder} is not measured yet (no results.json); python -m launch.train finishes the run")
     rows = json.loads(file.read_text())["rows"]
-    found = {
+    scores = {
         "system": rows[0]["system"] if rows else method_name(run.config),
         "ids": run.config.ids.kind,
         "ndcg@10": rows[0].get("ndcg@10") if rows else None,
-        "before": score(build(run, untrained=True), pairs=pairs),
-        "after": score(restore(build(run)), pairs=pairs),
+        "before": score_ids(build(run, untrained=True), pairs=pairs),
+        "after": score_ids(restore(build(run)), pairs=pairs),
     }
-    write_whole(folder / FILE, json.dumps(found, indent=1) + "\n")
-    return found
+    write_whole(folder / FILE, json.dumps(scores, indent=1) + "\n")
+    return scores
 
 
-def correlations(found: Sequence[dict[str, Any]], who: str) -> dict[str, tuple[float, float]]:
+def correlations(runs: Sequence[dict[str, Any]], who: str) -> dict[str, tuple[float, float]]:
     """Rank correlation (Spearman) of NDCG@10 with the scores after training, and with their sum as in figure 2c.
 
     Returns:
@@ -105,7 +105,7 @@ def correlations(found: Sequence[dict[str, Any]], who: str) -> dict[str, tuple[f
       chance, over all ways to deal them or 9,999 random ones. Empty for fewer than three runs; NaN where a score is the
       same for all.
     """
-    rows = [run for run in found if who in run["after"] and run["ndcg@10"] is not None]
+    rows = [run for run in runs if who in run["after"] and run["ndcg@10"] is not None]
     if len(rows) < 3:
         return {}
     scores = {name: [run["after"][who][name] for run in rows] for name in ("diversity", "memorization")}
@@ -118,30 +118,30 @@ def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> tuple[flo
     ranks, fixed = (scipy.stats.rankdata(values) for values in (one, other))
     if not np.ptp(ranks) or not np.ptp(fixed):
         return float("nan"), float("nan")
-    found = scipy.stats.permutation_test(
+    test = scipy.stats.permutation_test(
         (ranks,),
         lambda dealt: np.corrcoef(dealt, fixed)[0, 1],
         permutation_type="pairings",
         rng=np.random.default_rng(0),
     )
-    return float(found.statistic), float(found.pvalue)
+    return float(test.statistic), float(test.pvalue)
 
 
-def correlations_line(found: Sequence[dict[str, Any]], who: str) -> str:
+def correlations_line(runs: Sequence[dict[str, Any]], who: str) -> str:
     """What `correlations` finds, in words; "" where it finds nothing."""
-    if not (related := correlations(found, who)):
+    if not (related := correlations(runs, who)):
         return ""
-    runs = sum(who in run["after"] and run["ndcg@10"] is not None for run in found)
-    said = ", ".join(f"{name} {value:+.2f} (p {p:.2g})" for name, (value, p) in related.items())
-    return f"rank correlation with NDCG@10 over {runs} runs (after training): {said}"
+    n_runs = sum(who in run["after"] and run["ndcg@10"] is not None for run in runs)
+    values = ", ".join(f"{name} {value:+.2f} (p {p:.2g})" for name, (value, p) in related.items())
+    return f"rank correlation with NDCG@10 over {n_runs} runs (after training): {values}"
 
 
-def table(found: dict[str, dict[str, Any]]) -> str:
+def id_scores_table(runs: dict[str, dict[str, Any]]) -> str:
     """Runs by name as aligned lines: for items and users the scores before and after, then the correlations."""
     lines = []
-    width = max(len("run"), *map(len, found))
+    width = max(len("run"), *map(len, runs))
     for who in ("items", "users"):
-        runs_with = {name: run for name, run in found.items() if who in run["after"]}
+        runs_with = {name: run for name, run in runs.items() if who in run["after"]}
         if not runs_with:
             continue
         titles = "".join(f"{f'{score} {when}':>22}" for score in ("diversity", "memorization") for when in WHEN)
@@ -153,7 +153,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
             )
             ndcg = "-" if run["ndcg@10"] is None else f"{run['ndcg@10']:.4f}"
             lines.append(f"{name:<{width}}{cells}{ndcg:>10}")
-        if said := correlations_line(list(runs_with.values()), who):
-            lines.append(said)
+        if line := correlations_line(list(runs_with.values()), who):
+            lines.append(line)
         lines.append("")
     return "\n".join(lines).rstrip()

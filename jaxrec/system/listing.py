@@ -15,7 +15,7 @@ def listing(system: System, histories: Histories, top: TopK, task: str, who: str
       system: what recommended.
       histories: of the user, the first of them.
       top: what was recommended, the user's in the first row.
-      task: what was asked; "direct" shows no history.
+      task: of the prompt; "direct" shows no history.
       who: whom the list is for, for people.
       truth: the held-out item's number, -1 where there is none.
     """
@@ -25,10 +25,10 @@ def listing(system: System, histories: Histories, top: TopK, task: str, who: str
         name, title = str(data.item_names[item]), str(data.titles()[item])
         return name if name == title else f"{title} ({name})"
 
-    asked = () if task == "direct" else histories.of(0)[-system.config.task.max_history :]
+    shown = () if task == "direct" else histories.of(0)[-system.config.task.max_history :]
     return Shown(
         who,
-        [(label(i), system.item_name(i)) for i in asked],
+        [(label(i), system.item_name(i)) for i in shown],
         [
             (label(i), system.item_name(i), float(score), bool(i == truth))
             for i, score in zip(top.items[0], top.scores[0])

@@ -21,7 +21,8 @@ def load(folder: str | os.PathLike[str], **changed: Any) -> System:
       folder: what `launch.train` left.
       changed: fields of the run's eval config to override.
     Raises:
-      ValueError: the folder holds no run, or one that has no checkpoint yet, or what is overridden is not asked in it.
+      ValueError: the folder holds no run, or one that has no checkpoint yet, or a field is overridden that
+        the run does not use.
     """
     run = reopen(folder)
     ignored = sorted({"recommender", "beams"} & set(changed)) if run.config.answer == "vector" else []

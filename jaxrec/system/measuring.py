@@ -48,41 +48,41 @@ def measure(system: System, part: str) -> Measured:
 
 
 def _ranks(system: System, part: str) -> list[Result]:
-    run, config = system, system.config
-    run.say(f"measuring on the {part} items of all users")
+    config, split = system.config, system.split
+    system.say(f"measuring on the {part} items of all users")
     _, *others = config.task.ranking
     results = [system.measure(part)]
     if config.eval.prompt == "both":
         results.append(system.measure(part, prompt="unseen", name=f"{system.name} (unseen prompt)"))
     for task in others:
-        asked = "user id only" if task == "direct" else task
-        results.append(system.measure(part, task=task, name=f"{system.name} ({asked})"))
+        suffix = "user id only" if task == "direct" else task
+        results.append(system.measure(part, task=task, name=f"{system.name} ({suffix})"))
     if (record := embedder(config.embedder)).ranks:
         vectors = system.embedding.vectors
         results.append(
             evaluate_scores(
                 record.title,
                 inner_product_scorer(vectors),
-                run.split,
+                split,
                 part,
                 mask_seen=config.eval.mask_seen,
                 baseline=True,
             )
         )
-    results += evaluate_baselines(run.split, part, mask_seen=config.eval.mask_seen)
+    results += evaluate_baselines(split, part, mask_seen=config.eval.mask_seen)
     groups = {}
-    if run.split.unseen_users.any():
-        groups |= {"seen users": ~run.split.unseen_users, "unseen users": run.split.unseen_users}
-    if run.split.unseen_items.any():
-        unseen = run.split.unseen_items[run.split.target(part)]
+    if split.unseen_users.any():
+        groups |= {"seen users": ~split.unseen_users, "unseen users": split.unseen_users}
+    if split.unseen_items.any():
+        unseen = split.unseen_items[split.target(part)]
         groups |= {"seen items": ~unseen, "unseen items": unseen}
     return results + [part for group in groups.items() for result in results for part in divided(result, *group)]
 
 
 def report_of(system: System, part: str, measured: Measured, seconds: float | None) -> dict[str, Any]:
-    """What results.json holds; `lines` shows it."""
+    """What results.json holds; `report_lines` shows it."""
     config, events = system.config, system.events
-    found = results_report(
+    report = results_report(
         measured.ranks,
         system.split,
         part,
@@ -94,37 +94,34 @@ def report_of(system: System, part: str, measured: Measured, seconds: float | No
     )
     notes = system.folder / "ids.json"
     if notes.is_file():
-        found["ids"] = json.loads(notes.read_text())
+        report["ids"] = json.loads(notes.read_text())
     if config.task.ranking:
-        found["ms_by_task"] = {task: round(milliseconds_per_user(system, task), 3) for task in config.task.ranking}
-        found["ms_per_user"] = found["ms_by_task"][config.task.ranking[0]]
+        report["ms_by_task"] = {task: round(milliseconds_per_user(system, task), 3) for task in config.task.ranking}
+        report["ms_per_user"] = report["ms_by_task"][config.task.ranking[0]]
     if events is not None:
         sizes = {"train": len(events.train), "valid": len(events.valid), "test": len(events.test)}
         about = {"events": sizes | {"kept_out": len(events.kept_out)}, "examples": measured.examples}
-        found["texts"] = text_report(measured.texts) | about
-    return found
+        report["texts"] = text_report(measured.texts) | about
+    return report
 
 
-def lines(found: dict[str, Any]) -> str:
+def report_lines(report: dict[str, Any]) -> str:
     """What results.json holds, as aligned lines."""
     return "\n\n".join(
-        ([results_table(found)] if found["rows"] else []) + ([text_table(found)] if "texts" in found else [])
+        ([results_table(report)] if report["rows"] else []) + ([text_table(report)] if "texts" in report else [])
     )
 
 
 def beams_gap(system: System, part: str, most: int = 256) -> str:
     """How far beam search is from exact scoring, on the lists of ten for some users; `system` scores exactly."""
-    run = system
-    settings = dataclasses.replace(run.config.eval, recommender="beam")
-    config = dataclasses.replace(run.config, eval=settings)
-    beam = dataclasses.replace(system, config=config)
-    users, k = np.flatnonzero(run.split.target(part) >= 0)[:most], min(10, run.data.n_items)
-    known = run.split.history(part)
-    beam, system = (dataclasses.replace(s, histories=known) for s in (beam, system))
-    far = beam_gap(beam.recommend(users, k), system.recommend(users, k))
+    beam = dataclasses.replace(system, config=system.config.replace(eval__recommender="beam"))
+    users, k = np.flatnonzero(system.split.target(part) >= 0)[:most], min(10, system.data.n_items)
+    histories = system.split.history(part)
+    beam, exact = (dataclasses.replace(s, histories=histories) for s in (beam, system))
+    gap = beam_gap(beam.recommend(users, k), exact.recommend(users, k))
     return (
-        f"{settings.beams} beams on {len(users)} of these users: {np.mean(far.recall):.2%} of the exact {k} found, "
-        f"log-probabilities are {np.mean(far.shortfall):.2e} lower"
+        f"{system.config.eval.beams} beams on {len(users)} of these users: {np.mean(gap.recall):.2%} of the exact {k} "
+        f"found, log-probabilities are {np.mean(gap.shortfall):.2e} lower"
     )
 
 

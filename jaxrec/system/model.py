@@ -59,9 +59,9 @@ def make_model(
         )
     if run.config.answer == "vector":
         config, train = run.config.retrieval, run.split.train
-        known = lightgcn.events(edges(train.users, train.items, train.n_items), train.n_users)
+        seen = lightgcn.events(edges(train.users, train.items, train.n_items), train.n_users)
         prompt = vocabulary.encode(config.decoder_prompt)
-        model = Retriever(model, config, prompt, vectors.item, vectors.user, known, rngs=rngs)
+        model = Retriever(model, config, prompt, vectors.item, vectors.user, seen, rngs=rngs)
     return vocabulary, model
 
 

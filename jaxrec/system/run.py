@@ -31,12 +31,12 @@ class Run:
     """A config with its data and folder.
 
     Attributes:
-      config: what was asked for.
+      config: all settings.
       folder: where stages leave their files.
       data: events and names.
       split: training histories and held-out targets.
-      events: which events teach, select and test ratings and texts; None where no task asks for them.
-      material: what may be told or asked of the events; None where no task asks for them.
+      events: which events train, validate and test ratings and texts; None where no task writes.
+      material: stars and texts of the events; None where no task writes.
       fresh: whether this call is the first on the folder.
     """
 
@@ -158,8 +158,8 @@ def _read_config(file: pathlib.Path) -> Config:
         raise ValueError(f"{file} is not a config of this version of jaxrec: {error}") from error
 
 
-def _check_same(wanted: Config, found: Config, folder: pathlib.Path) -> None:
-    one, other = (flatten_dict(dataclasses.asdict(config), sep=".") for config in (wanted, found))
+def _check_same(config: Config, stored: Config, folder: pathlib.Path) -> None:
+    one, other = (flatten_dict(dataclasses.asdict(c), sep=".") for c in (config, stored))
     differing = sorted(n for n in one if one[n] != other[n] and n != "out")
     if differing:
         raise ValueError(

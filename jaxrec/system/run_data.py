@@ -1,4 +1,4 @@
-"""The data that a run learns and is measured on: events, their splits, and the texts that tasks tell or ask of."""
+"""The data that a run learns and is measured on: events, their splits, and the texts of prompts and answers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def load_run_data(
 ) -> tuple[Interactions, Split, EventSplit | None, TextEvents | None]:
     """The data of a run and its splits: what `Run` calls data, split, events and material.
 
-    Items are ranked by a leave-one-out split, ratings and texts by one of events. Where both are asked, no event that
-    the first holds back teaches the second, and embedders don't see how an event was rated that the second holds back.
+    Items are ranked by a leave-one-out split, ratings and texts by one of events. Where a run has both, no event
+    that the first holds out trains the second, and embedders don't see the rating of an event that the second holds
+    out.
 
     Args:
       config: names the data.
@@ -58,10 +59,10 @@ def load_run_data(
 
 
 def _text_events(config: Config, data: Interactions, events: EventSplit) -> TextEvents:
-    """What may be told or asked of the events.
+    """Stars and texts of the events, for prompts and answers.
 
-    Feature words are found in reviews that teach, but for those of a user's last two events, which leave-one-out
-    holds back: so runs with and without tasks that rank ask and want the same.
+    Feature words come from training reviews, but for those of a user's last two events, which leave-one-out holds out:
+    so prompts and answers are the same in runs with and without tasks that rank.
     """
     empty = np.full(data.n_events, "", object)
     text = data.text or {}
@@ -88,10 +89,10 @@ def _check_columns(config: Config, data: Interactions) -> None:
         )
     needs = {"rating": ("rating",), "preference": ("rating", "review")}
     needs |= {"explanation": ("review",), "review": ("review", "summary")}
-    there = {"rating"} if data.rating is not None else set()
-    there |= set(data.text or {})
+    columns = {"rating"} if data.rating is not None else set()
+    columns |= set(data.text or {})
     for task in config.task.writing:
-        if missing := [column for column in needs[task] if column not in there]:
+        if missing := [column for column in needs[task] if column not in columns]:
             raise ValueError(
                 f"task {task!r} needs the column {missing[0]}, which {config.data.path or 'the data'} does not have; "
                 f"leave the task out, or name it: --data.columns {missing[0]}=..."

@@ -45,7 +45,7 @@ class System(Run):
       ids: codes of users and items.
       vocabulary: text and new tokens.
       model: a language model that says ids, or a retriever that answers with vectors.
-      histories: all that is known of each user by now; newcomers stand behind the users of the run's data.
+      histories: of each user by now; newcomers stand behind the users of the run's data.
     """
 
     embedding: Embedding
@@ -140,8 +140,8 @@ class System(Run):
 
         def ask(users: np.ndarray, draw: np.ndarray | None = None) -> np.ndarray:
             numbers = (users if draw is None else draw).astype(np.uint64)
-            shown = shuffle_rows(recent(histories, users, most), np.full(len(users), shuffles), numbers)
-            rows = prompts.splice(np.zeros(len(users), np.int32), users, shown)
+            items = shuffle_rows(recent(histories, users, most), np.full(len(users), shuffles), numbers)
+            rows = prompts.splice(np.zeros(len(users), np.int32), users, items)
             return pad_rows(rows, int(np.diff(rows[1]).max(initial=1)))
 
         return ask
@@ -198,9 +198,9 @@ class System(Run):
         settings, split = self.config.eval, self.split
         history, everybody = split.history(part), np.arange(self.data.n_users)
         task = task or self.config.task.ranking[0]
-        asked = int((split.target(part) >= 0).sum()) if users is None else len(users)
+        n_users = int((split.target(part) >= 0).sum()) if users is None else len(users)
         # The recommender sorts what it is given by length; batches of one size, so that none is filled up for nothing.
-        batches = max(1, -(-asked // (16 * settings.batch_users)))
+        batches = max(1, -(-n_users // (16 * settings.batch_users)))
         most = LISTED if isinstance(self.model, Retriever) else settings.beams
         return evaluate_recommender(
             name or self.name,
@@ -210,7 +210,7 @@ class System(Run):
             part,
             k=min(most, self.data.n_items),
             mask_seen=settings.mask_seen,
-            batch_users=max(1, -(-asked // batches)),
+            batch_users=max(1, -(-n_users // batches)),
             users=users,
         )
 

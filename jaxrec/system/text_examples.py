@@ -20,12 +20,12 @@ def examples(system: System, rows: np.ndarray) -> WritingExamples:
     """Examples of all tasks that write, about some events i64[*].
 
     Raises:
-      ValueError: a task can be asked of none of them.
+      ValueError: none of them has what a task needs.
     """
-    known, tokens = named(system)
+    material, tokens = with_user_tokens(system)
     return WritingExamples(
         system.vocabulary,
-        known,
+        material,
         rows,
         system.item_tokens,
         tokens,
@@ -36,17 +36,17 @@ def examples(system: System, rows: np.ndarray) -> WritingExamples:
 
 def validator(system: System, loss_fn: PureLoss) -> Callable[[Tree, Tree], dict[str, float]]:
     """A function of parameters and buffers: the mean negative log-likelihood of validation answers' tokens."""
-    run, settings = system, system.config.train
-    assert run.events is not None
-    rows = run.events.valid
+    settings = system.config.train
+    assert system.events is not None
+    rows = system.events.valid
     if 0 < settings.validate_users < len(rows):
-        rows = generator(run.config.seed, "validation events").permutation(rows)[: settings.validate_users]
+        rows = generator(system.config.seed, "validation events").permutation(rows)[: settings.validate_users]
     data = packed(
         examples(system, np.sort(rows)),
         rows=settings.rows,
         source_length=settings.source_length,
         target_length=settings.target_length,
-        seed=run.config.seed,
+        seed=system.config.seed,
     )
     compiled = jax.jit(lambda params, buffers, batch: loss_fn(params, buffers, batch, None)[1]["loss"])
 
@@ -62,21 +62,22 @@ def validator(system: System, loss_fn: PureLoss) -> Callable[[Tree, Tree], dict[
     return validate
 
 
-def named(system: System) -> tuple[TextEvents, np.ndarray | None]:
+def with_user_tokens(system: System) -> tuple[TextEvents, np.ndarray | None]:
     """The run's material with rows of the users' tokens, and those tokens; None where prompts hold no user ids.
 
     A causal id is made of the user's other training events: an event that teaches is not in it, as one that tests
     never is.
     """
-    run, table, known = system, system.ids.users.codes, system.material
-    assert known is not None
-    if run.config.ids.users == "none":
-        return known, None
-    if run.config.ids.users == "static":
-        return known, system.vocabulary.ids("<User>", table).tokens
+    material = system.material
+    assert material is not None
+    if system.config.ids.users == "none":
+        return material, None
+    if system.config.ids.users == "static":
+        return material, system.vocabulary.ids("<User>", system.ids.users.codes).tokens
     vectors = _of_other_events(system)
     codes = system.ids.user_codes(vectors)
-    return dataclasses.replace(known, user=np.arange(len(known.user))), system.vocabulary.ids("<User>", codes).tokens
+    tokens = system.vocabulary.ids("<User>", codes).tokens
+    return dataclasses.replace(material, user=np.arange(len(material.user))), tokens
 
 
 def _of_other_events(system: System) -> np.ndarray:

@@ -21,7 +21,7 @@ from jaxrec.evaluate.text_results import TextResult
 from jaxrec.keys import generator
 from jaxrec.recommend.text_generation import ChoiceScorer, TextGenerator
 from jaxrec.system.system import System, histories_of
-from jaxrec.system.text_examples import named
+from jaxrec.system.text_examples import with_user_tokens
 from jaxrec.system.timing import milliseconds_each
 from jaxrec.tasks.ragged import pad_rows
 from jaxrec.tasks.templates import templates
@@ -31,7 +31,7 @@ from jaxrec.types import Histories
 TIMED = 256
 """Answers that are timed at most."""
 CALIBRATED = 1000
-"""Selecting events at most by which odds are made as sure as they are right."""
+"""Validation events at most that the temperature of a task is fitted to."""
 
 
 class Writer:
@@ -39,8 +39,8 @@ class Writer:
 
     def __init__(self, system: System) -> None:
         """Prepares the two ways to ask: what answer is likely, and how likely given answers are."""
-        run, vocabulary, settings = system, system.vocabulary, system.config
-        assert run.events is not None
+        vocabulary, settings = system.vocabulary, system.config
+        assert system.events is not None
         self.system = system
         names = vocabulary.tokenizer.convert_ids_to_tokens(list(range(vocabulary.first_oov)))
         banned = set(vocabulary.tokenizer.all_special_ids) - {vocabulary.end}
@@ -57,8 +57,8 @@ class Writer:
         self.stars = np.zeros(0)
         """Ratings of the training events, each once, rising."""
         self._temperatures: dict[str, float] = {}
-        if run.data.rating is not None:
-            self.stars = np.unique(run.data.rating[run.events.train].astype(np.float64))
+        if system.data.rating is not None:
+            self.stars = np.unique(system.data.rating[system.events.train].astype(np.float64))
             rows = [np.append(vocabulary.encode(stars_text(s)), vocabulary.end) for s in self.stars]
             choices = np.zeros((len(rows), max(map(len, rows), default=1)), np.int32)
             for n, row in enumerate(rows):
@@ -67,14 +67,14 @@ class Writer:
 
     @functools.cached_property
     def _data(self) -> tuple[TextEvents, np.ndarray | None]:
-        return named(self.system)
+        return with_user_tokens(self.system)
 
     def texts(self, source: np.ndarray) -> list[str]:
         """Free text for prompts i32[B,S]."""
-        found = self._generator(source)
+        answers = self._generator(source)
         return [
             str(self.system.vocabulary.tokenizer.decode(row[row != 0], skip_special_tokens=True)).strip()
-            for row in np.asarray(found.tokens)
+            for row in np.asarray(answers.tokens)
         ]
 
     def odds(self, source: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -87,135 +87,136 @@ class Writer:
         return scipy.special.softmax(np.asarray(self._scorer(source), np.float64) / temperature, axis=1)
 
     def temperature(self, task: str) -> float:
-        """By what log-likelihoods of stars are divided to be as sure as they are right (Guo et al. 2017).
+        """The temperature that minimises the validation negative log-likelihood of stars (Guo et al. 2017).
 
-        It makes the stars of selecting events likeliest. Trained with dropout, a model is too sure without it.
+        Log-likelihoods of stars are divided by it. A model trained with dropout is overconfident without it.
         """
         if task not in self._temperatures:
-            run, (known, tokens) = self.system, self._data
-            assert run.events is not None
-            assert run.data.rating is not None
-            rows = run.events.valid[known.asked(task)[run.events.valid]]
-            rows = rows[np.isin(run.data.rating[rows], self.stars)]
-            rows = generator(run.config.seed, f"{task} events to calibrate by").permutation(rows)[:CALIBRATED]
-            found = 1.0
+            system, (material, tokens) = self.system, self._data
+            assert system.events is not None
+            assert system.data.rating is not None
+            rows = system.events.valid[material.asked(task)[system.events.valid]]
+            rows = rows[np.isin(system.data.rating[rows], self.stars)]
+            rows = generator(system.config.seed, f"{task} events to calibrate by").permutation(rows)[:CALIBRATED]
+            temperature = 1.0
             if len(rows):
-                scores = np.asarray(self._scorer(self.prompts(task, known, tokens, rows)), np.float64)
-                true = np.searchsorted(self.stars, run.data.rating[rows])
+                scores = np.asarray(self._scorer(self.prompts(task, material, tokens, rows)), np.float64)
+                true = np.searchsorted(self.stars, system.data.rating[rows])
 
-                def surprise(log_temperature: float) -> float:
+                def mean_nll(log_temperature: float) -> float:
                     logs = scipy.special.log_softmax(scores / np.exp(log_temperature), axis=1)
                     return -float(logs[np.arange(len(rows)), true].mean())
 
-                best: Any = scipy.optimize.minimize_scalar(surprise, bounds=(-2.0, 2.0), method="bounded")
-                found = float(np.exp(best.x))
-            self._temperatures[task] = found
+                best: Any = scipy.optimize.minimize_scalar(mean_nll, bounds=(-2.0, 2.0), method="bounded")
+                temperature = float(np.exp(best.x))
+            self._temperatures[task] = temperature
         return self._temperatures[task]
 
     def prompts(
-        self, task: str, known: TextEvents, tokens: np.ndarray | None, rows: np.ndarray, *, prompt: str = "seen"
+        self, task: str, events: TextEvents, tokens: np.ndarray | None, rows: np.ndarray, *, prompt: str = "seen"
     ) -> np.ndarray:
         """Prompts of a task about some events, i32[B,S]: the first template of training, or the unseen one."""
         template, system = templates(task, seen=prompt == "seen")[0], self.system
         settings = system.config.task
-        asked = WritingPrompts(system.vocabulary, [template], known.some(rows), system.item_tokens, tokens, settings)
-        made = asked.prompts(np.zeros(len(rows), np.int64), np.arange(len(rows)))
-        return pad_rows(made, int(np.diff(made[1]).max(initial=1)))
+        about = events.some(rows)
+        prompts = WritingPrompts(system.vocabulary, [template], about, system.item_tokens, tokens, settings)
+        ragged = prompts.prompts(np.zeros(len(rows), np.int64), np.arange(len(rows)))
+        return pad_rows(ragged, int(np.diff(ragged[1]).max(initial=1)))
 
     def measure(self, part: str) -> list[TextResult]:
         """Answers about the held-out events of a part ("valid" or "test"), and the baselines', task by task."""
-        run, results = self.system, []
-        for task in run.config.task.writing:
-            run.say(f"measuring {task} on the {part} events")
+        system, results = self.system, []
+        for task in system.config.task.writing:
+            system.say(f"measuring {task} on the {part} events")
             rows = self.rows(task, part)
             results += self._stars(task, rows) if ANSWERS[task] == "stars" else self._words(task, rows)
         return results
 
     def rows(self, task: str, part: str) -> np.ndarray:
         """Held-out events that a task is measured on, i64[*]."""
-        run, (known, _) = self.system, self._data
-        assert run.events is not None
-        rows = {"valid": run.events.valid, "test": run.events.test}[part]
-        rows, most = rows[known.asked(task)[rows]], run.config.eval.text_events
+        system, (material, _) = self.system, self._data
+        assert system.events is not None
+        rows = {"valid": system.events.valid, "test": system.events.test}[part]
+        rows, most = rows[material.asked(task)[rows]], system.config.eval.text_events
         if 0 < most < len(rows):
-            rows = np.sort(generator(run.config.seed, f"{task} events").permutation(rows)[:most])
+            rows = np.sort(generator(system.config.seed, f"{task} events").permutation(rows)[:most])
         if not len(rows):
             raise ValueError(f"task {task!r} can be asked of no {part} event; leave it out of task.tasks")
         return rows
 
-    def _asked(self) -> list[tuple[str, str]]:
+    def _prompt_settings(self) -> list[tuple[str, str]]:
         """What is measured: the prompt, and what the row's name gets."""
         setting = self.system.config.eval.prompt
         return [(p, "" if p == "seen" else " (unseen prompt)") for p in ("seen", "unseen") if setting in (p, "both")]
 
     def _stars(self, task: str, rows: np.ndarray) -> list[TextResult]:
-        run, (known, tokens), name = self.system, self._data, self.system.name
-        assert run.data.rating is not None
-        assert run.events is not None
-        ratings = run.data.rating.astype(np.float64)
-        truth, found = ratings[rows], []
-        for prompt, suffix in self._asked():
-            source = self.prompts(task, known, tokens, rows, prompt=prompt)
+        system, (material, tokens), name = self.system, self._data, self.system.name
+        assert system.data.rating is not None
+        assert system.events is not None
+        ratings = system.data.rating.astype(np.float64)
+        truth, results = ratings[rows], []
+        for prompt, suffix in self._prompt_settings():
+            source = self.prompts(task, material, tokens, rows, prompt=prompt)
             odds = self.odds(source, self.temperature(task))
             ms = milliseconds_each(self.odds, source[:TIMED])
             likely = self.stars[odds.argmax(axis=1)]
-            found.append(TextResult.of_stars(task, name + suffix, odds @ self.stars, truth, ms=ms))
-            found.append(TextResult.of_stars(task, f"{name}, most likely{suffix}", likely, truth, ms=ms))
+            results.append(TextResult.of_stars(task, name + suffix, odds @ self.stars, truth, ms=ms))
+            results.append(TextResult.of_stars(task, f"{name}, most likely{suffix}", likely, truth, ms=ms))
 
-        def stars(rows: np.ndarray) -> Stars:
-            return Stars(run.data.user[rows], run.data.item[rows], ratings[rows])
+        def stars_of(rows: np.ndarray) -> Stars:
+            return Stars(system.data.user[rows], system.data.item[rows], ratings[rows])
 
-        sizes, events = (run.data.n_users, run.data.n_items), run.events
-        train, valid, test = stars(events.train), stars(events.valid), stars(rows)
+        sizes, events = (system.data.n_users, system.data.n_items), system.events
+        train, valid, test = stars_of(events.train), stars_of(events.valid), stars_of(rows)
         rivals = rating_baselines(train, valid, test, *sizes)
-        mf = fit_rating_mf(train, valid, *sizes, RatingMfConfig(), seed=run.config.seed)
+        mf = fit_rating_mf(train, valid, *sizes, RatingMfConfig(), seed=system.config.seed)
         rivals.append(("MF", mf(test.user, test.item)))
         if task == "preference":
-            texts = [known.review[part].tolist() for part in (events.train, events.valid, rows)]
+            texts = [material.review[part].tolist() for part in (events.train, events.valid, rows)]
             rivals += preference_baselines(texts[0], train, texts[1], valid, texts[2])
-        return found + [TextResult.of_stars(task, name, made, truth, baseline=True) for name, made in rivals]
+        return results + [TextResult.of_stars(task, name, stars, truth, baseline=True) for name, stars in rivals]
 
     def _words(self, task: str, rows: np.ndarray) -> list[TextResult]:
-        run, (known, tokens) = self.system, self._data
-        assert run.events is not None
-        truth, found = getattr(known, ANSWERS[task])[rows].tolist(), []
-        for prompt, suffix in self._asked():
-            source = self.prompts(task, known, tokens, rows, prompt=prompt)
-            made, ms = self.texts(source), milliseconds_each(self.texts, source[:TIMED])
-            found.append(TextResult.of_texts(task, self.system.name + suffix, made, truth, ms=ms))
-        train = run.events.train[known.asked(task)[run.events.train]]
+        system, (material, tokens) = self.system, self._data
+        assert system.events is not None
+        truth, results = getattr(material, ANSWERS[task])[rows].tolist(), []
+        for prompt, suffix in self._prompt_settings():
+            source = self.prompts(task, material, tokens, rows, prompt=prompt)
+            answers, ms = self.texts(source), milliseconds_each(self.texts, source[:TIMED])
+            results.append(TextResult.of_texts(task, self.system.name + suffix, answers, truth, ms=ms))
+        train = system.events.train[material.asked(task)[system.events.train]]
         if task == "review":
             rivals = summary_baselines(
-                known.summary[train].tolist(), known.review[train].tolist(), known.review[rows].tolist()
+                material.summary[train].tolist(), material.review[train].tolist(), material.review[rows].tolist()
             )
         else:
             rivals = explanation_baselines(
-                known.item[train],
-                known.feature[train].tolist(),
-                known.sentence[train].tolist(),
-                known.item[rows],
-                known.feature[rows].tolist(),
+                material.item[train],
+                material.feature[train].tolist(),
+                material.sentence[train].tolist(),
+                material.item[rows],
+                material.feature[rows].tolist(),
             )
-        return found + [TextResult.of_texts(task, name, made, truth, baseline=True) for name, made in rivals]
+        return results + [TextResult.of_texts(task, name, texts, truth, baseline=True) for name, texts in rivals]
 
     def examples(self, task: str, part: str, n: int = 5) -> list[dict[str, str]]:
         """For a few held-out events, drawn by the seed: who and what, what was given, the answer and the truth."""
-        run, (known, tokens) = self.system, self._data
+        system, (material, tokens) = self.system, self._data
         rows = self.rows(task, part)
-        rows = generator(run.config.seed, f"examples of {task}").permutation(rows)[:n]
-        source, titles = self.prompts(task, known, tokens, rows), run.data.titles()
+        rows = generator(system.config.seed, f"examples of {task}").permutation(rows)[:n]
+        source, titles = self.prompts(task, material, tokens, rows), system.data.titles()
         if ANSWERS[task] == "stars":
             answers = [f"{value:.2f}" for value in self.odds(source, self.temperature(task)) @ self.stars]
         else:
             answers = self.texts(source)
-        given = {"rating": None, "explanation": known.feature}.get(task, known.review)
+        given = {"rating": None, "explanation": material.feature}.get(task, material.review)
         return [
             {
-                "user": str(run.data.user_names[run.data.user[row]]),
-                "item": str(titles[run.data.item[row]]),
+                "user": str(system.data.user_names[system.data.user[row]]),
+                "item": str(titles[system.data.item[row]]),
                 "given": "" if given is None else str(given[row]),
                 "answer": answer,
-                "truth": str(getattr(known, ANSWERS[task])[row]),
+                "truth": str(getattr(material, ANSWERS[task])[row]),
             }
             for row, answer in zip(rows.tolist(), answers, strict=True)
         ]
@@ -236,21 +237,21 @@ class Writer:
         Raises:
           ValueError: something is missing that the task needs, or given that it doesn't read.
         """
-        wanted = {"explanation": "feature", "review": "review", "preference": "review"}.get(task)
+        needs = {"explanation": "feature", "review": "review", "preference": "review"}.get(task)
         for name, given in (("feature", feature), ("review", review)):
-            if bool(given) != (name == wanted):
-                what = "needs" if name == wanted else "does not read"
-                raise ValueError(f"task {task!r} {what} --{name}{', what it is about' if name == wanted else ''}")
+            if bool(given) != (name == needs):
+                what = "needs" if name == needs else "does not read"
+                raise ValueError(f"task {task!r} {what} --{name}{', what it is about' if name == needs else ''}")
         n = len(items)
-        told = (np.full(n, text, object) for text in ("", feature, "", review, ""))
-        known, tokens = TextEvents(np.arange(n), items, *told), None
+        texts = (np.full(n, text, object) for text in ("", feature, "", review, ""))
+        events, tokens = TextEvents(np.arange(n), items, *texts), None
         histories = histories_of(self.system.histories, np.full(n, user))
-        if wanted != "review":  # as in training, a causal id is made of the user's other events
+        if needs != "review":  # as in training, a causal id is made of the user's other events
             histories = _without(histories, items)
         codes = self.system.user_codes(histories, np.full(n, user))
         if codes is not None:
             tokens = self.system.vocabulary.ids("<User>", codes).tokens
-        source = self.prompts(task, known, tokens, np.arange(n))
+        source = self.prompts(task, events, tokens, np.arange(n))
         if ANSWERS[task] != "stars":
             return [{"text": text} for text in self.texts(source)]
         odds = self.odds(source, self.temperature(task))

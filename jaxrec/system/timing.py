@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 
-def milliseconds_each(answer: Callable[[np.ndarray], Any], asked: np.ndarray, rounds: int = 3) -> float:
+def milliseconds_each(answer: Callable[[np.ndarray], Any], inputs: np.ndarray, rounds: int = 3) -> float:
     """Milliseconds that one of n answers takes: the median of some rounds, after one that compiles.
 
     Args:
       answer: answers all that it is given, in host memory when it returns.
-      asked: users, prompts, ...: [n, ...].
+      inputs: users, prompts, ...: [n, ...].
       rounds: that count.
     """
     taken = []
     for _ in range(rounds + 1):
         began = time.perf_counter()
-        answer(asked)
+        answer(inputs)
         taken.append(time.perf_counter() - began)
-    return 1000 * statistics.median(taken[1:]) / len(asked)
+    return 1000 * statistics.median(taken[1:]) / len(inputs)

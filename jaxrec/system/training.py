@@ -31,13 +31,13 @@ CATALOGUE = (r"^items$", PartitionSpec("model", None))
 """A retriever's item vectors are cut over `model`."""
 
 
-def train(system: System) -> tuple[System, Fitted]:
+def train_model(system: System) -> tuple[System, Fitted]:
     """Trains the language model, or goes on where an earlier call was stopped; returns the best weights.
 
     To say ids is learned by the negative log-likelihood of the answers' tokens (META ID, eq. 8), to answer with vectors
     by their distance to the target item's (TokenRec, eq. 20, or a softmax over cosines).
     """
-    run, settings = system, system.config.train
+    settings = system.config.train
     mesh = make_mesh(settings.data_parallel, settings.model_parallel)
     if settings.rows % mesh.shape["data"]:
         raise ValueError(
@@ -51,24 +51,24 @@ def train(system: System) -> tuple[System, Fitted]:
         rows=settings.rows,
         source_length=settings.source_length,
         target_length=settings.target_length,
-        seed=run.config.seed,
+        seed=system.config.seed,
         process_index=process_index,
         process_count=process_count,
     )
     steps = settings.steps or round(settings.epochs * data.steps_per_epoch)
-    params, buffers, loss_fn = functional(system.model, loss_of(run.config).make(settings))
+    params, buffers, loss_fn = functional(system.model, loss_of(system.config).make(settings))
     rebuild = rebuilder(system.model)
-    run.say(f"training: {steps} steps of {settings.rows} packed rows, {data.steps_per_epoch} an epoch")
-    ranks, writes = bool(run.config.task.ranking), run.events is not None
+    system.say(f"training: {steps} steps of {settings.rows} packed rows, {data.steps_per_epoch} an epoch")
+    ranks, writes = bool(system.config.task.ranking), system.events is not None
     recommender = system.recommender if ranks else None  # compiled once, given newer weights at every validation
     likelihood = writing.validator(system, loss_fn) if writes else None
 
     def validate_with(params, buffers) -> dict[str, float]:
-        found = {}
+        metrics = {}
         if recommender is not None:
             recommender.model = rebuild(params, buffers)
-            found |= validate(system)
-        return found | (likelihood(params, buffers) if likelihood else {})
+            metrics |= validate_ranking(system)
+        return metrics | (likelihood(params, buffers) if likelihood else {})
 
     select = ("ndcg@10" if ranks else "nll") if settings.select == "auto" else settings.select
     fitted = fit(
@@ -86,10 +86,10 @@ def train(system: System) -> tuple[System, Fitted]:
             checkpoint_minutes=settings.checkpoint_minutes,
             log_every=settings.log_every,
             mesh=mesh,
-            rules=(*backbone(run.config.model.backbone).sharding(settings.fsdp), CATALOGUE),
+            rules=(*backbone(system.config.model.backbone).sharding(settings.fsdp), CATALOGUE),
         ),
-        key=stream(run.key, "train"),
-        folder=run.folder,
+        key=stream(system.key, "train"),
+        folder=system.folder,
         count=count_examples,
         validate=validate_with,
     )
@@ -110,15 +110,17 @@ def restore(system: System) -> System:
 
 def _all_examples(system: System) -> Examples:
     """Examples of every task of the run."""
-    run, parts = system, []
-    if run.config.task.ranking:
+    parts = []
+    if system.config.task.ranking:
         parts.append(training_examples(system))
-    if run.events is not None:
-        made = writing.examples(system, run.events.train)
-        parts.append(made)
-        for column, n in made.questions.truncated.items():
+    if system.events is not None:
+        examples = writing.examples(system, system.events.train)
+        parts.append(examples)
+        for column, n in examples.questions.truncated.items():
             if n:
-                run.say(f"{n:,} events have a {column} of more tokens than are kept (task.max_text, task.max_answer)")
+                system.say(
+                    f"{n:,} events have a {column} of more tokens than are kept (task.max_text, task.max_answer)"
+                )
     return parts[0] if len(parts) == 1 else MixedExamples(*parts)
 
 
@@ -142,7 +144,7 @@ def training_examples(system: System) -> RankingExamples:
     )
 
 
-def validate(system: System) -> dict[str, float]:
+def validate_ranking(system: System) -> dict[str, float]:
     """Ranking metrics on the validation items of some users, the same users at every call."""
     config = system.config
     users = validation_users(system.split, config.train.validate_users, config.seed, stream="validation users")

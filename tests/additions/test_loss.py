@@ -37,7 +37,7 @@ def test_a_run_is_trained_with_it(
 ) -> None:
     monkeypatch.setitem(LOSSES, "toy", loss)
     config = tiny.replace(answer=answer, out=str(tmp_path), retrieval__loss="toy", train__loss="toy", train__steps=2)
-    _, fitted = training.train(build(runs.start(config)))
+    _, fitted = training.train_model(build(runs.start(config)))
     steps = [record for record in fitted.history if "loss" in record]
     assert len(steps) == 2
     for record in steps:

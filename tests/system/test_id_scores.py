@@ -42,7 +42,7 @@ def test_before_is_where_training_began(folder: pathlib.Path) -> None:
     assert json.loads((folder / id_scores.FILE).read_text())["after"]["items"] == json.loads(
         json.dumps(found["after"]["items"])
     )
-    start = id_scores.score(build(runs.reopen(folder)), pairs=2000)
+    start = id_scores.score_ids(build(runs.reopen(folder)), pairs=2000)
     assert start["items"]["memorization"] == found["before"]["items"]["memorization"]
     for who in ("items", "users"):
         assert found["before"][who]["diversity_of_all"] != found["after"][who]["diversity_of_all"]
@@ -51,7 +51,7 @@ def test_before_is_where_training_began(folder: pathlib.Path) -> None:
             assert abs(scores["diversity"] - scores["diversity_of_all"]) < 5 * scores["error"]
             assert scores["memorization"] <= 1
             assert scores["curve"][-1] == (2000, scores["diversity"], scores["error"])
-    shown = id_scores.table({"run": found})
+    shown = id_scores.id_scores_table({"run": found})
     assert "ids of items" in shown
     assert "ids of users" in shown
     assert "rank correlation" not in shown
@@ -65,7 +65,7 @@ def test_a_run_that_writes_has_scores_and_no_ndcg(tiny: Config, tmp_path: pathli
     found = id_scores.before_and_after(tmp_path, pairs=500)
     assert (found["system"], found["ndcg@10"]) == ("META ID", None)
     assert found["after"]["items"]["memorization"] <= 1
-    assert id_scores.table({"run": found}).splitlines()[1].split()[-1] == "-"
+    assert id_scores.id_scores_table({"run": found}).splitlines()[1].split()[-1] == "-"
 
 
 def made(diversity: float, memorization: float, ndcg: float) -> dict:
@@ -85,7 +85,7 @@ def test_ranks_are_correlated_over_runs() -> None:
     )
     assert np.isnan(id_scores.correlations([made(1, 0.5, n) for n in (0.1, 0.2, 0.3)], "items")["diversity"]).all()
     assert id_scores.correlations(found[:2], "items") == {}
-    text = id_scores.table({str(n): run for n, run in enumerate(found)})
+    text = id_scores.id_scores_table({str(n): run for n, run in enumerate(found)})
     assert (
         "over 3 runs (after training): diversity +1.00 (p 0.33), memorization +0.50 (p 1), sum +1.00 (p 0.33)" in text
     )

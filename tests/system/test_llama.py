@@ -97,7 +97,7 @@ def test_a_stopped_run_goes_on_with_the_same_losses(llama: Config, trained: Syst
         return dataclasses.replace(system, config=config)
 
     calls = 0
-    measure = training.validate
+    measure = training.validate_ranking
 
     def validate(system: System) -> dict[str, float]:
         nonlocal calls
@@ -107,10 +107,10 @@ def test_a_stopped_run_goes_on_with_the_same_losses(llama: Config, trained: Syst
         return measure(system)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "validate", validate)
+        patch.setattr(training, "validate_ranking", validate)
         with pytest.raises(KeyboardInterrupt):
-            training.train(interrupted(dataclasses.replace(config, train=stopped)))
-    training.train(interrupted(dataclasses.replace(config, train=stopped)))
+            training.train_model(interrupted(dataclasses.replace(config, train=stopped)))
+    training.train_model(interrupted(dataclasses.replace(config, train=stopped)))
     assert losses(tmp_path / "run") == losses(trained.folder)
 
 
@@ -136,7 +136,7 @@ def test_four_devices_give_the_losses_of_one(llama: Config, tmp_path: pathlib.Pa
             model=dataclasses.replace(llama.model, lora=dataclasses.replace(LORA, rank=rank)),
             train=dataclasses.replace(llama.train, data_parallel=data, model_parallel=model, fsdp=True, steps=4),
         )
-        system, fitted = training.train(build(runs.start(config)))
+        system, fitted = training.train_model(build(runs.start(config)))
         losses.append([record["loss"] for record in fitted.history if "loss" in record])
         place = fitted.buffers if rank else fitted.state.params
         kernel = place["layers"][0]["attention"]["query"]["kernel"].get_value()
@@ -179,7 +179,7 @@ def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(llama: Config, tm
     (tmp_path / "run" / "checkpoints" / "1.orbax-checkpoint-tmp").mkdir(parents=True)
     again = build(runs.start(config))
     np.testing.assert_array_equal(again.model.embedding.whole(), system.model.embedding.whole())
-    trained, _ = training.train(again)
+    trained, _ = training.train_model(again)
     assert (trained.recommend(np.arange(3), 5).items >= 0).all()
     tokens = trained.vocabulary.tokenizer("some<Item><CT0><CI0> words?<Answer>")["input_ids"]
     assert tokens[0] == begin

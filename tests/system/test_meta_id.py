@@ -139,7 +139,7 @@ def test_a_config_that_can_not_work_leaves_no_folder(
 def test_rows_have_to_divide_over_the_devices(tiny: Config, tmp_path: pathlib.Path) -> None:
     config = at(tiny, tmp_path / "run", train={"rows": 6, "data_parallel": 4})
     with pytest.raises(ValueError, match=r"train.rows=6 doesn't divide over the 4 devices"):
-        training.train(build(runs.start(config)))
+        training.train_model(build(runs.start(config)))
 
 
 def test_ids_edited_after_training_are_refused_and_before_it_are_used(trained: System, tmp_path: pathlib.Path) -> None:
@@ -226,7 +226,7 @@ def test_a_mesh_of_four_gives_the_losses_of_one(tiny: Config, tmp_path: pathlib.
     for data, model in ((1, 1), (2, 2)):
         folder = tmp_path / f"{data}x{model}"
         config = at(tiny, folder, train={"data_parallel": data, "model_parallel": model, "steps": 6})
-        _, fitted = training.train(build(runs.start(config)))
+        _, fitted = training.train_model(build(runs.start(config)))
         losses.append([record["loss"] for record in fitted.history if "loss" in record])
     assert len(losses[0]) >= 6
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)

@@ -16,7 +16,7 @@ from jaxrec.studies.compare import compare_configs
 from jaxrec.system import run as runs
 from jaxrec.system import text_examples as writing
 from jaxrec.system import training
-from jaxrec.system.measuring import lines
+from jaxrec.system.measuring import report_lines
 from jaxrec.system.stages import build
 from jaxrec.system.system import System
 from jaxrec.system.text_tasks import Writer
@@ -65,7 +65,7 @@ def test_every_task_is_measured_beside_its_baselines(together: System) -> None:
     assert all(0.3 < row["rmse"] < 4 for row in own if "rmse" in row)
     assert all(0 <= row["bleu-4"] <= row["bleu-1"] <= 100 for row in own if "bleu-1" in row)
     assert {one["task"] for one in found["texts"]["intervals"]} == set(WRITING)
-    told = lines(found)
+    told = report_lines(found)
     assert "user + item bias" in told
     assert "all 48 items ranked" in told
     page = (together.folder / "report.html").read_text()
@@ -124,7 +124,7 @@ def test_reviews_of_tested_events_reach_neither_tokenizer_nor_features(
 def test_a_run_that_writes_is_selected_by_likelihood_and_goes_on(alone: System) -> None:
     records = [json.loads(line) for line in (alone.folder / "metrics.jsonl").read_text().splitlines()]
     assert any("valid/nll" in record for record in records)
-    again, _ = training.train(build(runs.start(alone.config)))  # finished: read, not trained
+    again, _ = training.train_model(build(runs.start(alone.config)))  # finished: read, not trained
     for one, other in zip(jax.tree.leaves(alone.model), jax.tree.leaves(again.model), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -140,7 +140,7 @@ def test_weights_are_selected_by_what_is_asked(
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, select=select))
     monkeypatch.setattr(training, "fit", fit)
     with pytest.raises(RuntimeError) as caught:
-        training.train(dataclasses.replace(together, config=config))
+        training.train_model(dataclasses.replace(together, config=config))
     assert caught.value.args == wanted
 
 

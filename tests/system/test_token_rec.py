@@ -203,7 +203,7 @@ def test_losses_and_poolings_learn(token_rec: Config, tmp_path: pathlib.Path, ch
     config = at(
         token_rec, tmp_path / "run", retrieval=changed, train={"steps": 30, "validate_every": 0.0, "log_every": 1}
     )
-    _, fitted = training.train(build(runs.start(config)))
+    _, fitted = training.train_model(build(runs.start(config)))
     losses = [record["loss"] for record in fitted.history if "loss" in record]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
@@ -277,7 +277,7 @@ def test_a_mesh_of_four_gives_the_losses_of_one(token_rec: Config, tmp_path: pat
             "validate_every": 0.0,
             "log_every": 1,
         }
-        system, fitted = training.train(build(runs.start(at(token_rec, tmp_path / name, train=parts))))
+        system, fitted = training.train_model(build(runs.start(at(token_rec, tmp_path / name, train=parts))))
         losses.append([record["loss"] for record in fitted.history if "loss" in record])
         systems.append(system)
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)

@@ -126,7 +126,7 @@ def _validation(config: Config, vectors: Vectors) -> float | None:
         register()
         return json.loads(file.read_text())[METRIC]
     try:
-        fitted = training.train(build(runs.start(config)))[1]
+        fitted = training.train_model(build(runs.start(config)))[1]
     except FloatingPointError as error:
         report = {METRIC: None, "error": str(error)}
     except ValueError as error:
