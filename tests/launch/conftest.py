@@ -1,6 +1,9 @@
-"""The scripts in processes of their own, and a config small enough to be trained in one."""
+"""The scripts as users call them, and a config small enough to be trained in one."""
 
+import contextlib
 import importlib
+import importlib.util
+import io
 import os
 import pathlib
 import subprocess
@@ -34,9 +37,18 @@ def tiny_config() -> str:
 
 
 @pytest.fixture(scope="session")
-def launch() -> Callable[..., subprocess.Popen]:
-    """A function that starts a script: ("train", "tiny.py", ..., folder=here)."""
+def launch() -> Callable[..., tuple[int, str, str]]:
+    """Runs a script as `python -m launch.NAME ...` would, in this process, where what is compiled once stays so.
+
+    ("train", "tiny.py", ..., folder=here) gives its exit code, output and errors.
+    """
     return _launch
+
+
+@pytest.fixture(scope="session")
+def started() -> Callable[..., subprocess.Popen]:
+    """Starts a script in a process of its own: ("train", "tiny.py", ..., folder=here)."""
+    return _started
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +71,25 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     return of
 
 
-def _launch(script: str, *arguments: str, folder: pathlib.Path) -> subprocess.Popen:
+def _launch(script: str, *arguments: str, folder: pathlib.Path) -> tuple[int, str, str]:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [f"launch.{script}", *arguments])
+        patch.setattr(sys.modules["__main__"], "__spec__", importlib.util.find_spec(f"launch.{script}"))
+        try:
+            importlib.import_module(f"launch.{script}").main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+            err.write(f"{ended.code}\n" if isinstance(ended.code, str) else "")
+    return code, out.getvalue(), err.getvalue()
+
+
+def _started(script: str, *arguments: str, folder: pathlib.Path) -> subprocess.Popen:
     environment = {
         **os.environ,
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "XLA_FLAGS": "",
         "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, "-m", f"launch.{script}", *arguments]

@@ -20,10 +20,10 @@ study = {"META ID": config, "TokenRec": token_rec}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, launch, finished, tiny_config) -> pathlib.Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, launch, tiny_config) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("work")
     (folder / "both.py").write_text("import dataclasses\n" + (tiny_config + STUDY).replace("steps=60", "steps=6"))
-    code, out, err = finished(launch("compare", "both.py", "--show", "1", folder=folder))
+    code, out, err = launch("compare", "both.py", "--show", "1", folder=folder)
     assert code == 0, err
     assert "recommendations, log-probability" in out
     assert "recommendations, cosine" in out
@@ -36,20 +36,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory, launch, finished, tiny_conf
     return folder
 
 
-def test_new_events_are_taken_in_and_recommended_from(folder: pathlib.Path, launch, finished) -> None:
+def test_new_events_are_taken_in_and_recommended_from(folder: pathlib.Path, launch) -> None:
     items = (folder / "runs/both/tokenrec-0/ids/items.txt").read_text().splitlines()
     one, other = (line.split()[0] for line in items[:2])
     (folder / "new.csv").write_text(f"user,item,time\nnew user,{one},1\nnew user,{other},2\nnew user,new item,3\n")
-    code, out, err = finished(launch("update", "runs/both/tokenrec-0", "--data", "new.csv", folder=folder))
+    code, out, err = launch("update", "runs/both/tokenrec-0", "--data", "new.csv", folder=folder)
     assert code == 0, err
     assert "3 new events, 1 new users, 1 new items" in out
     assert "nothing trained" in out
     assert "user new user, <User>" in out
     asked = ("recommend", "runs/both/tokenrec-0", "-k", "3")
-    code, out, err = finished(launch(*asked, "--user", "new user", folder=folder))
+    code, out, err = launch(*asked, "--user", "new user", folder=folder)
     assert code == 0, err
     assert "new item" in out
-    code, out, err = finished(launch(*asked, "--history", f"new item,{one}", folder=folder))
+    code, out, err = launch(*asked, "--history", f"new item,{one}", folder=folder)
     assert code == 0, err
 
 

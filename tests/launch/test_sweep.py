@@ -4,10 +4,10 @@ import json
 import pathlib
 
 
-def test_a_sweep_is_trained_once_and_chooses(tmp_path: pathlib.Path, launch, finished, tiny_config: str) -> None:
+def test_a_sweep_is_trained_once_and_chooses(tmp_path: pathlib.Path, launch, tiny_config: str) -> None:
     (tmp_path / "tiny.py").write_text(tiny_config.replace("steps=60", "steps=6"))
     asked = ("sweep", "tiny.py", "--grid", "train.learning_rate=1e-6,1e-2", "train.warmup=0.1")
-    code, out, err = finished(launch(*asked, folder=tmp_path))
+    code, out, err = launch(*asked, folder=tmp_path)
     assert code == 0, err
     assert "strict protocol, seeds 0: chosen on the validation items" in out
     assert out.count("<- chosen") == 1
@@ -21,7 +21,7 @@ def test_a_sweep_is_trained_once_and_chooses(tmp_path: pathlib.Path, launch, fin
         best = [json.loads(line) for line in (folder / f"{name}-0" / "metrics.jsonl").read_text().splitlines()]
         assert row["validation"] == [max(r["valid/ndcg@10"] for r in best if "valid/ndcg@10" in r)]
         assert (folder / f"{name}-0" / "results.json").is_file() == (row["name"] == found["chosen"])
-    code, again, err = finished(launch(*asked, folder=tmp_path))
+    code, again, err = launch(*asked, folder=tmp_path)
     assert code == 0, err
     assert "training:" not in err
     assert again == out

@@ -4,11 +4,11 @@ import json
 import pathlib
 
 
-def test_a_table_is_filled_and_shown_again(tmp_path: pathlib.Path, launch, finished, tiny_config) -> None:
+def test_a_table_is_filled_and_shown_again(tmp_path: pathlib.Path, launch, tiny_config) -> None:
     study = tiny_config.replace("steps=60", "steps=6") + 'study = {"META ID": config}\n'
     (tmp_path / "mine.py").write_text(study)
     asked = ("tables", "meta_id", "8", "--study", "mine.py", "--out", "out")
-    code, out, err = finished(launch(*asked, folder=tmp_path))
+    code, out, err = launch(*asked, folder=tmp_path)
     assert code == 0, err
     assert "META ID, table 8: Independent ids (IID)" in out
     assert "IID: not in this study" in out
@@ -16,11 +16,11 @@ def test_a_table_is_filled_and_shown_again(tmp_path: pathlib.Path, launch, finis
     found = json.loads((tmp_path / "out/META_ID-8.json").read_text())
     assert found["rows"][1]["cells"]["HR@10"] == {"ours": [results["rows"][0]["hr@10"]], "paper": "0.0689"}
     assert f"{results['rows'][0]['hr@10']:.4f} (0.0689)" in out
-    code, again, err = finished(launch(*asked, "--finished-only", folder=tmp_path))
+    code, again, err = launch(*asked, "--finished-only", folder=tmp_path)
     assert code == 0, err
     assert again == out
     assert found["rows"] == json.loads((tmp_path / "out/META_ID-8.json").read_text())["rows"]
-    code, _, err = finished(launch("tables", "meta_id", "7", folder=tmp_path))
+    code, _, err = launch("tables", "meta_id", "7", folder=tmp_path)
     assert code == 1
     assert "Traceback" not in err
     assert "META ID has no table of results 7" in err.splitlines()[-1]

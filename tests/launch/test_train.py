@@ -16,11 +16,11 @@ def records(folder: pathlib.Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, launch, finished, tiny_config) -> pathlib.Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, launch, tiny_config) -> pathlib.Path:
     """A folder with a trained run in runs/tiny."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "tiny.py").write_text(tiny_config)
-    code, out, err = finished(launch("train", "tiny.py", "--show", folder=folder))
+    code, out, err = launch("train", "tiny.py", "--show", folder=folder)
     assert code == 0, err
     assert "tiny world, strict protocol, test part" in out
     assert "recommendations, log-probability" in out
@@ -28,8 +28,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, launch, finished, tiny_conf
 
 
 @pytest.mark.slow
-def test_killed_in_mid_training_the_same_command_gives_the_same_losses(folder: pathlib.Path, launch, finished) -> None:
-    killed = launch("train", "tiny.py", "--out", "runs/killed", folder=folder)
+def test_killed_in_mid_training_the_same_command_gives_the_same_losses(
+    folder: pathlib.Path, launch, started, finished
+) -> None:
+    killed = started("train", "tiny.py", "--out", "runs/killed", folder=folder)
     file = folder / "runs" / "killed" / "metrics.jsonl"
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:  # past the first validation, so that there is a checkpoint
@@ -40,14 +42,14 @@ def test_killed_in_mid_training_the_same_command_gives_the_same_losses(folder: p
     killed.send_signal(signal.SIGKILL)
     assert finished(killed)[0] == -signal.SIGKILL
     assert not (folder / "runs" / "killed" / "results.json").exists()
-    code, _, err = finished(launch("train", "tiny.py", "--out", "runs/killed", folder=folder))
+    code, _, err = launch("train", "tiny.py", "--out", "runs/killed", folder=folder)
     assert code == 0, err
     assert "goes on" in err
     assert records(folder / "runs" / "killed") == records(folder / "runs" / "tiny")
 
 
-def test_evaluate_again(folder: pathlib.Path, launch, finished) -> None:
-    code, out, err = finished(launch("evaluate", "runs/tiny", "--recommender", "exact", folder=folder))
+def test_evaluate_again(folder: pathlib.Path, launch) -> None:
+    code, out, err = launch("evaluate", "runs/tiny", "--recommender", "exact", folder=folder)
     assert code == 0, err
     assert "META ID" in out
     assert "10 beams on 80 of these users" in out
@@ -55,11 +57,9 @@ def test_evaluate_again(folder: pathlib.Path, launch, finished) -> None:
     assert found["rows"][0]["n_users"] == 80
 
 
-def test_recommend(folder: pathlib.Path, launch, finished) -> None:
+def test_recommend(folder: pathlib.Path, launch) -> None:
     names = (folder / "runs/tiny/ids/items.txt").read_text().split()[::2]
-    code, out, err = finished(
-        launch("recommend", "runs/tiny", "--history", ",".join(names[:3]), "-k", "4", folder=folder)
-    )
+    code, out, err = launch("recommend", "runs/tiny", "--history", ",".join(names[:3]), "-k", "4", folder=folder)
     assert code == 0, err
     assert out.count("<Item>") == 3 + 4
 
@@ -79,8 +79,8 @@ def test_errors_are_one_line(script: str, arguments: list[str], message: str, tm
     assert len(told.splitlines()) == 1
 
 
-def test_an_error_ends_the_script(tmp_path: pathlib.Path, launch, finished) -> None:
-    code, _, err = finished(launch("train", "nothing.py", folder=tmp_path))
+def test_an_error_ends_the_script(tmp_path: pathlib.Path, started, finished) -> None:
+    code, _, err = finished(started("train", "nothing.py", folder=tmp_path))
     assert code == 1
     assert err.strip().splitlines()[-1].startswith("error: config nothing.py is no file")
     assert "Traceback" not in err
