@@ -11,10 +11,12 @@ from collections.abc import Callable
 from types import ModuleType
 
 # Most of the time of a fresh checkout is compiling: the same programs, less polished, take less than half of it.
-FLAGS = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
-if importlib.metadata.version("jaxlib").startswith("0.10."):  # 0.11 has one way to emit code
-    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
-os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+    # From 0.11 on there is one way to emit code.
+    + (" --xla_cpu_use_fusion_emitters=false" if importlib.metadata.version("jaxlib").startswith("0.10.") else ""),
+)
 os.environ.setdefault("NPROC", "16")  # few threads deadlock collectives when many steps are in flight
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
