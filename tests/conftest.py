@@ -2,11 +2,13 @@
 
 import collections.abc
 import ctypes
+import dataclasses
 import gc
 import importlib.metadata
 import importlib.util
 import os
 import pathlib
+import shutil
 from collections.abc import Callable
 from types import ModuleType
 
@@ -25,21 +27,28 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import jax
 import numpy as np
 import pytest
+from filelock import FileLock
 from flax import nnx
 
+from jaxrec import experiment
 from jaxrec.config import (
     Config,
     DataConfig,
     EvalConfig,
     IdConfig,
+    LightGcnConfig,
     ModelConfig,
+    QuantizerConfig,
+    RetrievalConfig,
     SkipGramConfig,
     T5Config,
     TaskConfig,
     TrainConfig,
     WalkConfig,
     WorldConfig,
+    to_json,
 )
+from jaxrec.system import loading
 from jaxrec.system.system import System
 
 jax.config.update("jax_platforms", "cpu")
@@ -96,6 +105,47 @@ def tiny() -> Config:
         ),
         eval=EvalConfig(beams=10, batch_users=32),
     )
+
+
+@pytest.fixture(scope="session")
+def token_rec(tiny: Config) -> Config:
+    return dataclasses.replace(
+        tiny,
+        name="tiny TokenRec",
+        embedder="lightgcn",
+        answer="vector",
+        lightgcn=LightGcnConfig(dim=8, layers=2, epochs=10, batch=128, learning_rate=1e-2),
+        quantizer=QuantizerConfig(codebooks=2, codewords=8, width=8, hidden=(16, 16), epochs=20),
+        ids=dataclasses.replace(tiny.ids, kind="mq", users="static"),
+        task=dataclasses.replace(tiny.task, tasks=("collaborative", "direct")),
+        retrieval=RetrievalConfig(hidden=16),
+        eval=dataclasses.replace(tiny.eval, prompt="both"),
+    )
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    tiny: Config, token_rec: Config, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, pathlib.Path], System]:
+    """A trained and measured run of a method, read from a copy in a new folder: ("META ID", folder).
+
+    Whoever asks first trains it, for all processes of the test run. TokenRec's is one with unseen users and items.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished runs"
+    configs = {"META ID": tiny, "TokenRec": token_rec.replace(data__unseen_users=0.1, data__unseen_items=0.1)}
+
+    def copied(method: str, folder: pathlib.Path) -> System:
+        config, made = configs[method], shared / method
+        shared.mkdir(exist_ok=True)
+        with FileLock(shared / f"{method}.lock"):
+            if not (made / "report.html").is_file():
+                experiment.train(dataclasses.replace(config, out=str(made)))
+        shutil.copytree(made, folder)
+        (folder / "config.json").write_text(to_json(dataclasses.replace(config, out=str(folder))) + "\n")
+        return loading.load(folder)
+
+    return copied
 
 
 @pytest.fixture(scope="session")

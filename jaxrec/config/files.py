@@ -53,12 +53,12 @@ def presets() -> dict[str, pathlib.Path]:
 def _module(path: str | os.PathLike[str]) -> Any:
     file = pathlib.Path(path)
     if not file.is_file():
-        known = presets()
+        by_name = presets()
         # "configs/demo.py" names the preset "demo" also where jaxrec is installed and no such folder is.
         named = file.name == str(path) or file.parts[0] == "configs"
-        if not named or file.name.removesuffix(".py") not in known:
-            raise ValueError(f"config {path!s} is no file, and no preset is called so; there are: {', '.join(known)}")
-        file = known[file.name.removesuffix(".py")]
+        if not named or file.name.removesuffix(".py") not in by_name:
+            raise ValueError(f"config {path!s} is no file, and no preset is called so; there are: {', '.join(by_name)}")
+        file = by_name[file.name.removesuffix(".py")]
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"config {path!s} is not a Python file; a config is a .py file that builds `config`")

@@ -51,16 +51,16 @@ class TaskConfig:
         Raises:
           ValueError: `weights` holds something that is not TASK=WEIGHT.
         """
-        found = {}
+        weights = {}
         for pair in self.weights:
             name, mark, value = pair.partition("=")
             try:
-                found[name] = float(value)
+                weights[name] = float(value)
             except ValueError:
-                found[name] = -1.0
-            if not mark or name not in (*RANKING, *WRITING) or not 0 < found[name] < float("inf"):
+                weights[name] = -1.0
+            if not mark or name not in (*RANKING, *WRITING) or not 0 < weights[name] < float("inf"):
                 raise ValueError(f"task.weights: {pair!r} is not TASK=WEIGHT with a task and a number above 0")
-        return found.get(task, 1.0) if len(self.tasks) > 1 else 1.0
+        return weights.get(task, 1.0) if len(self.tasks) > 1 else 1.0
 
 
 @dataclasses.dataclass(frozen=True)

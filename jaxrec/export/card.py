@@ -112,10 +112,10 @@ def _use(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
         parts += [f"With {alone} alone, which may say an id that no item has, or an item that the user knows:"]
         parts += [_plain(about, example)]
     if about.get("writing"):
-        asked = "\n".join(f"- {task}: `{template}`" for task, template in about["writing"].items())
+        prompts = "\n".join(f"- {task}: `{template}`" for task, template in about["writing"].items())
         parts.append(
             "It also writes. Ask with one of these, ids in the place of {user} and {item}, and `generate` a few words:"
-            f"\n\n{asked}"
+            f"\n\n{prompts}"
         )
     return "\n\n".join(parts)
 

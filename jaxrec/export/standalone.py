@@ -79,10 +79,10 @@ class Exported:
 
     def _base(self, kind: Any) -> Any:
         """What the adapter adapts, rounded as it was in training."""
-        known, shape = self.about["base"], self.about["shape"]
-        place = self.base or (str(self.folder / "base") if known["kind"] == "random" else str(known["name"]))
+        base, shape = self.about["base"], self.about["shape"]
+        place = self.base or (str(self.folder / "base") if base["kind"] == "random" else str(base["name"]))
         advice = "give --base FOLDER, the folder of the model that training started from"
-        if known["kind"] == "folder" and not pathlib.Path(place).is_dir():
+        if base["kind"] == "folder" and not pathlib.Path(place).is_dir():
             raise Problem(f"the base model {place} is no folder here; {advice}")
         try:
             model = kind.from_pretrained(place, dtype=getattr(torch, self.about["lora"]["base_dtype"])).float()
@@ -132,20 +132,20 @@ class Exported:
         task = task or next(iter(tasks))
         if task not in tasks:
             raise Problem(f"task {task!r} is not one of this model's: {', '.join(tasks)}")
-        asked, identity = tasks[task], ""
-        if "{user}" in asked["template"]:
+        prompt, identity = tasks[task], ""
+        if "{user}" in prompt["template"]:
             if user is None:
                 raise Problem(
                     "prompts of this model hold an id of the user, which jaxrec makes of a newcomer's history: "
                     "python -m launch.recommend RUN --history ...; here, --user NAME of users.tsv can be given"
                 )
             identity = self.user(user)["id"]
-        if "{history}" in asked["template"] and not history:
+        if "{history}" in prompt["template"] and not history:
             raise Problem("no history is known; give --history with at least one item")
-        shown = list(history)[-asked["max_history"] :] if asked["max_history"] else []
-        if asked["shuffled"]:
-            shown = shuffled(shown, user or 0)
-        return asked["template"].format(user=identity, history=" ".join(self.items[i]["id"] for i in shown))
+        items = list(history)[-prompt["max_history"] :] if prompt["max_history"] else []
+        if prompt["shuffled"]:
+            items = shuffled(items, user or 0)
+        return prompt["template"].format(user=identity, history=" ".join(self.items[i]["id"] for i in items))
 
     def prompt_tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Prompts as the model reads them."""
@@ -181,7 +181,7 @@ class Exported:
             # A token is left out once all items below it are seen. Beams that stand nowhere score -inf: say anything.
             return [prefix[-1] for prefix in below if self.below[prefix] > closed[user][prefix]] or [1]
 
-        found: Any = self.model.generate(
+        output: Any = self.model.generate(
             input_ids=tokens,
             attention_mask=mask,
             prefix_allowed_tokens_fn=allowed,
@@ -193,9 +193,9 @@ class Exported:
             output_scores=True,
             return_dict_in_generate=True,
         )
-        rows = found.sequences[:, skip : skip + self.about["id_tokens"]].tolist()
+        rows = output.sequences[:, skip : skip + self.about["id_tokens"]].tolist()
         lists: list[dict[int, float]] = [{} for _ in seen]
-        for place, (row, score) in enumerate(zip(rows, found.sequences_scores.tolist())):
+        for place, (row, score) in enumerate(zip(rows, output.sequences_scores.tolist())):
             item, user = self.item_of.get(tuple(row), -1), place // beams
             if item >= 0 and item not in seen[user] and score > -1e8:
                 lists[user].setdefault(item, score)
@@ -264,8 +264,8 @@ def check(exported: Exported) -> bool:
     same = same and exported.prompt_tokens(texts) == [sample["tokens"] for sample in samples]
     ranked = exported.recommend(texts, [sample["seen"] for sample in samples], stored["k"])
     furthest, equal, strange = 0.0, 0, 0
-    for sample, found in zip(samples, ranked):
-        wanted, got = dict(zip(sample["items"], sample["scores"])), dict(found)
+    for sample, listed in zip(samples, ranked):
+        wanted, got = dict(zip(sample["items"], sample["scores"])), dict(listed)
         equal += list(wanted) == list(got)
         furthest = max([furthest, *(abs(wanted[item] - got[item]) for item in wanted.keys() & got.keys())])
         # An item may stand in one list alone only where it ties with the other list's last.

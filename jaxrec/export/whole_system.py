@@ -123,11 +123,11 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
     about = hub.describe(model, system.vocabulary, dtype)
     tasks = {}
     for task in config.task.ranking:
-        asked = templates(task, seen=config.eval.prompt != "unseen")[0]
-        asked = without_user(asked) if config.ids.users == "none" else asked
+        template = templates(task, seen=config.eval.prompt != "unseen")[0]
+        template = without_user(template) if config.ids.users == "none" else template
         tasks[task] = {
-            "template": asked.source,
-            "max_history": config.task.max_history if "history" in asked.slots else 0,
+            "template": template.source,
+            "max_history": config.task.max_history if "history" in template.slots else 0,
             "shuffled": config.task.shuffle and task == "collaborative",
         }
     about |= {
@@ -185,8 +185,8 @@ def _samples(system: System, about: dict[str, Any], codes: Codes | None, most: i
     """Prompts, items left out and lists of ten for users drawn by the run's seed, asked the first task."""
     histories, config, n_items = system.histories, system.config, system.data.n_items
     task = next(iter(about["tasks"]))
-    known = np.flatnonzero(np.diff(histories.offsets))
-    users = generator(config.seed, "exported samples").permutation(known)[:most]
+    active = np.flatnonzero(np.diff(histories.offsets))
+    users = generator(config.seed, "exported samples").permutation(active)[:most]
     width = int(np.diff(histories.offsets)[users].max())
     seen = seen_rows(histories, users, width) if about["mask_seen"] else np.full((len(users), 1), -1, np.int32)
     source = system.asker(histories, codes, task, "unseen" if config.eval.prompt == "unseen" else "seen")(users)
@@ -214,24 +214,24 @@ def _ends(about: dict[str, Any]) -> int:
     return int(bool(about["prompt_end"]))
 
 
-def _texts(system: System, asked: dict[str, Any], codes: Codes | None, users: np.ndarray) -> list[str]:
+def _texts(system: System, task: dict[str, Any], codes: Codes | None, users: np.ndarray) -> list[str]:
     """The prompts of some users as text."""
-    shown = recent(system.histories, users, asked["max_history"])
-    numbers, offsets = shuffle_rows(shown, np.full(len(users), asked["shuffled"]), users.astype(np.uint64))
+    latest = recent(system.histories, users, task["max_history"])
+    numbers, offsets = shuffle_rows(latest, np.full(len(users), task["shuffled"]), users.astype(np.uint64))
     items = system.histories.items[numbers]
     texts = []
     for row, user in enumerate(users.tolist()):
         history = " ".join(map(system.item_name, items[offsets[row] : offsets[row + 1]].tolist()))
-        texts.append(asked["template"].format(user=system.user_name(codes, user), history=history))
+        texts.append(task["template"].format(user=system.user_name(codes, user), history=history))
     return texts
 
 
 def _example(system: System, about: dict[str, Any], codes: Codes | None) -> dict[str, Any]:
     """A prompt with a history that nobody had, and its items: the card is published, so it tells of nobody."""
-    asked = next(iter(about["tasks"].values()))
-    shown = [*range(min(3, system.data.n_items, asked["max_history"]))]
-    history = " ".join(map(system.item_name, shown))
-    return {"prompt": asked["template"].format(user=system.user_name(codes, 0), history=history), "seen": shown}
+    task = next(iter(about["tasks"].values()))
+    items = [*range(min(3, system.data.n_items, task["max_history"]))]
+    history = " ".join(map(system.item_name, items))
+    return {"prompt": task["template"].format(user=system.user_name(codes, 0), history=history), "seen": items}
 
 
 def _check_tokens(
@@ -243,8 +243,8 @@ def _check_tokens(
         ("prompt", [sample["prompt"] + about["prompt_end"] for sample in drawn], [s["tokens"] for s in drawn]),
         ("item", ids, system.item_tokens.tolist()),
     ):
-        found = tokenizer(text, add_special_tokens=name == "prompt")["input_ids"]
-        for one, got, wanted in zip(text, found, tokens, strict=True):
+        encoded = tokenizer(text, add_special_tokens=name == "prompt")["input_ids"]
+        for one, got, wanted in zip(text, encoded, tokens, strict=True):
             if got != wanted:
                 raise ValueError(
                     f"the stored tokenizer makes {got[:12]}... of the {name} {one[:60]!r}, the model was trained on "

@@ -91,8 +91,8 @@ def file_in(folder: pathlib.Path, name: str) -> pathlib.Path:
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; wanted one with {name}")
     if not file.is_file():
-        found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
-        raise ValueError(f"{folder} has no {name}; it has {found}")
+        names = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
+        raise ValueError(f"{folder} has no {name}; it has {names}")
     return file
 
 

@@ -137,41 +137,41 @@ def _check_round_trip(config: LlamaConfig, values: dict[str, Any]) -> None:
 
 def _rope(values: Mapping[str, Any], where: str | os.PathLike[str]) -> RopeConfig:
     """Rotary positions; transformers 5 has all in rope_parameters, earlier ones had rope_theta and rope_scaling."""
-    found: dict[str, Any] = values.get("rope_scaling") or values.get("rope_parameters") or {}
-    if any(isinstance(value, Mapping) for value in found.values()):
+    rope: dict[str, Any] = values.get("rope_scaling") or values.get("rope_parameters") or {}
+    if any(isinstance(value, Mapping) for value in rope.values()):
         raise ValueError(f"{where}/config.json has other rotary positions for each type of layer, which are not read")
-    kind = found.get("rope_type", found.get("type", "default"))
+    kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in KINDS:
         raise ValueError(f"{where}/config.json has rotary positions of type {kind!r}; read are {', '.join(KINDS)}")
-    if found.get("partial_rotary_factor", values.get("partial_rotary_factor") or 1.0) != 1:
+    if rope.get("partial_rotary_factor", values.get("partial_rotary_factor") or 1.0) != 1:
         raise ValueError(f"{where}/config.json turns a part of each head (partial_rotary_factor), which is not read")
-    if kind == "yarn" and not found.get("truncate", True):
+    if kind == "yarn" and not rope.get("truncate", True):
         raise ValueError(f"{where}/config.json has yarn with truncate=false, which is not read")
     longest = values.get("max_position_embeddings") or RopeConfig.original_length
     original = longest
     if kind in STRETCHED:
-        original = values.get("original_max_position_embeddings") or found.get("original_max_position_embeddings")
+        original = values.get("original_max_position_embeddings") or rope.get("original_max_position_embeddings")
         original = original or longest
-    factor = found.get("factor")
+    factor = rope.get("factor")
     return RopeConfig(
-        theta=float(found.get("rope_theta") or values.get("rope_theta") or RopeConfig.theta),
+        theta=float(rope.get("rope_theta") or values.get("rope_theta") or RopeConfig.theta),
         kind=kind,
         factor=1.0 if kind == "default" else float(factor or (longest / original if kind == "yarn" else 1)),
         original_length=original,
-        low=float(found.get("low_freq_factor", RopeConfig.low)),
-        high=float(found.get("high_freq_factor", RopeConfig.high)),
-        beta_slow=float(found.get("beta_slow") or RopeConfig.beta_slow),
-        beta_fast=float(found.get("beta_fast") or RopeConfig.beta_fast),
-        attention_factor=_attention_factor(found) if kind == "yarn" else None,
+        low=float(rope.get("low_freq_factor", RopeConfig.low)),
+        high=float(rope.get("high_freq_factor", RopeConfig.high)),
+        beta_slow=float(rope.get("beta_slow") or RopeConfig.beta_slow),
+        beta_fast=float(rope.get("beta_fast") or RopeConfig.beta_fast),
+        attention_factor=_attention_factor(rope) if kind == "yarn" else None,
     )
 
 
-def _attention_factor(found: Mapping[str, Any]) -> float | None:
+def _attention_factor(rope: Mapping[str, Any]) -> float | None:
     """DeepSeek's two scales come to one."""
-    scale, of_all = found.get("mscale"), found.get("mscale_all_dim")
-    if found.get("attention_factor") is not None or not (scale and of_all):
-        return found.get("attention_factor")
-    grows = math.log(max(found.get("factor") or 1, 1))
+    scale, of_all = rope.get("mscale"), rope.get("mscale_all_dim")
+    if rope.get("attention_factor") is not None or not (scale and of_all):
+        return rope.get("attention_factor")
+    grows = math.log(max(rope.get("factor") or 1, 1))
     return (0.1 * scale * grows + 1) / (0.1 * of_all * grows + 1)
 
 

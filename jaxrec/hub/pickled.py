@@ -109,17 +109,17 @@ class _Reader:
         try:
             with warnings.catch_warnings():  # pickletools' own, about strange escapes in names
                 warnings.simplefilter("ignore", DeprecationWarning)
-                found = self._follow(self._bytes(pickles[0]))
+                tensors = self._follow(self._bytes(pickles[0]))
         except _Refused:
             raise
         except (IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise self._error(f"has a damaged data.pkl ({type(error).__name__}: {error})") from error
-        if not isinstance(found, dict):
-            raise self._error(f"holds a {type(found).__name__}, not tensors by name")
-        for name, value in found.items():
+        if not isinstance(tensors, dict):
+            raise self._error(f"holds a {type(tensors).__name__}, not tensors by name")
+        for name, value in tensors.items():
             if not isinstance(name, str) or not isinstance(value, np.ndarray):
                 raise self._error(f"holds a {type(value).__name__} under {name!r}, not tensors by name")
-        return found
+        return tensors
 
     def _error(self, what: str) -> _Refused:
         what = what if len(what) <= LONGEST else f"{what[:LONGEST]}..."

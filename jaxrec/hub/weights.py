@@ -27,7 +27,7 @@ def load_weights(
     names: Names,
     *,
     tables: Sequence[str],
-    known: int | None = None,
+    text_rows: int | None = None,
     rule: Literal["random", "mean", "anchors"] = "random",
     anchors: np.ndarray | jax.Array | None = None,
     source: str | os.PathLike[str] = "the stored model",
@@ -41,18 +41,18 @@ def load_weights(
     tokens whose anchor is zeros, or that have none, are drawn. Draws are the model's own initial rows, standardised.
 
     Args:
-      model: a language model with an `embedding`, its tables as long as its vocabulary and at least `known`.
+      model: a language model with an `embedding`, its tables as long as its vocabulary and at least `text_rows`.
       flat: arrays by Hugging Face's names, in its layouts and in any floating dtype.
       names: where each goes: a Param or Frozen. An embedding's `rows`, for which there is no name, follow its table.
       tables: names of those with a row for each token.
-      known: how many stored rows name known tokens (T5 stores 32128 rows, of which its tokenizer uses 32100: give the
-        number of the first new token). None: all that the model has room for.
+      text_rows: how many rows of the stored tables are of tokens of text; T5 stores 32128 rows, of which its tokenizer
+        uses 32100: give the number of the first new token. None: all that the model has room for.
       rule: how other rows start.
       anchors: f32[M,F], of the tokens from the embedding's first_oov on, for "anchors"; None: the embedding's own.
       source: the folder or name that the weights are from, for errors.
     Raises:
       ValueError: tensors are missing, unexpected, of another shape or of no floating dtype (names all of them), more
-        tokens are known than were stored, or there are no anchors.
+        tokens of text are wanted than rows were stored, or there are no anchors.
     """
     variables = dict(nnx.to_flat_state(nnx.state(model, (nnx.Param, Frozen))))
     absent = [path for path in names if path not in variables]
@@ -70,26 +70,26 @@ def load_weights(
             f"{len(anchors)} anchors from token {embedding.first_oov} on exceed a table of {embedding.table.shape[0]}"
         )
     stored = [len(flat[name]) for name in tables if name in flat and flat[name].ndim]
-    if known is None:
-        known = min([embedding.table.shape[0], *stored])
-    _check(variables, flat, names, tables, known, stored, source)
-    start = _Start(rule, known, embedding, None if anchors is None else np.asarray(anchors, np.float32))
+    if text_rows is None:
+        text_rows = min([embedding.table.shape[0], *stored])
+    _check(variables, flat, names, tables, text_rows, stored, source)
+    start = _Start(rule, text_rows, embedding, None if anchors is None else np.asarray(anchors, np.float32))
     for path, (name, transposed) in names.items():
         value, variable = flat[name], variables[path]
         if name not in tables:
             variable[...] = _in_dtype(value.T if transposed else value, variable.dtype)
             continue
-        initial = np.array(variable[:, known:].T if transposed else variable[known:], np.float32)
+        initial = np.array(variable[:, text_rows:].T if transposed else variable[text_rows:], np.float32)
         rows = variables.get((*path[:-1], "rows")) if path[-1] == "table" else None
-        first = len(initial) + known - (0 if rows is None else rows.shape[0])
+        first = len(initial) + text_rows - (0 if rows is None else rows.shape[0])
         if rows is not None:  # a frozen table's are coarser
-            initial[max(first - known, 0) :] = rows[max(known - first, 0) :]
+            initial[max(first - text_rows, 0) :] = rows[max(text_rows - first, 0) :]
         new = start.rows(value, initial)
         whole = np.empty(variable.shape[::-1] if transposed else variable.shape, variable.dtype)
-        whole[:known], whole[known:] = value[:known], new
+        whole[:text_rows], whole[text_rows:] = value[:text_rows], new
         variable[...] = _in_dtype(whole.T if transposed else whole, variable.dtype)
         if rows is not None:
-            own = [value[first:known].astype(np.float32), new[max(first - known, 0) :]]
+            own = [value[first:text_rows].astype(np.float32), new[max(first - text_rows, 0) :]]
             rows[...] = _in_dtype(np.concatenate(own), rows.dtype)
     embedding.rescale()
 
@@ -97,8 +97,8 @@ def load_weights(
 class _Start:
     """How rows of new tokens start, by the rule of one call of `load_weights`."""
 
-    def __init__(self, rule: str, known: int, embedding: ExtendedEmbedding, anchors: np.ndarray | None) -> None:
-        self.rule, self.known = rule, known
+    def __init__(self, rule: str, text_rows: int, embedding: ExtendedEmbedding, anchors: np.ndarray | None) -> None:
+        self.rule, self.text_rows = rule, text_rows
         if rule != "anchors" or anchors is None:
             return
         if embedding.scope == "none":
@@ -114,7 +114,7 @@ class _Start:
         self.added = added / spread if spread > 0 else added
 
     def rows(self, stored: np.ndarray, initial: np.ndarray) -> np.ndarray:
-        """Rows of the tokens `known`, known + 1, ... beside the stored rows [R,D], whose first `known` count.
+        """Rows of the tokens from `text_rows` on, beside the stored rows [R,D], of which the first `text_rows` count.
 
         Args:
           stored: as it came, in any dtype.
@@ -122,14 +122,14 @@ class _Start:
         """
         if not len(initial):
             return initial
-        mean, deviation = _moments(stored[: self.known])
+        mean, deviation = _moments(stored[: self.text_rows])
         if self.rule == "mean":
             return np.broadcast_to(mean, initial.shape)
         scale = initial.std()
         new = mean + deviation * (initial - initial.mean()) / (scale if scale > 0 else 1)
         if self.rule == "anchors":
-            beside = self.tokens >= self.known
-            new[self.tokens[beside] - self.known] = mean + np.sqrt(np.mean(deviation**2)) * self.added[beside]
+            beside = self.tokens >= self.text_rows
+            new[self.tokens[beside] - self.text_rows] = mean + np.sqrt(np.mean(deviation**2)) * self.added[beside]
         return new
 
 
@@ -138,25 +138,25 @@ def _check(
     flat: Mapping[str, np.ndarray],
     names: Names,
     tables: Sequence[str],
-    known: int,
+    text_rows: int,
     stored: Sequence[int],
     source: str | os.PathLike[str],
 ) -> None:
     """All that keeps the weights from fitting, in one error."""
     problems = []
-    if stored and known > min(stored):
-        problems.append(f"the tokenizer has {known} tokens, the table of {source} only {min(stored)} rows")
+    if stored and text_rows > min(stored):
+        problems.append(f"the tokenizer has {text_rows} tokens, the table of {source} only {min(stored)} rows")
     problems += [f"unexpected {name}" for name in sorted(set(flat) - {name for name, _ in names.values()})]
     for path, (name, transposed) in names.items():
         if name not in flat:
             problems.append(f"missing {name}")
             continue
-        wanted, found = tuple(variables[path].shape), flat[name].shape
+        wanted, stored_shape = tuple(variables[path].shape), flat[name].shape
         wanted = wanted[::-1] if transposed else wanted
-        if name in tables and len(found) == 2 and 0 < known <= wanted[0]:
-            wanted = (found[0], *wanted[1:])
-        if found != wanted:
-            problems.append(f"{name} is {found}, the model wants {wanted}")
+        if name in tables and len(stored_shape) == 2 and 0 < text_rows <= wanted[0]:
+            wanted = (stored_shape[0], *wanted[1:])
+        if stored_shape != wanted:
+            problems.append(f"{name} is {stored_shape}, the model wants {wanted}")
         if flat[name].dtype not in FLOATS:
             problems.append(f"{name} is {flat[name].dtype}: weights that were quantized cannot be read")
     if problems:

@@ -52,7 +52,7 @@ def make_model(
             weights,
             record.hugging_face.tensor_names(shape),
             tables=record.hugging_face.tables,
-            known=first,
+            text_rows=first,
             rule=settings.new_rows,
             anchors=anchors,
             source=settings.init_from or "",

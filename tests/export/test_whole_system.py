@@ -14,7 +14,6 @@ import pytest
 from flax import nnx
 from transformers import AutoTokenizer
 
-from jaxrec import experiment
 from jaxrec.config import Config, LightGcnConfig, LlamaConfig, LoraConfig, QuantizerConfig
 from jaxrec.export.model_folder import read
 from jaxrec.export.whole_system import export
@@ -22,7 +21,6 @@ from jaxrec.hub import llama
 from jaxrec.hub.registry import language_model
 from jaxrec.models.llama import Llama
 from jaxrec.serve import newcomers, service
-from jaxrec.system import loading
 from jaxrec.system import run as runs
 from jaxrec.system.stages import build
 from jaxrec.system.system import System
@@ -233,15 +231,15 @@ def test_an_export_is_never_written_over(exported: tuple[System, pathlib.Path]) 
 
 
 @pytest.mark.slow
-def test_a_trained_run_for_people_without_jaxrec(tiny: Config, tmp_path: pathlib.Path) -> None:
+def test_a_trained_run_for_people_without_jaxrec(finished_run, tmp_path: pathlib.Path) -> None:
     """The card has the run's table and code that runs; the script answers users, and tells what it can't."""
     pytest.importorskip("torch")
-    trained, found = experiment.train(at(tiny, tmp_path / "run"))
-    system = newcomers.served(loading.load(tmp_path / "run"))
+    trained = finished_run("META ID", tmp_path / "run")
+    system, results = newcomers.served(trained), json.loads((tmp_path / "run/results.json").read_text())
     folder = export(system, tmp_path / "out", samples=16)
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
-    row = found["rows"][0]
+    row = results["rows"][0]
     assert f"{row['system']:<22}   {row['hr@5']:.4f}" in card
     codes = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     assert len(codes) == 2

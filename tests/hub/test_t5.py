@@ -209,7 +209,7 @@ def test_a_larger_vocabulary_keeps_known_rows_and_draws_the_rest_alike(version: 
     flat["shared.weight"] = 5 * flat["shared.weight"] + 2
     grown = T5Config(**{**vars(config), "vocab": 1200})
     model = T5(grown, OovConfig(), np.eye(8, dtype=np.float32), 390, rngs=nnx.Rngs(0))
-    fill(model, flat, known=390)
+    fill(model, flat, text_rows=390)
     table = np.asarray(model.embedding.table[...])
     np.testing.assert_array_equal(table[:390], flat["shared.weight"][:390])
     new = table[390:]

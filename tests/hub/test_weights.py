@@ -60,7 +60,7 @@ def fill(model: Small, flat: dict[str, np.ndarray], **how) -> None:
 
 def test_known_rows_and_other_weights_come_as_they_are() -> None:
     model, flat = Small(), stored()
-    fill(model, flat, known=50)
+    fill(model, flat, text_rows=50)
     table = np.asarray(model.embedding.table[...])
     np.testing.assert_array_equal(table[:50], flat["words"][:50])
     assert not np.isin(table[50:60], flat["words"]).any()  # stored rows that no token has are not used
@@ -91,7 +91,7 @@ def test_random_rows_have_each_columns_mean_and_deviation(frozen: str | None) ->
 
 def test_mean_rows_are_the_mean_of_the_known_ones() -> None:
     model, flat = Small(), stored()
-    fill(model, flat, known=50, rule="mean")
+    fill(model, flat, text_rows=50, rule="mean")
     want = np.tile(flat["words"][:50].astype(np.float64).mean(0), (50, 1))
     np.testing.assert_allclose(model.embedding.table[...][50:], want, rtol=1e-5, atol=1e-6)
     want = np.tile(flat["head"][:50].astype(np.float64).mean(0), (50, 1))
@@ -129,7 +129,7 @@ def test_anchors_have_to_be_there_and_to_fit() -> None:
 def test_a_frozen_table_and_its_rows_are_set_together(known: int) -> None:
     trained, frozen = Small(), Small(frozen="bfloat16")
     for model in (trained, frozen):
-        fill(model, stored(), known=known, rule="anchors")
+        fill(model, stored(), text_rows=known, rule="anchors")
     embedding = frozen.embedding
     assert embedding.table.dtype == jnp.bfloat16
     assert frozen.inner["kernel"].dtype == jnp.bfloat16
@@ -186,7 +186,7 @@ def test_all_that_does_not_fit_is_named_at_once_and_nothing_is_loaded() -> None:
     flat["head"] = np.zeros((60, 15), np.int8)
     flat["other"] = np.zeros(2, np.float32)
     with pytest.raises(ValueError, match="weights do not fit the model") as caught:
-        fill(model, flat, known=64, source="/some/folder")
+        fill(model, flat, text_rows=64, source="/some/folder")
     for part in (
         "the tokenizer has 64 tokens, the table of /some/folder only 60 rows",
         "unexpected other",
@@ -211,4 +211,4 @@ def test_more_rows_than_the_model_has_are_cut_and_more_known_ones_refused() -> N
     fill(model, flat)
     np.testing.assert_array_equal(model.embedding.table[...], flat["words"][:VOCAB])
     with pytest.raises(ValueError, match=r"words is \(130, 16\), the model wants \(100, 16\)"):
-        fill(model, flat, known=101)
+        fill(model, flat, text_rows=101)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from jaxrec import experiment
-from jaxrec.config import Config, LightGcnConfig, QuantizerConfig
 from jaxrec.recommend.recommendations import Shown
 from jaxrec.report.answer_attention import answer_attention
 from jaxrec.report.run_report import write_report
@@ -22,23 +21,9 @@ HOSTILE = "\"&'<script>alert(1)</script>"
 SECTIONS = ("results", "curves", "ids", "leaks", "alike", "served", "attention", "recommendations", "about")
 
 
-def token_rec(tiny: Config) -> Config:
-    return dataclasses.replace(
-        tiny,
-        embedder="lightgcn",
-        answer="vector",
-        lightgcn=LightGcnConfig(dim=8, layers=2, epochs=10, batch=128, learning_rate=1e-2),
-        quantizer=QuantizerConfig(codebooks=2, codewords=8, width=8, hidden=(16, 16), epochs=20),
-        ids=dataclasses.replace(tiny.ids, kind="mq", users="static"),
-        task=dataclasses.replace(tiny.task, tasks=("collaborative", "direct")),
-        data=dataclasses.replace(tiny.data, unseen_users=0.1, unseen_items=0.1),
-    )
-
-
 @pytest.fixture(scope="module", params=["META ID", "TokenRec"])
-def trained(request: pytest.FixtureRequest, tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> System:
-    config = tiny if request.param == "META ID" else token_rec(tiny)
-    return experiment.train(dataclasses.replace(config, out=str(tmp_path_factory.mktemp("runs") / "run")))[0]
+def trained(request: pytest.FixtureRequest, finished_run, tmp_path_factory: pytest.TempPathFactory) -> System:
+    return finished_run(request.param, tmp_path_factory.mktemp("runs") / "run")
 
 
 def body(file: pathlib.Path) -> ET.Element:

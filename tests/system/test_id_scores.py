@@ -7,7 +7,6 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxrec import experiment
 from jaxrec.config import Config, TaskConfig
 from jaxrec.models.t5 import T5
 from jaxrec.system import id_scores, loading
@@ -16,10 +15,8 @@ from jaxrec.system.stages import build
 
 
 @pytest.fixture(scope="module")
-def folder(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    experiment.train(dataclasses.replace(tiny, out=str(folder)))
-    return folder
+def folder(finished_run, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return finished_run("META ID", tmp_path_factory.mktemp("runs") / "run").folder
 
 
 def test_representations_are_means_of_tokens(folder: pathlib.Path) -> None:

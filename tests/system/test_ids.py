@@ -117,4 +117,4 @@ def test_users_numbers_are_not_made_of_histories(tiny: Config, tmp_path: pathlib
     for number, changed in enumerate(({"kind": "rid"}, {"kind": "meta_id", "entities": "items"})):
         config = config_of(tiny, tmp_path / str(number), users="causal", **changed)
         with pytest.raises(ValueError, match=r"rid ids are not made of anything; set ids\.users static or none"):
-            runs.check(config)
+            runs.check_run(config)

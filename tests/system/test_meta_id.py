@@ -30,8 +30,8 @@ def at(config: Config, folder: pathlib.Path, **parts) -> Config:
 
 
 @pytest.fixture(scope="module")
-def trained(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> System:
-    return experiment.train(at(tiny, tmp_path_factory.mktemp("runs") / "tiny"))[0]
+def trained(finished_run, tmp_path_factory: pytest.TempPathFactory) -> System:
+    return finished_run("META ID", tmp_path_factory.mktemp("runs") / "tiny")
 
 
 def test_the_folder_holds_all_that_is_promised(trained: System) -> None:

@@ -149,7 +149,7 @@ def test_weights_are_selected_by_what_is_measured(
     tiny: Config, tmp_path: pathlib.Path, task: str, select: str, needs: str
 ) -> None:
     with pytest.raises(ValueError, match=rf"train\.select {select} wants a task that {needs}"):
-        runs.check(asked(tiny, tmp_path, task, select=select))
+        runs.check_run(asked(tiny, tmp_path, task, select=select))
 
 
 def test_learned_texts_fit_the_world(tiny: Config, tmp_path: pathlib.Path) -> None:
@@ -253,7 +253,7 @@ def test_compare_joins_texts(together: System, alone: System, tmp_path: pathlib.
 )
 def test_tasks_that_are_none(tiny: Config, tmp_path: pathlib.Path, changed: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        runs.check(dataclasses.replace(tiny, out=str(tmp_path), task=TaskConfig(**changed)))
+        runs.check_run(dataclasses.replace(tiny, out=str(tmp_path), task=TaskConfig(**changed)))
 
 
 def test_too_many_different_ratings(tiny: Config, tmp_path: pathlib.Path) -> None:
@@ -269,7 +269,7 @@ def test_too_many_different_ratings(tiny: Config, tmp_path: pathlib.Path) -> Non
 def test_vectors_say_no_words(tiny: Config, tmp_path: pathlib.Path) -> None:
     config = dataclasses.replace(asked(tiny, tmp_path, "rating"), answer="vector")
     with pytest.raises(ValueError, match="wants words"):
-        runs.check(config)
+        runs.check_run(config)
 
 
 def test_data_without_texts(tiny: Config, tmp_path: pathlib.Path) -> None:

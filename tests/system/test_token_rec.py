@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxrec import experiment
-from jaxrec.config import Config, LightGcnConfig, QuantizerConfig, load_study
+from jaxrec.config import Config, load_study
 from jaxrec.evaluate.ranking import rank_of
 from jaxrec.models.retriever import Retriever
 from jaxrec.serve import newcomers, service
@@ -30,30 +30,9 @@ def at(config: Config, folder: pathlib.Path, **parts) -> Config:
     return dataclasses.replace(config, out=str(folder), **changed)
 
 
-@pytest.fixture(scope="session")
-def token_rec(tiny: Config) -> Config:
-    small = QuantizerConfig(codebooks=2, codewords=8, width=8, hidden=(16, 16), epochs=20)
-    return dataclasses.replace(
-        at(
-            tiny,
-            pathlib.Path("unused"),
-            embedder="lightgcn",
-            answer="vector",
-            lightgcn=LightGcnConfig(dim=8, layers=2, epochs=10, batch=128, learning_rate=1e-2),
-            quantizer=small,
-            ids={"kind": "mq", "users": "static"},
-            task={"tasks": ("collaborative", "direct")},
-            retrieval={"hidden": 16},
-            eval={"prompt": "both"},
-        ),
-        name="tiny TokenRec",
-    )
-
-
 @pytest.fixture(scope="module")
-def trained(token_rec: Config, tmp_path_factory: pytest.TempPathFactory) -> System:
-    config = at(token_rec, tmp_path_factory.mktemp("runs") / "run", data={"unseen_users": 0.1, "unseen_items": 0.1})
-    return experiment.train(config)[0]
+def trained(finished_run, tmp_path_factory: pytest.TempPathFactory) -> System:
+    return finished_run("TokenRec", tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_the_table_has_every_row(trained: System) -> None:
@@ -134,9 +113,8 @@ def test_loaded_from_its_store_recommends_the_same(trained: System) -> None:
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
 
 
-def test_newcomers_are_taken_in_without_training(token_rec: Config, tmp_path: pathlib.Path) -> None:
-    experiment.train(at(token_rec, tmp_path / "run"))
-    system = newcomers.served(loading.load(tmp_path / "run"))
+def test_newcomers_are_taken_in_without_training(finished_run, tmp_path: pathlib.Path) -> None:
+    system = newcomers.served(finished_run("TokenRec", tmp_path / "run"))
     data = system.data
     liked = [str(data.item_names[i]) for i in system.histories.of(3)[-4:]]
     events = Interactions(
@@ -303,9 +281,8 @@ def test_known_users_coming_as_strangers_keep_about_their_ids(trained: System) -
     np.testing.assert_allclose(np.linalg.norm(newcomers, axis=1), lengths.mean(), rtol=1e-4)
 
 
-def test_a_run_trained_again_keeps_what_updates_brought(token_rec: Config, tmp_path: pathlib.Path) -> None:
-    config = at(token_rec, tmp_path / "run", train={"steps": 2})
-    experiment.train(config)
+def test_a_run_trained_again_keeps_what_updates_brought(finished_run, tmp_path: pathlib.Path) -> None:
+    config = finished_run("TokenRec", tmp_path / "run").config
     (tmp_path / "run" / "store").rename(tmp_path / "run" / "store.part")  # as if it was killed while filling it
     experiment.train(config)
     system = newcomers.served(loading.load(tmp_path / "run"))
