@@ -220,6 +220,7 @@ def test_user_ids(tiny: Config, tmp_path: pathlib.Path, users: str) -> None:
     assert (system.user_name(system.user_codes(stranger), 0) == "") == (users == "none")
 
 
+@pytest.mark.long
 def test_a_mesh_of_four_gives_the_losses_of_one(tiny: Config, tmp_path: pathlib.Path) -> None:
     """2 x 2: batches over `data`, the embedding table over `model`; losses agree to 1e-5."""
     losses = []
@@ -273,7 +274,7 @@ def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(tiny: Config, tmp
     np.testing.assert_array_equal(
         system.model.decoder.layers[0].cross.query[...], pretrained.decoder.layers[0].cross.query[...]
     )
-    trained, _ = experiment.train(config)
+    trained, _ = training.train_model(system)
     shutil.rmtree(folder)
     again = loading.load(tmp_path / "run")  # a trained run stands on its own
     np.testing.assert_array_equal(again.model.embedding.table[...], trained.model.embedding.table[...])

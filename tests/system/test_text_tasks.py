@@ -152,6 +152,7 @@ def test_weights_are_selected_by_what_is_measured(
         runs.check_run(asked(tiny, tmp_path, task, select=select))
 
 
+@pytest.mark.long
 def test_learned_texts_fit_the_world(tiny: Config, tmp_path: pathlib.Path) -> None:
     """Reviews of the world say how many stars they have: more steps must beat the global mean."""
     config = asked(tiny, tmp_path, "preference", steps=150, learning_rate=2e-2, relative=True, validate_every=1.0)
@@ -291,6 +292,7 @@ def test_training_goes_over_every_task(together: System) -> None:
     assert tasks.weight("direct") == 0.5
 
 
+@pytest.mark.long
 def test_a_study_of_both_splits_shares_no_vectors_and_stands_in_one_table(tiny: Config, tmp_path: pathlib.Path) -> None:
     short: dict[str, Any] = {"steps": 2, "validate_every": 10.0}
     study = {

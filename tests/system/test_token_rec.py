@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -149,13 +150,20 @@ def test_newcomers_are_taken_in_without_training(finished_run, tmp_path: pathlib
     assert (repeated.events, repeated.new_users, repeated.known_events) == (0, 0, 6)
 
 
-@pytest.mark.parametrize("embedder", ["walks", "mf"])
-@pytest.mark.parametrize(("kind", "answer"), [("meta_id", "vector"), ("mq", "id"), ("rq_vae", "id"), ("kmeans", "id")])
+@pytest.mark.parametrize(
+    ("embedder", "kind", "answer"),
+    [
+        ("mf", "meta_id", "vector"),
+        ("walks", "mq", "id"),
+        pytest.param("walks", "meta_id", "vector", marks=pytest.mark.long),
+        pytest.param("mf", "mq", "id", marks=pytest.mark.long),
+        pytest.param("walks", "rq_vae", "id", marks=pytest.mark.long),
+        pytest.param("walks", "kmeans", "id", marks=pytest.mark.long),
+    ],
+)
 def test_crossed_by_config_alone(
     token_rec: Config, tmp_path: pathlib.Path, embedder: str, kind: str, answer: str
 ) -> None:
-    if embedder == "mf" and kind not in ("meta_id", "mq"):
-        pytest.skip("one embedder is enough for these ids")
     config = at(
         token_rec,
         tmp_path / "run",
@@ -177,11 +185,12 @@ def test_crossed_by_config_alone(
 @pytest.mark.parametrize(
     "changed", [{"loss": "margin"}, {"loss": "sampled"}, {"pooling": "flatten", "similarity": "inner"}]
 )
-def test_losses_and_poolings_learn(token_rec: Config, tmp_path: pathlib.Path, changed: dict) -> None:
-    config = at(
-        token_rec, tmp_path / "run", retrieval=changed, train={"steps": 30, "validate_every": 0.0, "log_every": 1}
-    )
-    _, fitted = training.train_model(build(runs.start(config)))
+def test_losses_and_poolings_learn(trained: System, tmp_path: pathlib.Path, changed: dict) -> None:
+    train = {"steps": 30, "validate_every": 0.0, "log_every": 1}
+    run = runs.start(at(trained.config, tmp_path / "run", retrieval=changed, train=train))
+    shutil.copy(trained.folder / "vectors.npz", run.folder)
+    shutil.copytree(trained.folder / "ids", run.folder / "ids")
+    _, fitted = training.train_model(build(run))
     losses = [record["loss"] for record in fitted.history if "loss" in record]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
