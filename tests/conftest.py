@@ -58,6 +58,14 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+LONG_FILES = ("tests/system/", "tests/export/", "tests/docs/test_tutorial", "tests/launch/", "tests/test_api")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest begin, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG_FILES))
+
+
 ROOM = 1.5e9
 """Bytes that a test process may grow by before compiled programs are forgotten; the cache on disk has them."""
 _most_memory = 3e9
