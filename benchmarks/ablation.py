@@ -1,4 +1,4 @@
-"""Ids x recommender x embedder from one config, as one table: `python -m benchmarks.ablation CONFIG [--quick]`."""
+"""Ids x recommender x embedder from one config, in one table: `python -m benchmarks.ablation CONFIG [--quick]`."""
 
 from __future__ import annotations
 
@@ -31,41 +31,44 @@ IDS: tuple[str, ...] = tuple(KINDS)
 ANSWERS = {"beam": "id", "retrieval": "vector"}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains and measures every cell, but for those that an earlier call finished, and prints the table.
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains and measures every cell that no earlier call has finished, and prints the table.
 
-    All rows are shown of the first cell, of the others their own and their embedder's.
+    Baselines that all cells share are listed once, with the first cell; each other cell adds its own row and its
+    embedder's.
     """
     parser = argparse.ArgumentParser(prog="benchmarks.ablation", description=__doc__)
-    parser.add_argument("config", metavar="CONFIG", help="what all cells have in common, for instance configs/demo.py")
+    parser.add_argument("config", metavar="CONFIG", help="the settings all cells share, for instance configs/demo.py")
     names: dict[str, tuple[Sequence[str], list[str]]] = {
         "ids": (IDS, ["meta_id", "mq", "rq_vae", "kmeans"]),
         "recommenders": (tuple(ANSWERS), list(ANSWERS)),
         "embedders": (tuple(EMBEDDERS), list(EMBEDDERS)),
     }
-    for option, (known, default) in names.items():
-        about = f"of {', '.join(known)}; default {' '.join(default)}"
-        parser.add_argument(f"--{option}", nargs="+", choices=known, default=default, metavar="NAME", help=about)
+    for option, (choices, default) in names.items():
+        about = f"of {', '.join(choices)}; default {' '.join(default)}"
+        parser.add_argument(f"--{option}", nargs="+", choices=choices, default=default, metavar="NAME", help=about)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="default 0")
     parser.add_argument("--out", type=pathlib.Path, help="folder of all runs; default runs/ablation")
     parser.add_argument("--quick", action="store_true", help="a few steps on a tiny world, to see that all is wired up")
-    asked = parser.parse_args(arguments)
+    arguments = parser.parse_args(argv)
     try:
-        base = load_config(asked.config)
-        study = grid(quick(base) if asked.quick else base, asked.ids, asked.recommenders, asked.embedders)
+        base = load_config(arguments.config)
+        study = grid(
+            quick(base) if arguments.quick else base, arguments.ids, arguments.recommenders, arguments.embedders
+        )
     except ValueError as error:
         parser.error(str(error))
-    folder = asked.out or pathlib.Path("runs/ablation_quick" if asked.quick else "runs/ablation")
-    print(f"\n{compare_configs(study, asked.seeds, folder)}\n\nfolder: {folder}")
+    folder = arguments.out or pathlib.Path("runs/ablation_quick" if arguments.quick else "runs/ablation")
+    print(f"\n{compare_configs(study, arguments.seeds, folder)}\n\nfolder: {folder}")
 
 
 def grid(
     config: Config, ids: Sequence[str], recommenders: Sequence[str], embedders: Sequence[str]
 ) -> dict[str, Config]:
-    """The cells by name, embedders outermost; all else is the config's.
+    """The cells by name, embedders outermost; every other setting is the config's.
 
     Raises:
-      ValueError: beams list fewer items than the table's last cutoff.
+      ValueError: `eval.beams` is below the table's last cutoff.
     """
     if "beam" in recommenders and config.eval.beams < max(CUTOFFS):
         raise ValueError(f"eval.beams={config.eval.beams} can't list {max(CUTOFFS)} items, the table's last cutoff")
@@ -76,9 +79,9 @@ def grid(
 
 
 def cell(config: Config, ids: str, recommender: str, embedder: str) -> Config:
-    """The config with other parts, and with rows that still hold as many examples.
+    """The config with other ids, recommender and embedder, and packed rows that hold as many examples as before.
 
-    Ids and answers of more tokens would leave fewer of them in a packed row, hence in a step.
+    Row lengths grow with the tokens of an id or answer; otherwise a step would see fewer examples.
     """
     users = "static" if not id_kind(ids).from_vectors and config.ids.users == "causal" else config.ids.users
     new: Config = dataclasses.replace(
@@ -123,7 +126,7 @@ def _id_tokens(config: Config) -> int:
 
 
 def _answer_tokens(config: Config) -> int:
-    """What an example takes of a packed target row: labels, or an id and the end of text."""
+    """Target tokens of an example: the labels, or an id and the end of text."""
     return LABELS if config.answer == "vector" else _id_tokens(config) + 1
 
 

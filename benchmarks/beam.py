@@ -25,7 +25,7 @@ reach, aim = 3.5, 6.0
 
 BEAMS = 10
 BATCH = 16
-WORDS = 32128  # T5's own table; new tokens come after it
+WORDS = 32128  # T5's own vocabulary; new tokens come after it
 INSTRUCTION = 22  # tokens of a prompt around its history, as in the templates of jaxrec.tasks
 MAX_HISTORY = 20
 TOLERANCE = 1e-4  # nats
@@ -51,15 +51,15 @@ def cases(quick: bool) -> tuple[Callable[[], None], Callable[[], None], float, s
     def peer() -> list[tuple[np.ndarray, np.ndarray]]:
         return [generate(source[begin : begin + BATCH]) for begin in range(0, users, BATCH)]
 
-    with jax.default_matmul_precision("highest"):  # a GPU would round the operands; compared unrounded, timed as is
-        found = recommend(source, None, BEAMS)
+    with jax.default_matmul_precision("highest"):  # the check needs full precision; the timing uses the default
+        top = recommend(source, None, BEAMS)
     sequences, scores = (np.concatenate(x) for x in zip(*peer()))
-    np.testing.assert_allclose(found.scores, scores, atol=TOLERANCE)
-    # Where two scores are nearer than that, either may come first.
+    np.testing.assert_allclose(top.scores, scores, atol=TOLERANCE)
+    # Items whose scores differ by less than the tolerance may come in either order.
     apart = np.abs(np.diff(scores, axis=1)).min(axis=1) > TOLERANCE
-    np.testing.assert_array_equal(ids[found.items[apart]], sequences[apart])
+    np.testing.assert_array_equal(ids[top.items[apart]], sequences[apart])
     _round_on_gpu_too()
-    error = np.abs(found.scores - scores).max()
+    error = np.abs(top.scores - scores).max()
     longest, middle = INSTRUCTION + 3 * lengths.max(), INSTRUCTION + 3 * np.median(lengths)
     note = (
         f"{origin}, {len(ids):,} items, {users} users, prompts of {middle:.0f} tokens at the median and {longest} at "
@@ -84,7 +84,7 @@ def _round_on_gpu_too() -> None:
 
 
 def _catalogue(users: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """Codes of the items i32[I,2], history lengths i64[users], where they are from."""
+    """Codes of the items i32[I,2], history lengths i64[users], and the name of their source."""
     folder = pathlib.Path(os.environ.get("JAXREC_DATA", "../shared/data"))
     if not ((folder / IDS).exists() and (folder / SEQUENCES).exists()):
         rng = np.random.default_rng(0)
@@ -126,8 +126,8 @@ def _peer(model: T5, ids: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray
             decoder_start_token_id=0,  # pyright: ignore[reportCallIssue]
         )
     )
-    wrong = theirs.load_state_dict({name: torch.tensor(x) for name, x in to_hf(model).items()}, strict=False)
-    assert not wrong.unexpected_keys
+    mismatch = theirs.load_state_dict({name: torch.tensor(x) for name, x in to_hf(model).items()}, strict=False)
+    assert not mismatch.unexpected_keys
     theirs = theirs.to(device).eval()
     theirs.generation_config.eos_token_id = None
     allowed: dict[tuple[int, ...], list[int]] = {}
@@ -146,7 +146,7 @@ def _peer(model: T5, ids: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray
                 attention_mask=(prompts != 0).long(),
                 num_beams=BEAMS,
                 num_return_sequences=BEAMS,
-                prefix_allowed_tokens_fn=lambda _, said: allowed[tuple(said.tolist())],
+                prefix_allowed_tokens_fn=lambda _, prefix: allowed[tuple(prefix.tolist())],
                 max_new_tokens=ids.shape[1],
                 length_penalty=0.0,
                 do_sample=False,

@@ -20,7 +20,7 @@ WIDTH = 64
 
 
 def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], float, str, str]:
-    """Vectors of width 64 score every item; seen items are left out, ties count half, nine metrics come out."""
+    """Vectors of width 64 score every item; seen items are left out, ties count half, nine metrics are averaged."""
     split, source = beauty_or_generated(quick)
     rng = np.random.default_rng(0)
     users = rng.normal(size=(split.train.n_users, WIDTH)).astype(np.float32)
@@ -28,7 +28,7 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     # Whole numbers: sums are exact in any order, so both sides see the same ties.
     users, items = np.round(users), np.round(items)
     device_users, device_items = jax.device_put(users), jax.device_put(items)
-    known = split.history("test")
+    histories = split.history("test")
 
     @jax.jit
     def product(users: jax.Array, items: jax.Array, rows: jax.Array) -> jax.Array:
@@ -44,10 +44,10 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
         total = {f"{metric}@{k}": 0.0 for k in CUTOFFS for metric in ("hr", "ndcg", "mrr")}
         for user, target in enumerate(split.test):
             scores = items @ users[user]
-            goal = scores[target]
-            scores[known.of(user)] = -np.inf
+            target_score = scores[target]
+            scores[histories.of(user)] = -np.inf
             scores[target] = -np.inf
-            rank = 1 + np.count_nonzero(scores > goal) + 0.5 * np.count_nonzero(scores == goal)
+            rank = 1 + np.count_nonzero(scores > target_score) + 0.5 * np.count_nonzero(scores == target_score)
             for k in CUTOFFS:
                 if rank < k + 1:
                     total[f"hr@{k}"] += 1
@@ -55,9 +55,9 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
                     total[f"mrr@{k}"] += 1 / rank
         return {metric: value / len(split.test) for metric, value in total.items()}
 
-    found, wanted = ours(), peer()
-    for metric, value in wanted.items():
-        np.testing.assert_allclose(found[metric], value, rtol=1e-6)
+    our_metrics, peer_metrics = ours(), peer()
+    for metric, value in peer_metrics.items():
+        np.testing.assert_allclose(our_metrics[metric], value, rtol=1e-6)
     n_users, n_items = split.train.n_users, split.train.n_items
     note = f"{source}, {n_users:,} users x {n_items:,} items, width {WIDTH}; the peer does not sort; metrics equal"
     return ours, peer, n_users, "users", note

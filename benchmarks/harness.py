@@ -1,4 +1,4 @@
-"""Times two ways of doing one piece of work side by side, and writes down what came out."""
+"""Times two implementations of the same work in alternating rounds and writes the results."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ PACKAGES = (
 
 
 class Workload(Protocol):
-    """What a file of this folder holds.
+    """A benchmark: the interface of this folder's workload modules.
 
     Attributes:
-      name: what the table calls it.
-      reach: how many times faster than the peer it has to be.
-      aim: how many times faster it should be.
+      name: its row in the table.
+      reach: required speed-up over the peer.
+      aim: hoped-for speed-up over the peer.
     """
 
     name: str
@@ -50,25 +50,25 @@ class Workload(Protocol):
         """Sets up both sides and checks that they agree.
 
         Args:
-          quick: small sizes, to see in seconds that all is wired up; its ratios mean nothing.
+          quick: small sizes, a smoke test of seconds whose ratios mean nothing.
         Returns:
           ours(), peer(): each does the whole piece of work and returns when the device is done with it.
-          work, unit: how much that is, for instance 198502, "events".
-          note: sizes, what the peer is, and how far the results agree.
+          work, unit: the amount of work and its unit, for instance 198502, "events".
+          note: sizes, the peer, and how closely the results agree.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of each round, in the order in which they were run."""
+    """Seconds of each round, in the order they were run."""
 
     ours: tuple[float, ...]
     peer: tuple[float, ...]
 
     @property
     def ratio(self) -> float:
-        """How many times faster ours is, by the medians."""
+        """Speed-up over the peer: ratio of the median times."""
         return statistics.median(self.peer) / statistics.median(self.ours)
 
     @property
@@ -81,20 +81,20 @@ class Timing:
 def interleave(ours: Callable[[], object], peer: Callable[[], object], rounds: int = ROUNDS) -> Timing:
     """Times ours, peer, ours, peer, ... after one round of each that compiles and warms up.
 
-    Interleaved, so that a machine which slows down slows both sides.
+    Rounds alternate so that a slowdown of the machine affects both sides.
     """
-    taken: dict[Callable[[], object], list[float]] = {ours: [], peer: []}
+    seconds_of: dict[Callable[[], object], list[float]] = {ours: [], peer: []}
     for number in range(rounds + 1):
-        for work, seconds in taken.items():
+        for work, seconds in seconds_of.items():
             started = time.perf_counter()
             work()
             if number > 0:
                 seconds.append(time.perf_counter() - started)
-    return Timing(tuple(taken[ours]), tuple(taken[peer]))
+    return Timing(tuple(seconds_of[ours]), tuple(seconds_of[peer]))
 
 
 def measure(workload: Workload, *, quick: bool) -> dict[str, Any]:
-    """Sets up, times and describes one workload, as its JSON file holds it."""
+    """Sets up and times one workload; returns the content of its JSON file."""
     ours, peer, work, unit, note = workload.cases(quick)
     timing = interleave(ours, peer, 3 if quick else ROUNDS)
     return {
@@ -115,14 +115,14 @@ def measure(workload: Workload, *, quick: bool) -> dict[str, Any]:
 
 
 def verdict(ratio: float, reach: float, aim: float, *, quick: bool) -> str:
-    """What the table says: "aim", "reach" or "below", or "quick" where sizes are too small to tell."""
+    """The table's verdict: "aim", "reach" or "below"; "quick" where sizes are too small to judge."""
     if quick:
         return "quick"
     return "aim" if ratio >= aim else "reach" if ratio >= reach else "below"
 
 
 def circumstances() -> dict[str, Any]:
-    """What a number needs beside it: command, device, processor, versions."""
+    """Provenance of a measurement: command, device, processor, versions."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -137,10 +137,10 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-def write(folder: pathlib.Path, name: str, found: dict[str, Any]) -> None:
-    """Writes `found` to folder/name.json, whole or not at all."""
+def write(folder: pathlib.Path, name: str, report: dict[str, Any]) -> None:
+    """Writes `report` to folder/name.json atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{name}.json", json.dumps(found, indent=2) + "\n")
+    write_whole(folder / f"{name}.json", json.dumps(report, indent=2) + "\n")
 
 
 def _side(seconds: tuple[float, ...], work: float) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _side(seconds: tuple[float, ...], work: float) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name where the system tells it."""
+    """The processor's name, as far as the system reports it."""
     info = pathlib.Path("/proc/cpuinfo")
     if info.exists():
         names = [

@@ -46,15 +46,17 @@ def beside(quick: bool, layout: str) -> Case:
     split, source = beauty_or_generated(quick)
     n_users, n_items, dim, batch = split.train.n_users, split.train.n_items, CONFIG.dim, CONFIG.batch
     pairs = edges(split.train.users, split.train.items, n_items)
-    graph, known = jax.tree.map(jnp.asarray, (adjacency(pairs, n_users, n_items), lightgcn.events(pairs, n_users)))
+    graph, train_events = jax.tree.map(
+        jnp.asarray, (adjacency(pairs, n_users, n_items), lightgcn.events(pairs, n_users))
+    )
     steps = math.ceil(len(pairs) / batch)
     table = np.asarray(lightgcn.init(n_users + n_items, dim, key=jax.random.key(0)))
     optimizer = optax.adam(CONFIG.learning_rate)
 
     def loss(params, buffers, rows, key):
-        nodes, (graph, known) = params["node"], buffers
+        nodes, (graph, train_events) = params["node"], buffers
         layers, weight = CONFIG.layers, CONFIG.regularization
-        return lightgcn.loss(nodes, graph, known, rows, layers=layers, regularization=weight, key=key)
+        return lightgcn.loss(nodes, graph, train_events, rows, layers=layers, regularization=weight, key=key)
 
     train_step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
 
@@ -63,7 +65,7 @@ def beside(quick: bool, layout: str) -> Case:
         params = {"node": arrange(graph, table)}
         state = initial_state(params, optimizer, jax.random.key(1), single_device_mesh(), ())
         for number in range(steps):
-            state, metrics = train_step(state, (graph, known), batches[number])
+            state, metrics = train_step(state, (graph, train_events), batches[number])
             if number % 8 == 7:  # as `fit`, which reads metrics back
                 jax.block_until_ready(metrics)
         return jax.block_until_ready(state.params["node"])
@@ -112,11 +114,11 @@ def beside(quick: bool, layout: str) -> Case:
     theirs = triples_loss(nodes, torch.as_tensor(triples))
     theirs.backward()
     assert nodes.grad is not None
-    apart = float(np.abs(np.asarray(restore(graph, gradient)) - nodes.grad.numpy()).max() / nodes.grad.abs().max())
+    error = np.abs(np.asarray(restore(graph, gradient)) - nodes.grad.numpy()).max() / nodes.grad.abs().max()
     note = (
         f"{source}, {len(pairs):,} distinct events, {steps} batches of {batch:,}, {CONFIG.layers} layers of {dim}; the "
         f"peer is torch {layout} with {torch.get_num_threads()} threads and sampling in Python; for equal tables and "
-        f"triples losses {float(mine):.6f} and {theirs.item():.6f}, gradients within {apart:.0e} of their largest"
+        f"triples losses {float(mine):.6f} and {theirs.item():.6f}, gradients within {error:.0e} of their largest"
     )
     return ours, peer, float(len(pairs)), "events", note
 
@@ -142,9 +144,9 @@ def _matrix(pairs: np.ndarray, n_users: int, n_items: int, layout: str):
 
     degrees = np.bincount(pairs[:, 0], minlength=n_users)[pairs[:, 0]], np.bincount(pairs[:, 1])[pairs[:, 1]]
     weights = (np.sqrt(degrees[0]) * np.sqrt(degrees[1])) ** -1.0
-    there = np.concatenate([[pairs[:, 0], pairs[:, 1] + n_users], [pairs[:, 1] + n_users, pairs[:, 0]]], axis=1)
+    indices = np.concatenate([[pairs[:, 0], pairs[:, 1] + n_users], [pairs[:, 1] + n_users, pairs[:, 0]]], axis=1)
     values = torch.tensor(np.tile(weights, 2), dtype=torch.float32)
     matrix = torch.sparse_coo_tensor(
-        torch.tensor(there, dtype=torch.int64), values, (n_users + n_items,) * 2, check_invariants=True
+        torch.tensor(indices, dtype=torch.int64), values, (n_users + n_items,) * 2, check_invariants=True
     ).coalesce()
     return matrix if layout == "COO" else matrix.to_sparse_csr()

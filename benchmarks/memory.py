@@ -1,13 +1,14 @@
-"""What training a decoder-only model with LoRA takes on each device, computed without making a single weight.
+"""Memory that training a decoder-only model with LoRA needs on each device, computed from shapes alone.
 
 python -m benchmarks.memory [--devices 8 --fsdp] [--rows 4 --length 1024] [--shape llama-2-7b] [--whole]
 python -m benchmarks.memory --run 10    ten steps with random weights on the device: its peak, and tokens a second
 
-Three parts, added up:
-  held      weights, what is trained, the optimizer's moments and a batch, as they lie on the mesh;
-  kept      what the forward pass leaves for the backward pass, of all layers: what jax.vjp keeps beside its arguments;
-  working   the compiler's temporary memory of a step of the same model with one layer.
-The compiler is XLA's for CPU, which keeps weights of bfloat16 as float32 while it works on them: an upper bound.
+The estimate adds up:
+  held       weights, trainable parameters, the optimizer's moments and a batch, as sharded over the mesh;
+  gradients  of the trainable parameters;
+  kept       activations of all layers saved for the backward pass: the residuals of jax.vjp;
+  working    the compiler's temporary memory of a step of the same model with one layer.
+XLA's CPU compiler holds bfloat16 weights as float32 while it computes, so this is an upper bound.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ SHAPES = {
     },
 }
 NEW_TOKENS = 1280
-"""About what META ID needs: 100 clusters and the largest cluster's members."""
+"""Roughly what META ID needs: 100 cluster tokens and one token per member of the largest cluster."""
 TARGET = 32
 
 
 def main() -> None:
-    """Prints one line of gigabytes, and JSON where --out names a file."""
+    """Prints the figures on one line; --out also writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="llama-2-7b")
     parser.add_argument("--devices", type=int, default=1)
@@ -53,35 +54,37 @@ def main() -> None:
     parser.add_argument("--run", type=int, metavar="STEPS", default=0, help="run so many steps instead of computing")
     parser.add_argument("--layers", type=int, default=0, help="of the model; 0 takes the shape's own")
     parser.add_argument("--out", type=pathlib.Path)
-    asked = parser.parse_args()
-    if not asked.run:
+    arguments = parser.parse_args()
+    if not arguments.run:
         os.environ["JAX_PLATFORMS"] = "cpu"
-        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={asked.devices}"
-    found = run(asked) if asked.run else measure(asked)
-    print(", ".join(f"{name} {value:,.2f}" for name, value in found.items()))
-    if asked.out:
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(json.dumps({**vars(asked), "out": str(asked.out), "found": found}, indent=1) + "\n")
+        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={arguments.devices}"
+    figures = run(arguments) if arguments.run else measure(arguments)
+    print(", ".join(f"{name} {value:,.2f}" for name, value in figures.items()))
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(
+            json.dumps({**vars(arguments), "out": str(arguments.out), "found": figures}, indent=1) + "\n"
+        )
 
 
-def measure(asked: argparse.Namespace) -> dict[str, float]:
-    """Gigabytes (10^9 bytes) on each device by part."""
+def measure(arguments: argparse.Namespace) -> dict[str, float]:
+    """Memory on each device by part, in GB (10^9 bytes)."""
     import jax
 
-    shape, lora = _model(asked)
-    state, buffers, batch, loss, _ = _abstract(asked, shape, lora)
+    shape, lora = _model(arguments)
+    state, buffers, batch, loss, _ = _abstract(arguments, shape, lora)
     held = sum(_bytes_on_device(x) for x in jax.tree.leaves((state, buffers, batch)))
     gradients = sum(_bytes_on_device(x) for x in jax.tree.leaves(state.params))
-    kept = _kept(loss, state.params, buffers, batch) / asked.devices  # activations are cut over rows or heads
-    *one, _, one_step = _abstract(asked, dataclasses.replace(shape, layers=1), lora)
+    kept = _kept(loss, state.params, buffers, batch) / arguments.devices  # activations are cut over rows or heads
+    *one, _, one_step = _abstract(arguments, dataclasses.replace(shape, layers=1), lora)
     working = one_step.lower(*one).compile().memory_analysis().temp_size_in_bytes
     parts = {"held": held, "gradients": gradients, "kept": kept, "working": working}
     parts["together"] = sum(parts.values())
     return {f"{name} GB": value / 1e9 for name, value in parts.items()}
 
 
-def run(asked: argparse.Namespace) -> dict[str, float]:
-    """Steps on full rows of random tokens with random weights: peak memory in GB, and tokens per second."""
+def run(arguments: argparse.Namespace) -> dict[str, float]:
+    """Trains on full rows of random tokens from random weights; returns peak memory in GB and tokens per second."""
     import jax
     import numpy as np
     from flax import nnx
@@ -95,7 +98,7 @@ def run(asked: argparse.Namespace) -> dict[str, float]:
     from jaxrec.training.state import functional
     from jaxrec.types import Batch
 
-    shape, lora = _model(asked)
+    shape, lora = _model(arguments)
     first = shape.vocab - NEW_TOKENS
     anchors = np.zeros((NEW_TOKENS, 64), np.float32)
     model = Llama(shape, OovConfig(), lora, anchors, first, first + 2, rngs=nnx.Rngs(0))
@@ -104,40 +107,40 @@ def run(asked: argparse.Namespace) -> dict[str, float]:
     state = initial_state(params, optimizer, jax.random.key(0), single_device_mesh(), ())
     del model, params
     draw = np.random.default_rng(0)
-    source, target = (draw.integers(3, first, (asked.rows, n)).astype(np.int32) for n in (asked.length, TARGET))
+    source, target = (draw.integers(3, first, (arguments.rows, n)).astype(np.int32) for n in (arguments.length, TARGET))
     ones = np.ones_like(target)
     batch = jax.device_put(Batch(source, np.ones_like(source), target, ones, ones.astype(np.float32)))
     step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
     state, metrics = step(state, buffers, batch)  # compiles
     jax.block_until_ready(metrics)
     started = time.perf_counter()
-    for _ in range(asked.run):
+    for _ in range(arguments.run):
         state, metrics = step(state, buffers, batch)
-    loss_found = float(metrics["loss"])
-    seconds = (time.perf_counter() - started) / asked.run
+    final_loss = float(metrics["loss"])
+    seconds = (time.perf_counter() - started) / arguments.run
     stats = jax.local_devices()[0].memory_stats() or {}  # a CPU keeps none
     peak = stats.get("peak_bytes_in_use", float("nan")) / 1e9
     return {
         "peak GB": peak,
         "seconds a step": seconds,
-        "tokens/s": asked.rows * asked.length / seconds,
-        "loss": loss_found,
+        "tokens/s": arguments.rows * arguments.length / seconds,
+        "loss": final_loss,
     }
 
 
-def _model(asked: argparse.Namespace) -> tuple[Any, Any]:
-    """The shape, with room for new tokens, and how it is adapted."""
+def _model(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The model's config, with room for new tokens, and its LoRA config."""
     from jaxrec.config import LlamaConfig, LoraConfig
 
-    shape = LlamaConfig(compute_dtype="bfloat16", remat=True, **SHAPES[asked.shape])
+    shape = LlamaConfig(compute_dtype="bfloat16", remat=True, **SHAPES[arguments.shape])
     shape = dataclasses.replace(shape, vocab=-(-(shape.vocab + NEW_TOKENS) // 128) * 128)
-    if asked.layers:
-        shape = dataclasses.replace(shape, layers=asked.layers)
-    return shape, LoraConfig(rank=0 if asked.whole else 16, targets=("attention", "mlp", "embedding", "head"))
+    if arguments.layers:
+        shape = dataclasses.replace(shape, layers=arguments.layers)
+    return shape, LoraConfig(rank=0 if arguments.whole else 16, targets=("attention", "mlp", "embedding", "head"))
 
 
-def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ...]:
-    """State, buffers and batch as shapes with their place on the mesh, the loss, and the jitted step."""
+def _abstract(arguments: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ...]:
+    """State, buffers and batch as shapes with shardings, the loss, and the jitted step."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -153,9 +156,9 @@ def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ..
     from jaxrec.training.state import TrainState, functional
     from jaxrec.types import Batch
 
-    train = TrainConfig(model_parallel=asked.model_parallel, fsdp=asked.fsdp)
+    train = TrainConfig(model_parallel=arguments.model_parallel, fsdp=arguments.fsdp)
     rules = backbone("llama").sharding(train.fsdp)
-    mesh = sharding.make_mesh(asked.devices // asked.model_parallel, asked.model_parallel)
+    mesh = sharding.make_mesh(arguments.devices // arguments.model_parallel, arguments.model_parallel)
     first = shape.vocab - NEW_TOKENS
     anchors = np.zeros((NEW_TOKENS, 64), np.float32)
     model = nnx.eval_shape(lambda: Llama(shape, OovConfig(), lora, anchors, first, first + 2, rngs=nnx.Rngs(0)))
@@ -172,16 +175,16 @@ def _abstract(asked: argparse.Namespace, shape: Any, lora: Any) -> tuple[Any, ..
     step: Any = jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere)
     key: Any = jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=everywhere)
     state = TrainState(step, lay(params, placed), lay(moments, sharding.follow(moments, params, placed, mesh)), key)
-    source = jax.ShapeDtypeStruct((asked.rows, asked.length), jnp.int32, sharding=by_row)
-    target = jax.ShapeDtypeStruct((asked.rows, TARGET), jnp.int32, sharding=by_row)
-    weights = jax.ShapeDtypeStruct((asked.rows, TARGET), jnp.float32, sharding=by_row)
+    source = jax.ShapeDtypeStruct((arguments.rows, arguments.length), jnp.int32, sharding=by_row)
+    target = jax.ShapeDtypeStruct((arguments.rows, TARGET), jnp.int32, sharding=by_row)
+    weights = jax.ShapeDtypeStruct((arguments.rows, TARGET), jnp.float32, sharding=by_row)
     batch = Batch(source, source, target, target, weights)
     train_step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
     return state, lay(buffers, sharding.shardings(buffers, mesh, rules)), batch, loss, train_step
 
 
 def _kept(loss: Any, params: Any, buffers: Any, batch: Any) -> int:
-    """Bytes that the forward pass computes and leaves for the backward pass."""
+    """Bytes of residuals that the forward pass saves for the backward pass."""
     import jax
 
     def forward(params: Any, buffers: Any, batch: Any) -> Any:

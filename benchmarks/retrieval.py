@@ -19,9 +19,9 @@ TOLERANCE = 1e-5  # of a cosine; both sum 64 products in float32, in another ord
 
 
 def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], float, str, str]:
-    """Both sides hold the same random unit vectors and are given the users' vectors in one batch.
+    """Both sides search the same random unit vectors with the users' vectors in one batch.
 
-    The items that they find are the same, except where two scores are nearer than the tolerance.
+    Their results are equal, except where two scores differ by less than the tolerance.
     """
     import faiss
 
@@ -42,9 +42,9 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     def peer() -> tuple[np.ndarray, np.ndarray]:
         return index.search(users, K)  # pyright: ignore[reportCallIssue]
 
-    (scores, found), (their_scores, theirs) = ours(), peer()
+    (scores, our_items), (their_scores, their_items) = ours(), peer()
     np.testing.assert_allclose(scores, their_scores, atol=TOLERANCE)
-    in_common = (found[:, :, None] == theirs[:, None, :]).any(-1)
+    in_common = (our_items[:, :, None] == their_items[:, None, :]).any(-1)
     last = their_scores[:, -1:]
     assert (in_common | (scores - last < TOLERANCE)).all(), "an item that faiss finds is missing"
     giga = 2e-9 * USERS * n_items * WIDTH

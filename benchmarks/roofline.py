@@ -1,4 +1,4 @@
-"""What the device can do, and how much of it a T5 training step uses: `python -m benchmarks.roofline [--quick]`."""
+"""The device's peak rates, and the share that a T5 training step uses: `python -m benchmarks.roofline [--quick]`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     on_cpu = jax.default_backend() == "cpu"
     width = 256 if arguments.quick else 2048 if on_cpu else 8192
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "matmul_flops_per_second": {t: matmul_rate(width, t) for t in ("float32", "bfloat16")},
         "bytes_per_second": bandwidth(2**20 if arguments.quick else 2**28),
     }
@@ -42,20 +42,20 @@ def main() -> None:
     config = T5Config(compute_dtype="bfloat16")
     if arguments.quick:
         config = T5Config(vocab=256, d_model=64, d_ff=128, heads=2, encoder_layers=1, decoder_layers=1)
-    found["t5_step"] = step_rate(config, rows, source, target)
-    peak = found["matmul_flops_per_second"][config.compute_dtype]
-    found["t5_step"]["share_of_matmul_rate"] = found["t5_step"]["flops_per_second"] / peak
-    found |= {"quick": arguments.quick, **harness.circumstances()}
-    harness.write(arguments.out, "roofline", found)
-    for dtype, rate in found["matmul_flops_per_second"].items():
+    report["t5_step"] = step_rate(config, rows, source, target)
+    peak = report["matmul_flops_per_second"][config.compute_dtype]
+    report["t5_step"]["share_of_matmul_rate"] = report["t5_step"]["flops_per_second"] / peak
+    report |= {"quick": arguments.quick, **harness.circumstances()}
+    harness.write(arguments.out, "roofline", report)
+    for dtype, rate in report["matmul_flops_per_second"].items():
         print(f"matmul {dtype}: {rate / 1e12:.2f} TFLOP/s")
-    print(f"memory: {found['bytes_per_second'] / 1e9:.1f} GB/s")
-    step = found["t5_step"]
+    print(f"memory: {report['bytes_per_second'] / 1e9:.1f} GB/s")
+    step = report["t5_step"]
     print(f"T5 step {step['shape']}: {step['seconds'] * 1e3:.1f} ms, {step['share_of_matmul_rate']:.1%} of the rate")
 
 
 def matmul_rate(width: int, dtype: str) -> float:
-    """FLOP/s of a square product that accumulates in float32, the form the models use."""
+    """FLOP/s of a square product that accumulates in float32, as in the models."""
     x = jax.random.normal(jax.random.key(0), (width, width), dtype)
     product = jax.jit(functools.partial(jnp.matmul, preferred_element_type=jnp.float32))
     return 2 * width**3 / _seconds(lambda: product(x, x))
@@ -95,7 +95,7 @@ def step_rate(config: T5Config, rows: int, source: int, target: int) -> dict[str
 
 
 def step_flops(config: T5Config, rows: int, source: int, target: int) -> float:
-    """Matrix-product FLOP of a step, counted from the shapes: forward once, backward twice; recomputing counts none."""
+    """Matrix-product FLOP of a step, from the shapes: forward once, backward twice, without recomputation."""
     inner = config.heads * config.d_kv
     projection = 2 * config.d_model * inner  # of one token through one of q, k, v, o
     feed = 2 * (3 if config.activation == "gated-gelu" else 2) * config.d_model * config.d_ff
@@ -109,17 +109,17 @@ def step_flops(config: T5Config, rows: int, source: int, target: int) -> float:
 
 
 def _seconds(work: Callable[[], Any], rounds: int = harness.ROUNDS) -> float:
-    """Median seconds of a call once compiled; on fast devices a round is many calls, so that launching hides."""
+    """Median seconds of a compiled call; a round is many calls on fast devices, which hides the launch overhead."""
     jax.block_until_ready(work())
     started = time.perf_counter()
     jax.block_until_ready(work())
     calls = max(1, min(50, int(0.1 / (time.perf_counter() - started))))
-    taken = []
+    seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
         jax.block_until_ready([work() for _ in range(calls)])
-        taken.append((time.perf_counter() - started) / calls)
-    return statistics.median(taken)
+        seconds.append((time.perf_counter() - started) / calls)
+    return statistics.median(seconds)
 
 
 if __name__ == "__main__":

@@ -28,19 +28,19 @@ WORKLOADS = (
 
 
 def main() -> int:
-    """Each workload runs in a process of its own, so that thread pools and memory of one don't slow the next.
+    """Runs each workload in its own process, so that thread pools and memory of one do not slow the next.
 
-    Returns 1 where a workload could not be run; a slow one is a row of the table, not an error.
+    Returns 1 if a workload failed to run; a slow workload is a row of the table, not an error.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(WORKLOADS)}; all when left out")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all is wired up")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks/results"), help="folder of JSON")
-    parser.add_argument("--here", action="store_true", help="in this process; what the processes of a run are given")
+    parser.add_argument("--here", action="store_true", help="run in this process (used for the child processes)")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(WORKLOADS))
     if unknown:
-        parser.error(f"no workload is called {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
+        parser.error(f"no workload is called {', '.join(unknown)}; choose from {', '.join(WORKLOADS)}")
     names = arguments.names or WORKLOADS
     if arguments.here:
         for name in names:
@@ -53,16 +53,16 @@ def main() -> int:
         command = [sys.executable, "-m", "benchmarks.run", name, "--here", "--out", str(arguments.out)]
         if subprocess.run([*command, *(["--quick"] if arguments.quick else [])]).returncode:
             failed.append(name)
-    done = [json.loads((arguments.out / f"{name}.json").read_text()) for name in names if name not in failed]
-    if done:
-        print(table(done))
+    reports = [json.loads((arguments.out / f"{name}.json").read_text()) for name in names if name not in failed]
+    if reports:
+        print(workload_table(reports))
     if failed:
         print(f"could not be run (see above): {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Workloads as aligned lines; rates are medians, the ratio's range is that of neighbouring rounds."""
+def workload_table(rows: list[dict[str, Any]]) -> str:
+    """Workloads as aligned lines: median rates, and the ratio with its range over pairs of neighbouring rounds."""
     cells = [["workload", "ours", "peer", "ratio", "(range)", "reach", "aim", "verdict"]]
     for row in rows:
         low, high = row["ratio_spread"]

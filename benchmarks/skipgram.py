@@ -27,10 +27,10 @@ NEIGHBOURS = 10
 
 
 def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], float, str, str]:
-    """Both sides train fresh tables on the same walks, equally often.
+    """Both sides train fresh embeddings on the same walks for the same number of epochs.
 
-    How good the vectors are is measured on the graph itself, which favours neither side: the share of an item's ten
-    nearest items that some user has together with it. The note names both shares, and the neighbours in common.
+    Quality is measured on the graph, which favours neither side: the share of an item's ten nearest items that some
+    user has together with it. The note gives both shares, and the overlap of the two neighbour lists.
     """
     from gensim.models import Word2Vec
 
@@ -73,11 +73,11 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
         workers=2,
         seed=1,
     )
-    model.build_vocab(sentences)  # not timed: ours is given numbers too
+    model.build_vocab(sentences)  # not timed: our side gets node numbers as well
 
     def peer() -> np.ndarray:
         model.init_weights()
-        model.min_alpha_yet_reached = model.alpha  # afresh, else gensim warns that the rate rises again
+        model.min_alpha_yet_reached = model.alpha  # reset, or gensim warns that the learning rate rises
         model.train(sentences, total_examples=len(sentences), epochs=CONFIG.epochs)
         vectors = np.zeros((graph.n_nodes, CONFIG.dim), np.float32)
         vectors[np.array(model.wv.index_to_key, np.int64)] = model.wv.vectors
@@ -96,21 +96,21 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
 
 
 def _bought_together(train: Histories) -> scipy.sparse.csr_matrix:
-    """How many users have two items together, [I, I] with an empty diagonal."""
+    """Number of users who have both items of a pair, [I, I] with an empty diagonal."""
     shape = (train.n_users, train.n_items)
     bought = scipy.sparse.csr_matrix((np.ones(train.n_events), (train.users, train.items)), shape=shape)
-    both = scipy.sparse.csr_matrix(bought.T @ bought)
-    both.setdiag(0)
-    both.eliminate_zeros()
-    return both
+    co_counts = scipy.sparse.csr_matrix(bought.T @ bought)
+    co_counts.setdiag(0)
+    co_counts.eliminate_zeros()
+    return co_counts
 
 
 def _nearest(vectors: np.ndarray, items: np.ndarray) -> np.ndarray:
     """The nearest other items of some items by cosine, i64[n, NEIGHBOURS]."""
     units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    found = []
+    neighbours = []
     for part in np.array_split(items, 1 + len(items) // 2000):
         scores = units[part] @ units.T
         scores[np.arange(len(part)), part] = -np.inf
-        found.append(np.argpartition(-scores, NEIGHBOURS, axis=1)[:, :NEIGHBOURS])
-    return np.concatenate(found)
+        neighbours.append(np.argpartition(-scores, NEIGHBOURS, axis=1)[:, :NEIGHBOURS])
+    return np.concatenate(neighbours)

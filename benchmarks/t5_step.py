@@ -41,7 +41,7 @@ def cases(quick: bool) -> tuple[Callable[[], None], Callable[[], None], float, s
 
 
 def our_step(config: T5Config, source: np.ndarray, target: np.ndarray) -> Callable[[], None]:
-    """One jitted, donated step; returns when its parameters are there."""
+    """One jitted, donated step; blocks until its parameters are computed."""
     model = T5(config, OovConfig("none"), None, config.vocab, rngs=nnx.Rngs(0))
     graph, params = nnx.split(model, nnx.Param)
     optimizer = optax.adamw(1e-3)

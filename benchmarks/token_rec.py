@@ -44,47 +44,45 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     """Both sides train the same model by the same jitted step on the same examples; the work is real tokens."""
     on_cpu = jax.default_backend() == "cpu"
     config = load_config(ROOT / "configs" / f"token_rec_beauty{'_cpu' if on_cpu else ''}.py")
-    # Rows of 256 are attended to in a quarter of the time that 512 take, and hold about eight examples.
+    # Attention over rows of 256 takes a quarter of the time of rows of 512; a row holds about eight examples.
     rows, length, slots = (8, 256, 12) if on_cpu or quick else (config.train.rows, config.train.source_length, 24)
-    known = world(quick)
+    data = make_world(quick)
     task = TaskConfig(tasks=("collaborative", "direct"))
-    examples = RankingExamples(
-        known.words, known.items, known.split.train, known.users, answer="vector", task=task, seed=0
-    )
-    data = packed(examples, rows=rows, source_length=length, target_length=LABELS * slots, seed=0)
-    batches = [batch for batch, _ in zip(data, range(STEPS))]
+    examples = RankingExamples(data.words, data.items, data.split.train, data.users, answer="vector", task=task, seed=0)
+    packed_batches = packed(examples, rows=rows, source_length=length, target_length=LABELS * slots, seed=0)
+    batches = [batch for batch, _ in zip(packed_batches, range(STEPS))]
     padded = _padded(batches)
-    shape = dataclasses.replace(config.model.t5, vocab=known.words.size)
+    shape = dataclasses.replace(config.model.t5, vocab=data.words.size)
     if quick:
         shape = dataclasses.replace(shape, d_model=64, d_ff=128, encoder_layers=1, decoder_layers=1)
-    step, state, buffers = _step(known, shape, config)
+    step, state, buffers = _step(data, shape, config)
 
     def run(work: list[Batch]) -> jax.Array:
-        now, loss = jax.tree.map(jnp.copy, state), None
+        current, loss = jax.tree.map(jnp.copy, state), None
         for batch in work:
-            now, metrics = step(now, buffers, batch)
+            current, metrics = step(current, buffers, batch)
             loss = metrics["loss"]
         assert loss is not None
         return loss.block_until_ready()
 
-    losses = _losses(known, shape, config, batches), _losses(known, shape, config, padded)
+    losses = _losses(data, shape, config, batches), _losses(data, shape, config, padded)
     np.testing.assert_allclose(*losses, rtol=TOLERANCE)
     n = sum(map(_count, batches))
     assert n == sum(map(_count, padded))
     tokens = sum(int(np.count_nonzero(batch.source)) for batch in batches)
     real = [tokens / sum(batch.source.size for batch in work) for work in (batches, padded)]
     note = (
-        f"{known.source}, T5 of width {shape.d_model} with {shape.encoder_layers}+{shape.decoder_layers} layers, "
+        f"{data.source}, T5 of width {shape.d_model} with {shape.encoder_layers}+{shape.decoder_layers} layers, "
         f"{n} examples of {tokens / n:.0f} tokens: ours {STEPS} steps of {rows} x {length} packed ({real[0]:.0%} "
         f"real), the peer {len(padded)} of {len(padded[0].source)} x {PADDED}, an example a row ({real[1]:.0%} real); "
-        f"softmax over {known.split.train.n_items:,} items; losses {losses[0]:.6f} and {losses[1]:.6f}"
+        f"softmax over {data.split.train.n_items:,} items; losses {losses[0]:.6f} and {losses[1]:.6f}"
     )
     return functools.partial(run, batches), functools.partial(run, padded), tokens, "real tokens", note
 
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """Beauty, or a generated world, with random ids of TokenRec's form: what they mean costs no time.
+    """Beauty, or a generated world, with random ids of TokenRec's form; timing does not depend on their meaning.
 
     Attributes:
       split: histories.
@@ -101,8 +99,8 @@ class World:
     users: np.ndarray
 
 
-def world(quick: bool, *, numbered: bool = False) -> World:
-    """Data and ids; `numbered` ends items' ids in one more token, as those do that a decoder has to say."""
+def make_world(quick: bool, *, numbered: bool = False) -> World:
+    """Data and ids; `numbered` appends the token that keeps item ids unique, as for ids that a decoder generates."""
     split, source = beauty_or_generated(quick)
     rng = np.random.default_rng(0)
 
@@ -122,30 +120,30 @@ def world(quick: bool, *, numbered: bool = False) -> World:
     return World(split, source, words, words.ids("<Item>", items).tokens, words.ids("<User>", users).tokens)
 
 
-def retriever(known: World, shape: T5Config, config: Config) -> Retriever:
-    """TokenRec's model with random weights, anchors and item vectors; the same at every call."""
+def retriever(data: World, shape: T5Config, config: Config) -> Retriever:
+    """TokenRec's model with random weights, anchors and item vectors; equal at every call."""
     rng, settings, rngs = np.random.default_rng(1), RetrievalConfig(), nnx.Rngs(0)
-    anchors = rng.standard_normal((len(known.words.new_tokens), WIDTH), np.float32)
-    t5 = T5(shape, config.model.oov, anchors, known.words.first_oov, rngs=rngs)
-    items = rng.standard_normal((len(known.items), WIDTH), np.float32)
-    train = known.split.train
+    anchors = rng.standard_normal((len(data.words.new_tokens), WIDTH), np.float32)
+    t5 = T5(shape, config.model.oov, anchors, data.words.first_oov, rngs=rngs)
+    items = rng.standard_normal((len(data.items), WIDTH), np.float32)
+    train = data.split.train
     users = rng.standard_normal((train.n_users, WIDTH), np.float32)
-    had = events(edges(train.users, train.items, train.n_items), train.n_users)
-    return Retriever(t5, settings, known.words.encode(settings.decoder_prompt), items, users, had, rngs=rngs)
+    train_events = events(edges(train.users, train.items, train.n_items), train.n_users)
+    return Retriever(t5, settings, data.words.encode(settings.decoder_prompt), items, users, train_events, rngs=rngs)
 
 
-def _step(known: World, shape: T5Config, config: Config):
-    """The jitted training step that both sides share, and a state to start from."""
-    model = retriever(known, shape, config)
+def _step(data: World, shape: T5Config, config: Config):
+    """The jitted training step that both sides share, its initial state and its buffers."""
+    model = retriever(data, shape, config)
     params, buffers, loss_fn = functional(model, loss_of(config).make(config.train))
     optimizer = make_optimizer(config.train, 1000)
     state = TrainState(jnp.int32(0), params, optimizer.init(params), jax.random.key(0))
     return jax.jit(make_step(loss_fn, optimizer), donate_argnums=0), state, buffers
 
 
-def _losses(known: World, shape: T5Config, config: Config, batches: list[Batch]) -> float:
+def _losses(data: World, shape: T5Config, config: Config, batches: list[Batch]) -> float:
     """The mean loss of all examples before any step, in float32 and without dropout."""
-    model = retriever(known, dataclasses.replace(shape, compute_dtype="float32"), config)
+    model = retriever(data, dataclasses.replace(shape, compute_dtype="float32"), config)
     params, buffers, loss_fn = functional(model, loss_of(config).make(config.train))
     with jax.default_matmul_precision("highest"):
         evaluate = jax.jit(lambda batch: loss_fn(params, buffers, batch, None)[0])
@@ -158,9 +156,9 @@ def _count(batch: Batch) -> int:
 
 
 def _padded(batches: list[Batch]) -> list[Batch]:
-    """The examples of packed batches a row each, in as few equal batches of at most `EXAMPLES` as hold them.
+    """The examples of packed batches, one a row, in as few equal batches of at most `EXAMPLES` rows as hold them.
 
-    What doesn't divide is filled up with empty rows in the last batch, fewer than there are batches.
+    The last batch is filled up with empty rows, fewer than there are batches.
     """
     source, target = [], []
     for batch in batches:

@@ -41,8 +41,8 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     examples, words, source = _examples(config, quick)
     on_cpu = jax.default_backend() == "cpu"
     rows, length, answers = (ROWS, 256, 32) if on_cpu or quick else _rows(config)
-    data = packed(examples, rows=rows, source_length=length, target_length=answers, seed=0)
-    batches = [batch for batch, _ in zip(data, range(3))]
+    packed_batches = packed(examples, rows=rows, source_length=length, target_length=answers, seed=0)
+    batches = [batch for batch, _ in zip(packed_batches, range(3))]
     padded = _padded(batches)
     tokens = sum(int(np.count_nonzero(b.source) + np.count_nonzero(b.target)) for b in batches)
     shape = config.model.t5
@@ -53,9 +53,9 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     step, state, buffers = _step(shape, words, config)
 
     def run(work: list[Batch]) -> jax.Array:
-        now, loss = jax.tree.map(jnp.copy, state), None
+        current, loss = jax.tree.map(jnp.copy, state), None
         for batch in work:
-            now, metrics = step(now, buffers, batch)
+            current, metrics = step(current, buffers, batch)
             loss = metrics["loss"]
         assert loss is not None
         return loss.block_until_ready()
@@ -73,7 +73,7 @@ def _rows(config: Config) -> tuple[int, int, int]:
 
 
 def _step(shape: T5Config, words: vocabulary.Vocabulary, config: Config):
-    """The jitted training step that both sides share, and a state to start from."""
+    """The jitted training step that both sides share, its initial state and its buffers."""
     model = T5(dataclasses.replace(shape, vocab=words.size), config.model.oov, None, words.first_oov, rngs=nnx.Rngs(0))
     params, buffers, loss_fn = functional(model, sequence_loss)
     optimizer = make_optimizer(config.train, 1000)
@@ -103,7 +103,7 @@ def _padded_batch(source: list[np.ndarray], target: list[np.ndarray]) -> Batch:
 
 
 def _examples(config: Config, quick: bool) -> tuple[RankingExamples, vocabulary.Vocabulary, str]:
-    """Beauty's prompts with ids of the right form (their meaning costs no time), or a generated world's."""
+    """Beauty's prompts with ids of the right form (timing does not depend on their meaning), or a generated world's."""
     split, source = beauty_or_generated(quick)
     train = split.train
     clusters = config.ids.clusters
@@ -117,12 +117,11 @@ def _examples(config: Config, quick: bool) -> tuple[RankingExamples, vocabulary.
         number = np.arange(n, dtype=np.int32)
         return words.ids(prefix, Codes(np.stack([number % clusters, number // clusters], 1), sizes, LEVELS)).tokens
 
-    asked = RankingExamples(
+    examples = RankingExamples(
         words,
         ids("<Item>", train.n_items),
         train,
         ids("<User>", train.n_users),
-        tasks=config.task.tasks,
-        max_history=config.task.max_history,
+        task=config.task,
     )
-    return asked, words, source
+    return examples, words, source

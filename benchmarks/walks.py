@@ -23,12 +23,12 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
     length = WalkConfig().length
     graph = bipartite_graph(split.train)
     starts = np.tile(np.flatnonzero(graph.degree).astype(np.int32), 2)
-    placed, device_starts, key = jax.tree.map(jnp.asarray, graph), jnp.asarray(starts), jax.random.key(0)
+    device_graph, device_starts, key = jax.tree.map(jnp.asarray, graph), jnp.asarray(starts), jax.random.key(0)
     target, low, count = (np.ascontiguousarray(graph.edges[:, column]) for column in range(3))
     random = np.random.default_rng(0)
 
     def ours() -> jax.Array:
-        return jax.block_until_ready(walk(placed, device_starts, length, key=key))
+        return jax.block_until_ready(walk(device_graph, device_starts, length, key=key))
 
     def peer() -> np.ndarray:
         walks = np.empty((length, len(starts)), np.int32)
@@ -40,6 +40,8 @@ def cases(quick: bool) -> tuple[Callable[[], object], Callable[[], object], floa
         return walks.T
 
     mine, theirs = (np.bincount(np.asarray(run()).reshape(-1), minlength=graph.n_nodes) for run in (ours, peer))
-    alike = np.corrcoef(mine, theirs)[0, 1]
-    note = f"{source}, {len(starts):,} walks of {length}; correlation of visits per node with the peer's {alike:.4f}"
+    correlation = np.corrcoef(mine, theirs)[0, 1]
+    note = (
+        f"{source}, {len(starts):,} walks of {length}; correlation of visits per node with the peer's {correlation:.4f}"
+    )
     return ours, peer, float(starts.size * length), "nodes", note

@@ -1,4 +1,4 @@
-"""The grid of cells, what they keep in common, and two of them whole on a tiny world."""
+"""The grid of cells, the settings they share, and two of them trained end to end on a tiny world."""
 
 import dataclasses
 import itertools
@@ -23,11 +23,11 @@ def demo() -> Config:
     return load_config(DEMO)
 
 
-def test_every_cell_is_there_once_by_name(demo: Config) -> None:
+def test_grid_holds_every_cell_once_by_name(demo: Config) -> None:
     study = ablation.grid(demo, ablation.IDS, tuple(ablation.ANSWERS), tuple(ablation.EMBEDDERS))
     assert len(study) == 12 * 2 * 3
-    asked = {(c.ids.kind, c.answer, c.embedder) for c in study.values()}
-    assert asked == set(itertools.product(ablation.IDS, ("id", "vector"), ablation.EMBEDDERS))
+    cells = {(c.ids.kind, c.answer, c.embedder) for c in study.values()}
+    assert cells == set(itertools.product(ablation.IDS, ("id", "vector"), ablation.EMBEDDERS))
     assert study["TokenRec"] == dataclasses.replace(demo, eval=dataclasses.replace(demo.eval, recommender="beam"))
     assert study["META ID"].embedder == "walks"
     assert study["LightGCN + RQ-VAE ids + retrieval"].ids.kind == "rq_vae"
@@ -71,8 +71,8 @@ def test_two_cells_are_trained_once_and_tabled(
         "evaluation = dataclasses.replace(demo.eval, prompt='seen')\n"
         "config = dataclasses.replace(demo, task=task, eval=evaluation)\n"
     )
-    asked = [str(base), "--quick", "--ids", "kmeans", "--embedders", "mf", "--out", str(tmp_path)]
-    ablation.main(asked)
+    arguments = [str(base), "--quick", "--ids", "kmeans", "--embedders", "mf", "--out", str(tmp_path)]
+    ablation.main(arguments)
     printed = capsys.readouterr().out
     names = ["MF + K-means ids + beam", "MF + K-means ids + retrieval"]
     rows = {row["system"]: row for row in json.loads((tmp_path / "results.json").read_text())["rows"]}
@@ -94,12 +94,12 @@ def test_two_cells_are_trained_once_and_tabled(
         raise AssertionError(f"{config.name} was trained again")
 
     monkeypatch.setattr(experiment, "train", trained)
-    ablation.main(asked)
+    ablation.main(arguments)
     assert capsys.readouterr().out == printed
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("arguments", "message"),
     [
         ([str(DEMO), "--ids", "mq", "huffman"], "--ids: invalid choice: 'huffman' (choose from"),
         ([str(DEMO), "--embedders", "bert"], "--embedders: invalid choice: 'bert'"),
@@ -107,7 +107,7 @@ def test_two_cells_are_trained_once_and_tabled(
         (["configs/nowhere.py"], "config configs/nowhere.py is no file"),
     ],
 )
-def test_unknown_names_are_told(asked: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_names_are_errors(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        ablation.main(asked)
-    assert said in capsys.readouterr().err
+        ablation.main(arguments)
+    assert message in capsys.readouterr().err

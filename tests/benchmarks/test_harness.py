@@ -1,4 +1,4 @@
-"""Order of rounds, arithmetic of ratios, and the files and tables that come of them."""
+"""Order of rounds, arithmetic of ratios, and the files and tables made from them."""
 
 import json
 import pathlib
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import harness, roofline
-from benchmarks.run import table
+from benchmarks.run import workload_table
 from jaxrec.config import T5Config
 
 
@@ -29,10 +29,10 @@ class Counter:
 
 def test_rounds_are_interleaved_after_a_warm_up() -> None:
     workload = Counter()
-    found = harness.measure(workload, quick=False)
+    report = harness.measure(workload, quick=False)
     assert workload.calls == ["ours", "peer"] * (harness.ROUNDS + 1)
-    assert len(found["ours"]["rounds"]) == len(found["peer"]["rounds"]) == harness.ROUNDS
-    assert found["verdict"] == "aim"
+    assert len(report["ours"]["rounds"]) == len(report["peer"]["rounds"]) == harness.ROUNDS
+    assert report["verdict"] == "aim"
 
 
 def test_ratio_is_that_of_the_medians() -> None:
@@ -41,18 +41,18 @@ def test_ratio_is_that_of_the_medians() -> None:
     assert timing.spread == (pytest.approx(8 / 9), 4.0)
 
 
-@pytest.mark.parametrize(("ratio", "said"), [(3.0, "aim"), (2.0, "reach"), (1.9, "below")])
-def test_verdicts(ratio: float, said: str) -> None:
-    assert harness.verdict(ratio, 2.0, 3.0, quick=False) == said
+@pytest.mark.parametrize(("ratio", "verdict"), [(3.0, "aim"), (2.0, "reach"), (1.9, "below")])
+def test_verdicts(ratio: float, verdict: str) -> None:
+    assert harness.verdict(ratio, 2.0, 3.0, quick=False) == verdict
     assert harness.verdict(ratio, 2.0, 3.0, quick=True) == "quick"
 
 
 def test_files_and_table(tmp_path: pathlib.Path) -> None:
-    found = harness.measure(Counter(), quick=True)
-    harness.write(tmp_path, "counter", found)
+    report = harness.measure(Counter(), quick=True)
+    harness.write(tmp_path, "counter", report)
     read = json.loads((tmp_path / "counter.json").read_text())
     assert {"command", "device", "processor", "versions", "ratio_spread"} <= set(read)
-    head, row, *_ = table([read]).splitlines()
+    head, row, *_ = workload_table([read]).splitlines()
     assert head.split() == ["workload", "ours", "peer", "ratio", "(range)", "reach", "aim", "verdict"]
     assert row.split()[0] == "counter"
     assert row.endswith("2x     3x   quick")

@@ -1,4 +1,4 @@
-"""The account of memory: what it must be by counting, and that it grows where it should."""
+"""Estimated memory against counts by hand, and its growth with layers."""
 
 import argparse
 
@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import memory
 
-ASKED = {
+ARGUMENTS = {
     "shape": "mistral-7b",
     "devices": 1,
     "model_parallel": 1,
@@ -19,12 +19,12 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, dict[str, float]]:
-    asked = {"lora": {}, "deeper": {"layers": 4}, "whole": {"whole": True}}
-    return {name: memory.measure(argparse.Namespace(**ASKED | changed)) for name, changed in asked.items()}
+def figures() -> dict[str, dict[str, float]]:
+    changes = {"lora": {}, "deeper": {"layers": 4}, "whole": {"whole": True}}
+    return {name: memory.measure(argparse.Namespace(**ARGUMENTS | changed)) for name, changed in changes.items()}
 
 
-def test_what_is_held_is_what_the_shapes_say(found) -> None:
+def test_what_is_held_is_what_the_shapes_say(figures) -> None:
     layer = 2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336 + 2 * 4096
     table = 33280 * 4096  # 32,000 rows and 1,280 new ones
     rows, adapted = 2 * 1280 * 4096, 16 * 2 * (33280 + 4096)
@@ -33,12 +33,12 @@ def test_what_is_held_is_what_the_shapes_say(found) -> None:
     trained = rows + adapted + kernel
     anchors = 1280 * 64
     held = 2 * (2 * layer + 2 * table + 4096) + 4 * anchors + 12 * trained
-    assert found["lora"]["held GB"] * 1e9 == pytest.approx(held, rel=1e-4)
-    assert found["lora"]["gradients GB"] * 1e9 == pytest.approx(4 * trained, rel=1e-4)
-    assert found["whole"]["held GB"] * 1e9 == pytest.approx(12 * (2 * layer + 2 * table + 4096 + kernel), rel=1e-3)
+    assert figures["lora"]["held GB"] * 1e9 == pytest.approx(held, rel=1e-4)
+    assert figures["lora"]["gradients GB"] * 1e9 == pytest.approx(4 * trained, rel=1e-4)
+    assert figures["whole"]["held GB"] * 1e9 == pytest.approx(12 * (2 * layer + 2 * table + 4096 + kernel), rel=1e-3)
 
 
-def test_gradient_checkpointing_keeps_one_hidden_state_a_layer(found) -> None:
-    grown = (found["deeper"]["kept GB"] - found["lora"]["kept GB"]) * 1e9
+def test_gradient_checkpointing_keeps_one_hidden_state_a_layer(figures) -> None:
+    growth = (figures["deeper"]["kept GB"] - figures["lora"]["kept GB"]) * 1e9
     state = 4 * (128 + memory.TARGET) * 4096
-    assert 2 * state <= grown <= 2 * 1.2 * state
+    assert 2 * state <= growth <= 2 * 1.2 * state
