@@ -25,7 +25,7 @@ from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.retrieval import VectorRecommender, nearest_items, norms_of
 from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.tasks.ragged import pad_rows
-from jaxrec.tasks.ranking_examples import Prompts, recent
+from jaxrec.tasks.ranking_examples import Prompts, recent_events
 from jaxrec.tasks.templates import templates
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import TopK
@@ -90,7 +90,7 @@ def _prompts(data: World, count: int) -> tuple[np.ndarray, np.ndarray]:
     histories = data.split.history("test")
     users = np.random.default_rng(0).choice(np.flatnonzero(data.split.test >= 0), count, replace=False)
     prompts = Prompts.make(data.words, templates("collaborative")[:1], data.items, histories, data.users)
-    rows = prompts.splice(np.zeros(count, np.int32), users, recent(histories, users, MAX_HISTORY))
+    rows = prompts.splice(np.zeros(count, np.int32), users, recent_events(histories, users, MAX_HISTORY))
     most = int(np.diff(histories.offsets)[users].max())
     return pad_rows(rows, int(np.diff(rows[1]).max())), seen_rows(histories, users, most)
 

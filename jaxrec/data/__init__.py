@@ -1,1 +1,1 @@
-"""From files (or a generated world) to interactions, splits, graphs, walks and batches."""
+"""Data: from files or a generated world to interactions, splits, graphs, random walks and packed batches."""

@@ -1,4 +1,4 @@
-"""Can these data and these ids be trusted? Order, ties, and the leak meter for cluster tokens."""
+"""Audit of a data set (counts, order, ties), and a test for leaks of held-out items into cluster ids."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Audit:
     """Counts and order of a set of events; printable.
 
     Attributes:
-      users, items, events: how many.
-      shortest, median, longest: events of a user.
-      rarest, usual, commonest: events of an item (least, median, most).
-      ratings: how often each rating value stands, or None.
+      users, items, events: their numbers.
+      shortest, median, longest: minimum, median and maximum of events per user.
+      rarest, usual, commonest: minimum, median and maximum of events per item.
+      ratings: count of each rating value, or None without ratings.
       first, last: ISO dates of the oldest and newest event, or None without times.
-      ordered: whether each user's rows stand in time order; None without times.
-      same_time: share of neighbouring events of a user that have one time; None without times.
-      same_day: share that fall on one day (UTC); None without times.
-      same_day_ends: share of users whose last two events fall on one day; None without times.
+      ordered: whether each user's rows are in time order; None without times.
+      same_time: share of consecutive events of a user with the same time; None without times.
+      same_day: share of consecutive events of a user on the same day (UTC); None without times.
+      same_day_ends: share of users whose last two events fall on the same day; None without times.
     """
 
     users: int
@@ -74,7 +74,7 @@ class Audit:
 
 
 def audit_interactions(interactions: Interactions) -> Audit:
-    """Count, and look at the order of each user's events."""
+    """Counts users, items, events and ratings, and checks the order and ties of each user's events."""
     by_user = np.argsort(interactions.user, kind="stable")
     user = interactions.user[by_user]
     per_user = np.bincount(user, minlength=interactions.n_users)
@@ -92,7 +92,7 @@ def audit_interactions(interactions: Interactions) -> Audit:
         ordered = bool((np.diff(time)[neighbours] >= 0).all())
         same_time = float(((np.diff(time) == 0) & neighbours).sum() / max(neighbours.sum(), 1))
         same_day = float(one_day.sum() / max(neighbours.sum(), 1))
-        ends = np.cumsum(per_user)[per_user >= 2] - 2  # the pair that ends at a user's last row
+        ends = np.cumsum(per_user)[per_user >= 2] - 2  # index of the pair of a user's last two events
         same_day_ends = float(one_day[ends].mean()) if len(ends) else 0.0
     return Audit(
         users=interactions.n_users,
@@ -116,15 +116,15 @@ def audit_interactions(interactions: Interactions) -> Audit:
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How often users' clusters equal the clusters of one item of each.
+    """How often a user's cluster equals the cluster of one item of theirs (test, validation or last training item).
 
     Attributes:
       rate: share of users whose cluster is that of the item.
-      chance: the share if users and items were drawn independently, sum over c of P(user in c) P(item in c).
-      lonely_rate: rate among the lonely, users with at most one other training item in the item's cluster.
-      lonely_train: what the last training items reach among as lonely users (weighted to the same mix of 0 and 1).
-      lonely_users: how many lonely users there are.
-      leaked: whether the item was in view when the ids were made; None where there are too few cases to say.
+      chance: expected share if users and items were independent, sum over c of P(user in c) P(item in c).
+      lonely_rate: rate among lonely users, those with at most one other training item in the item's cluster.
+      lonely_train: the rate of the last training items among lonely users, weighted to the same mix of 0 and 1 others.
+      lonely_users: number of lonely users.
+      leaked: whether the item was used when the ids were made; None where there are too few cases to decide.
     """
 
     rate: float
@@ -139,15 +139,14 @@ class Agreement:
 class LeakMeter:
     """Agreement of users' clusters with their test, validation and last training item; printable.
 
-    The plain rates can't tell a leak from a user who stays true to a taste: where tastes are strong, a held-out item
-    lies in the user's cluster nearly as often as a training item. So the meter asks the lonely: users of whom at most
-    one other training item lies in the item's cluster. Only the item itself can have drawn such a user there. Among
-    them, ids made from the training part agree with the last training item, which they saw, and hardly with the test
-    item. An item counts as leaked when its lonely rate is more than a quarter of that of the last training item, by two
-    standard errors: ids made strictly (skip-gram or SVD; Beauty and the generated world) stayed below 0.2 of it, ids
-    that saw the test items reached 0.35 to 0.8. There is no verdict where the ids hardly follow the training items
-    themselves: fewer than 20 lonely users agree with their last one, or all users together less than five times as
-    often as by chance.
+    The plain rates cannot tell a leak from a consistent taste: where tastes are strong, a held-out item lies in the
+    user's cluster nearly as often as a training item. So the test uses lonely users, who have at most one other
+    training item in the item's cluster: only the item itself can have put such a user into that cluster. Among them,
+    ids made from training events alone agree with the last training item, which was used, and rarely with the test
+    item. An item counts as leaked when its lonely rate exceeds a quarter of the last training item's by two standard
+    errors: ids made from training events alone (skip-gram or SVD; Beauty and the generated world) stayed below 0.2 of
+    it, ids made with the test items reached 0.35 to 0.8. There is no verdict where the ids hardly follow the training
+    items: fewer than 20 lonely users agree with their last one, or all users less than five times as often as chance.
     """
 
     test: Agreement
@@ -156,7 +155,7 @@ class LeakMeter:
 
     @property
     def leaked(self) -> bool | None:
-        """Whether a held-out item was in view; None where neither can be said to be, and one can't be judged."""
+        """True if the test or validation item leaked, False if neither did, None if that is undecided."""
         verdicts = (self.test.leaked, self.valid.leaked)
         if True in verdicts:
             return True
@@ -186,11 +185,11 @@ class LeakMeter:
 
 
 def leak_meter(split: Split, user_clusters: np.ndarray, item_clusters: np.ndarray) -> LeakMeter:
-    """Measure whether cluster tokens were made with held-out items in view; LeakMeter says by which rule.
+    """Tests whether cluster tokens were made from held-out items; `LeakMeter` describes the rule.
 
     Args:
-      split: what was to be held out.
-      user_clusters: cluster of each user, i32[U], -1 = none. Static ids: one for all of training and test.
+      split: the split whose held-out items should not have been used.
+      user_clusters: cluster of each user, i32[U], -1 = none; static ids, the same in training and test.
       item_clusters: cluster of each item, i32[I], -1 = none.
 
     Raises:
@@ -201,46 +200,48 @@ def leak_meter(split: Split, user_clusters: np.ndarray, item_clusters: np.ndarra
         if clusters.shape != (size,):
             raise ValueError(f"{name}_clusters has shape {clusters.shape}, and the split has {size} {name}s")
     last = np.full(train.n_users, -1, np.int32)
-    some = np.diff(train.offsets) > 0
-    last[some] = train.items[train.offsets[1:][some] - 1]
-    seen = _Cases(train, user_clusters, item_clusters, last, itself=1)
+    nonempty = np.diff(train.offsets) > 0
+    last[nonempty] = train.items[train.offsets[1:][nonempty] - 1]
+    train_cases = _Cases(train, user_clusters, item_clusters, last, itself=1)
     parts = [
-        _agreement(_Cases(train, user_clusters, item_clusters, target, itself=itself), seen)
+        _agreement(_Cases(train, user_clusters, item_clusters, target, itself=itself), train_cases)
         for target, itself in ((split.test, 0), (split.valid, 0), (last, 1))
     ]
     return LeakMeter(test=parts[0], valid=parts[1], train=dataclasses.replace(parts[2], leaked=None))
 
 
 class _Cases:
-    """Users with an item of theirs: do the clusters agree, and how many others of the training items lie there?"""
+    """Users paired with one item each: whether their clusters agree, and how many other training items lie in it."""
 
     def __init__(
         self, train: Histories, user_clusters: np.ndarray, item_clusters: np.ndarray, item: np.ndarray, itself: int
     ) -> None:
         cluster = np.where(item >= 0, item_clusters[item], -1)
-        there = item_clusters[train.items] == cluster[train.users]
-        others = np.bincount(train.users[there], minlength=train.n_users) - itself
-        known = (cluster >= 0) & (user_clusters >= 0) & (np.diff(train.offsets) > 0)
-        self.user_cluster, self.cluster = user_clusters[known], cluster[known]
+        in_cluster = item_clusters[train.items] == cluster[train.users]
+        others = np.bincount(train.users[in_cluster], minlength=train.n_users) - itself
+        valid = (cluster >= 0) & (user_clusters >= 0) & (np.diff(train.offsets) > 0)
+        self.user_cluster, self.cluster = user_clusters[valid], cluster[valid]
         self.agree = self.user_cluster == self.cluster
-        self.others = others[known]
+        self.others = others[valid]
 
 
-def _agreement(cases: _Cases, seen: _Cases) -> Agreement:
+def _agreement(cases: _Cases, train_cases: _Cases) -> Agreement:
     if not len(cases.agree):
         return Agreement(np.nan, np.nan, np.nan, np.nan, 0, None)
     rate = train_rate = variance = matches = 0.0
-    lonely = sum(int((cases.others == k).sum()) for k in (0, 1) if (seen.others == k).any())
+    lonely = sum(int((cases.others == k).sum()) for k in (0, 1) if (train_cases.others == k).any())
     for k in (0, 1):
-        mine, theirs = cases.agree[cases.others == k], seen.agree[seen.others == k]
-        if len(mine) and len(theirs):
-            weight, here, there = len(mine) / lonely, mine.mean(), theirs.mean()
-            rate += weight * here
-            train_rate += weight * there
-            variance += weight**2 * (here * (1 - here) / len(mine) + LEAK_RATIO**2 * there * (1 - there) / len(theirs))
-            matches += theirs.sum()
+        agree, train_agree = cases.agree[cases.others == k], train_cases.agree[train_cases.others == k]
+        if len(agree) and len(train_agree):
+            weight, p, train_p = len(agree) / lonely, agree.mean(), train_agree.mean()
+            rate += weight * p
+            train_rate += weight * train_p
+            variance += weight**2 * (
+                p * (1 - p) / len(agree) + LEAK_RATIO**2 * train_p * (1 - train_p) / len(train_agree)
+            )
+            matches += train_agree.sum()
     leaked = None
-    if matches >= FEWEST_MATCHES and seen.agree.mean() >= FEWEST_CHANCES * _chance(seen):
+    if matches >= FEWEST_MATCHES and train_cases.agree.mean() >= FEWEST_CHANCES * _chance(train_cases):
         leaked = bool(rate - LEAK_RATIO * train_rate > LEAK_DEVIATIONS * np.sqrt(variance))
     return Agreement(float(cases.agree.mean()), _chance(cases), float(rate), float(train_rate), lonely, leaked)
 

@@ -1,4 +1,4 @@
-"""Fetch a file over HTTP: it goes on where it was cut off, is checked, and appears whole or not at all."""
+"""Downloads over HTTP that resume, verify size and checksum, and write files atomically."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def fetch(
     attempts: int = ATTEMPTS,
     pause: float = 1.0,
 ) -> pathlib.Path:
-    """Download `url` to `file`; where `file` is there already, nothing is fetched.
+    """Downloads `url` to `file`; does nothing if `file` exists.
 
-    What has come so far is kept in `file`.part and completed by a Range request, if the server still has the same
-    file (its ETag or date, kept in `file`.tag); then size and checksum are compared and the part is renamed.
+    Received bytes are kept in `file`.part. A later call completes them by a Range request if the server's file is
+    unchanged (its ETag or date is kept in `file`.tag). Then size and checksum are compared and the part is renamed.
 
     Args:
       url: http or https.
-      file: where to.
-      md5: the publisher's checksum, or None: the size alone is compared.
-      attempts: how often a broken connection is taken up again.
+      file: the destination.
+      md5: the publisher's checksum; None compares the size alone.
+      attempts: how many times to connect before giving up.
       pause: seconds before the second attempt, twice as many before each further one.
 
     Raises:
-      ValueError: the address is not there, the server can't be reached, the connection broke `attempts` times, or
-        size or checksum differ.
+      ValueError: the server reports an error or can't be reached, the connection broke `attempts` times, or size or
+        checksum differ.
     """
     if file.exists():
         return file
@@ -59,110 +59,110 @@ def fetch(
         except (OSError, http.client.HTTPException) as error:  # URLError, time-outs, resets
             problem: object = error
         else:
-            have = part.stat().st_size
-            if size is None or have == size:
+            received = part.stat().st_size
+            if size is None or received == size:
                 break
-            problem = f"the connection closed after {have:,} of {size:,} bytes"
+            problem = f"the connection closed after {received:,} of {size:,} bytes"
         if attempt + 1 == attempts:
             raise ValueError(f"{url}: {problem}; what has come is kept, the same command goes on from there")
         logger.warning("%s; trying again", problem)
         time.sleep(pause * 2**attempt)
     tag.unlink(missing_ok=True)
-    if md5 is not None and (found := _md5(part)) != md5:
+    if md5 is not None and (digest := _md5(part)) != md5:
         part.unlink()
-        raise ValueError(f"{url}: the checksum is {found}, the publisher's is {md5}; the file was dropped, try again")
+        raise ValueError(f"{url}: the checksum is {digest}, the publisher's is {md5}; the file was dropped, try again")
     os.replace(part, file)
     logger.info("%s: %s bytes", file, f"{file.stat().st_size:,}")
     return file
 
 
 def fetch_md5(url: str) -> str:
-    """The checksum in a publisher's .md5 file, whatever else its line says.
+    """The checksum in a publisher's .md5 file, whatever else its line holds.
 
     Raises:
       ValueError: it can't be fetched, or holds no checksum.
     """
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS_OF_SILENCE) as answer:
-            text = answer.read(4096).decode("ascii", "replace")
+        with urllib.request.urlopen(url, timeout=SECONDS_OF_SILENCE) as response:
+            text = response.read(4096).decode("ascii", "replace")
     except (OSError, http.client.HTTPException) as error:
         raise ValueError(f"{url}: {error}") from error
-    found = re.search(r"\b[0-9a-fA-F]{32}\b", text)
-    if found is None:
+    match = re.search(r"\b[0-9a-fA-F]{32}\b", text)
+    if match is None:
         raise ValueError(f"{url}: no MD5 checksum in {text[:60]!r}")
-    return found.group().lower()
+    return match.group().lower()
 
 
 def unpack(archive: pathlib.Path, names: tuple[str, ...], folder: pathlib.Path) -> list[pathlib.Path]:
-    """Take the named files out of a zip archive, from whatever folder of it; each appears whole or not at all.
+    """Extracts the named files of a zip archive, from any folder in it, into `folder`; each is written atomically.
 
     Raises:
       ValueError: the archive is damaged or holds no file of that name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done = []
+    files = []
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with zipfile.ZipFile(archive) as zip_file:
             for name in names:
-                members = [m for m in opened.namelist() if pathlib.PurePosixPath(m).name == name]
+                members = [m for m in zip_file.namelist() if pathlib.PurePosixPath(m).name == name]
                 if not members:
-                    raise ValueError(f"{archive}: holds no {name}; it has {', '.join(opened.namelist()[:10])}")
+                    raise ValueError(f"{archive}: holds no {name}; it has {', '.join(zip_file.namelist()[:10])}")
                 with (
-                    opened.open(members[0]) as source,
+                    zip_file.open(members[0]) as source,
                     whole_file(folder / name) as part,
-                    part.open("wb") as sink,
+                    part.open("wb") as target,
                 ):
                     while block := source.read(CHUNK):
-                        sink.write(block)
-                done.append(folder / name)
+                        target.write(block)
+                files.append(folder / name)
     except (zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{archive}: a damaged zip archive ({error}); delete it and fetch it again") from error
-    return done
+    return files
 
 
 def _receive(url: str, part: pathlib.Path, tag: pathlib.Path) -> int | None:
-    """One attempt: append to `part` what is missing. Returns the size of the whole file, None where nobody says it."""
+    """One attempt: append to `part` what is missing. Returns the size of the whole file, None if unknown."""
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
-    have = part.stat().st_size if part.exists() and tag.exists() else 0
-    if have:
-        request.add_header("Range", f"bytes={have}-")
+    received = part.stat().st_size if part.exists() and tag.exists() else 0
+    if received:
+        request.add_header("Range", f"bytes={received}-")
         request.add_header("If-Range", tag.read_text())
     try:
-        answer = urllib.request.urlopen(request, timeout=SECONDS_OF_SILENCE)
+        response = urllib.request.urlopen(request, timeout=SECONDS_OF_SILENCE)
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
         error.close()
-        whole = _whole_size(error.headers)  # the part reaches the end already, or past it
-        if whole != have:
+        whole = _whole_size(error.headers)  # the part already has all bytes, or more
+        if whole != received:
             part.unlink()
-            raise ConnectionError(f"the part has {have:,} bytes, the file {whole}; it starts anew") from error
+            raise ConnectionError(f"the part has {received:,} bytes, the file {whole}; it starts anew") from error
         return whole
-    with answer:
-        goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+    with response:
+        goes_on = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {received}-")
         if not goes_on:
-            have = 0
-            _remember(answer.headers, tag)
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length is not None else None
-        _write(answer, part, "ab" if goes_on else "wb", have, total)
+            received = 0
+            _remember(response.headers, tag)
+        length = response.headers.get("Content-Length")
+        total = received + int(length) if length is not None else None
+        _write(response, part, "ab" if goes_on else "wb", received, total)
     return total
 
 
-def _write(answer: Any, part: pathlib.Path, mode: str, have: int, total: int | None) -> None:
+def _write(response: Any, part: pathlib.Path, mode: str, received: int, total: int | None) -> None:
     name, megabytes = part.name.removesuffix(".part"), None if total is None else total / 1e6
-    with part.open(mode) as sink, Progress(name, megabytes, unit="MB", quiet=QUIET) as progress:
-        progress.update(have / 1e6)
-        while block := answer.read1(CHUNK):
-            sink.write(block)
-            have += len(block)
-            progress.update(have / 1e6)
-        sink.flush()
-        os.fsync(sink.fileno())
+    with part.open(mode) as target, Progress(name, megabytes, unit="MB", quiet=QUIET) as progress:
+        progress.update(received / 1e6)
+        while block := response.read1(CHUNK):
+            target.write(block)
+            received += len(block)
+            progress.update(received / 1e6)
+        target.flush()
+        os.fsync(target.fileno())
 
 
 def _remember(headers: Any, tag: pathlib.Path) -> None:
-    """Keep what tells the server's file from a later one; weak ETags can't vouch for bytes (RFC 9110, 13.1.5)."""
+    """Stores the validator for If-Range; weak ETags do not guarantee equal bytes (RFC 9110, 13.1.5)."""
     mark = headers.get("ETag")
     if mark is None or mark.startswith("W/"):
         mark = headers.get("Last-Modified")

@@ -1,4 +1,4 @@
-"""Events in a data frame of polars, pandas, pyarrow or another library that narwhals knows, stored as files to read."""
+"""Stores the events of a data frame (polars, pandas, pyarrow or any other that narwhals supports) as files."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from jaxrec.data.readers.columns import COLUMN_NAMES
 from jaxrec.files import write_whole
 
 TITLES = ("title", "itemtitle", "movietitle")
-"""What a frame's column of item titles is called, compared without case and underscores."""
+"""Names of a column of item titles, compared without case and underscores."""
 
 
 def store_frame(frame: Any, folder: pathlib.Path) -> tuple[str, str | None]:
-    """Writes a frame's events whole into a folder, as Parquet, and its items' titles beside them.
+    """Writes a frame's events into a folder as Parquet, and its items' titles as CSV.
 
-    A file's name holds a digest of its content: another frame gets another file.
+    File names hold a digest of the content, so another frame gets another file.
 
     Args:
-      frame: eager or lazy, with columns as a file's are called: user, item and maybe time, rating, review, summary;
-        and maybe title, the item's (with review and without summary it is the review's, as Amazon calls it).
-      folder: is made where it is not there.
+      frame: eager or lazy; columns user and item, optionally time, rating, review and summary (any name in
+        COLUMN_NAMES), and title of the item. With review and without summary, title is the review's, as in Amazon's.
+      folder: created if missing.
     Returns:
-      names of the file of events and, where there are titles, of the file of titles, else None.
+      Names of the events file and of the titles file (None without titles).
     Raises:
-      ValueError: it is no data frame, has no rows, or holds what can't be stored.
+      ValueError: `frame` is not a data frame, has no rows, or can't be stored.
     """
     events = _as_polars(frame)
     if not events.height:
@@ -39,7 +39,7 @@ def store_frame(frame: Any, folder: pathlib.Path) -> tuple[str, str | None]:
 
 
 def is_frame(data: Any) -> bool:
-    """Whether narwhals knows it as a data frame."""
+    """Whether narwhals accepts `data` as a data frame."""
     return isinstance(nw.from_native(data, pass_through=True), nw.DataFrame | nw.LazyFrame)
 
 
@@ -48,9 +48,9 @@ def _as_polars(frame: Any) -> pl.DataFrame:
         raise ValueError(
             f"data is a {type(frame).__name__}; give a file's path or a data frame of polars, pandas or pyarrow"
         )
-    known = nw.from_native(frame)
+    narwhals_frame = nw.from_native(frame)
     try:
-        eager = known.collect() if isinstance(known, nw.LazyFrame) else known
+        eager = narwhals_frame.collect() if isinstance(narwhals_frame, nw.LazyFrame) else narwhals_frame
         return eager.to_polars()
     except Exception as error:  # each library raises its own
         raise ValueError(

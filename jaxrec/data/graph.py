@@ -1,4 +1,4 @@
-"""The graph that meta-path walks run on: a table of edges, each of which knows the edges that may follow it."""
+"""The graph of meta-path walks: a table of edges, each with the range of edges that may follow it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from jaxrec.types import Array, Histories
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """Directed edges sorted by (source node, relation), so that the ways on from any edge are one slice of them.
+    """Directed edges sorted by (source node, relation), so that the successors of an edge are one slice of them.
 
     Attributes:
-      edges: i32[E, 4], one row an edge: the node it leads to, the first edge that may follow it, how many
-        follow (0 = a dead end), and 0 that fills the row to 16 bytes; a step of a walk reads one row.
+      edges: i32[E, 4], one row per edge: its target node, the first edge that may follow it, the number of edges that
+        may follow (0 = dead end), and 0 to pad the row to 16 bytes; a step of a walk reads one row.
       first: i32[n]; the edges of node v are first[v] .. first[v] + degree[v] - 1.
       degree: i32[n]; 0 for a node without edges.
     """
@@ -38,17 +38,17 @@ class Graph:
 def build_graph(
     source: np.ndarray, target: np.ndarray, relation: np.ndarray, n_nodes: int, follows: np.ndarray
 ) -> Graph:
-    """The graph of a meta-path that is given as data.
+    """The graph of a meta-path given as arrays.
 
-    A walk that took an edge of relation r goes on over an edge of relation follows[r]. So `follows = arange(R)`
+    After an edge of relation r a walk takes an edge of relation follows[r]. So `follows = arange(R)`
     keeps one relation for a whole walk (U-I-U over equal ratings, eq. 6), and `follows = [1, 2, 3, 0]` with the
     relations user-item, item-brand, brand-item, item-user is the meta-path U-I-B-I-U.
 
     Args:
       source: node that an edge leaves, i[E] below n_nodes.
-      target: node that it leads to, i[E] below n_nodes. A repeated edge is drawn as often as it stands.
+      target: node that it leads to, i[E] below n_nodes. A repeated edge is drawn proportionally often.
       relation: kind of the edge, i[E] below len(follows).
-      n_nodes: how many nodes there are.
+      n_nodes: number of nodes.
       follows: relation that comes after each relation, i[R].
     Raises:
       ValueError: a number is out of range, or there are more than 2**31 - 1 edges.
@@ -80,8 +80,8 @@ def bipartite_graph(histories: Histories, *, equal_ratings: bool = True) -> Grap
 
     Args:
       histories: training events. Users are nodes 0..U-1, items U..U+I-1.
-      equal_ratings: whether a walk keeps to edges of one rating, those that are held back (NaN) being one as well.
-        Without ratings all edges are one relation.
+      equal_ratings: whether a walk keeps to edges of one rating; withheld ratings (NaN) count as one
+        rating. Without ratings all edges are one relation.
     """
     users = histories.users.astype(np.int64)
     items = histories.items.astype(np.int64) + histories.n_users

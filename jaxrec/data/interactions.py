@@ -1,4 +1,4 @@
-"""From a frame of events to `Interactions`: names become numbers, time gives the order, and every loss is counted."""
+"""From a frame of events to `Interactions`: numbering, ordering and filtering, with counts of what was dropped."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from jaxrec.types import Interactions
 
 @dataclasses.dataclass(frozen=True)
 class Notes:
-    """What became of the events on their way in; printable.
+    """Counts of what loading changed or dropped; printable.
 
     Attributes:
       source: the file, or "generated".
       read: events in the file.
-      repeats: events dropped because the user had met the item before.
-      tied: events that share their time with another one of their user; a seeded shuffle ordered them.
-      has_times: whether times gave the order; if not, the lines of the file did.
-      least_user: events that a user needs to stay; users below were dropped, again and again until none was left.
-      least_item: the same for items; 0 asks for none.
-      users, items, events: how many were dropped by that.
-      untitled: items without a title, where titles were given; they go by their name.
+      repeats: events dropped because the user has an earlier event with the item.
+      tied: events that share their time with another event of the user; a seeded shuffle ordered them.
+      has_times: whether events are ordered by time; otherwise by their lines in the file.
+      least_user: minimum number of events per user; filtering repeats until all remaining users have it.
+      least_item: the same for items; 0 keeps all.
+      users, items, events: numbers dropped by that filter.
+      untitled: items without a title, where titles were given; their name is used.
     """
 
     source: str
@@ -41,20 +41,20 @@ class Notes:
     untitled: int = 0
 
     def warnings(self) -> list[str]:
-        """A line for everything that was dropped or guessed; empty where the data came in whole."""
-        found = []
+        """One line for each kind of drop or guess; empty if nothing was changed."""
+        lines = []
         if self.repeats:
-            found.append(f"{self.repeats} events repeat a user's item; the first of each was kept")
+            lines.append(f"{self.repeats} events repeat a user's item; the first of each was kept")
         if self.users or self.items:
             needs = f"users with fewer than {self.least_user} events"
             if self.least_item:
                 needs += f" and items with fewer than {self.least_item}"
-            found.append(f"{needs} were dropped: {self.users} users, {self.items} items, {self.events} events")
+            lines.append(f"{needs} were dropped: {self.users} users, {self.items} items, {self.events} events")
         if self.tied:
-            found.append(f"{self.tied} events share their time with another one of their user; shuffled by the seed")
+            lines.append(f"{self.tied} events share their time with another one of their user; shuffled by the seed")
         if self.untitled:
-            found.append(f"{self.untitled} items have no title and go by their name")
-        return found
+            lines.append(f"{self.untitled} items have no title and go by their name")
+        return lines
 
     def __str__(self) -> str:
         order = "times" if self.has_times else "the lines of the file"
@@ -62,19 +62,19 @@ class Notes:
         return "\n".join(lines + [f"{self.source}: {line}" for line in self.warnings()])
 
 
-def assemble(events: pl.DataFrame, *, seed: int, source: str) -> tuple[Interactions, Notes]:
-    """Number the names, put each user's events in order, keep the first event of a user with an item.
+def assemble_interactions(events: pl.DataFrame, *, seed: int, source: str) -> tuple[Interactions, Notes]:
+    """Numbers users and items, orders each user's events, and keeps the first event of each user-item pair.
 
-    Events of a user at the same time have no order: a shuffle drawn from `seed` gives them one, for the file's order or
-    the item's name could carry what is to be predicted. Numbers follow a digest of the names, for the same reason.
+    Events of a user at the same time are shuffled by `seed`, because the file's order or the item's name could leak
+    what is to be predicted. For the same reason numbers follow a digest of the names.
 
     Args:
       events: as `jaxrec.data.readers.reader.Reader.read` returns it, at least one row.
       seed: of the shuffle.
-      source: what to call the data in messages.
+      source: name of the data in messages.
 
     Returns:
-      Interactions with rows sorted by user, then time; and what was dropped.
+      Interactions with rows sorted by user, then time; and the counts of what was dropped.
     """
     user, user_names = _number(events["user"])
     item, item_names = _number(events["item"])
@@ -106,8 +106,8 @@ def assemble(events: pl.DataFrame, *, seed: int, source: str) -> tuple[Interacti
 def keep_frequent(
     interactions: Interactions, notes: Notes, *, k_core: int, min_events: int
 ) -> tuple[Interactions, Notes]:
-    """Drop users with fewer than max(k_core, min_events) events and items with fewer than k_core, and again, until
-    nobody falls out. Items that lose their last event leave the catalogue.
+    """Drops users with fewer than max(k_core, min_events) events and items with fewer than k_core, repeatedly until
+    all remaining have enough. Items without a remaining event leave the catalogue.
 
     Raises:
       ValueError: nothing is left.
@@ -138,17 +138,17 @@ def keep_frequent(
 
 
 def with_titles(interactions: Interactions, notes: Notes, titles: dict[str, str]) -> tuple[Interactions, Notes]:
-    """Put titles to the items; an item without one goes by its name."""
-    found = [titles.get(name) or name for name in interactions.item_names]
+    """Sets item titles; an item without one gets its name."""
+    item_titles = [titles.get(name) or name for name in interactions.item_names]
     untitled = sum(not titles.get(name) for name in interactions.item_names)
     return (
-        dataclasses.replace(interactions, item_titles=np.array(found, dtype=object)),
+        dataclasses.replace(interactions, item_titles=np.array(item_titles, dtype=object)),
         dataclasses.replace(notes, untitled=untitled),
     )
 
 
 def _number(names: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers i32[N] and names object[n]; sorted by a digest, which says nothing of order, time or popularity."""
+    """Numbers i32[N] and names object[n]; sorted by a digest, which is independent of order, time and popularity."""
     distinct = names.unique().to_list()
     distinct.sort(key=lambda name: (hashlib.blake2b(name.encode(), digest_size=8).digest(), name))
     numbers = names.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int32)
@@ -160,7 +160,7 @@ def _strings(column: pl.Series) -> np.ndarray:
 
 
 def _select(interactions: Interactions, rows: np.ndarray, users: np.ndarray, items: np.ndarray) -> Interactions:
-    """The events, users and items of three masks, numbered anew in the old order."""
+    """The events, users and items selected by three masks, renumbered in the old order."""
     new_user = (np.cumsum(users) - 1).astype(np.int32)
     new_item = (np.cumsum(items) - 1).astype(np.int32)
     rating, time, text, titles = (

@@ -16,10 +16,10 @@ TITLE_NAMES = ("title", "movietitle", "itemtitle", "itemname", "name", "artistna
 
 def read_titles(path: pathlib.Path) -> dict[str, str]:
     """Titles by item name, from RecBole .item, MovieLens u.item, movies.dat or movies.csv, JSON lines (Amazon's
-    metadata), or any table with named columns; plain or gzip. The old MovieLens files are latin-1, and read as such.
+    metadata), or any table with named columns; plain or gzip. The old MovieLens files are read as latin-1.
 
     Raises:
-      ValueError: the file has no column of items or titles, or can't be read; names the line.
+      ValueError: the file has no column of items or titles, or can't be read; the message names the line.
     """
     source = open_source(path, encodings=("utf-8", "latin-1"))
     line = source.first_line()
@@ -32,7 +32,7 @@ def read_titles(path: pathlib.Path) -> dict[str, str]:
         names = ["item", "title", *(f"field{i}" for i in range(2, width))]
         table = read_delimited(source, "|", quoted=False, names=names)
     else:
-        open_source(path)  # only those two are known to be latin-1; elsewhere it is a mistake
+        open_source(path)  # raises unless UTF-8: only the two formats above come in latin-1
         separator = guess_separator(line)
         table = read_delimited(source, separator, quoted=separator != "\t")
     item, title = _columns(source, table.frame.columns)

@@ -1,4 +1,4 @@
-"""From examples to packed batches: each a pure function of the seed and its number, so that any run can resume."""
+"""Packs examples into batches; a batch is a pure function of the seed and its number, so that runs can resume."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jaxrec.types import Batch
 
 
 class Examples(Protocol):
-    """Source and target token rows that can be made one epoch at a time, in any order."""
+    """Source and target token rows of an epoch, which can be built in any order."""
 
     def __len__(self) -> int:
-        """How many there are; the same in every epoch."""
+        """Number of examples, the same in every epoch."""
         ...
 
     def lengths(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ class Examples(Protocol):
         ...
 
     def build(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The tokens of the examples `indices` i64[m], one after another.
+        """The tokens of the examples `indices` i64[m], concatenated.
 
         Returns:
           source tokens i32[*], their offsets i64[m+1], target tokens i32[*], their offsets i64[m+1].
@@ -93,7 +93,7 @@ class _Batches:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return sys.maxsize  # epochs without end; whoever trains knows when to stop
+        return sys.maxsize  # endless epochs; the training loop decides when to stop
 
     def plan(self, epoch: int) -> EpochPlan:
         if epoch not in self._plans:
@@ -116,15 +116,15 @@ class _Batches:
     def __getitem__(self, index: int) -> Batch:
         with self._lock:
             while not self._ends or self._ends[-1] <= index:
-                done = self._ends[-1] if self._ends else 0
-                self._ends.append(done + self.plan(len(self._ends)).batches)
+                batches_so_far = self._ends[-1] if self._ends else 0
+                self._ends.append(batches_so_far + self.plan(len(self._ends)).batches)
             epoch = int(np.searchsorted(self._ends, index, side="right"))
             plan = self.plan(epoch)
         first = self._ends[epoch - 1] if epoch else 0
         return self._build(plan, (index - first) * self._rows, epoch)
 
     def _build(self, plan: EpochPlan, first_row: int, epoch: int) -> Batch:
-        """The rows first_row ... first_row + rows of one epoch, as far as they are this process's."""
+        """The share of this process of the rows first_row ... first_row + rows of one epoch."""
         rows = np.arange(first_row, first_row + self._rows)[self._mine]
         filled = rows[rows < len(plan.starts) - 1]
         begins, sizes = plan.starts[filled], np.diff(plan.starts)[filled]
@@ -134,16 +134,16 @@ class _Batches:
         indices = plan.order[begins[row] + segment - 1]
 
         def lay(tokens: np.ndarray, offsets: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-            """Examples one after another -> tokens and segments, i32[rows, length]."""
+            """Concatenated examples -> tokens and segments, i32[rows, length]."""
             values, segments = np.zeros((2, len(rows) * length), np.int32)
             if len(filled):
                 counts = np.diff(offsets)
                 if np.add.reduceat(counts, opening).max() > length:
-                    raise ValueError(f"build() made more tokens than lengths() had said: a row of {length} overflows")
-                shift = row * length - offsets[opening][row]  # from a place among the tokens to one in the rows
-                at = np.repeat(shift, counts) + np.arange(offsets[-1])
-                values[at] = tokens
-                segments[at] = np.repeat(segment, counts)
+                    raise ValueError(f"build() made more tokens than lengths() announced: a row of {length} overflows")
+                shift = row * length - offsets[opening][row]  # from a position in `tokens` to one in the rows
+                positions = np.repeat(shift, counts) + np.arange(offsets[-1])
+                values[positions] = tokens
+                segments[positions] = np.repeat(segment, counts)
             return values.reshape(-1, length), segments.reshape(-1, length)
 
         source, source_offsets, target, target_offsets = self._examples.build(indices, epoch)
@@ -153,7 +153,7 @@ class _Batches:
 
 
 class Packed(grain.IterDataset):
-    """Packed batches without end; made by `packed`.
+    """An endless stream of packed batches; made by `packed`.
 
     Attributes:
       steps_per_epoch: batches in the first epoch (later ones differ a little, as their order packs differently).
@@ -170,7 +170,7 @@ class Packed(grain.IterDataset):
         )
 
     def __iter__(self) -> grain.DatasetIterator:
-        # One thread: batches are vectorised numpy, and more threads would only take turns at the interpreter lock.
+        # One thread: batches are vectorised numpy, and more threads would only contend for the interpreter lock.
         ahead = grain.ReadOptions(num_threads=1, prefetch_buffer_size=8)
         return iter(grain.MapDataset.source(self._batches).to_iter_dataset(ahead))
 
@@ -185,10 +185,10 @@ def packed(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Packed:
-    """Shuffled, packed batches of `examples`, epoch after epoch, made in a thread ahead of who reads them.
+    """Shuffled, packed batches of `examples`, epoch after epoch, prefetched in a thread.
 
-    Every example comes once an epoch. Batch number n is a pure function of (examples, seed, n), so that a resumed
-    iterator goes on where it was, and any number of processes make the same global batch.
+    Every example comes once per epoch. Batch number n is a pure function of (examples, seed, n), so that iterators
+    can resume and any number of processes build the same global batch.
 
     Args:
       examples: see `Examples`.
@@ -196,8 +196,8 @@ def packed(
       source_length: tokens in a source row.
       target_length: tokens in a target row.
       seed: of the order.
-      process_index: which of `process_count` equal blocks of each batch's rows to make.
-      process_count: how many blocks; `jaxrec.training.sharding.share_of_data` gives both.
+      process_index: which of `process_count` equal blocks of each batch's rows to build.
+      process_count: number of blocks; `jaxrec.training.sharding.share_of_data` gives both.
     Returns:
       A grain.IterDataset of Batch (numpy), rows/process_count rows each.
     Raises:
@@ -212,6 +212,6 @@ def packed(
 
 
 def count_examples(batch: Any) -> dict[str, int]:
-    """Examples and tokens of a packed Batch without padding: {"examples": n, "tokens": m}."""
+    """Numbers of examples and of non-padding tokens in a packed Batch: {"examples": n, "tokens": m}."""
     tokens = np.count_nonzero(batch.source_segments) + np.count_nonzero(batch.target_segments)
     return {"examples": int(batch.source_segments.max(axis=1).sum()), "tokens": int(tokens)}

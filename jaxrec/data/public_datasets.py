@@ -1,4 +1,4 @@
-"""Public data sets: their official addresses, and what of them is read."""
+"""Public data sets: official addresses, and the files of each that are read."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ CATEGORIES = (  # of Amazon 2014 that have a 5-core
 
 @dataclasses.dataclass(frozen=True)
 class PublicDataset:
-    """A data set on the net.
+    """A downloadable data set.
 
     Attributes:
       url: the official address of one file.
-      events: the file that `read_events` takes; inside the archive where `url` is one.
-      titles: the file that `read_titles` takes, or None.
-      md5_url: where the publisher tells the checksum, or None: then the size is compared, and gzip or zip check
-        their own sums when they are opened.
+      events: the file that `read_events` reads; inside the archive where `url` is one.
+      titles: the file that `read_titles` reads, or None.
+      md5_url: address of the publisher's checksum. None: only the size is compared; gzip and zip verify their own
+        checksums when they are opened.
     """
 
     url: str
@@ -77,22 +77,22 @@ PUBLIC_DATASETS: dict[str, PublicDataset] = {
 
 
 def download_dataset(name: str, folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path | None]:
-    """Download a set into a folder of its own under `folder`; what is there already stays as it is.
+    """Downloads a data set into folder/name; files that exist already are kept.
 
     Returns:
       The files of events and of titles (None where the set has none).
 
     Raises:
-      ValueError: the set is not known, or can't be fetched whole.
+      ValueError: the name is unknown, or the download failed.
     """
     if name not in PUBLIC_DATASETS:
         raise ValueError(f"data set {name!r} is not known; there are: {', '.join(PUBLIC_DATASETS)}")
-    wanted, home = PUBLIC_DATASETS[name], folder / name
-    names = tuple(file for file in (wanted.events, wanted.titles) if file is not None)
+    dataset, home = PUBLIC_DATASETS[name], folder / name
+    names = tuple(file for file in (dataset.events, dataset.titles) if file is not None)
     if not all((home / file).exists() for file in names):
-        file = home / wanted.url.rpartition("/")[2]
-        md5 = None if wanted.md5_url is None or file.exists() else fetch_md5(wanted.md5_url)
-        fetch(wanted.url, file, md5=md5)
+        file = home / dataset.url.rpartition("/")[2]
+        md5 = None if dataset.md5_url is None or file.exists() else fetch_md5(dataset.md5_url)
+        fetch(dataset.url, file, md5=md5)
         if file.suffix == ".zip":
             unpack(file, names, home)
-    return home / wanted.events, None if wanted.titles is None else home / wanted.titles
+    return home / dataset.events, None if dataset.titles is None else home / dataset.titles

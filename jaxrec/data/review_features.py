@@ -1,4 +1,4 @@
-"""Explanations out of reviews: a feature word of the product, and the sentence that says something about it."""
+"""Explanations from reviews: a feature word of the product, and a sentence that mentions it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 LEAST = 5
-"""Reviews in which a word stands as a feature, at least."""
+"""Minimum number of reviews in which a word must occur as a head noun."""
 HEADS = 0.1
-"""Share of a word's occurrences that are heads, at least: adjectives and verbs have less."""
+"""Minimum share of a word's reviews in which it is a head noun; adjectives and verbs have less."""
 WORDS = (4, 25)
-"""Words of a sentence that explains."""
+"""Minimum and maximum number of words of an explanation."""
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[.!?])(?=[A-Z])|\n+")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
@@ -25,19 +25,20 @@ _HEAD = re.compile(
 
 
 def sentences(review: str) -> list[str]:
-    """The sentences of a review: cut behind `.`, `!` and `?`, also where the space was forgotten, and at line ends."""
+    """The sentences of a review, split after `.`, `!` and `?` (also where the space is missing) and at line ends."""
     return [part.strip() for part in _SENTENCE.split(review) if part.strip()]
 
 
 def feature_words(reviews: Sequence[str]) -> list[str]:
-    """Words that reviews talk about, the most frequent first, ties in the order of the alphabet.
+    """Feature words of the reviews, most frequent first, ties in alphabetical order.
 
-    A stated simple rule, no tagger: a word is a feature where it stands behind an article or possessive and before a
-    verb, preposition, conjunction or the end ("the *strap* is", "its *tone*."), which only the head of a noun phrase
-    does. It must do so in `LEAST` reviews and in a share `HEADS` of its occurrences, and be no English stop word.
+    A simple rule instead of a part-of-speech tagger: a word after an article or possessive and before a verb,
+    preposition, conjunction or the end ("the *strap* is", "its *tone*.") is the head of a noun phrase. A feature word
+    is a head in at least `LEAST` reviews and in a share `HEADS` of the reviews that use it, and not an English stop
+    word.
 
     Args:
-      reviews: of training alone; what tests must not choose the features.
+      reviews: those of training events only; held-out reviews must not influence the features.
     """
     heads: collections.Counter[str] = collections.Counter()
     uses: collections.Counter[str] = collections.Counter()
@@ -45,12 +46,12 @@ def feature_words(reviews: Sequence[str]) -> list[str]:
         text = review.lower()
         heads.update(set(_HEAD.findall(text)))
         uses.update(set(_WORD.findall(text)))
-    found = [w for w, n in heads.items() if n >= LEAST and n >= HEADS * uses[w] and w not in ENGLISH_STOP_WORDS]
-    return sorted(found, key=lambda word: (-heads[word], word))
+    features = [w for w, n in heads.items() if n >= LEAST and n >= HEADS * uses[w] and w not in ENGLISH_STOP_WORDS]
+    return sorted(features, key=lambda word: (-heads[word], word))
 
 
 def explanations(reviews: Sequence[str], features: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """For every review the first sentence of 4 to 25 words that names a feature, and the first feature in it.
+    """For each review, the first sentence of 4 to 25 words that contains a feature, and the first feature in it.
 
     Args:
       reviews: n texts.
@@ -58,13 +59,13 @@ def explanations(reviews: Sequence[str], features: Sequence[str]) -> tuple[np.nd
     Returns:
       Features object[n] and sentences object[n], both "" where a review has none.
     """
-    known = frozenset(features)
+    feature_set = frozenset(features)
     feature, sentence = np.full(len(reviews), "", object), np.full(len(reviews), "", object)
     for row, review in enumerate(reviews):
-        for one in sentences(review):
-            words = _WORD.findall(one.lower())
-            named = next((word for word in words if word in known), None)
+        for candidate in sentences(review):
+            words = _WORD.findall(candidate.lower())
+            named = next((word for word in words if word in feature_set), None)
             if named is not None and WORDS[0] <= len(words) <= WORDS[1]:
-                feature[row], sentence[row] = named, one
+                feature[row], sentence[row] = named, candidate
                 break
     return feature, sentence

@@ -1,4 +1,4 @@
-"""A data file as bytes, plain or gzip, and errors that name its line."""
+"""The bytes of a data file, plain or gzip, and errors that name file and line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SourceFile:
     is_binary: bool = False
 
     def fail(self, line: int, problem: str) -> NoReturn:
-        """Raise a ValueError that names file and line and shows the line's start."""
+        """Raises a ValueError that names file and line and shows the line's start."""
         lines = self.data.split(b"\n", line)
         start = lines[line - 1][:60].decode("utf-8", "replace").rstrip("\r") if line <= len(lines) else ""
         raise ValueError(f"{self.path}:{line}: {problem}; the line starts {start!r}")
@@ -45,7 +45,7 @@ class SourceFile:
 def open_source(
     path: pathlib.Path, *, encodings: tuple[str, ...] = ("utf-8",), magics: tuple[bytes, ...] = ()
 ) -> SourceFile:
-    """Read a file; gzip is recognised from its first bytes, not its name.
+    """Reads a file; gzip is recognised by its first bytes, not its name.
 
     Args:
       path: the file.
@@ -81,7 +81,7 @@ def _unpack(path: pathlib.Path, packed: bytes) -> bytes:
 
 
 def _readable_part(packed: bytes) -> bytes:
-    """What a damaged gzip file holds before the damage."""
+    """The content of a damaged gzip file up to the damage."""
     unpacker, parts = zlib.decompressobj(wbits=31), []
     try:
         for start in range(0, len(packed), 4096):

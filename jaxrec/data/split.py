@@ -1,4 +1,4 @@
-"""Which events train, which select and which test. What learns is handed `Split.train`, without any held-out event."""
+"""Splits events into training, validation and test. Training code sees `Split.train` only."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ VALID_SHARE = 0.1
 
 
 def make_split(interactions: Interactions, kind: Literal["strict", "temporal"] = "strict") -> Split:
-    """Hold events out.
+    """Splits events into training, validation and test.
 
-    strict: leave-one-out. Each user's last event tests, the one before selects, all earlier ones train;
-    `between` is the selecting event, which is known by the time of the test.
+    strict: leave-one-out. Each user's last event is the test target, the one before it the validation target, all
+    earlier ones train; `between` is the validation event, which is in the history at test time.
 
-    temporal: two moments, the same for all users, cut off the first 80% of events (train), the next 10% (`between`) and
-    the rest. A user's first event after each cut is the target; users without a training event have none (-1). Nothing
-    that happened after the cut is known to anybody, which leave-one-out can't promise.
+    temporal: two cut times, the same for all users, divide events into the first 80% (train), the next 10% (`between`)
+    and the rest. A user's first event after each cut is the target; users without a training event have none (-1).
+    Unlike leave-one-out, no training event of any user is later than a cut.
 
     Raises:
-      ValueError: strict, and a user has fewer than three events; temporal, and there are no times or one cut is empty.
+      ValueError: strict, and a user has fewer than three events; temporal, and there are no times or a part is empty.
     """
     if kind == "strict":
         return _strict(interactions)
@@ -35,16 +35,16 @@ def make_split(interactions: Interactions, kind: Literal["strict", "temporal"] =
 
 
 def hold_unseen(split: Split, *, users: float, items: float, seed: int) -> Split:
-    """Takes users and items out of training altogether, to see how a system does with newcomers; TokenRec, section 3.3.
+    """Removes users and items from training entirely, to measure unseen users and items; TokenRec, section 3.3.
 
-    Their events stay in `known`, from which an embedder may be refreshed and prompts are made, and their held-out
-    items still test. They do not select: `valid` is -1 for users held out and for targets held out.
+    Their events stay in `known`, from which an embedder may be refreshed and prompts are made, and their test targets
+    stay. They are not used for validation: `valid` is -1 for unseen users and for unseen target items.
 
     Args:
-      split: a split that holds nothing out yet.
-      users: share of the users, those with the fewest events first, ties by lot.
-      items: share of the items, by lot.
-      seed: of both lots.
+      split: a split without unseen users or items.
+      users: share of the users, those with the fewest events first, ties at random.
+      items: share of the items, drawn at random.
+      seed: of both draws.
     Raises:
       ValueError: a share is not in [0, 1), or no training event would be left.
     """
@@ -53,98 +53,98 @@ def hold_unseen(split: Split, *, users: float, items: float, seed: int) -> Split
             raise ValueError(f"{name}={share} is a share, wanted 0 <= {name} < 1")
     if not users and not items:
         return split
-    known = split.known
-    lot = generator(seed, "unseen users").permutation(known.n_users)
-    fewest = lot[np.argsort(np.diff(known.offsets)[lot], kind="stable")]
-    out_users, out_items = np.zeros(known.n_users, bool), np.zeros(known.n_items, bool)
-    out_users[fewest[: round(users * known.n_users)]] = True
-    out_items[generator(seed, "unseen items").permutation(known.n_items)[: round(items * known.n_items)]] = True
-    stays = ~out_users[known.users] & ~out_items[known.items]
-    if not stays.any():
+    histories = split.known
+    random_order = generator(seed, "unseen users").permutation(histories.n_users)
+    fewest = random_order[np.argsort(np.diff(histories.offsets)[random_order], kind="stable")]
+    out_users, out_items = np.zeros(histories.n_users, bool), np.zeros(histories.n_items, bool)
+    out_users[fewest[: round(users * histories.n_users)]] = True
+    out_items[generator(seed, "unseen items").permutation(histories.n_items)[: round(items * histories.n_items)]] = True
+    trains = ~out_users[histories.users] & ~out_items[histories.items]
+    if not trains.any():
         raise ValueError(f"unseen_users={users} and unseen_items={items} leave no training event; lower them")
-    counts = np.bincount(known.users[stays], minlength=known.n_users)
+    counts = np.bincount(histories.users[trains], minlength=histories.n_users)
     train = Histories(
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        known.items[stays],
-        known.n_items,
-        None if known.ratings is None else known.ratings[stays],
+        histories.items[trains],
+        histories.n_items,
+        None if histories.ratings is None else histories.ratings[trains],
     )
-    selects = (split.valid >= 0) & ~out_users & ~out_items[split.valid]
+    validates = (split.valid >= 0) & ~out_users & ~out_items[split.valid]
     return dataclasses.replace(
         split,
         train=train,
-        valid=np.where(selects, split.valid, -1).astype(np.int32),
+        valid=np.where(validates, split.valid, -1).astype(np.int32),
         unseen_users=out_users,
         unseen_items=out_items,
     )
 
 
 def split_events(interactions: Interactions, *, seed: int, withheld: np.ndarray | None = None) -> EventSplit:
-    """Events drawn into 80% that teach ratings and texts, 10% that select and 10% that test (META ID, section C.1).
+    """A random 80/10/10 split of events for ratings and texts; META ID, section C.1.
 
-    Every user and item has an event among the 80%: one of each, by lot, can't be drawn out of them. Where users have so
-    few events that less than 20% are left to draw from, the two small parts share those. Events that a leave-one-out
-    split of the same run holds back are then taken out of the 80%, which may leave somebody without one.
+    One random event of each user and of each item always trains. If less than 20% of the events remain to draw from,
+    validation and test share those equally. Events that a leave-one-out split of the same run withholds are then
+    removed from training, which may leave a user or item without a training event.
 
     Args:
       interactions: N events.
       seed: of the draw.
-      withheld: bool[N], events that a leave-one-out split of the same run holds back; they never train.
+      withheld: bool[N], events that a leave-one-out split of the same run withholds; they never train.
     Raises:
-      ValueError: nothing is left to train, select or test with.
+      ValueError: no event is left for training, validation or test.
     """
     n = interactions.n_events
     order = generator(seed, "events").permutation(n)
-    stays = np.zeros(n, bool)
-    stays[order[np.unique(interactions.user[order], return_index=True)[1]]] = True
+    always_trains = np.zeros(n, bool)
+    always_trains[order[np.unique(interactions.user[order], return_index=True)[1]]] = True
     covered = np.zeros(interactions.n_items, bool)
-    covered[interactions.item[stays]] = True
+    covered[interactions.item[always_trains]] = True
     items, firsts = np.unique(interactions.item[order], return_index=True)
-    stays[order[firsts[~covered[items]]]] = True
-    drawn = order[~stays[order]]
+    always_trains[order[firsts[~covered[items]]]] = True
+    drawn = order[~always_trains[order]]
     size = min(round(n * (1 - TRAIN_SHARE - VALID_SHARE)), len(drawn) // 2)
     test, valid = drawn[:size], drawn[size : 2 * size]
     trains = np.ones(n, bool)
     trains[drawn[: 2 * size]] = False
-    kept_out = trains & (np.zeros(n, bool) if withheld is None else withheld)
-    trains &= ~kept_out
+    removed = trains & (np.zeros(n, bool) if withheld is None else withheld)
+    trains &= ~removed
     if not size or not trains.any():
         raise ValueError(
             f"{n} events of {interactions.n_users} users and {interactions.n_items} items can't be split 80/10/10 with "
             "every user and item in training; take more data, or fewer tasks beside ratings and texts"
         )
-    return EventSplit(np.flatnonzero(trains), np.sort(valid), np.sort(test), np.flatnonzero(kept_out))
+    return EventSplit(np.flatnonzero(trains), np.sort(valid), np.sort(test), np.flatnonzero(removed))
 
 
 def training_events_alone(interactions: Interactions, events: EventSplit) -> Split:
-    """A split whose training part is that of some events; nothing is held out to rank. Its protocol is "80/10/10"."""
+    """A split that trains on `events.train` and has no ranking targets; its protocol is "80/10/10"."""
     train = _histories(interactions, events.train)
-    nobody = np.full(interactions.n_users, -1, np.int32)
+    no_target = np.full(interactions.n_users, -1, np.int32)
     between = Histories(np.zeros(interactions.n_users + 1, np.int64), np.zeros(0, np.int32), interactions.n_items)
-    return Split.of(train, nobody, nobody, between, "80/10/10")
+    return Split.of(train, no_target, no_target, between, "80/10/10")
 
 
 def withheld_events(interactions: Interactions, split: Split) -> np.ndarray:
-    """Events that a split does not train on, bool[N]."""
+    """Mask of the events that a split does not train on, bool[N]."""
     trained = _pairs(split.train.users, split.train.items, split.train.n_items)
     return ~np.isin(_pairs(interactions.user, interactions.item, interactions.n_items), trained)
 
 
 def without_ratings(split: Split, interactions: Interactions, rows: np.ndarray) -> Split:
-    """The split with ratings of some events i64[*] unknown, as NaN: who took what stays, how it was liked does not."""
+    """The split with the ratings of the events `rows` i64[*] set to NaN; the events themselves stay."""
     if split.train.ratings is None:
         return split
-    held = _pairs(interactions.user[rows], interactions.item[rows], interactions.n_items)
+    withheld = _pairs(interactions.user[rows], interactions.item[rows], interactions.n_items)
 
-    def hidden(histories: Histories) -> Histories:
+    def hide(histories: Histories) -> Histories:
         if histories.ratings is None:
             return histories
-        mine = np.isin(_pairs(histories.users, histories.items, histories.n_items), held)
-        return dataclasses.replace(histories, ratings=np.where(mine, np.nan, histories.ratings).astype(np.float32))
+        masked = np.isin(_pairs(histories.users, histories.items, histories.n_items), withheld)
+        return dataclasses.replace(histories, ratings=np.where(masked, np.nan, histories.ratings).astype(np.float32))
 
-    known = hidden(split.known)
-    train = known if split.known is split.train else hidden(split.train)
-    return dataclasses.replace(split, train=train, known=known, between=hidden(split.between))
+    known = hide(split.known)
+    train = known if split.known is split.train else hide(split.train)
+    return dataclasses.replace(split, train=train, known=known, between=hide(split.between))
 
 
 def _pairs(user: np.ndarray, item: np.ndarray, n_items: int) -> np.ndarray:
@@ -184,24 +184,24 @@ def _temporal(interactions: Interactions) -> Split:
     after = _histories(interactions, order[when >= second_cut])
     if not (train.n_events and between.n_events and after.n_events):
         raise ValueError(f"times are too coarse for a temporal split: cuts fall at {first_cut} and {second_cut}")
-    known = np.diff(train.offsets) > 0
+    has_training = np.diff(train.offsets) > 0
     return Split.of(
         train=train,
-        valid=np.where(known, _first(between), -1).astype(np.int32),
-        test=np.where(known, _first(after), -1).astype(np.int32),
+        valid=np.where(has_training, _first(between), -1).astype(np.int32),
+        test=np.where(has_training, _first(after), -1).astype(np.int32),
         between=between,
         protocol="temporal",
     )
 
 
 def _by_user(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
-    """Rows user by user with each user's order kept, i64[N], and the events of each user, i64[U]."""
+    """Rows grouped by user in their order, i64[N], and the number of events of each user, i64[U]."""
     order = np.argsort(interactions.user, kind="stable")
     return order, np.bincount(interactions.user, minlength=interactions.n_users)
 
 
 def _histories(interactions: Interactions, rows: np.ndarray) -> Histories:
-    """Histories of the given rows, which stand user by user."""
+    """Histories of the given rows, which must be grouped by user."""
     counts = np.bincount(interactions.user[rows], minlength=interactions.n_users)
     rating = interactions.rating
     return Histories(
@@ -214,7 +214,7 @@ def _histories(interactions: Interactions, rows: np.ndarray) -> Histories:
 
 def _first(histories: Histories) -> np.ndarray:
     """The first item of each user, -1 where there is none."""
-    found = np.full(histories.n_users, -1, np.int32)
-    some = np.diff(histories.offsets) > 0
-    found[some] = histories.items[histories.offsets[:-1][some]]
-    return found
+    first = np.full(histories.n_users, -1, np.int32)
+    nonempty = np.diff(histories.offsets) > 0
+    first[nonempty] = histories.items[histories.offsets[:-1][nonempty]]
+    return first

@@ -1,9 +1,9 @@
-"""A generated world: planted tastes, item clusters with an order of their own, drift, skew, ratings, times, reviews.
+"""Synthetic interactions with planted structure: tastes, item order, popularity skew, ratings, times and reviews.
 
-Every item belongs to one cluster, whose items stand in a planted circle with a few shortcuts. A user likes three
-clusters. With probability `drift` the next event follows the last one along the circle or a shortcut, otherwise it
-jumps to an item of a liked cluster. So popularity knows little, item-kNN knows the tastes, and methods that see the
-order know most: HR@10 is near 0.05, 0.4 and 0.75 at the default sizes.
+Every item belongs to one cluster, whose items form a circle with a few shortcuts. A user likes three clusters. With
+probability `drift` the next event follows the last one along the circle or a shortcut, otherwise it jumps to an item
+of a liked cluster. So HR@10 at the default sizes is near 0.05 for popularity, near 0.4 for item-kNN, which finds the
+tastes, and near 0.75 for sequential methods, which also use the order.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ GAP_DAYS = 6.0  # mean time between two events of a user
 
 
 def generate_world(world: WorldConfig, *, seed: int) -> Interactions:
-    """A world of users and items that is a pure function of `world` and `seed`.
+    """Synthetic interactions, a pure function of `world` and `seed`.
 
-    No user meets an item twice. Numbers and names of users and items say nothing of clusters, order or time.
+    No user has two events with an item. Numbers and names of users and items are independent of clusters, order and
+    time.
 
     Returns:
       Interactions with ratings 1..5, times, texts "review" and "summary", and titles; rows sorted by user, then time.
 
     Raises:
-      ValueError: a size makes no world (fewer items than clusters, fewer than five events a user, ...).
+      ValueError: a size is out of range (fewer items than clusters, fewer than five events per user, ...).
     """
     _check(world)
     random = generator(seed, "world")
@@ -44,7 +45,7 @@ def generate_world(world: WorldConfig, *, seed: int) -> Interactions:
     lengths = _lengths(world, random)
     user = np.repeat(np.arange(world.users, dtype=np.int32), lengths)
     blocks = [slice(start, start + BLOCK) for start in range(0, world.users, BLOCK)]  # bounds the memory
-    place = np.concatenate([_wander(world, circle, tastes[block], lengths[block], random) for block in blocks])
+    place = np.concatenate([_simulate_users(world, circle, tastes[block], lengths[block], random) for block in blocks])
     cluster = circle.cluster[place]
     rating = _ratings(user, place, cluster, tastes, world, random)
     text = synthetic_texts.reviews(cluster, rating.astype(np.int64), random)
@@ -65,9 +66,9 @@ def generate_world(world: WorldConfig, *, seed: int) -> Interactions:
 
 
 def shuffled_world(interactions: Interactions, *, seed: int) -> Interactions:
-    """The same events with their items permuted: every user and item keeps its count, all structure is gone.
+    """The same events with their items permuted: counts per user and item stay, all other structure is destroyed.
 
-    Ratings and times stay with the user's event; a text goes with its item.
+    Ratings and times stay with the user's event; a text moves with its item.
     """
     order = generator(seed, "shuffled world").permutation(interactions.n_events)
     text = interactions.text
@@ -89,7 +90,7 @@ class _Circle:
     Attributes:
       cluster: i64[I].
       next: the place after each on its circle, i64[I].
-      shortcuts: two other places of the cluster that are apt to follow, i64[I, 2].
+      shortcuts: two other likely successors in the cluster, i64[I, 2].
     """
 
     def __init__(self, first: np.ndarray, share: np.ndarray, random: np.random.Generator) -> None:
@@ -111,13 +112,13 @@ class _Circle:
         return np.clip(place, self.first[cluster], self.first[cluster + 1] - 1)  # rounding may touch a border
 
     def follow(self, place: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """What comes after each place: the next on the circle mostly, one of the two shortcuts else."""
+        """A successor of each place: mostly the next on the circle, otherwise one of the two shortcuts."""
         way = random.choice(1 + self.shortcuts.shape[1], size=len(place), p=FOLLOW_WEIGHTS)
         return np.where(way == 0, self.next[place], self.shortcuts[place, way - 1])
 
 
 def _check(world: WorldConfig) -> None:
-    wanted = [
+    requirements = [
         (world.users >= 1, f"users={world.users} is below 1"),
         (
             world.tastes >= len(TASTE_WEIGHTS),
@@ -131,8 +132,8 @@ def _check(world: WorldConfig) -> None:
         (0 <= world.drift <= 1, f"drift={world.drift} is not a probability"),
         (world.popularity >= 0, f"popularity={world.popularity} is negative"),
     ]
-    for good, problem in wanted:
-        if not good:
+    for satisfied, problem in requirements:
+        if not satisfied:
             raise ValueError(f"WorldConfig: {problem}")
 
 
@@ -147,7 +148,7 @@ def _tastes(world: WorldConfig, random: np.random.Generator) -> np.ndarray:
     fame = np.arange(1, world.tastes + 1) ** -world.popularity
     share = fame / fame.sum()
     liked = random.choice(world.tastes, size=(world.users, len(TASTE_WEIGHTS)), p=share)
-    for rank in range(1, len(TASTE_WEIGHTS)):  # drawn again until it differs from the better liked ones
+    for rank in range(1, len(TASTE_WEIGHTS)):  # redrawn until it differs from the better liked ones
         rows = np.arange(world.users)
         while len(rows := rows[(liked[rows, :rank] == liked[rows, rank, None]).any(axis=1)]):
             liked[rows, rank] = random.choice(world.tastes, size=len(rows), p=share)
@@ -155,21 +156,21 @@ def _tastes(world: WorldConfig, random: np.random.Generator) -> np.ndarray:
 
 
 def _lengths(world: WorldConfig, random: np.random.Generator) -> np.ndarray:
-    """Events of each user, i64[U]: five and a geometric rest, cut at half the catalogue."""
+    """Number of events of each user, i64[U]: five plus a geometric number, at most half the catalogue."""
     mean = world.events_per_user - FEWEST_EVENTS
     extra = random.geometric(1 / (1 + mean), size=world.users) - 1
     return np.minimum(FEWEST_EVENTS + extra, world.items // 2)
 
 
-def _wander(
+def _simulate_users(
     world: WorldConfig, circle: _Circle, tastes: np.ndarray, lengths: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
     """Places that each user visits, oldest first, user by user, i32[sum(lengths)]."""
     history = np.full((len(lengths), lengths.max()), -1, np.int32)
     longest_circle = int(np.diff(circle.first).max())
-    order = np.argsort(-lengths, kind="stable")  # so that the users still at work are a prefix
-    still = np.searchsorted(-lengths[order], -np.arange(lengths.max()), side="left")
-    for step, n in enumerate(still):
+    order = np.argsort(-lengths, kind="stable")  # so that the unfinished users are a prefix
+    n_active = np.searchsorted(-lengths[order], -np.arange(lengths.max()), side="left")
+    for step, n in enumerate(n_active):
         users = order[:n]
         liked = tastes[users, random.choice(len(TASTE_WEIGHTS), size=n, p=TASTE_WEIGHTS)]
         cluster = np.where(random.random(n) < STRAY, random.integers(world.tastes, size=n), liked)
@@ -184,7 +185,7 @@ def _wander(
 def _unvisited(
     place: np.ndarray, visited: np.ndarray, circle: _Circle, longest_circle: int, n_items: int
 ) -> np.ndarray:
-    """The first place along the circle that is not in visited i32[n, step]; off the circle where it is used up."""
+    """The first place along the circle that is not in visited i32[n, step]; off the circle if all is visited."""
     place = place.copy()
     rows = np.flatnonzero((visited == place[:, None]).any(axis=1))
     tries = 0
@@ -203,7 +204,7 @@ def _ratings(
     world: WorldConfig,
     random: np.random.Generator,
 ) -> np.ndarray:
-    """Stars 1..5, f32[N]: better liked clusters get more of them, an item's quality and a whim shift them."""
+    """Stars 1..5, f32[N]: more for better liked clusters, plus item quality and noise."""
     match = np.zeros(len(user))
     for rank, stars in enumerate((2.2, 1.3, 0.5)):
         match[tastes[user, rank] == cluster] = stars

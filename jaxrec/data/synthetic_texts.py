@@ -1,4 +1,4 @@
-"""Words of the generated world: titles of its items and short reviews of its events."""
+"""Texts of the generated world: item titles and short reviews."""
 
 from __future__ import annotations
 
@@ -39,33 +39,35 @@ ENDINGS = {
 
 
 def thing(cluster: int) -> str:
-    """What the items of a cluster are, unlike any other cluster's."""
+    """The noun of a cluster's items, unique to the cluster."""
     nouns = THINGS.split()
     series = cluster // len(nouns)
     return nouns[cluster % len(nouns)] + (f" {series + 1}" if series else "")
 
 
 def titles(cluster: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A title of its own for each item, object[I], "Amber Lantern"; its cluster can be read from it, its order not.
+    """A unique title for each item, object[I], "Amber Lantern"; it reveals the cluster but not the order.
 
     Args:
       cluster: the cluster of each item, i64[I].
-      random: deals the first words out.
+      random: assigns the first words.
     """
     looks = LOOKS.split()
-    found = np.empty(len(cluster), dtype=object)
+    item_titles = np.empty(len(cluster), dtype=object)
     for number in np.unique(cluster):
         members = np.flatnonzero(cluster == number)
         for copy, member in enumerate(random.permutation(members)):
             edition = copy // len(looks)
-            found[member] = looks[copy % len(looks)] + f" {thing(number)}" + (f" No. {edition + 1}" if edition else "")
-    return found
+            item_titles[member] = (
+                looks[copy % len(looks)] + f" {thing(number)}" + (f" No. {edition + 1}" if edition else "")
+            )
+    return item_titles
 
 
 def reviews(cluster: np.ndarray, stars: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
     """Texts of events, {"review": object[N], "summary": object[N]}, that fit the item's cluster and the stars.
 
-    Every possible text is written once and then picked by number, so that millions of events cost little.
+    Every possible text is built once and then picked by number, so that millions of events cost little.
 
     Args:
       cluster: the cluster of each event's item, i64[N].

@@ -25,7 +25,7 @@ def walk(graph: Graph, starts: Array, length: int, *, key: jax.Array) -> jax.Arr
       length: nodes in a walk, static; n * length at most 2**32, so that no two draws share a counter.
       key: random key; equal keys give equal walks.
     Returns:
-      Nodes, i32[n, length]; -1 after a dead end (a start without edges is followed by -1 alone).
+      Nodes, i32[n, length]; -1 after a dead end (after a start without edges all are -1).
     Raises:
       ValueError: length is below 1, or there are too many walks for one call.
     """
@@ -39,15 +39,15 @@ def walk(graph: Graph, starts: Array, length: int, *, key: jax.Array) -> jax.Arr
     def step(state: tuple[jax.Array, jax.Array], i: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         low, count = state
         drawn = scale(scramble(scramble((counters + i) ^ seeds[0]) + seeds[1]), count.astype(jnp.uint32))
-        # A dead end has low = count = 0: it reads edge 0, and `where` throws that away.
+        # A dead end has low = count = 0: it reads edge 0, and `where` discards that.
         row = edges.at[low + drawn.astype(jnp.int32)].get(mode="promise_in_bounds")
         alive = count > 0
         node, low, count = (jnp.where(alive, row[:, column], fill) for column, fill in ((0, -1), (1, 0), (2, 0)))
         return (low, count), node
 
     if graph.n_edges == 0 or length == 1:
-        nothing = jnp.full((n, length - 1), -1, jnp.int32)
-        return jnp.concatenate([jnp.asarray(starts, jnp.int32)[:, None], nothing], axis=1)
+        dead_ends = jnp.full((n, length - 1), -1, jnp.int32)
+        return jnp.concatenate([jnp.asarray(starts, jnp.int32)[:, None], dead_ends], axis=1)
     degree = jnp.asarray(graph.degree)[starts]
     first = jnp.where(degree > 0, jnp.asarray(graph.first)[starts], 0)
     _, nodes = lax.scan(step, (first, degree), jnp.arange(1, length, dtype=jnp.uint32))

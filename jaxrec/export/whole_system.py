@@ -26,7 +26,7 @@ from jaxrec.keys import generator
 from jaxrec.models.retriever import Retriever
 from jaxrec.system.system import System
 from jaxrec.tasks.ragged import shuffle_rows
-from jaxrec.tasks.ranking_examples import recent
+from jaxrec.tasks.ranking_examples import recent_events
 from jaxrec.tasks.templates import templates, without_user
 from jaxrec.types import Codes
 
@@ -216,7 +216,7 @@ def _ends(about: dict[str, Any]) -> int:
 
 def _texts(system: System, task: dict[str, Any], codes: Codes | None, users: np.ndarray) -> list[str]:
     """The prompts of some users as text."""
-    latest = recent(system.histories, users, task["max_history"])
+    latest = recent_events(system.histories, users, task["max_history"])
     numbers, offsets = shuffle_rows(latest, np.full(len(users), task["shuffled"]), users.astype(np.uint64))
     items = system.histories.items[numbers]
     texts = []

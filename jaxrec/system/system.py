@@ -22,7 +22,7 @@ from jaxrec.recommend.retrieval import VectorRecommender
 from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.system.run import Run
 from jaxrec.tasks.ragged import pad_rows, ragged_take, shuffle_rows
-from jaxrec.tasks.ranking_examples import Prompts, recent
+from jaxrec.tasks.ranking_examples import Prompts, recent_events
 from jaxrec.tasks.templates import templates
 from jaxrec.tokenizers.id_files import code_text
 from jaxrec.tokenizers.ids import Ids
@@ -140,7 +140,7 @@ class System(Run):
 
         def ask(users: np.ndarray, draw: np.ndarray | None = None) -> np.ndarray:
             numbers = (users if draw is None else draw).astype(np.uint64)
-            items = shuffle_rows(recent(histories, users, most), np.full(len(users), shuffles), numbers)
+            items = shuffle_rows(recent_events(histories, users, most), np.full(len(users), shuffles), numbers)
             rows = prompts.splice(np.zeros(len(users), np.int32), users, items)
             return pad_rows(rows, int(np.diff(rows[1]).max(initial=1)))
 

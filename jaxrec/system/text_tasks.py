@@ -95,7 +95,7 @@ class Writer:
             system, (material, tokens) = self.system, self._data
             assert system.events is not None
             assert system.data.rating is not None
-            rows = system.events.valid[material.asked(task)[system.events.valid]]
+            rows = system.events.valid[material.usable(task)[system.events.valid]]
             rows = rows[np.isin(system.data.rating[rows], self.stars)]
             rows = generator(system.config.seed, f"{task} events to calibrate by").permutation(rows)[:CALIBRATED]
             temperature = 1.0
@@ -118,7 +118,7 @@ class Writer:
         """Prompts of a task about some events, i32[B,S]: the first template of training, or the unseen one."""
         template, system = templates(task, seen=prompt == "seen")[0], self.system
         settings = system.config.task
-        about = events.some(rows)
+        about = events.take(rows)
         prompts = WritingPrompts(system.vocabulary, [template], about, system.item_tokens, tokens, settings)
         ragged = prompts.prompts(np.zeros(len(rows), np.int64), np.arange(len(rows)))
         return pad_rows(ragged, int(np.diff(ragged[1]).max(initial=1)))
@@ -137,7 +137,7 @@ class Writer:
         system, (material, _) = self.system, self._data
         assert system.events is not None
         rows = {"valid": system.events.valid, "test": system.events.test}[part]
-        rows, most = rows[material.asked(task)[rows]], system.config.eval.text_events
+        rows, most = rows[material.usable(task)[rows]], system.config.eval.text_events
         if 0 < most < len(rows):
             rows = np.sort(generator(system.config.seed, f"{task} events").permutation(rows)[:most])
         if not len(rows):
@@ -184,7 +184,7 @@ class Writer:
             source = self.prompts(task, material, tokens, rows, prompt=prompt)
             answers, ms = self.texts(source), milliseconds_each(self.texts, source[:TIMED])
             results.append(TextResult.of_texts(task, self.system.name + suffix, answers, truth, ms=ms))
-        train = system.events.train[material.asked(task)[system.events.train]]
+        train = system.events.train[material.usable(task)[system.events.train]]
         if task == "review":
             rivals = summary_baselines(
                 material.summary[train].tolist(), material.review[train].tolist(), material.review[rows].tolist()

@@ -1,1 +1,1 @@
-"""What the language model is asked: prompt templates, and examples spliced from them."""
+"""Tasks of the language model: prompt templates, and training examples built from them."""

@@ -1,4 +1,4 @@
-"""Rows of different lengths as one array: cut, joined, padded and shuffled without a loop."""
+"""Ragged arrays (rows of different lengths): vectorised slicing, padding and shuffling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Ragged = tuple[np.ndarray, np.ndarray]
 
 
 def ragged_take(pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
-    """Rows pool[starts[i] : starts[i] + lengths[i]] behind each other.
+    """The rows pool[starts[i] : starts[i] + lengths[i]], concatenated.
 
     Args:
       pool: values [*].
@@ -37,18 +37,18 @@ def pad_rows(rows: Ragged, length: int) -> np.ndarray:
 
 
 def ragged_range(starts: np.ndarray, lengths: np.ndarray) -> Ragged:
-    """Rows starts[i], starts[i] + 1, ..., starts[i] + lengths[i] - 1 behind each other."""
+    """The rows starts[i], starts[i] + 1, ..., starts[i] + lengths[i] - 1, concatenated."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
 
 
 def shuffle_rows(rows: Ragged, which: np.ndarray, draw: np.ndarray) -> Ragged:
-    """Some rows in random order, the others as they were.
+    """Shuffles the values within some rows; the other rows stay as they are.
 
     Args:
       rows: the rows.
       which: bool[n], the rows to shuffle.
-      draw: u64[n], a row's order is a function of its number here, however the rows are batched.
+      draw: u64[n], random seed of each row: its order depends on this number alone, not on the other rows.
     """
     values, offsets = rows
     row = np.repeat(np.arange(len(which)), np.diff(offsets))
@@ -58,7 +58,7 @@ def shuffle_rows(rows: Ragged, which: np.ndarray, draw: np.ndarray) -> Ragged:
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
-    """splitmix64 (Steele et al. 2014): numbers u64 to well mixed ones."""
+    """splitmix64 (Steele et al. 2014), a hash of u64 numbers."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,4 +1,4 @@
-"""Prompts and answers as integers: templates are tokenised once, ids are spliced in."""
+"""Token ids of prompts and answers of the ranking tasks: templates are tokenised once, ids are spliced in."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _PIECES = 5  # text, slot, text, slot, text
 class Prompts:
     """Tokenised templates, and the arrays that prompts are cut from.
 
-    A prompt is five pieces, each a slice of one pool: the templates' texts, then the tokens of users, then the
-    tokens of all events (a history is a slice an item). So a batch of prompts is one gather.
+    A prompt is five pieces, each a slice of one pool, which holds the templates' texts, the tokens of users and the
+    tokens of all events (a history is one slice per item). So a batch of prompts is one gather.
 
     Attributes:
       pool: i32[*], texts | users | events.
       kinds: i32[templates, 5], text, user or history.
       starts: i64[templates, 5], where a text piece starts in the pool.
       lengths: i64[templates, 5], how long a text piece is.
-      user_start, event_start: where those parts of the pool start.
-      user_width, item_width: tokens of one user, of one item (prefix and codes); user_width 0 = no user ids.
-      end: the token that ends an answer.
+      user_start, event_start: where the users' and the events' tokens start in the pool.
+      user_width, item_width: number of tokens of a user or an item (prefix and codes); user_width 0 = no user ids.
+      end: the end-of-text token, which ends an answer.
     """
 
     pool: np.ndarray
@@ -51,7 +51,7 @@ class Prompts:
     def make(
         cls,
         vocabulary: Vocabulary,
-        asked: Sequence[Template],
+        prompt_templates: Sequence[Template],
         item_tokens: np.ndarray,
         histories: Histories,
         user_tokens: np.ndarray | None,
@@ -60,19 +60,19 @@ class Prompts:
 
         Args:
           vocabulary: text and new tokens.
-          asked: the templates.
+          prompt_templates: the templates.
           item_tokens: i32[I, 1+L].
           histories: the events that prompts and answers are cut from.
-          user_tokens: i32[R, 1+L], the rows that `splice` will name; None = no user ids.
+          user_tokens: i32[R, 1+L], the rows that the `user` of `splice` indexes; None = no user ids.
         """
         if user_tokens is None:
-            asked = [without_user(t) for t in asked]
-        kinds = np.full((len(asked), _PIECES), _TEXT, np.int32)
-        starts = np.zeros((len(asked), _PIECES), np.int64)
-        lengths = np.zeros((len(asked), _PIECES), np.int64)
+            prompt_templates = [without_user(t) for t in prompt_templates]
+        kinds = np.full((len(prompt_templates), _PIECES), _TEXT, np.int32)
+        starts = np.zeros((len(prompt_templates), _PIECES), np.int64)
+        lengths = np.zeros((len(prompt_templates), _PIECES), np.int64)
         texts: list[np.ndarray] = []
-        for row, template in enumerate(asked):
-            for column, piece in enumerate(cut(vocabulary, template)):
+        for row, template in enumerate(prompt_templates):
+            for column, piece in enumerate(cut_at_slots(vocabulary, template)):
                 if isinstance(piece, str):
                     kinds[row, column] = {"user": _USER, "history": _HISTORY}[piece]
                 else:
@@ -87,7 +87,7 @@ class Prompts:
         return cls(pool, kinds, starts, lengths, user_start, event_start, *widths, vocabulary.end)
 
     def sizes(self, template: np.ndarray, history: np.ndarray) -> np.ndarray:
-        """Lengths of prompts, i64[n], for template numbers i32[n] and history lengths (in items) i64[n]."""
+        """Numbers of tokens of prompts, i64[n], from template numbers i32[n] and history lengths in items i64[n]."""
         kinds = self.kinds[template]
         return (
             self.lengths[template].sum(1)
@@ -99,9 +99,9 @@ class Prompts:
         """Prompts with their ids in place.
 
         Args:
-          template: i32[n], numbers into the templates.
+          template: i32[n], template numbers.
           user: i64[n], rows of `user_tokens` (ignored without user ids).
-          events: the events of each history, in the order in which they are shown; none for a template without one.
+          events: event numbers of each history in the order of the prompt; empty for a template without a history.
         """
         numbers, offsets = events
         kinds, starts, lengths = self.kinds[template], self.starts[template], self.lengths[template]
@@ -116,15 +116,15 @@ class Prompts:
         return values, ends[np.concatenate([[0], np.cumsum(counts.reshape(kinds.shape).sum(1))])]
 
     def answers(self, event: np.ndarray) -> Ragged:
-        """The ids of events i64[n] with end of text: what the decoder has to say."""
+        """Target tokens of events i64[n]: the item's id and the end of text."""
         rows = self.event_start + event[:, None] * self.item_width + np.arange(self.item_width)
         tokens = np.concatenate([self.pool[rows], np.full((len(event), 1), self.end, np.int32)], 1)
         return tokens.ravel(), np.arange(len(event) + 1, dtype=np.int64) * tokens.shape[1]
 
 
-def cut(vocabulary: Vocabulary, template: Template) -> list[np.ndarray | str]:
-    """A template's tokens cut at its slots, with what the tokenizer puts around a prompt."""
-    marker = vocabulary.new_tokens[0]  # new tokens split the text, so no neighbour of a slot can change
+def cut_at_slots(vocabulary: Vocabulary, template: Template) -> list[np.ndarray | str]:
+    """A template's tokens cut at its slots, with the tokens that the tokenizer adds around a prompt."""
+    marker = vocabulary.new_tokens[0]  # new tokens split the text: neighbours of a slot can't change
     tokens = vocabulary.prompt(template.source.format(**dict.fromkeys(template.slots, marker)))
     slots = np.flatnonzero(tokens == vocabulary.first_oov)
     pieces: list[np.ndarray | str] = []
@@ -136,7 +136,7 @@ def cut(vocabulary: Vocabulary, template: Template) -> list[np.ndarray | str]:
 
 
 class RankingExamples:
-    """One example per task and training event that has a history, and direct ones beside them, redrawn every epoch.
+    """One example per ranking task and training event with a history; templates are redrawn every epoch.
 
     Implements the `Examples` that `jaxrec.data.packing.packed` reads.
     """
@@ -159,32 +159,32 @@ class RankingExamples:
           vocabulary: text and new tokens.
           item_tokens: i32[I, 1+L].
           histories: training histories.
-          user_tokens: i32[U, 1+L], or i32[N, 1+L] where every target has a user id of its own; None = no user ids.
-          user_rows: "users" or "events", which of the two `user_tokens` holds.
+          user_tokens: i32[U, 1+L], or i32[N, 1+L] if each event has its own user id; None = no user ids.
+          user_rows: "users" or "events", what the rows of `user_tokens` stand for.
           answer: "id", the target's tokens and end of text, or "vector", the numbers (item, user) of the target.
-          task: what is asked, and how much history is shown.
+          task: tasks, their weights, and the maximum history length.
           seed: of templates, direct targets and shuffled histories.
         Raises:
-          ValueError: a task is not known, direct is asked without user ids, or no user has two events.
+          ValueError: a task is unknown, the direct task has no user ids, or no user has two events.
         """
         if "direct" in task.ranking and user_tokens is None:
             raise ValueError("task 'direct' needs user ids; set ids.users or leave the task out")
         groups = [templates(name) for name in task.ranking]
-        asked = [t for group in groups for t in group]
-        self.prompts = Prompts.make(vocabulary, asked, item_tokens, histories, user_tokens)
+        prompt_templates = [t for group in groups for t in group]
+        self.prompts = Prompts.make(vocabulary, prompt_templates, item_tokens, histories, user_tokens)
         start = np.repeat(histories.offsets[:-1], np.diff(histories.offsets))
-        every = np.arange(histories.n_events)
-        self.event = np.flatnonzero(every > start)
+        all_events = np.arange(histories.n_events)
+        self.event = np.flatnonzero(all_events > start)
         if not len(self.event):
             raise ValueError("no user has two training events, so there is nothing to predict")
         self.available = np.minimum(self.event - start[self.event], task.max_history)
-        self.user = (every if user_rows == "events" else histories.users)[self.event]
+        self.user = (all_events if user_rows == "events" else histories.users)[self.event]
         self.labels = np.stack([histories.items, histories.users], 1)
         self.answer, self.seed = answer, seed
-        self.shows = np.array(["history" in t.slots for t in asked])
-        self.shuffles = np.array([task.shuffle and t.task == "collaborative" for t in asked])
+        self.shows = np.array(["history" in t.slots for t in prompt_templates])
+        self.shuffles = np.array([task.shuffle and t.task == "collaborative" for t in prompt_templates])
         n = len(self.event)
-        # (first template, how many, examples an epoch) of each task
+        # (first template, number of templates, examples per epoch) of each task
         firsts = np.cumsum([0, *map(len, groups)])
         self.shares = [
             (int(first), len(group), round(n * task.weight(name)))
@@ -228,13 +228,13 @@ class RankingExamples:
 
 
 def each_once(n: int, size: int, draw: np.random.Generator) -> np.ndarray:
-    """`size` numbers below n, every one once before any comes twice."""
+    """`size` random numbers below n; every number comes once before any is repeated."""
     rounds = [draw.permutation(n) for _ in range(-(-size // n))]
     return np.concatenate([np.zeros(0, np.int64), *rounds])[:size]
 
 
-def recent(histories: Histories, users: np.ndarray, max_history: int) -> Ragged:
-    """Numbers of the newest `max_history` events of users i64[n], oldest first."""
+def recent_events(histories: Histories, users: np.ndarray, max_history: int) -> Ragged:
+    """Event numbers of the newest `max_history` events of users i64[n], oldest first."""
     end = histories.offsets[users + 1]
     length = np.minimum(end - histories.offsets[users], max_history)
     return ragged_range(end - length, length)

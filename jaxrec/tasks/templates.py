@@ -1,4 +1,4 @@
-"""The templates: eleven ways to ask each question, ten for training and one kept unseen."""
+"""Prompt templates: eleven per task, ten for training and one unseen in training."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Template:
 
     Attributes:
       task: one of `TEMPLATES`.
-      source: what the encoder reads; `{user}`, `{item}` and `{history}` stand for ids, `{feature}`, `{stars}` and
-        `{review}` for words.
-      seen: False for the one template that training never uses.
+      source: the encoder's text; `{user}`, `{item}` and `{history}` stand for ids, `{feature}`, `{stars}` and
+        `{review}` for text.
+      seen: False for the one template that training does not use.
     """
 
     task: str
@@ -26,7 +26,7 @@ class Template:
 
     @property
     def slots(self) -> list[str]:
-        """Slot names in the order in which they stand."""
+        """Slot names in their order in the text."""
         return re.findall(r"\{(\w+)\}", self.source)
 
 
@@ -58,7 +58,7 @@ COLLABORATIVE = (
     Template("collaborative", "Think of {user} and of {history}. Which item belongs there?"),
     Template("collaborative", "On the shelf of {user} stand {history}. Fill the gap.", seen=False),
 )
-"""Collaborative recommendation: an item from a history whose order says nothing (TokenRec, prompt 2)."""
+"""Collaborative recommendation: an item from a history in random order (TokenRec, prompt 2)."""
 
 DIRECT = (
     Template("direct", "What should {user} be offered?"),
@@ -103,7 +103,8 @@ EXPLANATION = (
     Template("explanation", "Given {stars} stars, what is said of {feature} by {user} about {item}?"),
     Template("explanation", "Comment on the {feature} of {item} as {user} would", seen=False),
 )
-"""Explanation: a sentence about a feature word, for a user and an item (META ID, table 7). The first knows no stars."""
+"""Explanation: a sentence about a feature word, for a user and an item (META ID, table 7). Only some
+templates give the stars."""
 
 REVIEW = (
     Template("review", "Give a title to this review by {user}: {review}"),
@@ -147,10 +148,10 @@ TEMPLATES = {
 
 
 def templates(task: str, *, seen: bool = True) -> tuple[Template, ...]:
-    """The templates of a task that training uses, or those kept from it.
+    """The templates of a task that training uses (`seen`), or those it does not use.
 
     Raises:
-      ValueError: there is no such task; names those there are.
+      ValueError: the task is unknown; the message lists all.
     """
     if task not in TEMPLATES:
         raise ValueError(f"task {task!r} is not known; there are: {', '.join(TEMPLATES)}")
@@ -158,15 +159,15 @@ def templates(task: str, *, seen: bool = True) -> tuple[Template, ...]:
 
 
 def without_user(template: Template) -> Template:
-    """The template for runs without user ids: the words "the user" stand where an id would."""
+    """The template for runs without user ids: the words "the user" replace the id."""
     return dataclasses.replace(template, source=template.source.replace("{user}", "the user"))
 
 
 def template_texts(writing: Sequence[str] = ()) -> list[str]:
-    """Templates as plain text, the slots removed: what an offline tokenizer is trained on.
+    """Templates as plain text without slots, on which the offline tokenizer is trained.
 
     Args:
-      writing: tasks beside those that rank items, whose templates always stand here.
+      writing: tasks to include besides the ranking tasks, which are always included.
     """
-    every = [t for task in (*RANKING, *writing) for t in TEMPLATES[task]]
-    return [re.sub(r"\s*\{\w+\}", "", t.source) for t in [*every, *map(without_user, every)]]
+    all_templates = [t for task in (*RANKING, *writing) for t in TEMPLATES[task]]
+    return [re.sub(r"\s*\{\w+\}", "", t.source) for t in [*all_templates, *map(without_user, all_templates)]]

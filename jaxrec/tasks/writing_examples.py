@@ -1,4 +1,4 @@
-"""Ratings and texts as integers: what is known of an event, spliced into templates, and what is to be answered."""
+"""Token ids of prompts and answers of the rating and text tasks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from jaxrec.config import TaskConfig
 from jaxrec.data.packing import Examples
 from jaxrec.keys import generator
 from jaxrec.tasks.ragged import Ragged, ragged_take
-from jaxrec.tasks.ranking_examples import cut, each_once
+from jaxrec.tasks.ranking_examples import cut_at_slots, each_once
 from jaxrec.tasks.templates import Template, templates, without_user
 from jaxrec.tokenizers.vocabulary import Vocabulary
 
 ANSWERS = {"rating": "stars", "preference": "stars", "explanation": "sentence", "review": "summary"}
-"""What each task wants said: a column of `TextEvents`."""
+"""The column of `TextEvents` that each task has to generate."""
 NEEDS = {"rating": (), "preference": ("review",), "explanation": ("feature",), "review": ("review",)}
-"""What must be known of an event, beside its answer, for a task to be asked."""
+"""The columns that each task needs in the prompt."""
 _PIECES = 9  # text, slot, text, ... : four slots at most
 
 
 @dataclasses.dataclass(frozen=True)
 class TextEvents:
-    """What may be told or asked of n events.
+    """Users, items, ratings and texts of n events, the material of prompts and answers.
 
     Attributes:
       user: i64[n], rows of the users' tokens.
@@ -41,40 +41,40 @@ class TextEvents:
     review: np.ndarray
     summary: np.ndarray
 
-    def some(self, rows: np.ndarray) -> TextEvents:
-        """What may be told or asked of some of the events, i64[m]."""
+    def take(self, rows: np.ndarray) -> TextEvents:
+        """The events `rows`, i64[m]."""
         return TextEvents(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
-    def asked(self, task: str, *, answered: bool = True) -> np.ndarray:
-        """Events that a task can be asked of and, where `answered`, whose answer is known: bool[n]."""
-        wanted = (*NEEDS[task], *((ANSWERS[task],) if answered else ()))
-        return np.all([getattr(self, column) != "" for column in wanted] or [np.ones(len(self.user), bool)], axis=0)
+    def usable(self, task: str, *, answered: bool = True) -> np.ndarray:
+        """Events that have what a task's prompt needs and, if `answered`, its answer: bool[n]."""
+        columns = (*NEEDS[task], *((ANSWERS[task],) if answered else ()))
+        return np.all([getattr(self, column) != "" for column in columns] or [np.ones(len(self.user), bool)], axis=0)
 
 
 class WritingPrompts:
-    """Templates and material, tokenised once into one pool from which prompts and answers are cut."""
+    """Templates and events, tokenised once into one pool from which prompts and answers are cut."""
 
     def __init__(
         self,
         vocabulary: Vocabulary,
-        asked: Sequence[Template],
+        prompt_templates: Sequence[Template],
         material: TextEvents,
         item_tokens: np.ndarray,
         user_tokens: np.ndarray | None,
         task: TaskConfig,
     ) -> None:
-        """Tokenises and lays out the pool.
+        """Tokenises templates and events and lays out the pool.
 
         Args:
           vocabulary: text and new tokens.
-          asked: the templates.
-          material: of n events.
+          prompt_templates: the templates.
+          material: n events.
           item_tokens: i32[I, 1+L].
-          user_tokens: i32[R, 1+L], the rows that `material.user` names; None = no user ids.
-          task: how many tokens of a review and of an answer are kept.
+          user_tokens: i32[R, 1+L], the rows that `material.user` indexes; None = no user ids.
+          task: maximum numbers of tokens of a review and of an answer.
         """
         if user_tokens is None:
-            asked = [without_user(template) for template in asked]
+            prompt_templates = [without_user(template) for template in prompt_templates]
         users = np.zeros((0, 0), np.int32) if user_tokens is None else user_tokens
         n, parts, size = len(material.user), [users.ravel(), item_tokens.ravel()], users.size + item_tokens.size
         slots = {
@@ -84,7 +84,7 @@ class WritingPrompts:
         most = {"stars": task.max_answer, "feature": task.max_answer, "review": task.max_text}
         most |= {"sentence": task.max_answer, "summary": task.max_answer}
         self.truncated: dict[str, int] = {}
-        """How many texts of each column are longer than what is kept of them."""
+        """Number of texts of each column that were truncated."""
         for name, longest in most.items():
             values, offsets = _tokens(vocabulary, getattr(material, name))
             lengths = np.diff(offsets)
@@ -95,32 +95,32 @@ class WritingPrompts:
         names = list(slots)
         self._slot_starts = np.stack([slots[name][0] for name in names])
         self._slot_lengths = np.stack([slots[name][1] for name in names])
-        self._kinds = np.full((len(asked), _PIECES), -1)
-        self._starts, self._lengths = np.zeros((2, len(asked), _PIECES), np.int64)
-        for row, template in enumerate(asked):
-            for column, piece in enumerate(cut(vocabulary, template)):
+        self._kinds = np.full((len(prompt_templates), _PIECES), -1)
+        self._starts, self._lengths = np.zeros((2, len(prompt_templates), _PIECES), np.int64)
+        for row, template in enumerate(prompt_templates):
+            for column, piece in enumerate(cut_at_slots(vocabulary, template)):
                 if isinstance(piece, str):
                     self._kinds[row, column] = names.index(piece)
                 else:
                     self._starts[row, column], self._lengths[row, column] = size, len(piece)
                     parts.append(piece)
                     size += len(piece)
-        self._answers = np.array([names.index(ANSWERS[template.task]) for template in asked])
+        self._answers = np.array([names.index(ANSWERS[template.task]) for template in prompt_templates])
         self._end = size
         self._pool = np.concatenate([*parts, [vocabulary.end]]).astype(np.int32)
 
     def sizes(self, template: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lengths of prompts and of answers with their end, i64[m] each, for numbers of templates and of events."""
+        """Numbers of tokens of prompts and of answers with end of text, i64[m] each; arguments as for `prompts`."""
         return self._cut(template, row)[1].sum(1), self._slot_lengths[self._answers[template], row] + 1
 
     def prompts(self, template: np.ndarray, row: np.ndarray) -> Ragged:
-        """Prompts of some templates i64[m] about some events i64[m]."""
+        """Prompts from template numbers i64[m] and event numbers i64[m]."""
         starts, lengths = self._cut(template, row)
         values, ends = ragged_take(self._pool, starts.ravel(), lengths.ravel())
         return values, ends[::_PIECES]
 
     def answers(self, template: np.ndarray, row: np.ndarray) -> Ragged:
-        """What is to be said, with end of text."""
+        """Target tokens with end of text; arguments as for `prompts`."""
         column = self._answers[template]
         starts = np.stack([self._slot_starts[column, row], np.full(len(row), self._end)], 1)
         lengths = np.stack([self._slot_lengths[column, row], np.ones(len(row), np.int64)], 1)
@@ -136,7 +136,7 @@ class WritingPrompts:
 
 
 class WritingExamples:
-    """One example per task and event it can be asked of, by a template drawn anew every epoch.
+    """One example per task and event that it can use; templates are redrawn every epoch.
 
     Implements the `Examples` that `jaxrec.data.packing.packed` reads.
     """
@@ -152,32 +152,32 @@ class WritingExamples:
         task: TaskConfig,
         seed: int = 0,
     ) -> None:
-        """Lays out the examples.
+        """Tokenises the examples.
 
         Args:
           vocabulary: see `WritingPrompts`.
           material: see `WritingPrompts`.
-          rows: i64[*], the events that are asked about.
+          rows: i64[*], the events to use.
           item_tokens: see `WritingPrompts`.
           user_tokens: see `WritingPrompts`.
-          task: what is asked, how often, and how much text is kept.
-          seed: of templates and, where a task's weight is not 1, of its events.
+          task: tasks, their weights, and maximum lengths of texts.
+          seed: of the templates drawn and, if a task's weight is not 1, of its events.
         Raises:
-          ValueError: a task can be asked of none of the events.
+          ValueError: a task can use none of the events.
         """
         groups = {name: templates(name) for name in task.writing}
         self.questions = WritingPrompts(
             vocabulary, [t for group in groups.values() for t in group], material, item_tokens, user_tokens, task
         )
-        self._parts = []  # (first template, how many, events, examples an epoch) of each task
+        self._parts = []  # (first template, number of templates, events, examples per epoch) of each task
         first = 0
         for name, group in groups.items():
-            mine = rows[material.asked(name)[rows]]
-            if not len(mine):
+            events = rows[material.usable(name)[rows]]
+            if not len(events):
                 raise ValueError(
                     f"task {name!r} can be asked of none of {len(rows):,} events; leave it out of task.tasks"
                 )
-            self._parts.append((first, len(group), mine, round(len(mine) * task.weight(name))))
+            self._parts.append((first, len(group), events, round(len(events) * task.weight(name))))
             first += len(group)
         self._seed = seed
         self._draw = functools.lru_cache(maxsize=2)(self._draw_epoch)
@@ -205,7 +205,7 @@ class WritingExamples:
 
 
 class MixedExamples:
-    """Several sets of examples as one; each says itself how many it gives an epoch."""
+    """Several sets of examples concatenated into one."""
 
     def __init__(self, *parts: Examples) -> None:
         self.parts = parts
@@ -222,22 +222,22 @@ class MixedExamples:
         """Source values and offsets, target values and offsets of some examples of an epoch."""
         begins = np.cumsum([0, *map(len, self.parts)])
         part = np.searchsorted(begins, indices, side="right") - 1
-        built = [one.build(indices[part == n] - begins[n], epoch) for n, one in enumerate(self.parts)]
-        place = np.empty(len(indices), np.int64)  # where each example stands once the parts are behind each other
+        built = [examples.build(indices[part == n] - begins[n], epoch) for n, examples in enumerate(self.parts)]
+        place = np.empty(len(indices), np.int64)  # position of each example once the parts are concatenated
         place[np.argsort(part, kind="stable")] = np.arange(len(indices))
         source, target = (_ordered([(b[k], b[k + 1]) for b in built], place) for k in (0, 2))
         return *source, *target
 
 
 def _ordered(parts: Sequence[Ragged], place: np.ndarray) -> Ragged:
-    """Ragged rows behind each other, then in another order: row i is the one at place[i]."""
+    """Concatenates ragged arrays and reorders their rows: row i of the result is row place[i]."""
     pool, sizes = np.concatenate([values for values, _ in parts]), np.concatenate([np.diff(o) for _, o in parts])
     starts = np.cumsum(sizes) - sizes
     return ragged_take(pool, starts[place], sizes[place])
 
 
 def _tokens(vocabulary: Vocabulary, texts: np.ndarray) -> Ragged:
-    """Tokens of many texts that people wrote, with nothing around them; a text stands once however often it comes."""
+    """Tokens of user-written texts without special tokens; equal texts are tokenised once."""
     distinct, number = np.unique(texts.astype(str), return_inverse=True)
     rows = vocabulary.written(distinct.tolist())
     lengths = np.array([len(row) for row in rows], np.int64)
@@ -247,5 +247,5 @@ def _tokens(vocabulary: Vocabulary, texts: np.ndarray) -> Ragged:
 
 
 def stars_text(rating: float) -> str:
-    """A rating as it is asked for and answered: "4", "3.5"."""
+    """A rating as text, in prompts and answers: "4", "3.5"."""
     return f"{rating:g}"

@@ -30,17 +30,17 @@ def world(user: list[int], item: list[int], time: list[int] | None, rating: list
 
 def test_audit_by_hand() -> None:
     time = [0, 10, DAY + 5, DAY, DAY, 3 * DAY, 3 * DAY + 1]
-    found = audit_interactions(world([0, 0, 0, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2, 3], time, [5, 5, 1, 2, 5, 5, 5]))
-    assert (found.users, found.items, found.events) == (2, 4, 7)
-    assert (found.shortest, found.median, found.longest) == (3, 3.5, 4)
-    assert (found.rarest, found.usual, found.commonest) == (1, 2, 2)
-    assert found.ratings == {1.0: 1, 2.0: 1, 5.0: 5}
-    assert (found.first, found.last) == ("1970-01-01", "1970-01-04")
-    assert found.ordered is True
-    assert found.same_time == pytest.approx(1 / 5)
-    assert found.same_day == pytest.approx(3 / 5)
-    assert found.same_day_ends == pytest.approx(1 / 2)
-    assert "20.0% of neighbouring events share their time, 60.0% their day" in str(found)
+    audit = audit_interactions(world([0, 0, 0, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2, 3], time, [5, 5, 1, 2, 5, 5, 5]))
+    assert (audit.users, audit.items, audit.events) == (2, 4, 7)
+    assert (audit.shortest, audit.median, audit.longest) == (3, 3.5, 4)
+    assert (audit.rarest, audit.usual, audit.commonest) == (1, 2, 2)
+    assert audit.ratings == {1.0: 1, 2.0: 1, 5.0: 5}
+    assert (audit.first, audit.last) == ("1970-01-01", "1970-01-04")
+    assert audit.ordered is True
+    assert audit.same_time == pytest.approx(1 / 5)
+    assert audit.same_day == pytest.approx(3 / 5)
+    assert audit.same_day_ends == pytest.approx(1 / 2)
+    assert "20.0% of neighbouring events share their time, 60.0% their day" in str(audit)
 
 
 def test_audit_sees_broken_order_and_missing_times() -> None:

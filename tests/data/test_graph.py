@@ -49,14 +49,14 @@ def test_what_follows_an_edge_are_the_events_of_its_rating(events: list, rated: 
         relation = rating if rated else 0
         at[user, relation].append(5 + item)
         at[5 + item, relation].append(user)
-    found, wanted = collections.Counter(), collections.Counter()
+    counts, expected = collections.Counter(), collections.Counter()
     for node in range(graph.n_nodes):
         for edge in range(graph.first[node], graph.first[node] + graph.degree[node]):
-            found[node, int(graph.edges[edge, 0]), tuple(follow(graph, edge))] += 1
+            counts[node, int(graph.edges[edge, 0]), tuple(follow(graph, edge))] += 1
     for (node, relation), targets in at.items():
         for target in targets:
-            wanted[node, target, tuple(sorted(at[target, relation]))] += 1
-    assert found == wanted
+            expected[node, target, tuple(sorted(at[target, relation]))] += 1
+    assert counts == expected
 
 
 def test_without_ratings_all_edges_are_one_relation() -> None:
@@ -77,6 +77,6 @@ def test_another_meta_path_is_data() -> None:
 
 
 def test_numbers_out_of_range_are_named() -> None:
-    one = np.array([0])
+    zero = np.array([0])
     with pytest.raises(ValueError, match=r"target holds 7\.\.7, wanted 0\.\.1"):
-        build_graph(one, np.array([7]), one, 2, follows=one)
+        build_graph(zero, np.array([7]), zero, 2, follows=zero)

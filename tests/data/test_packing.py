@@ -34,20 +34,20 @@ class Made:
         )
 
 
-def made(n: int = 200, seed: int = 0) -> Made:
+def make_examples(n: int = 200, seed: int = 0) -> Made:
     rng = np.random.default_rng(seed)
     return Made(rng.integers(3, 30, n), rng.integers(1, 6, n))
 
 
 def unpack(batch: Batch) -> list[tuple[list[int], list[int]]]:
     """The examples of a batch, read back row by row in plain Python."""
-    found = []
+    examples = []
     for source, source_segments, target, target_segments in zip(
         batch.source, batch.source_segments, batch.target, batch.target_segments
     ):
         for segment in range(1, source_segments.max() + 1):
-            found.append((source[source_segments == segment].tolist(), target[target_segments == segment].tolist()))
-    return found
+            examples.append((source[source_segments == segment].tolist(), target[target_segments == segment].tolist()))
+    return examples
 
 
 def settings(**changes):
@@ -68,7 +68,7 @@ def test_next_fit_by_hand() -> None:
 
 
 def test_next_fit_equals_a_greedy_loop() -> None:
-    examples = made(500)
+    examples = make_examples(500)
     order = np.random.default_rng(1).permutation(500)
     starts, room = [0], (64, 12)
     for place, example in enumerate(order):
@@ -99,7 +99,7 @@ def test_a_batch_by_hand() -> None:
 
 
 def test_every_example_comes_once_an_epoch() -> None:
-    examples = made()
+    examples = make_examples()
     dataset = packing.packed(examples, **settings())
     numbers = []
     for batch in itertools.islice(iter(dataset), dataset.steps_per_epoch):
@@ -113,11 +113,11 @@ def test_every_example_comes_once_an_epoch() -> None:
 
 
 def test_the_next_epoch_has_another_order_and_knows_its_number() -> None:
-    examples = made()
+    examples = make_examples()
     dataset = packing.packed(examples, **settings())
     batches = list(itertools.islice(iter(dataset), 2 * dataset.steps_per_epoch + 2))
-    found = [example for batch in batches for example in unpack(batch)]
-    first, second = found[:200], found[200:400]
+    packed_examples = [example for batch in batches for example in unpack(batch)]
+    first, second = packed_examples[:200], packed_examples[200:400]
     assert [t[0] for _, t in first] != [t[0] for _, t in second]
     assert sorted(t[0] for _, t in second) == list(range(1, 201))
     assert all(source[0] % 1000 == 2 for source, _ in second)  # epoch 1
@@ -133,26 +133,26 @@ def test_rows_are_dense() -> None:
 
 
 def test_the_seed_decides() -> None:
-    batches = [next(iter(packing.packed(made(), **settings(seed=seed)))) for seed in (3, 3, 4)]
+    batches = [next(iter(packing.packed(make_examples(), **settings(seed=seed)))) for seed in (3, 3, 4)]
     assert same(batches[0], batches[1])
     assert not same(batches[0], batches[2])
 
 
 def test_resumes_in_the_middle_of_a_later_epoch() -> None:
-    dataset = packing.packed(made(), **settings())
+    dataset = packing.packed(make_examples(), **settings())
     iterator = iter(dataset)
     for _ in range(dataset.steps_per_epoch + 3):
         next(iterator)
     state = iterator.get_state()
     expected = [next(iterator) for _ in range(4)]
-    resumed = iter(packing.packed(made(), **settings()))
+    resumed = iter(packing.packed(make_examples(), **settings()))
     resumed.set_state(state)
     assert all(same(next(resumed), batch) for batch in expected)
 
 
 def test_two_processes_make_one_global_batch() -> None:
-    whole = iter(packing.packed(made(), **settings()))
-    parts = [iter(packing.packed(made(), **settings(), process_index=p, process_count=2)) for p in (0, 1)]
+    whole = iter(packing.packed(make_examples(), **settings()))
+    parts = [iter(packing.packed(make_examples(), **settings(), process_index=p, process_count=2)) for p in (0, 1)]
     for _ in range(20):  # crosses the end of an epoch, where rows are empty
         expected, halves = next(whole), [next(part) for part in parts]
         joined = Batch(*(np.concatenate([vars(half)[name] for half in halves]) for name in vars(expected)))
@@ -165,9 +165,9 @@ def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="target_length=12"):
         packing.packed(Made(np.array([3, 4]), np.array([13, 1])), **settings())
     with pytest.raises(ValueError, match="rows=4 doesn't divide among 3"):
-        packing.packed(made(), **settings(), process_count=3)
+        packing.packed(make_examples(), **settings(), process_count=3)
     with pytest.raises(ValueError, match="no examples"):
-        packing.packed(made(0), **settings())
+        packing.packed(make_examples(0), **settings())
 
 
 def test_examples_longer_than_they_said_are_refused() -> None:

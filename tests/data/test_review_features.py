@@ -27,10 +27,10 @@ REVIEWS = [
 
 
 def test_features_are_heads_of_noun_phrases() -> None:
-    found = review_features.feature_words(REVIEWS)
-    assert found[:2] == ["tone", "strap"] or found[:2] == ["strap", "tone"]
-    assert "great" not in found  # stands behind an article, but before a noun
-    assert "this" not in found
+    features = review_features.feature_words(REVIEWS)
+    assert features[:2] == ["tone", "strap"] or features[:2] == ["strap", "tone"]
+    assert "great" not in features  # stands behind an article, but before a noun
+    assert "this" not in features
     assert review_features.feature_words(REVIEWS[:4]) == []  # too few reviews
 
 

@@ -125,11 +125,11 @@ def test_unseen_users_and_items_leave_training_and_are_known_when_asked() -> Non
     sizes = np.diff(split.train.offsets)
     assert sizes[held.unseen_users].max() <= sizes[~held.unseen_users].min()
     assert not held.unseen_items[held.train.items].any()
-    for one in range(40):
-        kept = [i for i in split.train.of(one) if not held.unseen_items[i]]
-        assert held.train.of(one).tolist() == ([] if held.unseen_users[one] else kept)
-        assert held.history("valid").of(one).tolist() == split.train.of(one).tolist()
-        assert held.history("test").of(one).tolist() == split.history("test").of(one).tolist()
+    for user_number in range(40):
+        kept = [i for i in split.train.of(user_number) if not held.unseen_items[i]]
+        assert held.train.of(user_number).tolist() == ([] if held.unseen_users[user_number] else kept)
+        assert held.history("valid").of(user_number).tolist() == split.train.of(user_number).tolist()
+        assert held.history("test").of(user_number).tolist() == split.history("test").of(user_number).tolist()
     assert (held.valid[held.unseen_users] == -1).all()
     assert not held.unseen_items[held.valid[held.valid >= 0]].any()
     np.testing.assert_array_equal(held.test, split.test)

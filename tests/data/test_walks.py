@@ -90,8 +90,8 @@ def test_scale_is_the_high_word_of_the_product() -> None:
     rng = np.random.default_rng(0)
     bits = np.append(rng.integers(0, 2**32, 1000, dtype=np.uint32), [0, 2**32 - 1]).astype(np.uint32)
     size = np.append(rng.integers(0, 2**31, 1000, dtype=np.uint32), [2**31 - 1, 2**31 - 1]).astype(np.uint32)
-    wanted = (bits.astype(np.uint64) * size.astype(np.uint64)) >> np.uint64(32)
-    np.testing.assert_array_equal(scale(jnp.asarray(bits), jnp.asarray(size)), wanted.astype(np.uint32))
+    expected = (bits.astype(np.uint64) * size.astype(np.uint64)) >> np.uint64(32)
+    np.testing.assert_array_equal(scale(jnp.asarray(bits), jnp.asarray(size)), expected.astype(np.uint32))
 
 
 def test_scramble_is_uniform_and_collides_nowhere() -> None:

@@ -43,7 +43,7 @@ MATERIAL = writing_examples.TextEvents(
 )
 
 
-def made(words: vocabulary.Vocabulary, users: bool = True, **changed) -> writing_examples.WritingExamples:
+def make_examples(words: vocabulary.Vocabulary, users: bool = True, **changed) -> writing_examples.WritingExamples:
     task = TaskConfig(**{"tasks": TASKS, **changed})
     user = rows(words, "<User>", 6) if users else None
     return writing_examples.WritingExamples(words, MATERIAL, np.arange(5), rows(words, "<Item>", 40), user, task=task)
@@ -51,16 +51,16 @@ def made(words: vocabulary.Vocabulary, users: bool = True, **changed) -> writing
 
 @pytest.mark.parametrize("users", [True, False])
 def test_examples_are_the_tokenized_templates(words: vocabulary.Vocabulary, users: bool) -> None:
-    data = made(words, users)
+    data = make_examples(words, users)
     source, source_at, target, target_at = data.build(np.arange(len(data)), 0)
     template, row = data._draw(0)
-    asked = [t for task in TASKS for t in templates.templates(task)]
+    prompt_templates = [t for task in TASKS for t in templates.templates(task)]
 
     def id_of(prefix: str, number: Any) -> str:
         return f"{prefix}<CT{number // 10}><CI{number % 10}>"
 
     for i in range(len(data)):
-        one, event = asked[template[i]], row[i]
+        prompt_template, event = prompt_templates[template[i]], row[i]
         slots = {
             "user": id_of("<User>", MATERIAL.user[event]) if users else "the user",
             "item": id_of("<Item>", MATERIAL.item[event]),
@@ -68,15 +68,15 @@ def test_examples_are_the_tokenized_templates(words: vocabulary.Vocabulary, user
         slots |= {column: getattr(MATERIAL, column)[event] for column in ("stars", "feature", "review")}
         tokens = source[source_at[i] : source_at[i + 1]]
         read = str(words.tokenizer.decode(tokens[:-1])).replace(" ", "")
-        assert read == one.source.format(**slots).replace(" ", "")
+        assert read == prompt_template.source.format(**slots).replace(" ", "")
         assert tokens[-1] == words.end
-        answer = getattr(MATERIAL, writing_examples.ANSWERS[one.task])[event]
+        answer = getattr(MATERIAL, writing_examples.ANSWERS[prompt_template.task])[event]
         assert target[target_at[i] : target_at[i + 1]].tolist() == [*words.encode(answer), words.end]
         assert answer
 
 
 def test_every_event_is_asked_once_a_task_where_it_can_be(words: vocabulary.Vocabulary) -> None:
-    data = made(words)
+    data = make_examples(words)
     template, row = data._draw(0)
     by_task = [sorted(row[(template >= 10 * n) & (template < 10 * n + 10)]) for n in range(4)]
     assert by_task == [[0, 1, 2, 3, 4], [0, 2], [0, 1, 4], [0, 1, 2, 4]]
@@ -84,7 +84,7 @@ def test_every_event_is_asked_once_a_task_where_it_can_be(words: vocabulary.Voca
 
 
 def test_weights_and_lengths(words: vocabulary.Vocabulary) -> None:
-    data = made(words, weights=("rating=3", "review=0.5"))
+    data = make_examples(words, weights=("rating=3", "review=0.5"))
     assert len(data) == 15 + 2 + 2 + 4
     assert np.bincount(data._draw(0)[1][:15]).tolist() == [3] * 5
     source, target = data.lengths(2)
@@ -94,7 +94,10 @@ def test_weights_and_lengths(words: vocabulary.Vocabulary) -> None:
 
 
 def test_long_texts_are_cut_and_counted(words: vocabulary.Vocabulary) -> None:
-    whole, short = made(words, tasks=("review",)), made(words, tasks=("review",), max_text=3, max_answer=2)
+    whole, short = (
+        make_examples(words, tasks=("review",)),
+        make_examples(words, tasks=("review",), max_text=3, max_answer=2),
+    )
     assert whole.questions.truncated["review"] == 0
     assert short.questions.truncated["review"] > 0
     assert short.questions.truncated["summary"] >= 1
@@ -114,7 +117,7 @@ def test_mixed_examples_are_those_of_the_parts(words: vocabulary.Vocabulary) -> 
     histories = Histories(np.array([0, 3, 8]), np.arange(8, dtype=np.int32), 40)
     task = TaskConfig(tasks=("sequential", "rating"))
     ranking = RankingExamples(words, rows(words, "<Item>", 40), histories, rows(words, "<User>", 6), task=task)
-    stars = made(words, tasks=("rating",))
+    stars = make_examples(words, tasks=("rating",))
     mixed = writing_examples.MixedExamples(ranking, stars)
     assert len(mixed) == len(ranking) + len(stars) == 6 + 5
     source, target = mixed.lengths(1)

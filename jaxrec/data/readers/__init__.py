@@ -1,1 +1,1 @@
-"""Events from files, one file a format family; the registry says which formats there are."""
+"""Readers of event files, one module per format family; the registry lists the formats."""

@@ -1,4 +1,4 @@
-"""Which column of a table plays which role, and the columns that have one as a frame of events with its types."""
+"""Assigns roles (user, item, time, ...) to a table's columns, and converts them to a typed frame of events."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def assign_columns(source: SourceFile, names: list[str], given: dict[str, str]) 
       given: {role: column} as the user named them.
 
     Raises:
-      ValueError: no column is the user or the item, or a given one is not there.
+      ValueError: no column is the user or the item, or a given one does not exist.
     """
-    plain = {name.lower().replace("_", ""): name for name in reversed(names)}
+    by_plain_name = {name.lower().replace("_", ""): name for name in reversed(names)}
     roles = {}
     for role, candidates in COLUMN_NAMES.items():
         if role in given:
@@ -53,7 +53,7 @@ def assign_columns(source: SourceFile, names: list[str], given: dict[str, str]) 
                 source.fail(1, f"there is no column {given[role]!r}; the columns are {', '.join(names)}")
             roles[role] = given[role]
             continue
-        matches = [plain[name] for name in candidates if name in plain]
+        matches = [by_plain_name[name] for name in candidates if name in by_plain_name]
         if matches:
             roles[role] = matches[0]
     for role in ("user", "item"):
@@ -62,20 +62,21 @@ def assign_columns(source: SourceFile, names: list[str], given: dict[str, str]) 
                 1,
                 f"no column is the {role}; the columns are {', '.join(names)}: name it with --data.columns {role}=...",
             )
-    if "review" in roles and "summary" not in roles and "title" in plain:
-        roles["summary"] = plain["title"]  # Amazon 2023; without a review, a title is the item's
+    if "review" in roles and "summary" not in roles and "title" in by_plain_name:
+        roles["summary"] = by_plain_name["title"]  # Amazon 2023; without a review, a title is the item's
     return roles
 
 
 def events_of(table: NamedTable, given: dict[str, str]) -> pl.DataFrame:
-    """The columns that have a role, with the types that `Reader.read` promises.
+    """The columns that have a role, with the types that `Reader.read` specifies.
 
     Args:
       table: the file's columns.
       given: {role: column} as the user named them.
 
     Raises:
-      ValueError: there is no event, or a user, item, rating or time is missing or of the wrong type; names the line.
+      ValueError: there is no event, or a user, item, rating or time is missing or of the wrong type; the message names
+        the line.
     """
     if not table.frame.height:
         table.source.fail(1, "the file holds a header and no event")

@@ -22,12 +22,12 @@ def read_delimited(source: SourceFile, separator: str, *, quoted: bool, names: l
 
     Args:
       source: the file.
-      separator: one character, or several where nothing is quoted.
+      separator: one character, or several if `quoted` is False.
       quoted: whether "..." may hold separators and line ends.
       names: of the columns, where the file has no header; None reads the header.
 
     Raises:
-      ValueError: a column's name comes twice, or a line has more or fewer fields than there are columns.
+      ValueError: a column name is repeated, or a line has more or fewer fields than there are columns.
     """
     data = source.data
     if len(separator) > 1:  # polars and csv take a single character only
@@ -55,23 +55,23 @@ def read_delimited(source: SourceFile, separator: str, *, quoted: bool, names: l
 
 
 def header_names(source: SourceFile, separator: str, quoted: bool) -> list[str]:
-    """The names that a table's first line gives its columns, without RecBole's types ("user_id:token").
+    """Column names from a table's first line, without RecBole's types ("user_id:token").
 
     Raises:
-      ValueError: a name comes twice.
+      ValueError: a name is repeated.
     """
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     fields = next(csv.reader([source.first_line()], delimiter=separator, quoting=quoting))
     names = [field.strip().rpartition(":")[0] or field.strip() for field in fields]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        source.fail(1, f"the header names {', '.join(map(repr, twice))} more than once")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        source.fail(1, f"the header names {', '.join(map(repr, repeated))} more than once")
     return names
 
 
 @dataclasses.dataclass(frozen=True)
 class _Records:
-    """The slow walk over a text table that finds lines for messages; polars does the reading."""
+    """A slow pass over a text table that finds line numbers for error messages; polars does the reading."""
 
     source: SourceFile
     data: bytes
@@ -100,13 +100,13 @@ class _Records:
             if fields is None:
                 self.source.fail(start, "a quotation mark is out of place or never closed")
             if len(fields) != width:
-                self.source.fail(start, f"{len(fields)} fields where {width} are wanted")
+                self.source.fail(start, f"{len(fields)} fields where {width} are expected")
             if not any(fields):
                 self.source.fail(start, "every field is empty")
 
 
 def guess_separator(line: str) -> str:
-    """What separates the fields of a header line: the most frequent of tab, comma and semicolon."""
+    """The separator of a header line: the most frequent of tab, comma and semicolon."""
     return max("\t,;", key=line.count)
 
 

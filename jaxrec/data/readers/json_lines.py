@@ -14,11 +14,11 @@ from jaxrec.data.source_file import SourceFile
 
 
 def read_json_lines(source: SourceFile, choose: Callable[[list[str]], list[str]]) -> NamedTable:
-    """A JSON object a line; scalars as strings.
+    """Reads one JSON object per line; scalars become strings.
 
     Args:
       source: the file.
-      choose: given the keys of the first object, those to read.
+      choose: maps the keys of the first object to those to read.
 
     Raises:
       ValueError: a line is not a JSON object.

@@ -1,4 +1,4 @@
-"""A table whose columns have names and whose rows remember the lines that they came from."""
+"""A table with named columns whose rows can be traced to lines of the file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jaxrec.data.source_file import SourceFile
 
 @dataclasses.dataclass(frozen=True)
 class NamedTable:
-    """Columns of a file and the way back from a row to its line.
+    """Columns of a file, and a map from rows to lines.
 
     Attributes:
       source: the file.
       frame: the columns, strings (Parquet: of any type), null where a field is empty.
-      line_of: the line of a row; rows are counted from 0, lines from 1.
+      line_of: maps a row, counted from 0, to its line, counted from 1.
     """
 
     source: SourceFile
@@ -26,5 +26,5 @@ class NamedTable:
     line_of: Callable[[int], int]
 
     def fail(self, row: int, problem: str) -> NoReturn:
-        """Raise a ValueError that names the line of a row."""
+        """Raises a ValueError that names the line of a row."""
         self.source.fail(self.line_of(row), problem)

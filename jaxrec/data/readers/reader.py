@@ -1,4 +1,4 @@
-"""What a reader is: how a format is recognised, and how its files become one frame of events."""
+"""The record of a file format: how it is recognised and how its events are read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def _never(source: SourceFile) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """A file format that events are read from; a new one is a file with such a record and a line in the registry.
+    """A file format of events; to add one, write a module with such a record and add a line to the registry.
 
     Attributes:
       title: what a file of this format looks like; error messages list it.
       read: read(source, columns) -> one row per event, in the file's order. `columns` is {role: column} as the user
         named them, for formats whose columns have names. The frame has the columns user and item (strings) and,
         where the file has them, rating f64, time i64 (milliseconds since 1970), review and summary (strings). Without
-        `time`, the order of the rows is taken for the order of the events, oldest first. `source.fail(line, problem)`
+        `time`, rows must be in the order of the events, oldest first. `source.fail(line, problem)`
         raises the error that names the line.
-      recognises: recognises(source) -> whether the file is of this format, where the user named none.
-      magic: the bytes that every file of a binary format begins with. Its files are recognised by them, and are
-        handed to `read` as they are; those of other formats must be UTF-8.
+      recognises: recognises(source) -> whether the file is of this format; used if the user named none.
+      magic: first bytes of every file of a binary format, by which it is recognised. `read` gets binary files as
+        they are; files of other formats must be UTF-8.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Readers by the name of their format; `DataConfig.format` names one."""
+"""The readers by format name; `DataConfig.format` selects one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxrec.data.readers.columns import parse_columns
 from jaxrec.data.readers.reader import Reader
 from jaxrec.data.source_file import SourceFile, open_source
 
-# A file of unknown format is shown to the last reader first, so that the general ones stand at the top.
+# Formats are tried from last to first, so the most general readers are at the top.
 READERS: dict[str, Reader] = {
     "sequence": sequence.READER,
     "csv": delimited.CSV,
@@ -24,10 +24,10 @@ READERS: dict[str, Reader] = {
 
 
 def reader(format: str) -> Reader:
-    """The reader of this format.
+    """The reader of a format.
 
     Raises:
-      ValueError: there is none; names those there are.
+      ValueError: the format is unknown; the message lists all.
     """
     if format not in READERS:
         formats = "; ".join(f"{name} ({entry.title})" for name, entry in READERS.items())
@@ -57,7 +57,7 @@ def read_events(path: pathlib.Path, format: str = "auto", columns: tuple[str, ..
       The frame that `Reader.read` describes, in the file's order.
 
     Raises:
-      ValueError: the file can't be read as that format; names the line and shows its start.
+      ValueError: the file can't be read as that format; the message names the line and shows its start.
     """
     source = open_source(path, magics=tuple(entry.magic for entry in READERS.values() if entry.magic))
     name = recognise(source) if format == "auto" else format

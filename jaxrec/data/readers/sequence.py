@@ -1,4 +1,4 @@
-"""Lines of names: a user and their items, oldest first. What no other reader recognises is read so."""
+"""Lines of names: a user and their items, oldest first. The fallback if no other reader recognises a file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from jaxrec.data.source_file import SourceFile
 
 
 def read_sequences(source: SourceFile, columns: dict[str, str]) -> pl.DataFrame:
-    """A line per user; the order of the line is the order of the events.
+    """Reads one user per line; the order within the line is the order of the events.
 
     Args:
       source: the file.
-      columns: not used: the columns have no names.
+      columns: not used, as the columns have no names.
 
     Raises:
-      ValueError: a user has no item, or two lines.
+      ValueError: a user has no item or more than one line.
     """
     del columns
     lines = pl.Series("line", source.data.decode("utf-8").split("\n"))
