@@ -1,1 +1,1 @@
-"""What methods stand beside: counted, trained on pairs, next-item and text baselines, with their models."""
+"""Baselines: counting, trained on user-item pairs, next-item models, and baselines for ratings and texts."""

@@ -1,4 +1,4 @@
-"""What a baseline that learns is: what tables call it, its settings, and how it is trained."""
+"""The record of a trained baseline: title, default settings and training function."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jaxrec.types import Split
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """A baseline that learns; a new one is a file with its model and such a record, and a line in the registry.
+    """A trained baseline; to add one, write a module with its model and such a record and add a line to the registry.
 
     Attributes:
-      title: what tables call it.
+      title: its name in tables.
       settings: a frozen dataclass with its default settings; the command line overrides its fields.
-      train: train(settings, split, seed, folder) -> Scorer. It learns from `split.train` alone, `split.valid` may
-        select, and it continues from what it finds in the folder.
+      train: train(settings, split, seed, folder) -> Scorer. Trains on `split.train` alone, may use `split.valid` for
+        model selection, and resumes from checkpoints in the folder.
     """
 
     title: str

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, linear, places, table
+from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, embedding_table, linear, positions_in_segment
 from jaxrec.baselines.next_item_training import next_item_baseline
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.products import dense
@@ -17,21 +17,21 @@ from jaxrec.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class CaserConfig(SequenceConfig):
-    """The paper's network; its loss there is binary with sampled negatives, and over the next few items."""
+    """The paper's network; the paper's loss is binary with sampled negatives over the next few items."""
 
     window: int = 5
-    """L: items that a convolution sees."""
+    """L: items in the window of a convolution."""
     horizontal: int = 16
-    """Filters of each height 1..L, which see whole embeddings of as many items."""
+    """Number of filters of each height 1..L, over whole embeddings."""
     vertical: int = 4
-    """Filters that see one feature of all L items."""
+    """Number of filters over one feature of all L items."""
 
 
 class Caser(NextItem):
     """Horizontal and vertical convolutions over a window of items, beside the user's embedding.
 
     Args:
-      config: its shape.
+      config: shape and training.
       n_items: I; the token of a user is I + 1 + user, and each sequence begins with one.
       n_users: U.
     """
@@ -41,9 +41,9 @@ class Caser(NextItem):
     def __init__(self, config: CaserConfig, n_items: int, n_users: int, *, rngs: nnx.Rngs) -> None:
         dim, window, dtype = config.dim, config.window, config.compute_dtype
         self.config = config
-        self.item_embedding = table(n_items, dim, rngs=rngs)
-        self.user_embedding = table(n_users, dim, rngs=rngs)
-        self.output_embedding = table(n_items, 2 * dim, rngs=rngs)
+        self.item_embedding = embedding_table(n_items, dim, rngs=rngs)
+        self.user_embedding = embedding_table(n_users, dim, rngs=rngs)
+        self.output_embedding = embedding_table(n_items, 2 * dim, rngs=rngs)
         self.filters = nnx.List(
             [linear(height * dim, config.horizontal, dtype, rngs=rngs) for height in range(1, window + 1)]
         )
@@ -52,14 +52,14 @@ class Caser(NextItem):
 
     @property
     def items(self) -> jax.Array:
-        """W' of eq. 9: what scores each item, f32[I, 2D]."""
+        """W' of eq. 9: output weights of the items, f32[I, 2D]."""
         return self.output_embedding[...]
 
     def __call__(self, tokens: Array, segments: Array, *, key: jax.Array | None = None) -> jax.Array:
-        """As `NextItem`, f32[B, S, 2D]; a place sees its user and the last `window` items of its sequence."""
+        """As `NextItem`, f32[B, S, 2D]; a position sees its user and the last `window` items of its sequence."""
         drop = Dropout(self.config.dropout, key)
         tokens, n_items, dim = jnp.asarray(tokens), self.items.shape[0], self.config.dim
-        place = places(segments)
+        place = positions_in_segment(segments)
         first = jnp.arange(tokens.shape[1])[None] - place
         user = jnp.take_along_axis(tokens, first, axis=1) - n_items - 1
         of_user = self.user_embedding[...][jnp.clip(user, 0, self.user_embedding.shape[0] - 1)]
@@ -74,21 +74,21 @@ class Caser(NextItem):
     def convolved(self, windows: jax.Array, drop: Dropout) -> jax.Array:
         """The vector z of eq. 8, f32[N, D], of windows f32[N, L, D], oldest first, zeros where there is no item."""
         n, length, dim = windows.shape
-        found = []
+        features = []
         for height, layer in enumerate(self.filters, start=1):
-            slid = [windows[:, i : i + height].reshape(n, height * dim) for i in range(length - height + 1)]
-            found.append(jax.nn.relu(layer(jnp.stack(slid, axis=1), drop)).max(axis=1))
-        turned = windows.transpose(0, 2, 1).reshape(n * dim, length)
-        found.append(dense(turned, self.vertical[...], self.config.compute_dtype).reshape(n, -1))
-        return jax.nn.relu(self.joined(drop(jnp.concatenate(found, axis=1)), drop))
+            slices = [windows[:, i : i + height].reshape(n, height * dim) for i in range(length - height + 1)]
+            features.append(jax.nn.relu(layer(jnp.stack(slices, axis=1), drop)).max(axis=1))
+        by_feature = windows.transpose(0, 2, 1).reshape(n * dim, length)
+        features.append(dense(by_feature, self.vertical[...], self.config.compute_dtype).reshape(n, -1))
+        return jax.nn.relu(self.joined(drop(jnp.concatenate(features, axis=1)), drop))
 
     def answers(self, tokens: Array, users: Array) -> jax.Array:
-        """The vector behind the newest items of each history."""
+        """The vector at the end of each history."""
         of_user = self.items.shape[0] + 1 + jnp.asarray(users)[:, None]
         tokens = jnp.concatenate([of_user, jnp.asarray(tokens)], axis=1)
-        held = tokens > 0
-        hidden = self(tokens, held.astype(jnp.int32))
-        return jnp.take_along_axis(hidden, (held.sum(axis=1) - 1)[:, None, None], axis=1)[:, 0]
+        is_item = tokens > 0
+        hidden = self(tokens, is_item.astype(jnp.int32))
+        return jnp.take_along_axis(hidden, (is_item.sum(axis=1) - 1)[:, None, None], axis=1)[:, 0]
 
 
 BASELINE = next_item_baseline("Caser", Caser, CaserConfig(), users=True)

@@ -1,4 +1,4 @@
-"""Three baselines without learning: popularity, item-kNN and transitions. They take seconds and go into every table."""
+"""Three baselines that only count: popularity, item-kNN and transitions. They take seconds and are in every table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STEPS = 5
 DECAY = 0.6
 
 
-def popularity(train: Histories) -> Scorer:
+def popularity_scorer(train: Histories) -> Scorer:
     """Every item scored by its number of training events."""
     counts = np.bincount(train.items, minlength=train.n_items).astype(np.float32)
 
@@ -25,7 +25,7 @@ def popularity(train: Histories) -> Scorer:
     return score
 
 
-def item_knn(train: Histories) -> Scorer:
+def item_knn_scorer(train: Histories) -> Scorer:
     """Cosine between items over their training users, summed over the history (Sarwar et al. 2001).
 
     K = D^-1/2 A'A D^-1/2 without its diagonal; A is the binary training matrix [U,I], D the items' degrees, at least 1.
@@ -39,11 +39,12 @@ def item_knn(train: Histories) -> Scorer:
     return score
 
 
-def transitions(train: Histories) -> Scorer:
-    """What followed within five steps in training, plus half the item-kNN, with recent history counting most.
+def transition_scorer(train: Histories) -> Scorer:
+    """Counts of what followed within five steps in training, plus half the item-kNN; recent items weigh most.
 
-    T[a,b] sums 1/g over every b that came g = 1..5 steps after a in a training history, divided by the roots of its row
-    and column sums (at least 1). The score is the sum over the history of 0.6^age (T + K/2), age 0 for the newest.
+    T[a,b] sums 1/g over every b that came g = 1..5 steps after a in a training history, divided by the square roots of
+    its row and column sums (at least 1). The score is the sum over the history of 0.6^age (T + K/2), with age 0 for the
+    newest.
     """
     follows = (_transitions(train) + 0.5 * _similarity(train)).tocsr()
 
@@ -54,10 +55,10 @@ def transitions(train: Histories) -> Scorer:
     return score
 
 
-BASELINES: dict[str, Callable[[Histories], Scorer]] = {
-    "popularity": popularity,
-    "item-kNN": item_knn,
-    "transitions": transitions,
+COUNTED_BASELINES: dict[str, Callable[[Histories], Scorer]] = {
+    "popularity": popularity_scorer,
+    "item-kNN": item_knn_scorer,
+    "transitions": transition_scorer,
 }
 
 
@@ -67,23 +68,23 @@ def evaluate_baselines(
     """The three baselines, trained on `split.train` alone; arguments as for `evaluate_scores`."""
     return [
         evaluate_scores(name, build(split.train), split, part, mask_seen=mask_seen, users=users, baseline=True)
-        for name, build in BASELINES.items()
+        for name, build in COUNTED_BASELINES.items()
     ]
 
 
 def _similarity(train: Histories) -> sparse.csr_matrix:
-    """The cosine matrix K of `item_knn`, f64[I,I]."""
+    """The cosine matrix K of `item_knn_scorer`, f64[I,I]."""
     bought = sparse.csr_matrix((np.ones(train.n_events), (train.users, train.items)), (train.n_users, train.n_items))
-    bought.data[:] = 1.0  # building it summed repeated events
+    bought.data[:] = 1.0  # repeated events were summed
     scale = sparse.diags(np.maximum(_sums(bought, axis=0), 1.0) ** -0.5)
-    together = (bought.T @ bought).tocsr()
-    together.setdiag(0.0)
-    together.eliminate_zeros()
-    return (scale @ together @ scale).tocsr()
+    co_counts = (bought.T @ bought).tocsr()
+    co_counts.setdiag(0.0)
+    co_counts.eliminate_zeros()
+    return (scale @ co_counts @ scale).tocsr()
 
 
 def _transitions(train: Histories) -> sparse.csr_matrix:
-    """The matrix T of `transitions`, f64[I,I]."""
+    """The matrix T of `transition_scorer`, f64[I,I]."""
     users, items = train.users, train.items
     total = sparse.csr_matrix((train.n_items, train.n_items))
     for step in range(1, STEPS + 1):
@@ -98,7 +99,7 @@ def _transitions(train: Histories) -> sparse.csr_matrix:
 def _weighted(histories: Histories, users: np.ndarray, *, decay: float, items: sparse.csr_matrix) -> np.ndarray:
     """Sum over each user's history of decay^age times the item's row, f32[B,I].
 
-    Summed in float64 and rounded once, so that sums which are equal on paper stay ties in float32.
+    Summed in float64 and rounded once, so that sums that are equal in exact arithmetic stay ties in float32.
     """
     lengths = (histories.offsets[1:] - histories.offsets[:-1])[users]
     ends = np.cumsum(lengths)

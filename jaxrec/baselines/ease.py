@@ -1,4 +1,4 @@
-"""EASE (Steck 2019): item-to-item weights in closed form, a ridge regression whose diagonal is kept at zero."""
+"""EASE (Steck 2019): item-to-item weights in closed form by ridge regression with a zero diagonal."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ class EaseConfig:
     """The one setting of EASE."""
 
     regularization: tuple[float, ...] = (50.0, 200.0, 500.0, 1000.0)
-    """lambda; of several, the one with the best NDCG@10 on the validation items counts."""
+    """lambda; of several, the one with the best NDCG@10 on the validation items is used."""
 
 
-def bought(histories: Histories) -> sparse.csr_matrix:
-    """The binary matrix X of users and items, f64[U, I]; a repeated event is one."""
+def interaction_matrix(histories: Histories) -> sparse.csr_matrix:
+    """The binary matrix X of users and items, f64[U, I]; repeated events count once."""
     shape = histories.n_users, histories.n_items
-    found = sparse.csr_matrix((np.ones(histories.n_events), (histories.users, histories.items)), shape)
-    found.data[:] = 1.0  # building it summed repeated events
-    return found
+    matrix = sparse.csr_matrix((np.ones(histories.n_events), (histories.users, histories.items)), shape)
+    matrix.data[:] = 1.0  # repeated events were summed
+    return matrix
 
 
-def weights(x: sparse.csr_matrix, regularization: float) -> np.ndarray:
+def ease_weights(x: sparse.csr_matrix, regularization: float) -> np.ndarray:
     """B that minimises |X - X B|^2 + lambda |B|^2 with a zero diagonal; Steck 2019, eq. 8.
 
-    B = I - P diag(1 / diag(P)) with P = (X'X + lambda I)^-1, by a Cholesky factorisation in place: I^2 doubles and I^3
-    multiplications, a minute and 1.2 GB for 12,000 items.
+    B = I - P diag(1 / diag(P)) with P = (X'X + lambda I)^-1, by an in-place Cholesky factorisation: I^2 float64
+    numbers, O(I^3) operations, a minute and 1.2 GB for 12,000 items.
 
     Args:
       x: f64[U, I].
       regularization: lambda, above 0.
     Returns:
-      f32[I, I]; column j holds what scores item j.
+      f32[I, I]; column j holds the weights that score item j.
     Raises:
       ValueError: lambda is not above 0.
     """
@@ -51,41 +51,41 @@ def weights(x: sparse.csr_matrix, regularization: float) -> np.ndarray:
     gram = np.asarray((x.T @ x).toarray(), order="F", dtype=np.float64)
     gram[np.diag_indices_from(gram)] += regularization
     factorise, invert = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (gram,))
-    factor, trouble = factorise(gram, lower=True, overwrite_a=True)
-    inverse, more = invert(factor, lower=True, overwrite_c=True)
-    if trouble or more:
+    factor, factor_error = factorise(gram, lower=True, overwrite_a=True)
+    inverse, inverse_error = invert(factor, lower=True, overwrite_c=True)
+    if factor_error or inverse_error:
         raise ValueError(f"X'X + {regularization} I has no inverse in float64; raise the regularization")
     scale = -1.0 / np.diag(inverse)
     lower = np.tril(inverse, -1).astype(np.float32)
-    whole = lower + lower.T
-    whole *= scale.astype(np.float32)[None]
-    return whole
+    weights = lower + lower.T
+    weights *= scale.astype(np.float32)[None]
+    return weights
 
 
 def train_ease(split: Split, config: EaseConfig) -> Scorer:
-    """EASE on the training events, the lambda with the best NDCG@10 on the validation items.
+    """Trains EASE with each lambda and keeps the one with the best NDCG@10 on the validation items.
 
     Raises:
-      ValueError: no lambda is given, or one is not above 0; several are, and nobody has an item that selects.
+      ValueError: no lambda is given, one is not above 0, or several are given and nobody has a validation item.
     """
     if not config.regularization:
         raise ValueError("ease.regularization holds none; give at least one, 200 say")
-    x = bought(split.train)
-    best, found = -1.0, None
+    x = interaction_matrix(split.train)
+    best, best_scorer = -1.0, None
     for regularization in config.regularization:
-        score = ease_scorer(weights(x, regularization))
+        scorer = ease_scorer(ease_weights(x, regularization))
         if len(config.regularization) == 1:
-            return score
-        value = validate_scores(score, split)["ndcg@10"]
+            return scorer
+        value = validate_scores(scorer, split)["ndcg@10"]
         logger.info("EASE: lambda %g: valid/ndcg@10 %.4f", regularization, value)
         if value > best:
-            best, found = value, score
-    assert found is not None  # an NDCG is at least 0
-    return found
+            best, best_scorer = value, scorer
+    assert best_scorer is not None  # an NDCG is at least 0
+    return best_scorer
 
 
 def ease_scorer(weights: np.ndarray) -> Scorer:
-    """The sum of the weights' rows over a history's distinct items; f32[I, I]."""
+    """Scores as the sum of the rows of `weights` f32[I, I] over a history's distinct items."""
 
     def score(histories: Histories, users: np.ndarray) -> np.ndarray:
         if histories.n_items != len(weights):
@@ -93,13 +93,13 @@ def ease_scorer(weights: np.ndarray) -> Scorer:
                 f"histories are over {histories.n_items} items, but EASE was trained on {len(weights)}; "
                 "take both from one split"
             )
-        return np.asarray(bought(histories)[users].astype(np.float32) @ weights)
+        return np.asarray(interaction_matrix(histories)[users].astype(np.float32) @ weights)
 
     return score
 
 
 def _train(settings: EaseConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
-    del seed, folder  # closed form: nothing is drawn, and there is nothing to continue
+    del seed, folder  # closed form: deterministic, and nothing to resume
     return train_ease(split, settings)
 
 

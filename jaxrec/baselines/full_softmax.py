@@ -1,4 +1,4 @@
-"""Cross-entropy over a whole catalogue, in blocks that never hold all scores at once."""
+"""Cross-entropy over a whole catalogue, computed in blocks of rows to bound the memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxrec.types import Array
 
 CACHED_ROWS = 128
-"""Rows of scores worked on at a time on CPU, where the passes over them then stay in the cache: half the time."""
+"""Rows per block on CPU; their scores stay in the cache, which halves the time."""
 MOST_SCORES = 2**28
-"""Scores held at once elsewhere: a gigabyte of float32."""
+"""Scores per block on other devices: a gigabyte of float32."""
 
 
 def cross_entropy(
@@ -20,7 +20,7 @@ def cross_entropy(
 ) -> jax.Array:
     """The weighted mean of -log softmax(table h)[label].
 
-    Gradients are made in the forward pass, block by block, while a block's scores are at hand.
+    Gradients are computed in the forward pass, block by block, while a block's scores are in memory.
 
     Args:
       hidden: f32[T, D].
@@ -49,32 +49,32 @@ def _cross_entropy(hidden, table, labels, shares, dtype: str, block: int) -> jax
 
 
 def _forward(hidden, table, labels, shares, dtype: str, block: int):
-    """The loss, and its gradients by hidden states and table."""
+    """The loss, and its gradients with respect to `hidden` and `table`."""
     rounded = table.astype(dtype)
-    # On CPU these forms of the three products take a third of the time of the obvious ones.
-    turned = rounded.T
+    # On CPU the three products in this form take a third of the time of the straightforward one.
+    table_transposed = rounded.T
 
     def one_block(table_gradient, rows):
         h, label, share = rows
         of_label = table[label]
         h_rounded = h.astype(dtype)
-        scores = jnp.einsum("td,di->ti", h_rounded, turned, preferred_element_type=jnp.float32)
-        best = scores.max(axis=1, keepdims=True)
-        likely = jnp.exp(scores - best)
-        total = likely.sum(axis=1, keepdims=True)
-        losses = jnp.log(total[:, 0]) + best[:, 0] - (h * of_label).sum(axis=1)
-        by_score = (likely * (share[:, None] / total)).astype(dtype)
+        scores = jnp.einsum("td,di->ti", h_rounded, table_transposed, preferred_element_type=jnp.float32)
+        maximum = scores.max(axis=1, keepdims=True)
+        exponentials = jnp.exp(scores - maximum)
+        total = exponentials.sum(axis=1, keepdims=True)
+        losses = jnp.log(total[:, 0]) + maximum[:, 0] - (h * of_label).sum(axis=1)
+        by_score = (exponentials * (share[:, None] / total)).astype(dtype)
         by_hidden = jnp.einsum("ti,id->td", by_score, rounded, preferred_element_type=jnp.float32)
         by_table = jnp.einsum("dt,ti->di", h_rounded.T, by_score, preferred_element_type=jnp.float32)
         return table_gradient + by_table, (share @ losses, by_hidden - share[:, None] * of_label)
 
-    def cut(x):
+    def split(x):
         return x.reshape(-1, block, *x.shape[1:])
 
     table_gradient, (losses, by_hidden) = jax.lax.scan(
-        one_block, jnp.zeros_like(table.T), (cut(hidden), cut(labels), cut(shares))
+        one_block, jnp.zeros_like(table.T), (split(hidden), split(labels), split(shares))
     )
-    # The label's own part goes in by rows, in float32: a one-hot matrix would be another pass over all scores.
+    # The label's term is added by rows, in float32: a one-hot matrix would be another pass over all scores.
     table_gradient = table_gradient.T.at[labels].add(-shares[:, None] * hidden)
     return losses.sum(), (by_hidden.reshape(hidden.shape), table_gradient)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, linear, starts, table
+from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, embedding_table, linear, segment_starts
 from jaxrec.baselines.next_item_training import next_item_baseline
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.products import dense
@@ -17,23 +17,23 @@ from jaxrec.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class Gru4RecConfig(SequenceConfig):
-    """The paper's network; its ranking losses over a batch's items are a softmax over all (Hidasi 2018 on)."""
+    """The paper's network; a softmax over all items replaces its ranking losses over a batch's items (Hidasi 2018)."""
 
     hidden: int = 128
-    """Width of the recurrent state, which a linear map takes back to `dim`."""
+    """Width of the recurrent state; a linear layer maps it to `dim`."""
 
 
 class Gru4Rec(NextItem):
-    """A gated recurrent unit over item embeddings, which also score.
+    """A gated recurrent unit over item embeddings, which are also the output weights.
 
     Args:
-      config: its shape.
+      config: shape and training.
       n_items: I.
     """
 
     def __init__(self, config: Gru4RecConfig, n_items: int, *, rngs: nnx.Rngs) -> None:
         self.config = config
-        self.item_embedding = table(n_items, config.dim, rngs=rngs)
+        self.item_embedding = embedding_table(n_items, config.dim, rngs=rngs)
         self.gru = Gru(config.dim, config.hidden, config.compute_dtype, rngs=rngs)
         self.output = linear(config.hidden, config.dim, config.compute_dtype, rngs=rngs)
 
@@ -43,15 +43,15 @@ class Gru4Rec(NextItem):
         return self.item_embedding[...]
 
     def __call__(self, tokens: Array, segments: Array, *, key: jax.Array | None = None) -> jax.Array:
-        """As `NextItem`; the state starts anew with each sequence."""
+        """As `NextItem`; the state is reset at the start of each sequence."""
         drop = Dropout(self.config.dropout, key)
-        # Rows of deviation 0.02 would leave the gates without a signal: as in SASRec, they come in at scale.
+        # Embeddings of deviation 0.02 are too small for the gates, so they are scaled as in SASRec.
         x = drop(self.items[jnp.maximum(tokens - 1, 0)] * self.config.dim**0.5)
-        return self.output(drop(self.gru(x, starts(segments))), drop)
+        return self.output(drop(self.gru(x, segment_starts(segments))), drop)
 
 
 class Gru(nnx.Module):
-    """A gated recurrent unit (Cho et al. 2014), its reset gate applied behind the recurrent product as in cuDNN.
+    """A gated recurrent unit (Cho et al. 2014), its reset gate applied after the recurrent product as in cuDNN.
 
     Args:
       rows, columns: widths of input and state.
@@ -65,7 +65,7 @@ class Gru(nnx.Module):
         self.columns, self.dtype = columns, dtype
 
     def __call__(self, x: jax.Array, fresh: jax.Array) -> jax.Array:
-        """States after each input: f32[B, S, rows], True = starts from zeros, bool[B, S] -> f32[B, S, columns].
+        """States after each input: x f32[B, S, rows], fresh bool[B, S], True = reset to zeros -> f32[B, S, columns].
 
         r, z = s(W x + U h), n = tanh(W x + r (U h + b)), h' = (1 - z) n + z h, with biases in every product.
         """
@@ -73,8 +73,8 @@ class Gru(nnx.Module):
         kernel, bias = self.recurrent[...], self.recurrent_bias[...][None]
 
         def step(h: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            from_input, anew = inputs
-            h = jnp.where(anew[:, None], 0.0, h)
+            from_input, reset_state = inputs
+            h = jnp.where(reset_state[:, None], 0.0, h)
             of_input = jnp.split(from_input, 3, axis=1)
             of_state = jnp.split(dense(h, kernel, self.dtype) + bias, 3, axis=1)
             reset, update = (jax.nn.sigmoid(of_input[i] + of_state[i]) for i in (0, 1))

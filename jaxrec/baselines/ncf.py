@@ -1,4 +1,4 @@
-"""NeuMF (He et al. 2017, neural collaborative filtering): a generalised factorisation beside a small network."""
+"""NeuMF (He et al. 2017, neural collaborative filtering): a generalised factorisation combined with a small network."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from jaxrec.types import Array, Histories, Split
 
 @dataclasses.dataclass(frozen=True)
 class NcfConfig:
-    """Shape and training of NeuMF; both parts are trained together from fresh weights."""
+    """Shape and training of NeuMF; both parts are trained jointly from random weights."""
 
     dim: int = 32
-    """Width of the factorisation's vectors; those of the network have half the width of its first layer each."""
+    """Width of the factorisation's vectors; the network's vectors have half the width of its first layer."""
     hidden: tuple[int, ...] = (64, 32, 16)
-    """The network's layers, of which the first one reads the two vectors."""
+    """Widths of the network's layers; the first reads the user's and the item's vector."""
     negatives: int = 4
-    """Items without an event of the user, drawn for each event."""
+    """Negatives per event: items with which the user has no event."""
     dropout: float = 0.0
     batch: int = 1024
     """Training events in a step."""
     learning_rate: float = 1e-3
     regularization: float = 0.0
-    """Weight decay of the tables, which is part of the gradient."""
+    """Weight decay, added to the gradient."""
     epochs: float = 60
     validate_every: float = 2
     """Epochs between validations."""
@@ -62,24 +62,30 @@ class NeuMf(nnx.Module):
     """Scores of pairs: h' [p_u * q_i ; network([p'_u ; q'_i])]; NCF, eq. 12.
 
     Args:
-      config: its shape.
+      config: shape and training.
       n_users: U.
       n_items: I.
-      known: training events; pairs are drawn from and negatives by them.
+      train_events: the training events, from which pairs and negatives are drawn.
     """
 
-    def __init__(self, config: NcfConfig, n_users: int, n_items: int, known: Events, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: NcfConfig, n_users: int, n_items: int, train_events: Events, *, rngs: nnx.Rngs) -> None:
         def table(rows: int, dim: int) -> nnx.Param:
             return nnx.Param(0.1 * jax.random.normal(rngs.params(), (rows, dim)))
 
         half = config.hidden[0] // 2
         self.config = config
-        self.user_embedding, self.item_embedding = table(n_users, config.dim), table(n_items, config.dim)
-        self.user_inner_embedding, self.item_inner_embedding = table(n_users, half), table(n_items, half)
+        self.user_embedding, self.item_embedding = (
+            table(n_users, config.dim),
+            table(n_items, config.dim),
+        )
+        self.user_inner_embedding, self.item_inner_embedding = (
+            table(n_users, half),
+            table(n_items, half),
+        )
         widths = [2 * half, *config.hidden]
         self.layers = nnx.List([linear(a, b, config.compute_dtype, rngs=rngs) for a, b in itertools.pairwise(widths)])
         self.output = linear(config.dim + config.hidden[-1], 1, config.compute_dtype, rngs=rngs)
-        self.known = Buffer(jax.tree.map(jnp.asarray, known))
+        self.known = Buffer(jax.tree.map(jnp.asarray, train_events))
 
     def __call__(self, users: Array, items: Array, *, key: jax.Array | None = None) -> jax.Array:
         """Logits of pairs, users i32[B] and items i32[B] -> f32[B]."""
@@ -91,7 +97,7 @@ class NeuMf(nnx.Module):
         return self.output(jnp.concatenate([product, inner], axis=1), drop)[:, 0]
 
     def scores(self, users: Array) -> jax.Array:
-        """Logits of these users with all items, i32[B] -> f32[B, I], without a concatenation for each pair."""
+        """Logits of users with all items, i32[B] -> f32[B, I], without concatenating vectors for each pair."""
         first, *layers = self.layers
         assert first.bias is not None
         half, none = self.user_inner_embedding.shape[1], Dropout(0, None)
@@ -112,36 +118,36 @@ class NeuMf(nnx.Module):
 
 
 def ncf_loss(model: NeuMf, batch: Array, key: jax.Array | None = None) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Binary cross-entropy of events beside items that their users have no event with; NCF, eq. 7.
+    """Binary cross-entropy of events and sampled negatives; NCF, eq. 7.
 
     Args:
       model: the model, which holds the events.
       batch: numbers of events, i32[B].
-      key: of negatives and dropout; None draws by a fixed key and drops nothing.
+      key: of negatives and dropout; None draws by a fixed key and uses no dropout.
     Returns:
       The mean over events and negatives, f32[], and no further metrics.
     """
-    config, known = model.config, model.known.get_value()
+    config, train_events = model.config, model.known.get_value()
     draw = jax.random.key(0) if key is None else key
-    users, items = known.pairs[batch, 0], known.pairs[batch, 1]
-    n_items, many = model.item_embedding.shape[0], jnp.tile(users, config.negatives)
-    drawn = draw_negatives(known, many, n_items, key=jax.random.fold_in(draw, 1))
-    weight = jnp.concatenate([jnp.ones(len(users)), (known.degree[many] < n_items).astype(jnp.float32)])
-    logits = model(jnp.concatenate([users, many]), jnp.concatenate([items, drawn]), key=key)
+    users, items = train_events.pairs[batch, 0], train_events.pairs[batch, 1]
+    n_items, repeated = model.item_embedding.shape[0], jnp.tile(users, config.negatives)
+    negatives = draw_negatives(train_events, repeated, n_items, key=jax.random.fold_in(draw, 1))
+    weight = jnp.concatenate([jnp.ones(len(users)), (train_events.degree[repeated] < n_items).astype(jnp.float32)])
+    logits = model(jnp.concatenate([users, repeated]), jnp.concatenate([items, negatives]), key=key)
     sign = jnp.where(jnp.arange(len(logits)) < len(users), -1.0, 1.0)
     return (weight * softplus(sign * logits)).sum() / weight.sum(), {}
 
 
 def train_ncf(split: Split, config: NcfConfig, *, seed: int, folder: str | os.PathLike[str] | None = None) -> Scorer:
-    """NeuMF on the distinct training events, the best NDCG@10 on the validation items selecting.
+    """Trains NeuMF on the distinct training events; keeps the weights with the best NDCG@10 on the validation items.
 
     Args:
-      split: training histories, and the validation items that select.
+      split: training histories and validation items.
       config: shape and training.
-      seed: of starting values, order, negatives and the users that validate.
-      folder: where checkpoints and metrics go; a killed run goes on from there. None keeps nothing.
+      seed: of initial weights, order, negatives and validation users.
+      folder: for checkpoints and metrics, from which a killed run resumes; None keeps nothing.
     Raises:
-      ValueError: there is no training event, or nobody has an item that selects.
+      ValueError: there is no training event, or nobody has a validation item.
     """
     train = split.train
     pairs = edges(train.users, train.items, train.n_items)
@@ -181,7 +187,7 @@ def train_ncf(split: Split, config: NcfConfig, *, seed: int, folder: str | os.Pa
 
 
 def ncf_scorer(model: NeuMf) -> Scorer:
-    """Logits of users with all items."""
+    """Scores users by their logits with all items."""
     sizes = model.user_embedding.shape[0], model.item_embedding.shape[0]
 
     def score(histories: Histories, users: np.ndarray) -> Array:

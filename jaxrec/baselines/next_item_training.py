@@ -1,4 +1,4 @@
-"""Training and scoring of models of the next item: packed histories, one loop, validation by full ranking."""
+"""Training and scoring of next-item models: packed histories, training loop, validation by full ranking."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from jaxrec.types import Array, Batch, Histories, Split
 
 
 class Sequences:
-    """Histories as examples: the source is a piece of one, the target what stands `ahead` places on.
+    """Histories as examples: the source is a piece of a history, the target the same piece shifted by `ahead`.
 
-    A history is cut from its end into pieces of at most `length` items, so that every event (but the first `ahead` of
-    a user) is a target once; the older pieces know nothing of what came before them.
+    A history is cut from its end into pieces of at most `length` items, so that every event (except the first `ahead`
+    of a user) is a target once; a piece has no access to the pieces before it.
 
     Args:
       histories: training events.
-      length: most items of a piece.
-      ahead: 1 to predict what follows each item, 0 where the target is the piece itself.
-      users: put the user's token, I + 1 + user, before each source; the piece's first item is then a target too.
+      length: maximum number of items of a piece.
+      ahead: 1 if the target is the next item, 0 if it is the piece itself.
+      users: whether each source starts with the user's token, I + 1 + user; the piece's first item is then a target.
     Raises:
       ValueError: nobody has more than `ahead` events.
     """
@@ -49,7 +49,7 @@ class Sequences:
             )
         user = np.repeat(np.arange(histories.n_users), pieces)
         number = np.arange(len(user)) - (np.cumsum(pieces) - pieces)[user]  # 0 is a user's newest piece
-        ends = histories.offsets[1:][user] - ahead - number * length  # just behind the last source item
+        ends = histories.offsets[1:][user] - ahead - number * length  # just after the last source item
         self._starts = np.maximum(ends - length, histories.offsets[:-1][user])
         self._sizes = ends - self._starts
         self._tokens = (histories.items + 1).astype(np.int32)
@@ -60,12 +60,12 @@ class Sequences:
         return len(self._sizes)
 
     def lengths(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Source and target are as long as each other, twice i64[n]."""
+        """Source and target lengths, which are equal, i64[n] each."""
         sizes = self._sizes + (self._users is not None)
         return sizes, sizes
 
     def build(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Tokens (item + 1) as `jaxrec.data.packing.Examples` wants them."""
+        """Tokens (item + 1) of some examples, see `jaxrec.data.packing.Examples`."""
         starts, sizes = self._starts[indices], self._sizes[indices]
         source, offsets = ragged_take(self._tokens, starts, sizes)
         if self._users is None:
@@ -85,36 +85,36 @@ def train_next_item(
     ahead: int = 1,
     users: bool = False,
 ) -> Scorer:
-    """Trains a model of the next item on the training histories, the best NDCG@10 on the validation items selecting.
+    """Trains a next-item model on the training histories; keeps the weights with the best NDCG@10 in validation.
 
     Args:
-      name: what the progress line calls it.
-      model: freshly made; its config says how it is trained.
-      split: training histories, and the validation items that select.
-      seed: of order, dropout and the users that validate.
-      folder: where checkpoints and metrics go; a killed run goes on from there. None keeps nothing.
+      name: its name in progress lines.
+      model: a model with initial weights; its config holds the training settings.
+      split: training histories and validation items.
+      seed: of order, dropout and validation users.
+      folder: for checkpoints and metrics, from which a killed run resumes; None keeps nothing.
       loss: loss(model, batch, key) -> (scalar, metrics).
-      ahead: how far on the target stands, see `Sequences`.
-      users: whether sequences begin with their user's token.
+      ahead: shift of the target, see `Sequences`.
+      users: whether sequences start with the user's token.
     Returns:
-      score(histories, users), by the best weights.
+      score(histories, users) with the best weights.
     Raises:
-      ValueError: `row_length` is below `length`, nobody has two training events, or nobody has an item that selects.
+      ValueError: `row_length` is below `length`, nobody has two training events, or nobody has a validation item.
     """
     config: SequenceConfig = model.config
     if config.row_length < config.length:
         raise ValueError(f"row_length={config.row_length} can't hold a sequence of length={config.length}; raise it")
-    data = packed(
+    batches = packed(
         Sequences(split.train, config.length, ahead=ahead, users=users),
         rows=config.rows,
         source_length=config.row_length,
         target_length=config.row_length,
         seed=seed,
     )
-    steps = max(1, round(config.epochs * data.steps_per_epoch))
+    steps = max(1, round(config.epochs * batches.steps_per_epoch))
     params, buffers, loss_fn = functional(model, loss)
     rebuild = rebuilder(model)
-    validating = np.sort(validation_users(split, config.validate_users, seed))
+    sample = np.sort(validation_users(split, config.validate_users, seed))
 
     optimizer = TrainConfig(
         learning_rate=config.learning_rate,
@@ -128,23 +128,23 @@ def train_next_item(
         params,
         buffers,
         make_optimizer(optimizer, steps),
-        data,
+        batches,
         Plan(
             steps,
             name=name,
-            validate_every=max(1, round(config.validate_every * data.steps_per_epoch)),
+            validate_every=max(1, round(config.validate_every * batches.steps_per_epoch)),
             patience=config.patience,
         ),
         key=stream(jax.random.key(seed), "baseline"),
         folder=folder,
         count=_count,
-        validate=lambda params, buffers: validate_scores(next_item_scorer(rebuild(params, buffers)), split, validating),
+        validate=lambda params, buffers: validate_scores(next_item_scorer(rebuild(params, buffers)), split, sample),
     )
     return next_item_scorer(rebuild(fitted.best_params, fitted.buffers))
 
 
 def next_item_scorer(model: NextItem) -> Scorer:
-    """Products of a model's answer at the end of each history with its table of items."""
+    """Scores items by the inner products of the model's vector at the end of each history with `items`."""
     n_items = model.items.shape[0]
 
     def score(histories: Histories, users: np.ndarray) -> Array:
@@ -166,7 +166,7 @@ def _scores(model: NextItem, tokens: Array, users: Array) -> jax.Array:
 
 
 def _count(batch: Batch) -> dict[str, int]:
-    """Sequences and their items in a batch."""
+    """Numbers of sequences and of their items in a batch."""
     segments = batch.source_segments
     return {"examples": int(segments.max(axis=1).sum()), "tokens": int(np.count_nonzero(segments))}
 
@@ -180,15 +180,15 @@ def next_item_baseline(
     ahead: int = 1,
     users: bool = False,
 ) -> Baseline:
-    """The record of a model of the next item; its weights start as a function of the seed alone.
+    """The record of a next-item model; its initial weights depend on the seed alone.
 
     Args:
-      title: what tables call it.
+      title: its name in tables.
       model: model(settings, n_items, rngs=rngs) or, where `users`, model(settings, n_items, n_users, rngs=rngs).
-      settings: its defaults.
+      settings: the default settings.
       loss: loss(model, batch, key) -> (scalar, metrics).
-      ahead: how far on the target stands, see `Sequences`.
-      users: whether sequences begin with their user's token.
+      ahead: shift of the target, see `Sequences`.
+      users: whether sequences start with the user's token.
     """
 
     def train(settings: SequenceConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:

@@ -1,4 +1,4 @@
-"""Biased matrix factorisation of ratings, the usual yardstick of rating prediction (Koren, Bell and Volinsky 2009)."""
+"""Biased matrix factorisation, the usual baseline of rating prediction (Koren, Bell and Volinsky 2009)."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class RatingMfConfig:
     dim: int = 32
     """Width F of a vector."""
     regularization: float = 0.1
-    """Weight of squared vectors and biases, counted once a rating."""
+    """Weight of squared vectors and biases, per rating."""
     learning_rate: float = 2e-3
     batch: int = 1024
     """Ratings in a step."""
     epochs: int = 100
-    """At most."""
+    """Maximum."""
     patience: int = 3
-    """Epochs without a better validation RMSE, after which training ends."""
+    """Epochs without a better validation RMSE before training stops."""
 
 
 class RatingMf:
-    """mu + b_u + b_i + p_u . q_i, kept within the range of the training ratings.
+    """mu + b_u + b_i + p_u . q_i, clipped to the range of the training ratings.
 
     Args:
       params: user f32[U,F], item f32[I,F], user_bias f32[U], item_bias f32[I].
@@ -62,57 +62,57 @@ class RatingMf:
 
     def __call__(self, users: Array, items: Array) -> np.ndarray:
         """Predicted ratings of pairs, i32[n] and i32[n] -> f64[n]."""
-        found = self.mean + np.asarray(_predict(self.params, users, items), np.float64)
-        return np.clip(found, self.low, self.high)
+        predicted = self.mean + np.asarray(_predict(self.params, users, items), np.float64)
+        return np.clip(predicted, self.low, self.high)
 
 
 def fit_rating_mf(
     train: Stars, valid: Stars, n_users: int, n_items: int, config: RatingMfConfig, *, seed: int = 0
 ) -> RatingMf:
-    """Trains by Adam and keeps the epoch of the lowest RMSE on `valid`.
+    """Trains with Adam and keeps the epoch with the lowest RMSE on `valid`.
 
     The loss is that of Koren, Bell and Volinsky 2009, eq. 5: the sum over ratings of
     (r - mu - b_u - b_i - p_u . q_i)^2 + regularization (|p_u|^2 + |q_i|^2 + b_u^2 + b_i^2), with mu the training mean.
-    Who has no training rating keeps a bias of 0 and a vector near 0.
+    A user or item without a training rating keeps a bias of 0 and a vector near 0.
 
     Args:
-      train: what is learned from.
-      valid: what ends training.
+      train: training ratings.
+      valid: validation ratings, for early stopping.
       n_users: U.
       n_items: I.
       config: shape and training.
-      seed: of first vectors and of the order of ratings.
+      seed: of initial vectors and of the order of ratings.
     Returns:
-      What predicts.
+      The fitted model.
     Raises:
       ValueError: a part is empty, or a user or item is out of range.
     """
     for name, part in (("train", train), ("valid", valid)):
-        check(name, part, n_users, n_items)
+        check_ratings(name, part, n_users, n_items)
     key, mean = stream(jax.random.key(seed), "rating MF"), float(train.rating.mean())
     params = _init(n_users, n_items, config.dim, key=stream(key, "init"))
     model = RatingMf(params, mean, float(train.rating.min()), float(train.rating.max()))
     events = jnp.asarray(train.user), jnp.asarray(train.item), jnp.asarray(train.rating - mean, jnp.float32)
     moments = optax.adam(config.learning_rate).init(params)
-    best, waited = _rmse(model, valid), 0
+    best, epochs_without_gain = _rmse(model, valid), 0
     for epoch in range(config.epochs):
         shuffle = jax.random.fold_in(stream(key, "order"), epoch)
         params, moments = _epoch(params, moments, events, config, key=shuffle)
-        now = RatingMf(params, model.mean, model.low, model.high)
-        if (rmse := _rmse(now, valid)) < best:
-            model, best, waited = now, rmse, 0
-        elif (waited := waited + 1) >= config.patience:
+        candidate = RatingMf(params, model.mean, model.low, model.high)
+        if (rmse := _rmse(candidate, valid)) < best:
+            model, best, epochs_without_gain = candidate, rmse, 0
+        elif (epochs_without_gain := epochs_without_gain + 1) >= config.patience:
             break
     return model
 
 
-def check(name: str, part: Stars, n_users: int, n_items: int) -> None:
+def check_ratings(name: str, part: Stars, n_users: int, n_items: int) -> None:
     """Raises ValueError where `part`, called `name`, is empty or holds a user or an item out of range."""
     if not len(part.rating):
         raise ValueError(f"{name} holds no rating; split the data so that every part has some")
-    for who, values, size in (("user", part.user, n_users), ("item", part.item, n_items)):
+    for entity, values, size in (("user", part.user, n_users), ("item", part.item, n_items)):
         if not 0 <= values.min() <= values.max() < size:
-            raise ValueError(f"{name}.{who} holds {values.min()}..{values.max()}; numbers are 0..{size - 1}")
+            raise ValueError(f"{name}.{entity} holds {values.min()}..{values.max()}; numbers are 0..{size - 1}")
     if not np.isfinite(part.rating).all():
         raise ValueError(f"{name}.rating holds values that are not finite; leave such events out")
 
@@ -131,7 +131,7 @@ def _init(n_users: int, n_items: int, dim: int, *, key: jax.Array) -> Params:
 
 @jax.jit
 def _predict(params: Params, users: Array, items: Array) -> jax.Array:
-    """What is added to the mean, f32[n]."""
+    """Predicted deviation from the mean, f32[n]."""
     factors = jnp.sum(params["user"][users] * params["item"][items], axis=-1)
     return params["user_bias"][users] + params["item_bias"][items] + factors
 
@@ -149,7 +149,7 @@ def _epoch(
     *,
     key: jax.Array,
 ) -> tuple[Params, optax.OptState]:
-    """One pass over all ratings, in steps of `config.batch`; ratings are given less their mean."""
+    """One pass over all ratings, in steps of `config.batch`; ratings have their mean subtracted."""
     count = events[0].shape[0]
     order = jax.random.permutation(key, count)
     order = jnp.pad(order, (0, -count % config.batch), constant_values=-1).reshape(-1, config.batch)
@@ -158,10 +158,12 @@ def _epoch(
     def loss(params: Params, rows: Array) -> jax.Array:
         users, items, ratings = (a[jnp.maximum(rows, 0)] for a in events)
         errors = jnp.square(ratings - _predict(params, users, items))
-        squares = sum(jnp.sum(jnp.square(params[n][at]), axis=-1) for n, at in (("user", users), ("item", items)))
+        squares = sum(
+            jnp.sum(jnp.square(params[n][numbers]), axis=-1) for n, numbers in (("user", users), ("item", items))
+        )
         squares += jnp.square(params["user_bias"][users]) + jnp.square(params["item_bias"][items])
-        there = (rows >= 0).astype(jnp.float32)
-        return jnp.sum(there * (errors + config.regularization * squares)) / jnp.sum(there)
+        is_rating = (rows >= 0).astype(jnp.float32)
+        return jnp.sum(is_rating * (errors + config.regularization * squares)) / jnp.sum(is_rating)
 
     def step(state: tuple[Params, optax.OptState], rows: Array) -> tuple[tuple[Params, optax.OptState], None]:
         params, moments = state

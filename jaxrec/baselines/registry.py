@@ -1,4 +1,4 @@
-"""The baselines that learn, by name."""
+"""The trained baselines, by name."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Settings: Any = dataclasses.make_dataclass(
     ],
     frozen=True,
 )
-"""How each baseline is built and trained: a field of its name for each, with the record's settings as default."""
+"""Settings of all baselines: a field per baseline, named after it, with the record's settings as default."""
 
 
 def settings_of(name: str, settings: Any) -> Any:
-    """A baseline's own among the settings of all: its record's defaults where it came after `Settings` was made."""
+    """A baseline's part of the settings of all; the defaults of its record if it was registered after `Settings`."""
     return getattr(settings, name, BASELINES[name].settings)
 
 
@@ -40,7 +40,7 @@ def check_baselines(names: Sequence[str]) -> None:
     """Checks names before anything is trained.
 
     Raises:
-      ValueError: there is none, one is unknown, or one is given twice.
+      ValueError: no name is given, one is unknown, or one is repeated.
     """
     unknown = [name for name in names if name not in BASELINES]
     if unknown or not names:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, linear, places, table
+from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, embedding_table, linear, positions_in_segment
 from jaxrec.baselines.next_item_training import next_item_baseline
 from jaxrec.models.attention import attend
 from jaxrec.models.dropout import Dropout
@@ -17,19 +17,19 @@ from jaxrec.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class SasRecConfig(SequenceConfig):
-    """The paper's form but for its loss, which is one negative a place (Klenitskiy and Vasilev 2023)."""
+    """As in the paper, except for the loss: the paper's has one negative per position (Klenitskiy, Vasilev 2023)."""
 
     layers: int = 2
     heads: int = 2
     inner: int = 64
-    """Width between the two layers of a block's feed-forward part; the paper's is `dim`."""
+    """Hidden width of the feed-forward layers; `dim` in the paper."""
 
 
 class SasRec(NextItem):
     """Blocks of causal self-attention and feed-forward layers over item and position embeddings.
 
     Args:
-      config: its shape.
+      config: shape and training.
       n_items: I.
     Raises:
       ValueError: the heads don't divide the width.
@@ -39,22 +39,22 @@ class SasRec(NextItem):
         if config.dim % config.heads:
             raise ValueError(f"dim={config.dim} doesn't divide among heads={config.heads}; give a multiple")
         self.config = config
-        self.item_embedding = table(n_items, config.dim, rngs=rngs)
-        self.position_embedding = table(config.length, config.dim, rngs=rngs)
+        self.item_embedding = embedding_table(n_items, config.dim, rngs=rngs)
+        self.position_embedding = embedding_table(config.length, config.dim, rngs=rngs)
         shape = config.dim, config.heads, config.inner, config.compute_dtype
         self.blocks = nnx.List([Block(*shape, activation=jax.nn.relu, rngs=rngs) for _ in range(config.layers)])
         self.norm = nnx.LayerNorm(config.dim, rngs=rngs)
 
     @property
     def items(self) -> jax.Array:
-        """The items' embeddings, which also score: f32[I, D]."""
+        """Item embeddings, also the output weights, f32[I, D]."""
         return self.item_embedding[...]
 
     def __call__(self, tokens: Array, segments: Array, *, key: jax.Array | None = None) -> jax.Array:
-        """As `NextItem`; each place sees itself and what stands before it in its sequence."""
+        """As `NextItem`; each position attends to itself and earlier positions of its sequence."""
         drop = Dropout(self.config.dropout, key)
         segments = jnp.asarray(segments)
-        place = jnp.minimum(places(segments), self.config.length - 1)
+        place = jnp.minimum(positions_in_segment(segments), self.config.length - 1)
         x = self.items[jnp.maximum(tokens - 1, 0)] * self.config.dim**0.5 + self.position_embedding[...][place]
         x = jnp.where(segments[..., None] > 0, drop(x), 0)
         mask = (segments[:, :, None] == segments[:, None, :]) & jnp.tri(segments.shape[1], dtype=bool)[None]
@@ -80,7 +80,7 @@ class Block(nnx.Module):
         self.heads, self.dtype, self.activation = heads, dtype, activation
 
     def __call__(self, x: jax.Array, mask: jax.Array, drop: Dropout) -> jax.Array:
-        """f32[B, S, D] and True = may look, bool[B, S, S] -> f32[B, S, D]."""
+        """X f32[B, S, D] and mask bool[B, S, S], True = attend -> f32[B, S, D]."""
         x = x + drop(self.attention(self.attention_norm(x), mask, drop))
         inner = drop(self.activation(self.wide(self.feed_norm(x), drop)))
         return x + drop(self.narrow(inner, drop))

@@ -1,4 +1,4 @@
-"""Baselines of ratings and texts without a language model: means and biases, words that count, texts of training."""
+"""Baselines for ratings and texts without a language model: means and biases, word regression, training texts."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-from jaxrec.baselines.rating_mf import Stars, check
+from jaxrec.baselines.rating_mf import Stars, check_ratings
 
 REGULARIZERS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""What `rating_baselines` chooses from on validation ratings."""
+"""Regularisers among which `rating_baselines` chooses on the validation ratings."""
 
 ALPHAS = (0.3, 1.0, 3.0, 10.0)
-"""What `preference_baselines` chooses from on validation ratings."""
+"""Ridge penalties among which `preference_baselines` chooses on the validation ratings."""
 
 ROUNDS = 1000
 TOLERANCE = 1e-6
-"""Rounds of `biases` at most, and the largest change of a bias, in stars, at which they end."""
+"""Maximum number of rounds of `fit_biases`, and the change of a bias, in stars, below which it stops."""
 BLOCK = 4_000_000
-"""Cosines that are held at a time."""
+"""Cosines in memory at a time."""
 
 
 def rating_baselines(
@@ -31,43 +31,42 @@ def rating_baselines(
     """The training mean, the training median, and the mean with a bias of each user and item.
 
     The median is the best constant for MAE, as the mean is for RMSE. The regulariser of the biases is the one of
-    `REGULARIZERS` with the lowest RMSE on `valid`, the smaller one where they tie; nothing else is learned from
-    `valid`.
+    `REGULARIZERS` with the lowest RMSE on `valid`, the smaller one of ties; `valid` is used for nothing else.
 
     Args:
-      train: what is learned from.
-      valid: what the regulariser is chosen on.
+      train: training ratings.
+      valid: validation ratings, on which the regulariser is chosen.
       test: pairs to predict; its ratings are not read.
       n_users: U.
       n_items: I.
     Returns:
-      Names and predictions f64[n] for `test`, kept within the range of the training ratings.
+      Names and predictions f64[n] for `test`, clipped to the range of the training ratings.
     Raises:
       ValueError: a part is empty, or a user or item is out of range.
     """
     for name, part in (("train", train), ("valid", valid), ("test", test)):
-        check(name, part, n_users, n_items)
+        check_ratings(name, part, n_users, n_items)
     mean, low, high = (float(f(train.rating)) for f in (np.mean, np.min, np.max))
 
     def predict(part: Stars, of_user: np.ndarray, of_item: np.ndarray) -> np.ndarray:
         return np.clip(mean + of_user[part.user] + of_item[part.item], low, high)
 
-    found = []
+    candidates = []
     for regularizer in REGULARIZERS:
-        both = biases(train, n_users, n_items, regularizer)
-        error = np.mean(np.square(predict(valid, *both) - valid.rating))
-        found.append((error, predict(test, *both)))
-    best = min(found, key=lambda pair: pair[0])[1]
+        user_and_item = fit_biases(train, n_users, n_items, regularizer)
+        error = np.mean(np.square(predict(valid, *user_and_item) - valid.rating))
+        candidates.append((error, predict(test, *user_and_item)))
+    best = min(candidates, key=lambda pair: pair[0])[1]
     constants = ("global mean", mean), ("global median", float(np.median(train.rating)))
     return [(name, np.full(len(test.rating), value)) for name, value in constants] + [("user + item bias", best)]
 
 
-def biases(train: Stars, n_users: int, n_items: int, regularizer: float) -> tuple[np.ndarray, np.ndarray]:
-    """The biases of users f64[U] and items f64[I] that explain ratings best; 0 for who has none.
+def fit_biases(train: Stars, n_users: int, n_items: int, regularizer: float) -> tuple[np.ndarray, np.ndarray]:
+    """Least-squares biases of users f64[U] and items f64[I]; 0 without ratings.
 
-    Koren, Bell and Volinsky 2009, eq. 3, with the loss of the baseline estimates of Koren 2008, section 2.1: the least
-    of sum (r - mu - b_u - b_i)^2 + regularizer (sum b_u^2 + sum b_i^2), mu the training mean. Each kind is solved given
-    the other, b = sum of what is left / (regularizer + number of ratings), until nothing moves.
+    Koren, Bell and Volinsky 2009, eq. 3, with the loss of the baseline estimates of Koren 2008, section 2.1: minimises
+    sum (r - mu - b_u - b_i)^2 + regularizer (sum b_u^2 + sum b_i^2), mu the training mean. Users and items are solved
+    in turn, b = sum of residuals / (regularizer + number of ratings), until convergence.
 
     Args:
       train: the ratings.
@@ -75,15 +74,15 @@ def biases(train: Stars, n_users: int, n_items: int, regularizer: float) -> tupl
       n_items: I.
       regularizer: above 0.
     """
-    left = train.rating - train.rating.mean()
+    residuals = train.rating - train.rating.mean()
     of_user, of_item = np.zeros(n_users), np.zeros(n_items)
-    users, items = np.bincount(train.user, minlength=n_users), np.bincount(train.item, minlength=n_items)
+    user_counts, item_counts = np.bincount(train.user, minlength=n_users), np.bincount(train.item, minlength=n_items)
     for _ in range(ROUNDS):
-        then = np.bincount(train.item, left - of_user[train.user], n_items) / (regularizer + items)
-        now = np.bincount(train.user, left - then[train.item], n_users) / (regularizer + users)
-        moved = max(np.abs(then - of_item).max(), np.abs(now - of_user).max())
-        of_user, of_item = now, then
-        if moved < TOLERANCE:
+        new_item = np.bincount(train.item, residuals - of_user[train.user], n_items) / (regularizer + item_counts)
+        new_user = np.bincount(train.user, residuals - new_item[train.item], n_users) / (regularizer + user_counts)
+        change = max(np.abs(new_item - of_item).max(), np.abs(new_user - of_user).max())
+        of_user, of_item = new_user, new_item
+        if change < TOLERANCE:
             break
     return of_user, of_item
 
@@ -98,17 +97,17 @@ def preference_baselines(
     """Stars of a review as a linear function of its words.
 
     Ridge regression (Hoerl and Kennard 1970) on tf-idf of words and pairs of words with sublinear tf (Manning, Raghavan
-    and Schuetze 2008, section 6.4.1), of what stands in two training reviews at least. The penalty is the one of
-    `ALPHAS` with the lowest RMSE on `valid`, the smaller one where they tie.
+    and Schuetze 2008, section 6.4.1), of terms in at least two training reviews. The penalty is the one of
+    `ALPHAS` with the lowest RMSE on `valid`, the smaller one of ties.
 
     Args:
       train_reviews: n reviews.
       train: their ratings; users and items are not read.
-      valid_reviews: what the penalty is chosen on.
+      valid_reviews: reviews on which the penalty is chosen.
       valid: their ratings.
       test_reviews: m reviews.
     Returns:
-      A name and predictions f64[m], kept within the range of the training ratings; the training mean where the training
+      A name and predictions f64[m], clipped to the range of the training ratings; the training mean if the training
       reviews hold no word.
     Raises:
       ValueError: training or validation is empty, or there are not as many reviews as ratings.
@@ -116,35 +115,35 @@ def preference_baselines(
     for name, texts, part in (("train", train_reviews, train), ("valid", valid_reviews, valid)):
         if not len(texts) or len(texts) != len(part.rating):
             raise ValueError(
-                f"{name} wants a rating for each review and one at least; came {len(texts)} reviews and "
+                f"{name} needs a rating for each review and at least one; got {len(texts)} reviews and "
                 f"{len(part.rating)} ratings"
             )
     name, (mean, low, high) = "words (tf-idf ridge)", (float(f(train.rating)) for f in (np.mean, np.min, np.max))
-    made = _tf_idf(train_reviews, valid_reviews, test_reviews, longest=2, least=2) if len(test_reviews) else None
-    if made is None:
+    matrices = _tf_idf(train_reviews, valid_reviews, test_reviews, longest=2, least=2) if len(test_reviews) else None
+    if matrices is None:
         return [(name, np.full(len(test_reviews), mean))]
-    vectors, of_valid, of_test = made
-    found = []
+    vectors, of_valid, of_test = matrices
+    candidates = []
     for alpha in ALPHAS:
         ridge = Ridge(alpha=alpha).fit(vectors, train.rating)
         error = np.mean(np.square(np.clip(ridge.predict(of_valid), low, high) - valid.rating))
-        found.append((error, np.clip(ridge.predict(of_test), low, high)))
-    return [(name, min(found, key=lambda pair: pair[0])[1])]
+        candidates.append((error, np.clip(ridge.predict(of_test), low, high)))
+    return [(name, min(candidates, key=lambda pair: pair[0])[1])]
 
 
 def summary_baselines(
     train_summaries: Sequence[str], train_reviews: Sequence[str], test_reviews: Sequence[str]
 ) -> list[tuple[str, list[str]]]:
-    """The summary that stands most often in training, the review's first sentence, and a similar review's summary.
+    """The most frequent training summary, the review's first sentence, and the most similar review's summary.
 
-    "title of the nearest review" is the summary of the training review with the highest cosine of tf-idf; of equally
-    near ones the first. A review that shares no word with one gets the most frequent summary. It is the baseline "IR"
+    "title of the nearest review" is the summary of the training review with the highest tf-idf cosine, the first of
+    ties. A review that shares no word with any gets the most frequent summary. It is the baseline "IR"
     of Rush, Chopra and Weston 2015, section 7.2, who rank by BM25.
 
     Args:
-      train_summaries: of the training reviews, at least one; of equally frequent ones the first counts.
-      train_reviews: as many.
-      test_reviews: what is to be summarised.
+      train_summaries: n summaries, n >= 1; of equally frequent ones the first counts.
+      train_reviews: their n reviews.
+      test_reviews: reviews to summarise.
     Returns:
       Names and a text for each test review.
     Raises:
@@ -154,7 +153,7 @@ def summary_baselines(
         raise ValueError("train_summaries is empty; leave the task out where no training review has a summary")
     if len(train_summaries) != len(train_reviews):
         raise ValueError(
-            f"train_summaries and train_reviews must be as many; came {len(train_summaries)} and {len(train_reviews)}"
+            f"train_summaries and train_reviews differ in length: {len(train_summaries)} and {len(train_reviews)}"
         )
     common = _most_frequent((None, text) for text in train_summaries)[None]
     near = _nearest(train_reviews, test_reviews)
@@ -167,10 +166,10 @@ def summary_baselines(
 
 
 def lead_sentence(text: str) -> str:
-    """Up to the first run of ".", "!" or "?" that white space follows, or the first line break, else the whole text."""
+    """The text up to the first run of ".", "!" or "?" before white space, or the first line break; else all of it."""
     text = text.strip()
-    found = re.search(r"[.!?]+(?=\s)|\s*[\r\n]", text)
-    return text if found is None else text[: found.end()].strip()
+    match = re.search(r"[.!?]+(?=\s)|\s*[\r\n]", text)
+    return text if match is None else text[: match.end()].strip()
 
 
 def explanation_baselines(
@@ -180,10 +179,10 @@ def explanation_baselines(
     test_items: np.ndarray,
     test_features: Sequence[str],
 ) -> list[tuple[str, list[str]]]:
-    """The sentence that stands most often in training, and one of training that is about the same feature word.
+    """The most frequent training sentence, and the most frequent one about the same feature word.
 
-    "sentence of the feature" is the training sentence that is most frequent for this item and feature; where there is
-    none, for this feature; where there is none, of all. Of equally frequent ones the first in training counts.
+    "sentence of the feature" is the most frequent training sentence for this item and feature, else for this feature,
+    else of all. Of equally frequent ones the first in training counts.
 
     Args:
       train_items: i32[n].
@@ -200,19 +199,19 @@ def explanation_baselines(
         raise ValueError("train_sentences is empty; leave the task out where training has no sentence")
     if not len(train_items) == len(train_features) == len(train_sentences) or len(test_items) != len(test_features):
         raise ValueError(
-            f"items, features and sentences must be as many; came {len(train_items)}, {len(train_features)} and "
+            f"items, features and sentences must be equally many; got {len(train_items)}, {len(train_features)} and "
             f"{len(train_sentences)} in training, {len(test_items)} and {len(test_features)} in test"
         )
-    items, asked = np.asarray(train_items).tolist(), np.asarray(test_items).tolist()
-    common = _most_frequent((None, text) for text in train_sentences)[None]
+    train_item_list, test_item_list = np.asarray(train_items).tolist(), np.asarray(test_items).tolist()
+    most_frequent = _most_frequent((None, text) for text in train_sentences)[None]
     of_feature = _most_frequent(zip(train_features, train_sentences))
-    of_both = _most_frequent(zip(zip(items, train_features), train_sentences))
-    told = [of_both.get((i, f), of_feature.get(f, common)) for i, f in zip(asked, test_features)]
-    return [("most frequent sentence", [common] * len(told)), ("sentence of the feature", told)]
+    of_both = _most_frequent(zip(zip(train_item_list, train_features), train_sentences))
+    sentences = [of_both.get((i, f), of_feature.get(f, most_frequent)) for i, f in zip(test_item_list, test_features)]
+    return [("most frequent sentence", [most_frequent] * len(sentences)), ("sentence of the feature", sentences)]
 
 
 def _most_frequent(pairs: Iterable[tuple[Hashable, str]]) -> dict[Hashable, str]:
-    """The text that stands most often under each key; of equally frequent ones the one that came first."""
+    """The most frequent text of each key, the first of ties."""
     counts: dict[Hashable, dict[str, int]] = {}
     for key, text in pairs:
         of_key = counts.setdefault(key, {})
@@ -220,35 +219,35 @@ def _most_frequent(pairs: Iterable[tuple[Hashable, str]]) -> dict[Hashable, str]
     return {key: max(of_key, key=lambda text: of_key[text]) for key, of_key in counts.items()}
 
 
-def _tf_idf(known: Sequence[str], *others: Sequence[str], longest: int, least: int) -> list[Any] | None:
-    """Unit vectors of texts, sparse f64[n,W] each, over words of `known`; None where they hold none.
+def _tf_idf(train_texts: Sequence[str], *others: Sequence[str], longest: int, least: int) -> list[Any] | None:
+    """Unit tf-idf vectors of texts, sparse f64[n,W] each, over words of `train_texts`; None if they hold none.
 
     Args:
-      known: whose words are counted.
+      train_texts: texts that define the vocabulary.
       others: more texts.
-      longest: 2 = pairs of words too.
-      least: texts that a word must stand in; 1 where none stands in as many.
+      longest: longest n-gram, 1 or 2.
+      least: minimum document frequency of a word; 1 if no word reaches it.
     """
-    for texts_at_least in (least, 1):
-        words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, longest), min_df=texts_at_least)
+    for minimum in (least, 1):
+        vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, longest), min_df=minimum)
         try:
-            vectors = words.fit_transform(known)
+            vectors = vectorizer.fit_transform(train_texts)
         except ValueError:  # no word is left
             continue
-        return [vectors, *(words.transform(texts) for texts in others)]
+        return [vectors, *(vectorizer.transform(texts) for texts in others)]
     return None
 
 
-def _nearest(known: Sequence[str], asked: Sequence[str]) -> np.ndarray:
-    """The number of the known text with the highest cosine of tf-idf to each text, i64[m]; -1: no word shared."""
-    found = np.full(len(asked), -1)
-    made = _tf_idf(known, asked, longest=1, least=1) if len(asked) else None
-    if made is None:
-        return found
-    vectors, queries = made
-    step = max(1, BLOCK // len(known))
-    for start in range(0, len(asked), step):
+def _nearest(train_texts: Sequence[str], query_texts: Sequence[str]) -> np.ndarray:
+    """The number of the training text with the highest tf-idf cosine to each text, i64[m]; -1 = no shared word."""
+    nearest = np.full(len(query_texts), -1)
+    matrices = _tf_idf(train_texts, query_texts, longest=1, least=1) if len(query_texts) else None
+    if matrices is None:
+        return nearest
+    vectors, queries = matrices
+    step = max(1, BLOCK // len(train_texts))
+    for start in range(0, len(query_texts), step):
         cosines = (queries[start : start + step] @ vectors.T).toarray()
         best = cosines.argmax(axis=1)
-        found[start : start + step] = np.where(cosines[np.arange(len(best)), best] > 0, best, -1)
-    return found
+        nearest[start : start + step] = np.where(cosines[np.arange(len(best)), best] > 0, best, -1)
+    return nearest

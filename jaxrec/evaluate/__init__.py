@@ -1,1 +1,1 @@
-"""Ranking metrics, baselines of the same split, and the tables that report them."""
+"""Evaluation: ranking and text metrics, id scores, confidence intervals, results files and tables."""

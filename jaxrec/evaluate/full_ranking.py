@@ -1,4 +1,4 @@
-"""The one door to measured ranks: every user of a part of the split, over all items, for scores and for lists."""
+"""Full ranking: the rank of each user's target among all items, from scores or from recommendation lists."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from jaxrec.progress import Progress
 from jaxrec.types import Array, Histories, Recommender, Split
 
 Prompts = Callable[[np.ndarray], Array]
-"""prompts(users i32[B]) -> source i32[B,S]: what a recommender is asked for these users, as wide as the longest."""
+"""prompts(users i32[B]) -> source i32[B,S]: the prompts of these users, padded to the longest."""
 Scorer = Callable[[Histories, np.ndarray], Array]
-"""score(histories, users i32[B]) -> f32[B,I]: how well each item would follow the histories of these users."""
+"""score(histories, users i32[B]) -> f32[B,I]: scores of all items as the next item of these users."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What one system did on one part of a split.
+    """Ranks of one system on one part of a split.
 
     Attributes:
       system: its name, as in the papers ("META ID", "item-kNN", ...).
-      ranks: f32[U] in the order of the split's users; inf = not recommended, NaN = no target or not asked.
-      seconds: how long ranking took, compiling included and training not.
-      listed: how many items a recommendation held; None where every item was scored.
-      tied: how many other items have the target's score, f32[U] as `ranks`; None where nobody counted.
-      baseline: whether other systems of the table are held against it.
+      ranks: f32[U] in the order of the split's users; inf = not recommended, NaN = no target or not evaluated.
+      seconds: time of ranking, with compilation and without training.
+      listed: number of items in a recommendation list; None if every item was scored.
+      tied: number of other items with the target's score, f32[U] as `ranks`; None if not counted.
+      baseline: whether other systems of the table are compared with it.
     """
 
     system: str
@@ -40,21 +40,21 @@ class Result:
     baseline: bool = False
 
     def row(self) -> dict[str, Any]:
-        """The line of results.json; cutoffs beyond the length of the lists are left out.
+        """The system's row of results.json; cutoffs beyond the length of the lists are left out.
 
-        "ties" holds the share of users whose target has a rival of the same score and `metrics_under_ties`, where an
-        order of the tied items changes any metric.
+        If the order of tied items changes a metric, "ties" holds `metrics_under_ties` and the share of users whose
+        target is tied.
         """
         ks = tuple(k for k in CUTOFFS if self.listed is None or k <= self.listed)
-        asked = ~np.isnan(self.ranks)
-        row = {"system": self.system, **metrics(self.ranks, ks), "n_users": int(asked.sum())}
+        evaluated = ~np.isnan(self.ranks)
+        row = {"system": self.system, **metrics(self.ranks, ks), "n_users": int(evaluated.sum())}
         row["seconds"] = round(self.seconds, 2)
         if self.baseline:
             row["baseline"] = True
-        if self.tied is not None and self.tied[asked].any():
+        if self.tied is not None and self.tied[evaluated].any():
             ties = metrics_under_ties(self.ranks, self.tied, ks)
             if ties["optimistic"] != ties["pessimistic"]:
-                row["ties"] = {"share": float((self.tied[asked] > 0).mean()), **ties}
+                row["ties"] = {"share": float((self.tied[evaluated] > 0).mean()), **ties}
         return row
 
 
@@ -73,15 +73,15 @@ def evaluate_scores(
 
     Args:
       system: its name.
-      score: score(histories, users i32[batch_users]) -> f32[batch_users,I]; always asked for full batches.
-      split: whose targets and histories.
+      score: score(histories, users i32[batch_users]) -> f32[batch_users,I]; always called with full batches.
+      split: targets and histories.
       part: "valid" or "test".
       mask_seen: leave the items of the history out of the ranking (never the target).
-      batch_users: users scored at once.
-      users: whom to ask, i32[n] without repeats; None asks all.
-      baseline: whether other systems of the table are held against it.
+      batch_users: users per batch.
+      users: the users to evaluate, i32[n] without repeats; None takes all.
+      baseline: whether other systems of the table are compared with it.
     Raises:
-      ValueError: no user asked has a target, or the scores have another shape.
+      ValueError: no evaluated user has a target, or the scores have another shape.
     """
     histories = split.history(part)
     started = time.monotonic()
@@ -93,10 +93,10 @@ def evaluate_scores(
         seen = seen_rows(histories, batch, width) if mask_seen else None
         return rank_and_ties(scores, split.target(part)[batch], seen)
 
-    asked = _asked(split, part, users)
-    asked = asked[np.argsort(_lengths(histories)[asked], kind="stable")]
-    found, tied = _collect(system, ranks, asked, len(split.test), batch_users)
-    return Result(system, found, time.monotonic() - started, tied=tied, baseline=baseline)
+    evaluated = _users_with_target(split, part, users)
+    evaluated = evaluated[np.argsort(_lengths(histories)[evaluated], kind="stable")]
+    all_ranks, tied = _collect(system, ranks, evaluated, len(split.test), batch_users)
+    return Result(system, all_ranks, time.monotonic() - started, tied=tied, baseline=baseline)
 
 
 def evaluate_recommender(
@@ -117,14 +117,14 @@ def evaluate_recommender(
       system: its name.
       recommend: recommend(source, seen i32[B,X] or None, k) -> TopK; B and X never change.
       prompts: prompts(users i32[batch_users]) -> source i32[batch_users,S].
-      split: whose targets and histories.
+      split: targets and histories.
       part: "valid" or "test".
       k: length of the lists, at most the number of items; metrics stop at this cutoff.
-      mask_seen: hand the history to the recommender as items to leave out (never the target).
-      batch_users: users asked at once.
-      users: whom to ask, i32[n] without repeats; None asks all.
+      mask_seen: pass the history to the recommender as items to leave out (never the target).
+      batch_users: users per batch.
+      users: the users to evaluate, i32[n] without repeats; None takes all.
     Raises:
-      ValueError: no user asked has a target, k is below the first cutoff or above the number of items, or the lists
+      ValueError: no evaluated user has a target, k is below the first cutoff or above the number of items, or the lists
         have another shape.
     """
     histories = split.history(part)
@@ -143,16 +143,16 @@ def evaluate_recommender(
         _check_shape(system, "recommended items", topk.items, (len(batch), k))
         return rank_and_ties_in(topk, target)
 
-    found, tied = _collect(system, ranks, _asked(split, part, users), len(split.test), batch_users)
-    return Result(system, found, time.monotonic() - started, listed=k, tied=tied)
+    all_ranks, tied = _collect(system, ranks, _users_with_target(split, part, users), len(split.test), batch_users)
+    return Result(system, all_ranks, time.monotonic() - started, listed=k, tied=tied)
 
 
-def divided(result: Result, group: str, members: np.ndarray) -> list[Result]:
-    """A result for some of the users alone, named "SYSTEM, GROUP"; none where it has no rank for any of them.
+def result_of_group(result: Result, group: str, members: np.ndarray) -> list[Result]:
+    """The result of a group of users, named "SYSTEM, GROUP", in a list; empty if none of them has a rank.
 
     Args:
       result: of all users.
-      group: what to call them.
+      group: the group's name.
       members: bool[U].
     """
     ranks = np.where(members, result.ranks, np.nan)
@@ -162,9 +162,9 @@ def divided(result: Result, group: str, members: np.ndarray) -> list[Result]:
 
 
 def padded_width(longest: int) -> int:
-    """The power of two, at least 8, that holds `longest` items: few widths, so few traces.
+    """The smallest power of two that is at least `longest` and at least 8: few widths, so few traces.
 
-    Batches of users of like lengths have little padding then.
+    Batches of users with similar lengths have little padding.
     """
     return 1 << (max(longest, 8) - 1).bit_length()
 
@@ -172,10 +172,10 @@ def padded_width(longest: int) -> int:
 def seen_rows(histories: Histories, users: np.ndarray, width: int) -> np.ndarray:
     """The last `width` items of each user as i32[B,width], oldest first, padded with -1 at the end."""
     lengths = np.minimum(_lengths(histories)[users], width)
-    place = np.arange(width)
-    held = place < lengths[:, None]
-    rows = np.full(held.shape, -1, np.int32)
-    rows[held] = histories.items[((histories.offsets[1:][users] - lengths)[:, None] + place)[held]]
+    position = np.arange(width)
+    filled = position < lengths[:, None]
+    rows = np.full(filled.shape, -1, np.int32)
+    rows[filled] = histories.items[((histories.offsets[1:][users] - lengths)[:, None] + position)[filled]]
     return rows
 
 
@@ -183,52 +183,52 @@ def _lengths(histories: Histories) -> np.ndarray:
     return np.diff(histories.offsets)
 
 
-def _asked(split: Split, part: str, users: np.ndarray | None) -> np.ndarray:
-    """The users to rank for: those asked that have a target, i64[n]."""
+def _users_with_target(split: Split, part: str, users: np.ndarray | None) -> np.ndarray:
+    """The users to evaluate: those given (or all) that have a target, i64[n]."""
     if part not in ("valid", "test"):
         raise ValueError(f"part={part!r} is not one of valid, test")
     target = split.target(part)
-    asked = np.arange(len(target)) if users is None else np.asarray(users)
-    if asked.size and (asked.min() < 0 or asked.max() >= len(target) or len(np.unique(asked)) < len(asked)):
+    chosen = np.arange(len(target)) if users is None else np.asarray(users)
+    if chosen.size and (chosen.min() < 0 or chosen.max() >= len(target) or len(np.unique(chosen)) < len(chosen)):
         raise ValueError(f"users must be different numbers from 0 to {len(target) - 1}, the users of this split")
-    asked = asked[target[asked] >= 0]
-    if not asked.size:
-        raise ValueError(f"no user asked has a target in the {part} part of this split")
-    return asked
+    chosen = chosen[target[chosen] >= 0]
+    if not chosen.size:
+        raise ValueError(f"no evaluated user has a target in the {part} part of this split")
+    return chosen
 
 
 def _collect(
     system: str,
     ranks: Callable[[np.ndarray], tuple[Array, Array]],
-    asked: np.ndarray,
+    evaluated: np.ndarray,
     n_users: int,
     batch_users: int,
 ) -> np.ndarray:
-    """Ranks and ties of all asked users as f32[2,U]; one batch is read back while the next one runs."""
-    found = np.full((2, n_users), np.nan, np.float32)
-    waiting: tuple[np.ndarray, tuple[Array, Array]] | None = None
-    with Progress(system, len(asked), unit="users", quiet=10.0) as progress:
-        for number, batch in enumerate(_batches(asked, batch_users)):
+    """Ranks and ties of the evaluated users, f32[2,U]; a batch is read back while the next one runs."""
+    ranks_and_ties = np.full((2, n_users), np.nan, np.float32)
+    previous: tuple[np.ndarray, tuple[Array, Array]] | None = None
+    with Progress(system, len(evaluated), unit="users", quiet=10.0) as progress:
+        for number, batch in enumerate(_batches(evaluated, batch_users)):
             launched = batch, ranks(batch)
-            if waiting is not None:
-                found[:, waiting[0]] = waiting[1]
+            if previous is not None:
+                ranks_and_ties[:, previous[0]] = previous[1]
                 progress.update(number * batch_users)
-            waiting = launched
-    assert waiting is not None  # `asked` is not empty
-    found[:, waiting[0]] = waiting[1]
-    return found
+            previous = launched
+    assert previous is not None  # `asked` is not empty
+    ranks_and_ties[:, previous[0]] = previous[1]
+    return ranks_and_ties
 
 
-def _batches(asked: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Batches of one size, so that one trace serves all; the last is filled up with its last user."""
-    for start in range(0, len(asked), size):
-        batch = asked[start : start + size]
+def _batches(evaluated: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Batches of equal size, so that one trace serves all; the last is padded with its last user."""
+    for start in range(0, len(evaluated), size):
+        batch = evaluated[start : start + size]
         yield np.pad(batch, (0, size - len(batch)), mode="edge").astype(np.int32)
 
 
-def _check_shape(system: str, what: str, found: Array, wanted: tuple[int, int]) -> None:
-    if tuple(found.shape) != wanted:
+def _check_shape(system: str, what: str, values: Array, expected: tuple[int, int]) -> None:
+    if tuple(values.shape) != expected:
         raise ValueError(
-            f"{system}: {what} have shape {tuple(found.shape)}, wanted {wanted}: a row for each user asked; "
+            f"{system}: {what} have shape {tuple(values.shape)}, expected {expected}, a row for each user; "
             "make the system from the same split"
         )

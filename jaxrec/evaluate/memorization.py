@@ -1,4 +1,4 @@
-"""Memorization of ids: how well cosines between them match similarities by ratings; META ID, section 4.
+"""Memorization of ids: how well cosines between ids match rating similarities; META ID, section 4.
 
 An id's representation is the mean of its tokens' embeddings, prefix included (eq. 2): one row f32[D] per entity.
 """
@@ -19,17 +19,17 @@ from jaxrec.types import Array, Histories
 
 Sparse = Any  # a scipy.sparse.csr_array, of which type checkers know too little
 BLOCK = 512
-"""Rows at a time: bounds the memory to BLOCK * n similarities."""
+"""Rows per block, which bounds the memory to BLOCK * n similarities."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RatingSimilarity:
-    """How alike n entities are by their ratings: adjusted cosine similarity (Sarwar et al. 2001); META ID, eq. (4).
+    """Similarity of n entities by ratings: adjusted cosine similarity (Sarwar et al. 2001); META ID, eq. (4).
 
-    Deviations may be a sparse matrix plus one row that all share, so that data without ratings stays sparse as well.
+    Deviations are a sparse matrix plus one row shared by all, so that data without ratings stays sparse too.
 
     Attributes:
-      rows: the n entities with a deviation, i64[n]; the others are similar to nobody.
+      rows: the n entities with a nonzero deviation, i64[n]; for the others no similarity is defined.
       deviations: sparse f64[n,m].
       shared: f64[m], added to every row.
     """
@@ -42,24 +42,24 @@ class RatingSimilarity:
     def of(cls, histories: Histories, kind: Literal["item", "user"] = "item") -> RatingSimilarity:
         """The similarity of items, or of users with the roles in eq. (4) exchanged.
 
-        A rating counts less the mean rating of its user (of its item, where users are compared), and 0 where there
-        is none or it is held back (NaN); ratings of repeated events are averaged. Without ratings, R is 1 for an event
-        and 0 otherwise, and the mean runs over the whole catalogue (over all users).
+        A rating's deviation is its difference to the mean rating of its user (of its item if users are compared), and 0
+        without a rating or if it is withheld (NaN); ratings of repeated events are averaged. Without ratings, R is 1
+        for an event and 0 otherwise, and the mean is over all items (over all users).
 
         Args:
-          histories: the events that the ids were learned from, without held-out ones.
+          histories: the events from which the ids were learned, without held-out ones.
           kind: whether items or users are compared.
         """
         shape = histories.n_users, histories.n_items
         rated = slice(None) if histories.ratings is None else ~np.isnan(histories.ratings)
-        at = histories.users[rated], histories.items[rated]
-        counts: Sparse = scipy.sparse.csr_array((np.ones(len(at[0])), at), shape=shape)
+        places = histories.users[rated], histories.items[rated]
+        counts: Sparse = scipy.sparse.csr_array((np.ones(len(places[0])), places), shape=shape)
         if histories.ratings is None:
             values: Sparse = scipy.sparse.csr_array((np.ones(counts.nnz), counts.indices, counts.indptr), shape=shape)
             values = values if kind == "user" else scipy.sparse.csr_array(values.T)
             return cls._where_rated(values, -values.sum(axis=0) / max(values.shape[0], 1))
-        values = scipy.sparse.csr_array((histories.ratings[rated].astype(np.float64), at), shape=shape)
-        assert (values.indices == counts.indices).all()  # both were summed by the same places
+        values = scipy.sparse.csr_array((histories.ratings[rated].astype(np.float64), places), shape=shape)
+        assert (values.indices == counts.indices).all()  # both sum duplicates at the same positions
         values.data /= counts.data
         values = values if kind == "user" else scipy.sparse.csr_array(values.T)
         counts = np.bincount(values.indices, minlength=values.shape[1])
@@ -80,19 +80,19 @@ class RatingSimilarity:
 
     @functools.cached_property
     def squares(self) -> np.ndarray:
-        """Each row's sum of squared deviations over everybody, f64[n]; under the root of eq. (4)."""
+        """Each row's sum of squared deviations, f64[n]; under the root of eq. (4)."""
         own = np.asarray(self.deviations.multiply(self.deviations).sum(axis=1))
         return own + 2 * self._shift + self.shared @ self.shared
 
     @property
     def of_raters(self) -> tuple[np.ndarray, np.ndarray]:
         """Dev and DevS, eq. (13): each row's sums of deviations and of their squares over those who rated, f64[n]."""
-        whole = scipy.sparse.csr_array(self.deviations, copy=True)
-        whole.data = whole.data + self.shared[whole.indices]
-        return np.asarray(whole.sum(axis=1)), np.asarray(whole.multiply(whole).sum(axis=1))
+        deviations = scipy.sparse.csr_array(self.deviations, copy=True)
+        deviations.data = deviations.data + self.shared[deviations.indices]
+        return np.asarray(deviations.sum(axis=1)), np.asarray(deviations.multiply(deviations).sum(axis=1))
 
     def between(self, rows: slice = slice(None)) -> np.ndarray:
-        """Eq. (4) between some of the n and all of them, f32[b,n], in [-1, 1]."""
+        """Eq. (4) between some of the n entities and all of them, f32[b,n], in [-1, 1]."""
         products = (self.deviations[rows] @ self.deviations.T).toarray()
         products += self._shift[rows, None] + self._shift[None] + self.shared @ self.shared
         lengths = np.sqrt(self.squares)
@@ -102,11 +102,11 @@ class RatingSimilarity:
 def memorization(representations: Array, similarity: RatingSimilarity) -> float:
     """1 - the mean squared difference between cosines and true similarities of all pairs; META ID, eq. (4) and (5).
 
-    As printed, eq. (5) falls where ids remember more; the paper's code and figures have 1 minus it, as here.
+    As printed, eq. (5) decreases with memorization; the paper's code and figures use 1 minus it, as here.
 
     Args:
-      representations: f32[*,D] of all entities, of which those in `similarity.rows` count, at least two.
-      similarity: what the cosines are compared with.
+      representations: f32[*,D] of all entities, of which those in `similarity.rows` are used, at least two.
+      similarity: the similarity that the cosines are compared with.
     Returns:
       At most 1, which is perfect.
     """
@@ -122,11 +122,11 @@ def memorization(representations: Array, similarity: RatingSimilarity) -> float:
 def fast_memorization(representations: Array, similarity: RatingSimilarity) -> float:
     """`memorization` with the similarity sim'(i, j) = a_i a_j, a = Dev / sqrt(DevS); META ID, eq. (11) to (13).
 
-    The appendix calls sim' an approximation of eq. (4). It is one of a sum of products by the product of sums, equal
-    where one rater is all there is, and not bounded: a_i is the square root of the number of raters where all rate
-    i alike. So this number is comparable among ids of one data set, not with `memorization`.
+    The appendix calls sim' an approximation of eq. (4). It replaces a sum of products by the product of sums, which is
+    exact for a single rater, and it is not bounded: if all raters rate i alike, a_i is the square root of their number.
+    So this score is comparable between ids of one data set, but not with `memorization`.
 
-    Being of rank one, it needs no pairs: the sum over them is taken of D x D products.
+    As sim' has rank one, the sum over pairs is computed from D x D products, without a loop over pairs.
     """
     units = _units(representations, similarity)
     sums, squares = similarity.of_raters
@@ -135,9 +135,9 @@ def fast_memorization(representations: Array, similarity: RatingSimilarity) -> f
 
 
 def _units(representations: Array, similarity: RatingSimilarity) -> jax.Array:
-    """Representations at length 1 of the entities in `similarity.rows`."""
+    """Representations of the entities in `similarity.rows`, scaled to length 1."""
     if len(similarity.rows) < 2:
-        raise ValueError(f"{len(similarity.rows)} entities have ratings that differ; similarities want two at least")
+        raise ValueError(f"{len(similarity.rows)} entities have ratings that differ; similarities need at least two")
     rows = jnp.asarray(representations, jnp.float32)[similarity.rows]
     length = jnp.linalg.norm(rows, axis=1, keepdims=True)
     return rows / jnp.where(length > 0, length, 1.0)
@@ -145,7 +145,7 @@ def _units(representations: Array, similarity: RatingSimilarity) -> jax.Array:
 
 @jax.jit
 def _squared_difference(units: jax.Array, similar: Array, first: Array) -> jax.Array:
-    """Of cosines and similarities f32[BLOCK,n] of the rows from `first` on with all; rows behind the last are zeros."""
+    """Sum of squared differences of cosines and similarities f32[BLOCK,n] of a block of rows, zero beyond the last."""
     numbers = first + jnp.arange(BLOCK)
     rows = jnp.where((numbers < len(units))[:, None], units[jnp.minimum(numbers, len(units) - 1)], 0.0)
     cosines = jnp.matmul(rows, units.T, precision=lax.Precision.HIGHEST)
@@ -155,7 +155,7 @@ def _squared_difference(units: jax.Array, similar: Array, first: Array) -> jax.A
 
 @jax.jit
 def _rank_one_difference(units: jax.Array, a: jax.Array) -> jax.Array:
-    """Sum over pairs i != j of (<e_i, e_j> - a_i a_j)^2: |E'E|^2 - 2 |E'a|^2 + |a|^4, less the pairs i = i."""
+    """Sum over pairs i != j of (<e_i, e_j> - a_i a_j)^2: |E'E|^2 - 2 |E'a|^2 + |a|^4, minus the pairs i = j."""
     with jax.default_matmul_precision("highest"):
-        whole = jnp.sum((units.T @ units) ** 2) - 2.0 * jnp.sum((units.T @ a) ** 2) + jnp.sum(a**2) ** 2
-    return whole - jnp.sum((jnp.sum(units**2, axis=1) - a**2) ** 2)
+        total = jnp.sum((units.T @ units) ** 2) - 2.0 * jnp.sum((units.T @ a) ** 2) + jnp.sum(a**2) ** 2
+    return total - jnp.sum((jnp.sum(units**2, axis=1) - a**2) ** 2)

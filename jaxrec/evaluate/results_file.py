@@ -1,4 +1,4 @@
-"""results.json and ranks.npz: what was measured on one part of a split, and everything needed to repeat it."""
+"""results.json and ranks.npz: metrics of one part of a split, with everything needed to reproduce them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jaxrec.files import whole_file, write_whole
 from jaxrec.types import Split
 
 COMPARED = ("hr@10", "ndcg@10")
-"""Metrics by which systems are compared with the best baseline, and which are shown under ties."""
+"""Metrics that are compared with the best baseline and reported under ties."""
 
 
 def results_report(
@@ -35,7 +35,7 @@ def results_report(
     command: str | None = None,
     seconds: float | None = None,
 ) -> dict[str, Any]:
-    """The content of results.json: a row per system, intervals, and everything needed to read and repeat them.
+    """The content of results.json: a row per system, intervals, and everything needed to reproduce them.
 
     Args:
       results: one per system, in the order of the table; the first is compared with the best of the baselines.
@@ -86,12 +86,12 @@ def write_results(folder: pathlib.Path, report: dict[str, Any], results: Sequenc
 def against_best_baseline(
     system: str, ours: Mapping[str, np.ndarray], baselines: Mapping[str, Mapping[str, np.ndarray]]
 ) -> list[dict[str, Any]]:
-    """For each metric the best baseline, and a paired bootstrap of the system's difference to it; for results.json.
+    """For each metric, a paired bootstrap of the difference between a system and the best baseline; for results.json.
 
     Args:
       system: its name.
-      ours: by metric, each user's contribution to it, f64[U], NaN = not ranked.
-      baselines: the same by name; a baseline that ranked for other users is not compared.
+      ours: each user's contribution by metric, f64[U], NaN = not ranked.
+      baselines: the same by name; baselines that ranked other users are not compared.
     """
     intervals = []
     for metric in ours:
@@ -105,7 +105,7 @@ def against_best_baseline(
 
 
 def _intervals(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """The first system, and its rows for groups of users, beside the best baselines of the same users."""
+    """Comparisons of the first system, and of its user groups, with the best baseline of the same users."""
     values = {r.system: _user_values(r) for r in results}
     baselines = {r.system: values[r.system] for r in results if r.baseline}
     if not results or results[0].baseline:
@@ -116,10 +116,10 @@ def _intervals(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _user_values(result: Result) -> dict[str, np.ndarray]:
-    """By metric, each user's contribution to it; without metrics whose cutoff the lists don't reach."""
+    """Each user's contribution by metric, for metrics whose cutoff the lists reach."""
     reached = [m for m in COMPARED if result.listed is None or int(m.partition("@")[2]) <= result.listed]
     return {metric: user_values(result.ranks, metric) for metric in reached}
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape == other.shape and bool((one == other).all())
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and bool((a == b).all())

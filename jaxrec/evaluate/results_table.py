@@ -1,4 +1,4 @@
-"""results.json as a table of aligned lines, with intervals and ties below."""
+"""results.json as a text table, with intervals and ties below."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxrec.evaluate.results_file import COMPARED
 
 
 def results_table(report: dict[str, Any]) -> str:
-    """The content of results.json as aligned lines, under a head that names dataset, protocol, part and seed."""
+    """The content of results.json as aligned lines, under a heading with dataset, protocol, part and seed."""
     masked = "seen items left out" if report["mask_seen"] else "seen items kept"
     head = (
         f"{report['dataset']}, {report['protocol']} protocol, {report['part']} part, seed {report['seed']}: "
@@ -27,10 +27,10 @@ def results_table(report: dict[str, Any]) -> str:
 
 
 def notes_below_table(rows: Sequence[Mapping[str, Any]], intervals: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines to print below a table: intervals, and metrics under other orders of tied items where they differ.
+    """Lines to print below a table: intervals, and metrics under ties where they differ.
 
     Args:
-      rows: of results.json; "ties" as of `Result.row`, where there are any.
+      rows: of results.json; "ties" as in `Result.row`.
       intervals: of results.json.
     """
     lines = [

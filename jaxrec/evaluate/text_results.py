@@ -1,4 +1,4 @@
-"""How good ratings and texts are: RMSE and MAE, BLEU and ROUGE, in a table beside baselines."""
+"""Evaluation of predicted ratings and texts: RMSE, MAE, BLEU and ROUGE, intervals, and a table."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ METRICS = (*ERRORS, "bleu-1", "bleu-4", "rouge-1", "rouge-2", "rouge-l")
 
 
 def rating_metrics(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Root of the mean squared error and mean absolute error.
+    """Root mean squared error and mean absolute error.
 
     Args:
       predicted: ratings, f64[n].
-      truth: likewise.
+      truth: true ratings, f64[n].
     Returns:
       "rmse" and "mae", in the ratings' unit.
     Raises:
@@ -36,15 +36,15 @@ def rating_metrics(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]
 
 @dataclasses.dataclass(frozen=True)
 class TextResult:
-    """How well one system did one task.
+    """Metrics of one system on one task.
 
     Attributes:
       task: "rating", "explanation", ...
       system: its name in tables.
       metrics: by name, see `rating_metrics` and `of_texts`.
-      values: what is compared event by event, f64[n]: the squared error of ratings, ROUGE-L of texts in percent.
-      baseline: whether it is one.
-      ms: milliseconds an answer takes, or None where nobody timed it.
+      values: compared event by event, f64[n]: the squared error of ratings, ROUGE-L of texts in percent.
+      baseline: whether the system is a baseline.
+      ms: milliseconds per answer, or None if not timed.
     """
 
     task: str
@@ -80,7 +80,7 @@ class TextResult:
         baseline: bool = False,
         ms: float | None = None,
     ) -> TextResult:
-        """A result of n texts, beside n references, in percent; either may hold empty ones.
+        """A result of n texts against n references, in percent; empty texts are allowed.
 
         BLEU is sacrebleu's of the corpus (Post 2018) with at most 1 and at most 4 tokens in a row, signature
         "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0". ROUGE is the mean over texts of rouge-score's F1
@@ -88,7 +88,7 @@ class TextResult:
         a-z and 0-9 alone.
 
         Raises:
-          ValueError: there are fewer texts than references or the other way round, or there is none.
+          ValueError: the numbers of texts and references differ, or there is none.
         """
         rouge = _rouge(predicted, truth)
         metrics = _bleu(predicted, truth) | _means(rouge)
@@ -96,19 +96,19 @@ class TextResult:
 
     @property
     def of_errors(self) -> bool:
-        """Whether these are ratings, of which lower values are better."""
+        """Whether `values` are errors of ratings, for which lower is better."""
         return "rmse" in self.metrics
 
     def row(self) -> dict[str, Any]:
-        """What results.json holds of it."""
+        """The row of results.json."""
         row = {"task": self.task, "system": self.system, "baseline": self.baseline, "n": len(self.values)}
         return row | self.metrics | ({} if self.ms is None else {"ms": round(self.ms, 3)})
 
 
 def text_report(results: Sequence[TextResult]) -> dict[str, Any]:
-    """Rows, and every system beside its task's best baseline.
+    """Rows, and a comparison of every system with its task's best baseline.
 
-    The best baseline is that of the lowest RMSE or the highest ROUGE-L. "intervals" are paired bootstraps over
+    The best baseline has the lowest RMSE or the highest ROUGE-L. "intervals" are paired bootstraps over
     events, of the difference in mean squared error (metric "mse": below 0 the system is better) or in ROUGE-L.
 
     Args:
@@ -117,62 +117,62 @@ def text_report(results: Sequence[TextResult]) -> dict[str, Any]:
       "rows" with task, system, baseline, n, metrics and, where known, ms, and "intervals" with task, system, baseline,
       metric, difference, low, high and n.
     Raises:
-      ValueError: a task names a system twice, or its systems answered different numbers of events.
+      ValueError: a system is repeated within a task, or systems of a task have different numbers of events.
     """
     by_task: dict[str, list[TextResult]] = {}
     for result in results:
         by_task.setdefault(result.task, []).append(result)
     intervals = []
-    for task, mine in by_task.items():
-        names = [r.system for r in mine]
+    for task, task_results in by_task.items():
+        names = [r.system for r in task_results]
         if len(set(names)) < len(names):
             raise ValueError(f"results of {task} name a system twice: {', '.join(names)}; give each its own name")
-        sizes = {len(r.values) for r in mine}
-        if len(sizes) > 1 or len({r.of_errors for r in mine}) > 1:
-            raise ValueError(f"results of {task} are of {sorted(sizes)} events; ask all systems about the same ones")
-        intervals += _intervals(mine)
+        sizes = {len(r.values) for r in task_results}
+        if len(sizes) > 1 or len({r.of_errors for r in task_results}) > 1:
+            raise ValueError(f"results of {task} have {sorted(sizes)} events; evaluate all systems on the same ones")
+        intervals += _intervals(task_results)
     return {"rows": [r.row() for r in results], "intervals": intervals}
 
 
-def text_table(found: Mapping[str, Any]) -> str:
+def text_table(report: Mapping[str, Any]) -> str:
     """Ratings and texts as aligned lines, task by task; the head names dataset, protocol and part.
 
     Args:
-      found: what results.json holds: "dataset", "protocol", "part", "seed", and "texts" of `text_report`.
+      report: the content of results.json: "dataset", "protocol", "part", "seed", and "texts" of `text_report`.
     """
-    texts = found["texts"]
+    texts = report["texts"]
     rows, intervals = texts["rows"], texts["intervals"]
     lines = [
-        f"{found['dataset']}, {found['protocol']} protocol, {found['part']} part, seed {found['seed']}: "
+        f"{report['dataset']}, {report['protocol']} protocol, {report['part']} part, seed {report['seed']}: "
         "ratings and texts, BLEU and ROUGE in percent"
     ]
     if "events" in texts:
         lines.append(events_line(texts["events"]))
-    if found["part"] == "valid":
+    if report["part"] == "valid":
         lines.append(
-            "the valid events also chose the weights, how sure odds are, the biases' regulariser and MF's epoch"
+            "the validation events also selected the weights, the temperature, the biases' regulariser and MF's epoch"
         )
     for task in dict.fromkeys(row["task"] for row in rows):
-        mine = [row for row in rows if row["task"] == task]
-        metrics = [m for m in METRICS if m in mine[0]]
-        width = max(len(task), *(len(row["system"]) for row in mine))
+        task_rows = [row for row in rows if row["task"] == task]
+        metrics = [m for m in METRICS if m in task_rows[0]]
+        width = max(len(task), *(len(row["system"]) for row in task_rows))
         lines += ["", f"{task:<{width}}" + "".join(f"{m.upper():>9}" for m in metrics) + f"{'events':>10}"]
-        for row in mine:
+        for row in task_rows:
             cells = "".join(f"{row[m]:>9.4f}" if m in ERRORS else f"{row[m]:>9.2f}" for m in metrics)
             lines.append(f"{row['system']:<{width}}{cells}{row['n']:>10,}")
-        lines += [_told(i) for i in intervals if i["task"] == task]
+        lines += [_interval_line(i) for i in intervals if i["task"] == task]
     return "\n".join(lines)
 
 
 def events_line(events: Mapping[str, int]) -> str:
-    """How many events teach, select and test, and how many leave-one-out kept from teaching."""
+    """Numbers of training, validation and test events, and of those withheld from training by leave-one-out."""
     kept = f" ({events['kept_out']:,} more are held back by leave-one-out)" if events["kept_out"] else ""
     return (
         f"events split 80/10/10: {events['train']:,} teach{kept}, {events['valid']:,} select, {events['test']:,} test"
     )
 
 
-def _told(interval: Mapping[str, Any]) -> str:
+def _interval_line(interval: Mapping[str, Any]) -> str:
     digits = 4 if interval["metric"] == "mse" else 2
     name = "mean squared error" if interval["metric"] == "mse" else interval["metric"].upper()
     low, high = (f"{interval[end]:+.{digits}f}" for end in ("low", "high"))
@@ -183,25 +183,25 @@ def _told(interval: Mapping[str, Any]) -> str:
 
 
 def _intervals(results: Sequence[TextResult]) -> list[dict[str, Any]]:
-    """Every system of one task beside the best of its baselines; nothing where there is none."""
+    """Comparisons of every system of one task with its best baseline; empty without baselines."""
     baselines = [r for r in results if r.baseline]
     if not baselines:
         return []
     best = min(baselines, key=lambda r: r.values.mean() if r.of_errors else -r.values.mean())
-    found = []
+    intervals = []
     for result in results:
         if not result.baseline:
             measured = dataclasses.asdict(paired_bootstrap(result.values, best.values))
             measured["n"] = measured.pop("n_users")
             names = {"task": result.task, "system": result.system, "baseline": best.system}
-            found.append({**names, "metric": "mse" if result.of_errors else "rouge-l", **measured})
-    return found
+            intervals.append({**names, "metric": "mse" if result.of_errors else "rouge-l", **measured})
+    return intervals
 
 
 def _errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     predicted, truth = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
     if predicted.shape != truth.shape or predicted.ndim != 1 or not len(truth):
-        raise ValueError(f"ratings must be f64[n], n > 0, for both; came {predicted.shape} and {truth.shape}")
+        raise ValueError(f"ratings must be f64[n], n > 0, for both; got {predicted.shape} and {truth.shape}")
     errors = predicted - truth
     if not np.isfinite(errors).all():
         raise ValueError(f"{(~np.isfinite(errors)).sum()} of {len(errors)} ratings are not finite, predicted or true")
@@ -210,7 +210,7 @@ def _errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def _bleu(predicted: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
     _check(predicted, truth)
-    # `force` keeps sacrebleu from warning of texts that were split into tokens before; here they are as people wrote.
+    # `force` silences the warning about tokenised texts, which these are not.
     return {
         f"bleu-{n}": float(BLEU(max_ngram_order=n, force=True).corpus_score(predicted, [truth]).score) for n in (1, 4)
     }
@@ -221,8 +221,8 @@ def _rouge(predicted: Sequence[str], truth: Sequence[str]) -> dict[str, np.ndarr
     _check(predicted, truth)
     names = {"rouge-1": "rouge1", "rouge-2": "rouge2", "rouge-l": "rougeL"}
     scorer = RougeScorer(list(names.values()), use_stemmer=True)
-    found = [scorer.score(reference, said) for said, reference in zip(predicted, truth)]
-    return {name: np.array([100.0 * one[theirs].fmeasure for one in found]) for name, theirs in names.items()}
+    scores = [scorer.score(reference, text) for text, reference in zip(predicted, truth)]
+    return {name: np.array([100.0 * score[key].fmeasure for score in scores]) for name, key in names.items()}
 
 
 def _means(values: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -231,6 +231,4 @@ def _means(values: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 def _check(predicted: Sequence[str], truth: Sequence[str]) -> None:
     if len(predicted) != len(truth) or not len(truth):
-        raise ValueError(
-            f"texts must be as many as references and at least one; came {len(predicted)} and {len(truth)}"
-        )
+        raise ValueError(f"texts must be as many as references and at least one; got {len(predicted)} and {len(truth)}")

@@ -1,4 +1,4 @@
-"""Validation while something trains: HR@10 and NDCG@10 of the validation items, by full ranking."""
+"""Validation during training: HR@10 and NDCG@10 of the validation items by full ranking."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from jaxrec.types import Array, Histories, Split
 
 
 def validation_metrics(ranks: Array) -> dict[str, float]:
-    """The metrics that select weights: {"hr@10": ..., "ndcg@10": ...}.
+    """The metrics used for model selection: {"hr@10": ..., "ndcg@10": ...}.
 
     Args:
-      ranks: of the validation items, f32[n], see `jaxrec.evaluate.ranking.metrics`.
+      ranks: ranks of the validation items, f32[n], see `jaxrec.evaluate.ranking.metrics`.
     """
     return {name: value for name, value in metrics(ranks, (10,)).items() if not name.startswith("mrr")}
 
 
 def validate_scores(score: Scorer, split: Split, users: np.ndarray | None = None) -> dict[str, float]:
-    """`validation_metrics` of a system that scores every item, for these users, i64[n], or all."""
+    """`validation_metrics` of a system that scores every item, for `users` i64[n] or all."""
     return validation_metrics(evaluate_scores("validation", score, split, "valid", users=users).ranks)
 
 
 def validation_users(split: Split, most: int, seed: int, *, stream: str = "validation") -> np.ndarray:
-    """The users to validate on, the same at every call, i64[n].
+    """The users to validate on, i64[n], equal at every call.
 
     Args:
-      split: whose validation items count.
-      most: at most this many, drawn at random; 0 takes all.
+      split: the split with the validation items.
+      most: maximum number of users, drawn at random; 0 takes all.
       seed: of the draw.
       stream: the random stream's name.
     Raises:
@@ -42,7 +42,7 @@ def validation_users(split: Split, most: int, seed: int, *, stream: str = "valid
 
 
 def validation_split(histories: Histories, valid: np.ndarray) -> Split:
-    """A split that holds training events and validation items alone.
+    """A split with training events and validation items only.
 
     Args:
       histories: training events.
@@ -52,5 +52,5 @@ def validation_split(histories: Histories, valid: np.ndarray) -> Split:
     """
     if not (valid >= 0).any():
         raise ValueError("valid holds no item that selects, all are -1; pass None to train without selection")
-    nothing = Histories(np.zeros_like(histories.offsets), np.zeros(0, np.int32), histories.n_items)
-    return Split.of(histories, valid, np.full_like(valid, -1), nothing, "validation")
+    no_events = Histories(np.zeros_like(histories.offsets), np.zeros(0, np.int32), histories.n_items)
+    return Split.of(histories, valid, np.full_like(valid, -1), no_events, "validation")

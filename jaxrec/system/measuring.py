@@ -11,7 +11,7 @@ import numpy as np
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.embedders.inner_product import inner_product_scorer
 from jaxrec.embedders.registry import embedder
-from jaxrec.evaluate.full_ranking import Result, divided, evaluate_scores
+from jaxrec.evaluate.full_ranking import Result, evaluate_scores, result_of_group
 from jaxrec.evaluate.results_file import results_report
 from jaxrec.evaluate.results_table import results_table
 from jaxrec.evaluate.text_results import TextResult, text_report, text_table
@@ -76,7 +76,9 @@ def _ranks(system: System, part: str) -> list[Result]:
     if split.unseen_items.any():
         unseen = split.unseen_items[split.target(part)]
         groups |= {"seen items": ~unseen, "unseen items": unseen}
-    return results + [part for group in groups.items() for result in results for part in divided(result, *group)]
+    return results + [
+        part for group in groups.items() for result in results for part in result_of_group(result, *group)
+    ]
 
 
 def report_of(system: System, part: str, measured: Measured, seconds: float | None) -> dict[str, Any]:

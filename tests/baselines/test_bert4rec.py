@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxrec.baselines.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss, hide
+from jaxrec.baselines.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss, draw_masks
 from jaxrec.types import Batch
 
 CONFIG = Bert4RecConfig(dim=8, length=6, dropout=0.0, heads=2, inner=12, compute_dtype="float32", mask=0.4, last=0.3)
@@ -19,13 +19,13 @@ def model() -> Bert4Rec:
 
 def test_masks_are_at_the_rate_or_at_the_end_alone() -> None:
     segments = np.tile([1, 1, 1, 1, 2, 2, 2, 0], (4000, 1))
-    found = np.asarray(hide(segments, 0.4, 0.0, jax.random.key(0)))
-    assert not found[:, 7].any()
-    np.testing.assert_allclose(found[:, :7].mean(axis=0), 0.4, atol=0.04)
+    actual = np.asarray(draw_masks(segments, 0.4, 0.0, jax.random.key(0)))
+    assert not actual[:, 7].any()
+    np.testing.assert_allclose(actual[:, :7].mean(axis=0), 0.4, atol=0.04)
     np.testing.assert_array_equal(
-        hide(segments, 0.4, 1.0, jax.random.key(0)), np.tile([0, 0, 0, 1, 0, 0, 1, 0], (4000, 1))
+        draw_masks(segments, 0.4, 1.0, jax.random.key(0)), np.tile([0, 0, 0, 1, 0, 0, 1, 0], (4000, 1))
     )
-    some = np.asarray(hide(segments, 0.0, 0.25, jax.random.key(1)))
+    some = np.asarray(draw_masks(segments, 0.0, 0.25, jax.random.key(1)))
     np.testing.assert_allclose(some[:, [3, 6]].mean(axis=0), 0.25, atol=0.04)
     assert not some[:, [0, 1, 2, 4, 5]].any()
     both = some[:, 3] & some[:, 6]
@@ -49,8 +49,8 @@ def test_the_loss_is_that_of_hidden_items(model: Bert4Rec) -> None:
         hidden[place] = loss(other) != whole
     assert hidden.any()
     assert not hidden[segments == 0].any()
-    asked = np.where(hidden, ITEMS + 1, tokens)
-    scores = np.asarray(model(asked, segments), np.float64) @ np.asarray(model.items, np.float64).T
+    masked = np.where(hidden, ITEMS + 1, tokens)
+    scores = np.asarray(model(masked, segments), np.float64) @ np.asarray(model.items, np.float64).T
     each = [np.log(np.exp(scores[at]).sum()) - scores[at][tokens[at] - 1] for at in zip(*np.nonzero(hidden))]
     np.testing.assert_allclose(whole, np.mean(each), rtol=1e-5)
 
@@ -66,8 +66,8 @@ def test_sequences_that_share_a_row_do_not_meet_and_see_both_ways(model: Bert4Re
 
 def test_a_history_is_asked_with_a_mask_behind_it(model: Bert4Rec) -> None:
     tokens = np.array([[4, 9, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6], [0] * 6])
-    found = model.answers(tokens, np.arange(3))
+    actual = model.answers(tokens, np.arange(3))
     for row, length in ((0, 2), (1, 6), (2, 0)):
-        asked = np.array([[*tokens[row, :length], ITEMS + 1]])
-        np.testing.assert_allclose(found[row], model(asked, np.ones_like(asked))[0, -1], atol=1e-5)
+        masked = np.array([[*tokens[row, :length], ITEMS + 1]])
+        np.testing.assert_allclose(actual[row], model(masked, np.ones_like(masked))[0, -1], atol=1e-5)
     assert model.items.shape == (ITEMS, 8), "the mask is never recommended"

@@ -21,17 +21,17 @@ def model() -> Caser:
 def test_convolutions_are_pytorchs(model: Caser) -> None:
     x = np.random.default_rng(0).normal(size=(7, 3, 4)).astype(np.float32)
     image = torch.tensor(x)[:, None]
-    found = []
+    actual = []
     for height, layer in enumerate(model.filters, start=1):
         kernel = torch.tensor(np.asarray(layer.kernel[...]).T.reshape(5, 1, height, 4))
         out = torch.nn.functional.conv2d(image, kernel, torch.tensor(np.asarray(layer.bias[...])))
-        found.append(torch.relu(out)[..., 0].amax(dim=2))
+        actual.append(torch.relu(out)[..., 0].amax(dim=2))
     vertical = torch.tensor(np.asarray(model.vertical[...]).T.reshape(2, 1, 3, 1))
     seen = torch.nn.functional.conv2d(image, vertical)[:, :, 0]  # [N, filters, features]
-    found.append(seen.permute(0, 2, 1).reshape(7, -1))
-    joined = torch.cat(found, dim=1).numpy() @ np.asarray(model.joined.kernel[...])
-    wanted = np.maximum(joined + np.asarray(model.joined.bias[...]), 0)
-    np.testing.assert_allclose(model.convolved(jnp.asarray(x), Dropout(0, None)), wanted, atol=1e-5)
+    actual.append(seen.permute(0, 2, 1).reshape(7, -1))
+    joined = torch.cat(actual, dim=1).numpy() @ np.asarray(model.joined.kernel[...])
+    expected = np.maximum(joined + np.asarray(model.joined.bias[...]), 0)
+    np.testing.assert_allclose(model.convolved(jnp.asarray(x), Dropout(0, None)), expected, atol=1e-5)
 
 
 def test_a_place_sees_the_window_before_it_and_its_user(model: Caser) -> None:
@@ -39,14 +39,14 @@ def test_a_place_sees_the_window_before_it_and_its_user(model: Caser) -> None:
         return ITEMS + 1 + number
 
     row = np.array([[user(2), 3, 7, 1, 5, user(4), 9, 0]])
-    found = np.asarray(model(row, np.array([[1] * 5 + [2] * 2 + [0]])))[0]
+    actual = np.asarray(model(row, np.array([[1] * 5 + [2] * 2 + [0]])))[0]
     table = np.asarray(model.item_embedding[...]) * 2  # the root of the width
     windows = {0: [0, 0, 0], 1: [0, 0, 3], 2: [0, 3, 7], 3: [3, 7, 1], 4: [7, 1, 5], 5: [0, 0, 0], 6: [0, 0, 9]}
     for place, items in windows.items():
         window = np.stack([table[i - 1] if i else np.zeros(4) for i in items]).astype(np.float32)
-        wanted = model.convolved(jnp.asarray(window)[None], Dropout(0, None))[0]
-        np.testing.assert_allclose(found[place, :4], wanted, atol=1e-5, err_msg=f"place {place}")
+        expected = model.convolved(jnp.asarray(window)[None], Dropout(0, None))[0]
+        np.testing.assert_allclose(actual[place, :4], expected, atol=1e-5, err_msg=f"place {place}")
         of_user = np.asarray(model.user_embedding[...])[2 if place < 5 else 4]
-        np.testing.assert_allclose(found[place, 4:], of_user, atol=1e-6)
+        np.testing.assert_allclose(actual[place, 4:], of_user, atol=1e-6)
     answers = model.answers(np.array([[3, 7, 1, 5, 0], [9, 0, 0, 0, 0]]), np.array([2, 4]))
-    np.testing.assert_allclose(answers, found[[4, 6]], atol=1e-5)
+    np.testing.assert_allclose(answers, actual[[4, 6]], atol=1e-5)

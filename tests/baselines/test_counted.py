@@ -6,7 +6,13 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxrec.baselines.counted import BASELINES, evaluate_baselines, item_knn, popularity, transitions
+from jaxrec.baselines.counted import (
+    COUNTED_BASELINES,
+    evaluate_baselines,
+    item_knn_scorer,
+    popularity_scorer,
+    transition_scorer,
+)
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.types import Histories, Split
 
@@ -20,12 +26,12 @@ def ragged(rows: list[list[int]], n_items: int) -> Histories:
 
 def similarity_by_loop(rows: list[list[int]], n_items: int) -> np.ndarray:
     buyers = [{u for u, row in enumerate(rows) if item in row} for item in range(n_items)]
-    found = np.zeros((n_items, n_items))
+    actual = np.zeros((n_items, n_items))
     for a in range(n_items):
         for b in range(n_items):
             if a != b and buyers[a] and buyers[b]:
-                found[a, b] = len(buyers[a] & buyers[b]) / np.sqrt(len(buyers[a]) * len(buyers[b]))
-    return found
+                actual[a, b] = len(buyers[a] & buyers[b]) / np.sqrt(len(buyers[a]) * len(buyers[b]))
+    return actual
 
 
 def transitions_by_loop(rows: list[list[int]], n_items: int) -> np.ndarray:
@@ -40,31 +46,31 @@ def transitions_by_loop(rows: list[list[int]], n_items: int) -> np.ndarray:
 
 def test_popularity_counts_training_events() -> None:
     train = ragged(TRAIN, 7)
-    scores = popularity(train)(train, np.array([0, 3]))
+    scores = popularity_scorer(train)(train, np.array([0, 3]))
     np.testing.assert_array_equal(scores, [[3, 3, 3, 4, 1, 1, 0]] * 2)
 
 
 def test_item_knn_is_the_sum_of_cosines() -> None:
-    train, known = ragged(TRAIN, 7), [[0, 1], [4], [], [6], [3, 3, 2]]
+    train, histories = ragged(TRAIN, 7), [[0, 1], [4], [], [6], [3, 3, 2]]
     similar = similarity_by_loop(TRAIN, 7)
-    expected = [sum((similar[i] for i in row), np.zeros(7)) for row in known]
+    expected = [sum((similar[i] for i in row), np.zeros(7)) for row in histories]
     users = np.array([4, 0, 1, 2, 3])
-    found = item_knn(train)(ragged(known, 7), users)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, np.array(expected)[users], rtol=1e-6, atol=0)
+    actual = item_knn_scorer(train)(ragged(histories, 7), users)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, np.array(expected)[users], rtol=1e-6, atol=0)
 
 
 def test_transitions_weigh_the_newest_most() -> None:
-    train, known = ragged(TRAIN, 7), [[0, 1, 5], [4], [], [6], [3, 3, 2]]
+    train, histories = ragged(TRAIN, 7), [[0, 1, 5], [4], [], [6], [3, 3, 2]]
     follows = transitions_by_loop(TRAIN, 7) + similarity_by_loop(TRAIN, 7) / 2
-    expected = [sum((0.6**age * follows[i] for age, i in enumerate(reversed(row))), np.zeros(7)) for row in known]
-    found = transitions(train)(ragged(known, 7), np.arange(5))
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=0)
+    expected = [sum((0.6**age * follows[i] for age, i in enumerate(reversed(row))), np.zeros(7)) for row in histories]
+    actual = transition_scorer(train)(ragged(histories, 7), np.arange(5))
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", COUNTED_BASELINES)
 def test_histories_of_another_catalogue_are_refused(name: str) -> None:
-    score = BASELINES[name](ragged(TRAIN, 7))
+    score = COUNTED_BASELINES[name](ragged(TRAIN, 7))
     with pytest.raises(ValueError, match="8 items"):
         score(ragged(TRAIN, 8), np.array([0]))
 
@@ -102,7 +108,7 @@ PUBLISHED = {
 def test_the_published_table(dataset: str, real_data: pathlib.Path) -> None:
     split = read_sequences(real_data / dataset / "user_sequence.txt.gz")
     for result in evaluate_baselines(split, "test"):
-        found = metrics(result.ranks)
-        row = [found[m] for m in ("hr@5", "ndcg@5", "hr@10", "ndcg@10")]
+        actual = metrics(result.ranks)
+        row = [actual[m] for m in ("hr@5", "ndcg@5", "hr@10", "ndcg@10")]
         # Printed with four places; one user's tie, split by rounding in the sums, may move the fourth.
         np.testing.assert_allclose(row, PUBLISHED[dataset][result.system], rtol=0, atol=1.5e-4)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxrec.baselines.ease import bought, weights
+from jaxrec.baselines.ease import ease_weights, interaction_matrix
 from jaxrec.types import Histories
 
 
@@ -16,24 +16,24 @@ def histories_of(rows: list[list[int]], n_items: int) -> Histories:
 @pytest.mark.parametrize("regularization", [0.5, 20.0])
 def test_each_column_is_a_ridge_regression_without_itself(regularization: float) -> None:
     rng = np.random.default_rng(0)
-    x = bought(histories_of([rng.integers(0, 12, rng.integers(1, 9)).tolist() for _ in range(40)], 13))
-    found, dense = weights(x, regularization), x.toarray()
-    assert found.dtype == np.float32
+    x = interaction_matrix(histories_of([rng.integers(0, 12, rng.integers(1, 9)).tolist() for _ in range(40)], 13))
+    actual, dense = ease_weights(x, regularization), x.toarray()
+    assert actual.dtype == np.float32
     for item in range(13):
         others = np.delete(dense, item, axis=1)
         stacked = np.vstack([others, np.sqrt(regularization) * np.eye(12)])
-        wanted = np.linalg.lstsq(stacked, np.append(dense[:, item], np.zeros(12)), rcond=None)[0]
-        np.testing.assert_allclose(np.delete(found[:, item], item), wanted, atol=1e-6)
-        assert found[item, item] == 0
+        expected = np.linalg.lstsq(stacked, np.append(dense[:, item], np.zeros(12)), rcond=None)[0]
+        np.testing.assert_allclose(np.delete(actual[:, item], item), expected, atol=1e-6)
+        assert actual[item, item] == 0
 
 
 def test_two_items_by_hand() -> None:
-    x = bought(histories_of([[0, 1, 1], [1]], 2))
+    x = interaction_matrix(histories_of([[0, 1, 1], [1]], 2))
     np.testing.assert_array_equal(x.toarray(), [[1, 1], [0, 1]])
     # Column 0 from item 1: (1 - b)^2 + (0 - b)^2 + 2 b^2 is least at 1/4. Column 1 from item 0: (1 - b)^2 + 2 b^2, 1/3.
-    np.testing.assert_allclose(weights(x, 2.0), [[0, 1 / 3], [1 / 4, 0]], rtol=1e-6)
+    np.testing.assert_allclose(ease_weights(x, 2.0), [[0, 1 / 3], [1 / 4, 0]], rtol=1e-6)
 
 
 def test_without_a_ridge_there_is_no_inverse() -> None:
     with pytest.raises(ValueError, match="must be above 0"):
-        weights(bought(histories_of([[0]], 2)), 0.0)
+        ease_weights(interaction_matrix(histories_of([[0]], 2)), 0.0)

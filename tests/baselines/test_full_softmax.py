@@ -31,11 +31,11 @@ def test_loss_and_gradients_beside_pytorch(case, block: int | None) -> None:
     h, e = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (hidden, table))
     losses = torch.nn.functional.cross_entropy(h @ e.T, torch.tensor(labels).long(), reduction="none")
     share = torch.tensor(weights, dtype=torch.float64)
-    (wanted := (losses * share).sum() / share.sum() * 2.5).backward()
-    found, gradients = jax.jit(
+    (expected := (losses * share).sum() / share.sum() * 2.5).backward()
+    actual, gradients = jax.jit(
         jax.value_and_grad(lambda h, e: 2.5 * cross_entropy(h, e, labels, weights, "float32", block), (0, 1))
     )(hidden, table)
-    np.testing.assert_allclose(found, wanted.item(), rtol=1e-5)
+    np.testing.assert_allclose(actual, expected.item(), rtol=1e-5)
     np.testing.assert_allclose(gradients[0], h.grad, atol=1e-6)
     np.testing.assert_allclose(gradients[1], e.grad, atol=1e-6)
     assert not np.asarray(gradients[0])[4:6].any(), "a weight of 0 pulls at nothing"
@@ -43,11 +43,11 @@ def test_loss_and_gradients_beside_pytorch(case, block: int | None) -> None:
 
 def test_rounded_operands_come_near(case) -> None:
     hidden, table, labels, weights = case
-    found = {}
+    actual = {}
     for dtype in ("float32", "bfloat16"):
         loss = functools.partial(cross_entropy, labels=labels, weights=weights, dtype=dtype, block=4)
-        found[dtype] = jax.tree.leaves(jax.value_and_grad(loss, (0, 1))(hidden, table))
-    for exact, rounded in zip(*found.values()):
+        actual[dtype] = jax.tree.leaves(jax.value_and_grad(loss, (0, 1))(hidden, table))
+    for exact, rounded in zip(*actual.values()):
         assert rounded.dtype == jnp.float32
         np.testing.assert_allclose(exact, rounded, atol=0.03)
 
@@ -55,8 +55,8 @@ def test_rounded_operands_come_near(case) -> None:
 def test_worked_by_hand() -> None:
     # Scores log 1, log 2, log 5: the label 1 has probability 2 / 8. The second row counts nothing, whatever it says.
     table = np.log([[1.0], [2.0], [5.0]]).astype(np.float32)
-    found = cross_entropy(jnp.array([[1.0], [9.0]]), table, np.array([1, -1]), np.array([3.0, 0.0]), "float32")
-    np.testing.assert_allclose(found, np.log(4), rtol=1e-6)
+    actual = cross_entropy(jnp.array([[1.0], [9.0]]), table, np.array([1, -1]), np.array([3.0, 0.0]), "float32")
+    np.testing.assert_allclose(actual, np.log(4), rtol=1e-6)
 
 
 def test_no_weight_no_loss_and_large_scores_stay_finite(case) -> None:

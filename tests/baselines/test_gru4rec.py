@@ -21,11 +21,11 @@ def test_the_unit_is_pytorchs() -> None:
             mine[...] = jnp.asarray(getattr(theirs, name).numpy().T)
     x = np.random.default_rng(0).normal(size=(3, 6, 5)).astype(np.float32)
     fresh = np.arange(6)[None] == np.zeros((3, 1))
-    wanted = theirs(torch.tensor(x))[0].detach()
-    np.testing.assert_allclose(ours(jnp.asarray(x), jnp.asarray(fresh)), wanted, atol=1e-6)
+    expected = theirs(torch.tensor(x))[0].detach()
+    np.testing.assert_allclose(ours(jnp.asarray(x), jnp.asarray(fresh)), expected, atol=1e-6)
     twice = ours(jnp.asarray(x), jnp.asarray(fresh | (np.arange(6) == 4)[None]))
     np.testing.assert_allclose(twice[:, 4:], theirs(torch.tensor(x[:, 4:]))[0].detach(), atol=1e-6)
-    np.testing.assert_allclose(twice[:, :4], wanted[:, :4], atol=1e-6)
+    np.testing.assert_allclose(twice[:, :4], expected[:, :4], atol=1e-6)
 
 
 def test_sequences_that_share_a_row_do_not_meet() -> None:

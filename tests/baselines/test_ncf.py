@@ -24,7 +24,7 @@ def model() -> NeuMf:
 
 def test_pairs_beside_a_loop(model: NeuMf) -> None:
     users, items = np.array([0, 3, 4]), np.array([8, 0, 5])
-    found = model(users, items)
+    actual = model(users, items)
 
     def read(x):
         return np.asarray(x[...], np.float64)
@@ -34,27 +34,27 @@ def test_pairs_beside_a_loop(model: NeuMf) -> None:
         for layer in model.layers:
             inner = np.maximum(inner @ read(layer.kernel) + read(layer.bias), 0)
         both = np.concatenate([read(model.user_embedding)[u] * read(model.item_embedding)[i], inner])
-        wanted = both @ read(model.output.kernel)[:, 0] + read(model.output.bias)[0]
-        np.testing.assert_allclose(found[place], wanted, rtol=1e-5, atol=1e-6)
+        expected = both @ read(model.output.kernel)[:, 0] + read(model.output.bias)[0]
+        np.testing.assert_allclose(actual[place], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_all_items_at_once_are_the_pairs(model: NeuMf) -> None:
     users = np.array([4, 0])
-    found = jax.jit(lambda model, users: model.scores(users))(model, users)
-    wanted = model(np.repeat(users, ITEMS), np.tile(np.arange(ITEMS), 2)).reshape(2, ITEMS)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    actual = jax.jit(lambda model, users: model.scores(users))(model, users)
+    expected = model(np.repeat(users, ITEMS), np.tile(np.arange(ITEMS), 2)).reshape(2, ITEMS)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_the_loss_is_pytorchs(model: NeuMf) -> None:
-    batch, key, known = np.array([0, 2, 3, 6]), jax.random.key(3), model.known.get_value()
-    users, items = np.asarray(known.pairs)[batch].T
+    batch, key, train_events = np.array([0, 2, 3, 6]), jax.random.key(3), model.known.get_value()
+    users, items = np.asarray(train_events.pairs)[batch].T
     # User 3 has every item, so no negative of theirs counts.
-    drawn = np.asarray(draw_negatives(known, np.tile(users, 2), ITEMS, key=jax.random.fold_in(key, 1)))
+    drawn = np.asarray(draw_negatives(train_events, np.tile(users, 2), ITEMS, key=jax.random.fold_in(key, 1)))
     kept = np.tile(users, 2) != 3
     all_users, all_items = np.append(users, np.tile(users, 2)[kept]), np.append(items, drawn[kept])
-    had = {(u, i) for u, i in np.asarray(known.pairs)}
-    assert not any((u, i) in had for u, i in zip(np.tile(users, 2)[kept], drawn[kept]))
+    positives = {(u, i) for u, i in np.asarray(train_events.pairs)}
+    assert not any((u, i) in positives for u, i in zip(np.tile(users, 2)[kept], drawn[kept]))
     labels = torch.tensor([1.0] * 4 + [0.0] * int(kept.sum()))
     logits = torch.tensor(np.asarray(model(all_users, all_items)))
-    wanted = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
-    np.testing.assert_allclose(ncf_loss(model, batch, key)[0], wanted, rtol=1e-5)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    np.testing.assert_allclose(ncf_loss(model, batch, key)[0], expected, rtol=1e-5)

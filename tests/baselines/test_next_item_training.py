@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxrec.baselines.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss
 from jaxrec.baselines.caser import Caser, CaserConfig
-from jaxrec.baselines.counted import popularity
+from jaxrec.baselines.counted import popularity_scorer
 from jaxrec.baselines.ease import EaseConfig, train_ease
 from jaxrec.baselines.gru4rec import Gru4Rec, Gru4RecConfig
 from jaxrec.baselines.ncf import NcfConfig, train_ncf
@@ -56,8 +56,8 @@ def test_histories_are_cut_from_their_ends_and_every_event_but_the_first_is_a_ta
     histories = histories_of([[1, 2, 3, 4, 5], [6], [], [7, 8]], 9)
     examples = Sequences(histories, 3)
     source, source_offsets, target, target_offsets = examples.build(np.arange(len(examples)), 0)
-    found = list(zip(rows_of(source - 1, source_offsets), rows_of(target - 1, target_offsets)))
-    assert found == [([2, 3, 4], [3, 4, 5]), ([1], [2]), ([7], [8])]
+    actual = list(zip(rows_of(source - 1, source_offsets), rows_of(target - 1, target_offsets)))
+    assert actual == [([2, 3, 4], [3, 4, 5]), ([1], [2]), ([7], [8])]
     np.testing.assert_array_equal(examples.lengths(0), [[3, 1, 1]] * 2)
     examples = Sequences(histories, 3, ahead=0)
     source, offsets, target, _ = examples.build(np.array([1, 0, 2]), 0)
@@ -102,12 +102,12 @@ def sequence_model(name: str, split: Split, epochs: float, folder: pathlib.Path 
 
 @pytest.mark.parametrize(("name", "epochs"), [("sasrec", 15), ("gru4rec", 15), ("bert4rec", 30), ("caser", 15)])
 def test_a_planted_order_is_learned(split: Split, name: str, epochs: float) -> None:
-    found = hit_rate(sequence_model(name, split, epochs), split)
-    assert found > 1.5 * hit_rate(popularity(split.train), split)
+    actual = hit_rate(sequence_model(name, split, epochs), split)
+    assert actual > 1.5 * hit_rate(popularity_scorer(split.train), split)
 
 
 def test_tastes_are_learned_without_an_order(split: Split) -> None:
-    least = 1.3 * hit_rate(popularity(split.train), split)
+    least = 1.3 * hit_rate(popularity_scorer(split.train), split)
     assert hit_rate(train_ease(split, EaseConfig(regularization=(1.0, 10.0, 100.0))), split) > least
     config = NcfConfig(dim=16, hidden=(32, 16), batch=256, learning_rate=5e-3, epochs=15, patience=0)
     assert hit_rate(train_ncf(split, config, seed=0), split) > least
@@ -115,10 +115,10 @@ def test_tastes_are_learned_without_an_order(split: Split) -> None:
 
 def test_the_best_lambda_is_that_of_validation(split: Split) -> None:
     one, best = (train_ease(split, EaseConfig(regularization=r)) for r in ((1e6,), (10.0, 1e6)))
-    known, users = split.history("valid"), np.arange(5)
-    assert not np.allclose(one(known, users), best(known, users))
+    histories, users = split.history("valid"), np.arange(5)
+    assert not np.allclose(one(histories, users), best(histories, users))
     np.testing.assert_array_equal(
-        best(known, users), train_ease(split, EaseConfig(regularization=(10.0,)))(known, users)
+        best(histories, users), train_ease(split, EaseConfig(regularization=(10.0,)))(histories, users)
     )
 
 
@@ -133,8 +133,8 @@ def test_held_out_items_change_nothing_that_is_learned(split: Split) -> None:
 
 def test_a_run_goes_on_in_its_folder(split: Split, tmp_path: pathlib.Path) -> None:
     whole, kept, again = (sequence_model("sasrec", split, 1, folder) for folder in (None, tmp_path, tmp_path))
-    known, users = split.history("test"), np.arange(20)
-    np.testing.assert_array_equal(whole(known, users), kept(known, users))
-    np.testing.assert_array_equal(whole(known, users), again(known, users))
+    histories, users = split.history("test"), np.arange(20)
+    np.testing.assert_array_equal(whole(histories, users), kept(histories, users))
+    np.testing.assert_array_equal(whole(histories, users), again(histories, users))
     with pytest.raises(ValueError, match="over 7 items"):
         whole(histories_of([[0]], 7), np.array([0]))

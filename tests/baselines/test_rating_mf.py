@@ -42,8 +42,8 @@ def test_a_prediction_is_the_sum_of_its_parts(parts) -> None:
     train, valid, test = parts
     model = fit_rating_mf(train, valid, USERS, ITEMS, dataclasses.replace(CONFIG, epochs=2))
     p = {name: np.asarray(value) for name, value in model.params.items()}
-    found = model(test.user, test.item)
-    for user, item, score in list(zip(test.user, test.item, found))[:50]:
+    actual = model(test.user, test.item)
+    for user, item, score in list(zip(test.user, test.item, actual))[:50]:
         want = train.rating.mean() + p["user_bias"][user] + p["item_bias"][item] + p["user"][user] @ p["item"][item]
         np.testing.assert_allclose(score, np.clip(want, train.rating.min(), train.rating.max()), atol=1e-5)
     narrow = RatingMf(model.params, model.mean, 2.9, 3.1)(test.user, test.item)
@@ -58,7 +58,7 @@ def test_an_epoch_of_one_step_equals_adam_on_the_written_out_gradient(parts) -> 
     params = module._init(USERS, ITEMS, 4, key=jax.random.key(1))
     events = few.user, few.item, few.rating.astype(np.float32)
     optimizer = optax.adam(config.learning_rate)
-    found, _ = module._epoch(params, optimizer.init(params), events, config, key=jax.random.key(2))
+    actual, _ = module._epoch(params, optimizer.init(params), events, config, key=jax.random.key(2))
     old = {name: np.asarray(value, np.float64) for name, value in params.items()}
     gradient = {name: np.zeros_like(value) for name, value in old.items()}
     for u, i, r in zip(*events):
@@ -68,7 +68,7 @@ def test_an_epoch_of_one_step_equals_adam_on_the_written_out_gradient(parts) -> 
         gradient["item_bias"][i] += (-2 * error + 2 * pull * old["item_bias"][i]) / 50
         gradient["user"][u] += (-2 * error * old["item"][i] + 2 * pull * old["user"][u]) / 50
         gradient["item"][i] += (-2 * error * old["user"][u] + 2 * pull * old["item"][i]) / 50
-    for name, value in found.items():  # Adam's first step: the gradient over its own size
+    for name, value in actual.items():  # Adam's first step: the gradient over its own size
         want = old[name] - config.learning_rate * gradient[name] / (np.abs(gradient[name]) + 1e-8)
         np.testing.assert_allclose(value, want, atol=1e-5)
 

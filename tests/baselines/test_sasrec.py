@@ -6,7 +6,7 @@ import pytest
 import torch
 from flax import nnx
 
-from jaxrec.baselines.next_item_model import next_item_loss, places
+from jaxrec.baselines.next_item_model import next_item_loss, positions_in_segment
 from jaxrec.baselines.sasrec import Block, SasRec, SasRecConfig
 from jaxrec.models.dropout import Dropout
 from jaxrec.types import Batch
@@ -50,9 +50,9 @@ def test_a_block_is_pytorchs_encoder_layer(model: SasRec) -> None:
         give(theirs.bias, ours.bias)
     x = np.random.default_rng(0).normal(size=(3, 5, 8)).astype(np.float32)
     causal = np.tri(5, dtype=bool)
-    found = block(jax.numpy.asarray(x), jax.numpy.asarray(causal)[None], Dropout(0, None))
-    wanted = reference(torch.tensor(x), src_mask=torch.tensor(~causal)).detach()
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    actual = block(jax.numpy.asarray(x), jax.numpy.asarray(causal)[None], Dropout(0, None))
+    expected = reference(torch.tensor(x), src_mask=torch.tensor(~causal)).detach()
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_sequences_that_share_a_row_do_not_meet(model: SasRec) -> None:
@@ -60,7 +60,7 @@ def test_sequences_that_share_a_row_do_not_meet(model: SasRec) -> None:
     packed = model(np.array([one + two + [0]]), np.array([[1] * 3 + [2] * 4 + [0]]))[0]
     np.testing.assert_allclose(packed[:3], model(np.array([one]), np.ones((1, 3), int))[0], atol=1e-5)
     np.testing.assert_allclose(packed[3:7], model(np.array([two]), np.ones((1, 4), int))[0], atol=1e-5)
-    np.testing.assert_array_equal(places(np.array([[1, 1, 1, 2, 2, 0]])), [[0, 1, 2, 0, 1, 0]])
+    np.testing.assert_array_equal(positions_in_segment(np.array([[1, 1, 1, 2, 2, 0]])), [[0, 1, 2, 0, 1, 0]])
 
 
 def test_nothing_sees_what_comes_later(model: SasRec) -> None:
@@ -72,11 +72,11 @@ def test_nothing_sees_what_comes_later(model: SasRec) -> None:
 
 def test_answers_are_those_of_the_newest_item(model: SasRec) -> None:
     tokens = np.array([[4, 9, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]])
-    found = model.answers(tokens, np.arange(3))
+    actual = model.answers(tokens, np.arange(3))
     for row, length in ((0, 2), (1, 4)):
         alone = model(tokens[row : row + 1, :length], np.ones((1, length), int))[0, -1]
-        np.testing.assert_allclose(found[row], alone, atol=1e-5)
-    assert np.isfinite(found).all(), "nothing is known of the third, and that is no reason to break"
+        np.testing.assert_allclose(actual[row], alone, atol=1e-5)
+    assert np.isfinite(actual).all(), "nothing is known of the third, and that is no reason to break"
 
 
 def test_the_loss_is_that_of_what_follows(model: SasRec) -> None:

@@ -18,7 +18,7 @@ def pair(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_equals_scipys_paired_percentile_interval() -> None:
     ours, theirs = pair(60)
-    found = paired_bootstrap(ours, theirs, resamples=40_000)
+    actual = paired_bootstrap(ours, theirs, resamples=40_000)
     expected = scipy.stats.bootstrap(
         (ours, theirs),
         lambda a, b, axis: (a - b).mean(axis=axis),
@@ -30,10 +30,10 @@ def test_equals_scipys_paired_percentile_interval() -> None:
     low, high = expected.confidence_interval
     # An end's own deviation over such resamplings is about 1.4 % of the width of half the interval.
     tolerance = 0.06 * (high - low) / 2
-    assert found.low == pytest.approx(low, abs=tolerance)
-    assert found.high == pytest.approx(high, abs=tolerance)
-    assert found.difference == pytest.approx(np.mean(ours) - np.mean(theirs))
-    assert found.n_users == 60
+    assert actual.low == pytest.approx(low, abs=tolerance)
+    assert actual.high == pytest.approx(high, abs=tolerance)
+    assert actual.difference == pytest.approx(np.mean(ours) - np.mean(theirs))
+    assert actual.n_users == 60
 
 
 def test_resamples_are_spread_as_all_of_them_together() -> None:
@@ -41,9 +41,9 @@ def test_resamples_are_spread_as_all_of_them_together() -> None:
     ours, theirs = np.array([1.0, 0.0, 0.5, 0.0, 0.0]), np.array([0.0, 1.0, 0.0, 0.0, 0.0])
     means = [np.mean(drawn) for drawn in itertools.product(ours - theirs, repeat=5)]
     for level in (0.5, 0.8, 0.95):
-        found = paired_bootstrap(ours, theirs, level=level)
+        actual = paired_bootstrap(ours, theirs, level=level)
         low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-        assert (found.low, found.high) == pytest.approx((low, high))
+        assert (actual.low, actual.high) == pytest.approx((low, high))
 
 
 def test_without_a_difference_there_is_no_width() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.counted import evaluate_baselines
-from jaxrec.evaluate.full_ranking import divided, evaluate_recommender, evaluate_scores, seen_rows
+from jaxrec.evaluate.full_ranking import evaluate_recommender, evaluate_scores, result_of_group, seen_rows
 from jaxrec.progress import messages_to
 from jaxrec.types import Histories, Split, TopK
 
@@ -20,15 +20,15 @@ def table_of_scores(n_users: int) -> np.ndarray:
 
 
 def ranks_by_loop(scores: np.ndarray, split: Split, part: str, mask_seen: bool = True) -> np.ndarray:
-    found = np.full(len(split.test), np.nan, np.float32)
+    actual = np.full(len(split.test), np.nan, np.float32)
     for user, target in enumerate(split.target(part)):
         if target < 0:
             continue
         seen = set(split.history(part).of(user).tolist()) if mask_seen else set()
         rivals = [scores[user, i] for i in range(ITEMS) if i != target and i not in seen]
-        found[user] = 1 + sum(r > scores[user, target] for r in rivals)
-        found[user] += 0.5 * sum(r == scores[user, target] for r in rivals)
-    return found
+        actual[user] = 1 + sum(r > scores[user, target] for r in rivals)
+        actual[user] += 0.5 * sum(r == scores[user, target] for r in rivals)
+    return actual
 
 
 class Lister:
@@ -125,11 +125,11 @@ def test_mistakes_are_named(split: Split) -> None:
     def score(_: Histories, users: np.ndarray) -> np.ndarray:
         return np.zeros((len(users), ITEMS - 1), np.float32)
 
-    with pytest.raises(ValueError, match=r"META ID: scores have shape \(512, 11\), wanted \(512, 12\)"):
+    with pytest.raises(ValueError, match=r"META ID: scores have shape \(512, 11\), expected \(512, 12\)"):
         evaluate_scores("META ID", score, split, "test")
     with pytest.raises(ValueError, match="part='train'"):
         evaluate_scores("x", score, split, "train")
-    with pytest.raises(ValueError, match="no user asked has a target"):
+    with pytest.raises(ValueError, match="no evaluated user has a target"):
         evaluate_scores("x", score, split, "test", users=np.array([3]))
     for users in ([0, 0], [11], [-1]):
         with pytest.raises(ValueError, match="numbers from 0 to 10"):
@@ -145,11 +145,11 @@ def test_mistakes_are_named(split: Split) -> None:
 def test_results_are_divided_by_users(split: Split) -> None:
     whole = evaluate_scores("x", lambda _, users: table_of_scores(11)[users], split, "test")
     members = np.arange(11) < 5
-    (some,) = divided(whole, "seen users", members)
-    (others,) = divided(whole, "unseen users", ~members)
+    (some,) = result_of_group(whole, "seen users", members)
+    (others,) = result_of_group(whole, "unseen users", ~members)
     assert (some.system, others.system) == ("x, seen users", "x, unseen users")
     rows = [result.row() for result in (whole, some, others)]
     n, a, b = (row["n_users"] for row in rows)
     assert a + b == n == 10
     assert rows[0]["hr@5"] * n == pytest.approx(rows[1]["hr@5"] * a + rows[2]["hr@5"] * b)
-    assert divided(whole, "nobody", np.zeros(11, bool)) == []
+    assert result_of_group(whole, "nobody", np.zeros(11, bool)) == []

@@ -71,17 +71,17 @@ def test_a_rating_that_is_held_back_is_none(kind) -> None:
     held = RatingSimilarity.of(Histories(np.arange(0, 61, 5), items, 8, np.where(hidden, np.nan, ratings)), kind)
     counts = np.bincount(np.repeat(np.arange(12), 5)[~hidden], minlength=12)
     absent = Histories(np.concatenate([[0], np.cumsum(counts)]), items[~hidden], 8, ratings[~hidden])
-    wanted = RatingSimilarity.of(absent, kind)
-    np.testing.assert_array_equal(held.rows, wanted.rows)
-    np.testing.assert_allclose(held.between(), wanted.between(), atol=1e-6)
+    expected = RatingSimilarity.of(absent, kind)
+    np.testing.assert_array_equal(held.rows, expected.rows)
+    np.testing.assert_allclose(held.between(), expected.between(), atol=1e-6)
 
 
 def test_divergence_by_hand() -> None:
     # Shares (1/4, 3/4) and (1/2, 1/2): KL one way 0.1308, the other 0.1438.
     rows = jnp.log(jnp.array([[1.0, 3.0], [5.0, 5.0]]))
-    found = divergences(rows, jnp.array([[0, 1], [1, 0], [1, 1]]))
-    wanted = (0.25 * np.log(0.5) + 0.75 * np.log(1.5) + 0.5 * np.log(2) + 0.5 * np.log(2 / 3)) / 2
-    np.testing.assert_allclose(found, [wanted, wanted, 0], atol=1e-6)
+    actual = divergences(rows, jnp.array([[0, 1], [1, 0], [1, 1]]))
+    expected = (0.25 * np.log(0.5) + 0.75 * np.log(1.5) + 0.5 * np.log(2) + 0.5 * np.log(2 / 3)) / 2
+    np.testing.assert_allclose(actual, [expected, expected, 0], atol=1e-6)
 
 
 def test_diversity_of_all_pairs_is_their_mean(vectors: np.ndarray) -> None:
@@ -101,14 +101,14 @@ def test_diversity_of_all_pairs_is_their_mean(vectors: np.ndarray) -> None:
 
 
 def test_the_curve_ends_at_the_score_and_tightens(vectors: np.ndarray) -> None:
-    found = diversity(vectors, pairs=3000, key=KEY)
-    assert found.sizes.tolist() == [10, 20, 50, 100, 200, 500, 1000, 2000, 3000]
-    assert (found.curve[-1], found.errors[-1]) == (found.score, found.error)
-    np.testing.assert_allclose(found.errors * np.sqrt(found.sizes), found.error * np.sqrt(3000), rtol=0.5)
-    assert (np.abs(found.curve - found.score) <= 4 * found.errors).all()
+    actual = diversity(vectors, pairs=3000, key=KEY)
+    assert actual.sizes.tolist() == [10, 20, 50, 100, 200, 500, 1000, 2000, 3000]
+    assert (actual.curve[-1], actual.errors[-1]) == (actual.score, actual.error)
+    np.testing.assert_allclose(actual.errors * np.sqrt(actual.sizes), actual.error * np.sqrt(3000), rtol=0.5)
+    assert (np.abs(actual.curve - actual.score) <= 4 * actual.errors).all()
     values = np.asarray(divergences(vectors, draw_pairs(30, 3000, key=KEY)), np.float64)
-    np.testing.assert_allclose(found.curve[4], values[:200].mean(), rtol=1e-6)
-    np.testing.assert_allclose(found.errors[4], scipy.stats.sem(values[:200]), rtol=1e-6)
+    np.testing.assert_allclose(actual.curve[4], values[:200].mean(), rtol=1e-6)
+    np.testing.assert_allclose(actual.errors[4], scipy.stats.sem(values[:200]), rtol=1e-6)
 
 
 def test_pairs_are_of_two_and_even() -> None:
@@ -136,10 +136,10 @@ def test_memorization_equals_the_sums_as_printed(vectors: np.ndarray, rated: boo
     table, rows = (table, vectors) if kind == "item" else (table.T, vectors[:12])
     truth = RatingSimilarity.of(histories, kind)
     n = len(rows)
-    wanted = np.array([[adjusted_cosine(table, i, j) for j in range(n)] for i in range(n)])
-    known = np.isfinite(wanted.diagonal())
+    expected = np.array([[adjusted_cosine(table, i, j) for j in range(n)] for i in range(n)])
+    known = np.isfinite(expected.diagonal())
     np.testing.assert_array_equal(truth.rows, np.flatnonzero(known))
-    np.testing.assert_allclose(truth.between(), wanted[np.ix_(known, known)], atol=1e-6)
+    np.testing.assert_allclose(truth.between(), expected[np.ix_(known, known)], atol=1e-6)
     np.testing.assert_allclose(truth.between(slice(2, 5)), truth.between()[2:5], atol=1e-7)
     np.testing.assert_allclose(memorization(rows, truth), memorization_by_loops(rows, table), atol=1e-5)
 
@@ -156,8 +156,8 @@ def test_memorization_by_hand() -> None:
     apart = np.eye(3, dtype=np.float32)  # all cosines are 0, so what is left are the similarities' squares
     np.testing.assert_allclose(memorization(apart, truth), 1 - (1 / 5 + 4 / 5 + 0) / 3, atol=1e-6)
     # sim' = a_i a_j with a = (-1/sqrt 5, -1, 1): 1/5, 1/5 and 1.
-    wanted = 1 - ((1 / np.sqrt(5)) ** 2 + (1 / np.sqrt(5)) ** 2 + 1) / 3
-    np.testing.assert_allclose(fast_memorization(apart, truth), wanted, atol=1e-6)
+    expected = 1 - ((1 / np.sqrt(5)) ** 2 + (1 / np.sqrt(5)) ** 2 + 1) / 3
+    np.testing.assert_allclose(fast_memorization(apart, truth), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("rated", [True, False])

@@ -117,23 +117,23 @@ def test_metrics_under_ties_are_those_of_every_order() -> None:
         for order in itertools.permutations(range(5))
     ]
     ranks, tied = rank_and_ties(scores, target, seen)
-    found = metrics_under_ties(ranks, tied, (1, 2, 3))
+    actual = metrics_under_ties(ranks, tied, (1, 2, 3))
     assert np.asarray(tied).max() > 1
     for name in broken[0]:
-        assert found["expected"][name] == pytest.approx(np.mean([b[name] for b in broken]))
+        assert actual["expected"][name] == pytest.approx(np.mean([b[name] for b in broken]))
     rivals = [np.isin(np.arange(5), s, invert=True) | (np.arange(5) == t) for s, t in zip(seen, target)]
     above = [(row > row[t])[r].sum() for row, t, r in zip(scores, target, rivals)]
     level = [(row == row[t])[r].sum() for row, t, r in zip(scores, target, rivals)]
-    assert found["optimistic"] == metrics(np.array(above) + 1.0, (1, 2, 3))
-    assert found["pessimistic"] == metrics(np.add(above, level).astype(float), (1, 2, 3))
+    assert actual["optimistic"] == metrics(np.array(above) + 1.0, (1, 2, 3))
+    assert actual["pessimistic"] == metrics(np.add(above, level).astype(float), (1, 2, 3))
 
 
 def test_two_items_of_one_score_are_one_hit_at_the_last_place() -> None:
     """Nine items above, two share places 10 and 11: whoever the target is, both together are a hit once."""
     scores = np.array([[9.0] * 9 + [1.0, 1.0, 0.0]] * 2, np.float32)
     ranks, tied = rank_and_ties(scores, np.array([9, 10], np.int32))
-    found = metrics_under_ties(np.append(ranks, np.nan), np.append(tied, np.nan), (10,))
-    assert [found[order]["hr@10"] for order in ("optimistic", "expected", "pessimistic")] == [1.0, 0.5, 0.0]
+    actual = metrics_under_ties(np.append(ranks, np.nan), np.append(tied, np.nan), (10,))
+    assert [actual[order]["hr@10"] for order in ("optimistic", "expected", "pessimistic")] == [1.0, 0.5, 0.0]
     unlisted = metrics_under_ties(np.array([np.inf, 1.0]), np.array([0.0, 0.0]), (10,))
     assert [unlisted[order]["hr@10"] for order in ("optimistic", "expected", "pessimistic")] == [0.5, 0.5, 0.5]
 
@@ -146,13 +146,13 @@ def test_a_list_of_the_whole_catalogue_ranks_as_the_scores_do() -> None:
 
 
 def test_metrics_by_hand() -> None:
-    found = metrics(np.array([1, 3, 7, np.inf, np.nan]))
-    assert found["hr@5"] == pytest.approx(2 / 4)
-    assert found["hr@10"] == found["hr@20"] == pytest.approx(3 / 4)
-    assert found["ndcg@5"] == pytest.approx((1 + 1 / 2) / 4)
-    assert found["ndcg@10"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 4)
-    assert found["mrr@5"] == pytest.approx((1 + 1 / 3) / 4)
-    assert found["mrr@20"] == pytest.approx((1 + 1 / 3 + 1 / 7) / 4)
+    actual = metrics(np.array([1, 3, 7, np.inf, np.nan]))
+    assert actual["hr@5"] == pytest.approx(2 / 4)
+    assert actual["hr@10"] == actual["hr@20"] == pytest.approx(3 / 4)
+    assert actual["ndcg@5"] == pytest.approx((1 + 1 / 2) / 4)
+    assert actual["ndcg@10"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 4)
+    assert actual["mrr@5"] == pytest.approx((1 + 1 / 3) / 4)
+    assert actual["mrr@20"] == pytest.approx((1 + 1 / 3 + 1 / 7) / 4)
 
 
 def test_a_place_shared_across_the_cutoff_is_a_hit() -> None:
