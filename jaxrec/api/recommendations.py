@@ -9,7 +9,7 @@ from typing import overload
 import polars as pl
 
 from jaxrec.api.display import html_table
-from jaxrec.recommend.recommendations import Shown
+from jaxrec.recommend.recommendations import RecommendationList
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Recommendations(Sequence[Recommendation]):
       note: why there are fewer items than were wanted; "" where there are not.
     """
 
-    def __init__(self, items: Sequence[Recommendation], shown: Shown, note: str = "") -> None:
+    def __init__(self, items: Sequence[Recommendation], shown: RecommendationList, note: str = "") -> None:
         self._items, self._shown, self.note = tuple(items), shown, note
 
     @overload

@@ -1,1 +1,1 @@
-"""From events to one vector per user and item."""
+"""Embedders: one vector per user and item, learned from events."""

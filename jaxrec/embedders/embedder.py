@@ -1,4 +1,4 @@
-"""What an embedder is: it turns training events into vectors, and takes newcomers in without training."""
+"""The record of an embedder, which learns vectors from training events and adds new users and items by fold-in."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from jaxrec.types import Histories, Vectors
 
 @dataclasses.dataclass(frozen=True)
 class Embedding:
-    """What an embedder learned from the training events.
+    """The vectors that an embedder learned from the training events.
 
     Attributes:
       vectors: user f32[U,F], item f32[I,F]; rows of zeros for users and items without a training event.
-      tables: LightGCN's rows before propagation, from which it refreshes vectors; None for other embedders.
+      tables: LightGCN's layer-0 embeddings, from which it refreshes vectors; None for other embedders.
     """
 
     vectors: Vectors
@@ -46,15 +46,15 @@ Refresh = Callable[[Embedding, Histories, Any], Vectors]
 
 
 def fold_in(embedding: Embedding, histories: Histories, settings: Any = None) -> Vectors:
-    """Vectors for a larger set of events, without training: the refresh of embedders that have none of their own.
+    """Vectors for a larger set of events without training; the default `Embedder.refresh`.
 
-    A new item gets the mean of its users' unit vectors, items that have a vector keep it, and every user gets the mean
-    of their items' unit vectors.
+    A new item gets the mean of its users' unit vectors, other items keep their vector, and every user gets the mean of
+    their items' unit vectors.
 
     Args:
       embedding: the result of `Embedder.fit`.
-      histories: events of all users and items of the embedding; newcomers are numbered after them.
-      settings: of the embedder; not read.
+      histories: events of all users and items; new ones are numbered after those of the embedding.
+      settings: not used.
     """
     del settings
     item = _padded(embedding.vectors.item, histories.n_items)
@@ -66,17 +66,18 @@ def fold_in(embedding: Embedding, histories: Histories, settings: Any = None) ->
 
 @dataclasses.dataclass(frozen=True)
 class Embedder:
-    """A way to make one vector per user and item; a new one is a file with such a record and a line in the registry.
+    """A way to learn one vector per user and item; to add one, write such a record and add a line to the registry.
 
     Attributes:
       title: its name in tables and messages.
-      settings: settings(config) -> the part of a config that `fit` and `refresh` get. They see nothing else of it, so
-        runs of equal data, protocol, seed, embedder and settings share their vectors. Hashable.
-      fit: fit(histories, settings, *, valid, seed, folder) -> Embedding. `histories` are the events to learn from;
-        `valid` i32[U] the items that may select weights, -1 = none, or None; `folder` where it may keep checkpoints
-        and metrics.jsonl, so that a killed run continues, or None.
-      refresh: refresh(embedding, histories, settings) -> Vectors of everybody, newcomers included, without training.
-      ranks: whether inner products of its vectors rank items; tables then show them as a baseline.
+      settings: settings(config) -> the part of a config that `fit` and `refresh` depend on, hashable; runs with equal
+        data, protocol, seed, embedder and settings share their vectors.
+      fit: fit(histories, settings, *, valid, seed, folder) -> Embedding. `histories` are the training events; `valid`
+        i32[U] the validation items for model selection, -1 = none, or None; `folder` for checkpoints and
+        metrics.jsonl, from which a killed run resumes, or None.
+      refresh: refresh(embedding, histories, settings) -> Vectors of all users and items, new ones included, without
+        training.
+      ranks: whether inner products of its vectors rank items; tables then list them as a baseline.
     """
 
     title: str

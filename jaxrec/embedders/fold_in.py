@@ -1,4 +1,4 @@
-"""Vectors of newcomers from their events alone: a user's is the mean of the items' unit vectors. Nothing is trained."""
+"""Fold-in: vectors of new users and items as means of unit vectors over their events, without training."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def unit_rows(x: np.ndarray) -> np.ndarray:
     return (x / np.where(norm > 0, norm, 1)).astype(np.float32)
 
 
-def as_long_as(rows: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Rows f32[n,F] scaled to the mean length of the known rows f32[m,F] that are not zeros; rows of zeros stay.
+def scale_to_mean_length(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Rows f32[n,F] scaled to the mean length of the nonzero rows of `reference` f32[m,F]; rows of zeros stay.
 
-    A folded-in or refreshed vector has the right direction and is shorter; whoever compares it by distance wants both.
+    Folded-in or refreshed vectors have the right direction but are shorter, which matters for distances.
     """
-    length = np.linalg.norm(known, axis=1)
+    length = np.linalg.norm(reference, axis=1)
     return unit_rows(rows) * np.float32(length[length > 0].mean() if length.any() else 0)
 
 
 def before_each_event(histories: Histories, item: np.ndarray) -> np.ndarray:
-    """For every event the mean over the events of the same user before it, f32[N,F]; zeros before a first event.
+    """For each event, the mean unit vector of the user's earlier items, f32[N,F]; zeros for the first event.
 
-    What is known of a user when that event is predicted: the vector that a causal user id is made from.
+    The user's vector at the time that event is predicted, from which a causal user id is made.
 
     Args:
       histories: N events.
@@ -37,7 +37,7 @@ def before_each_event(histories: Histories, item: np.ndarray) -> np.ndarray:
     out = np.empty((histories.n_events, item.shape[1]), np.float32)
     for first in range(0, histories.n_users, BLOCK):
         bounds = histories.offsets[first : first + BLOCK + 1]
-        rows = units[histories.items[bounds[0] : bounds[-1]]].astype(np.float64)  # running sums over many rows
+        rows = units[histories.items[bounds[0] : bounds[-1]]].astype(np.float64)  # float64 for long running sums
         sums = np.cumsum(rows, 0) - rows
         sizes = np.diff(bounds)
         begins = np.repeat(bounds[:-1] - bounds[0], sizes)
@@ -47,7 +47,7 @@ def before_each_event(histories: Histories, item: np.ndarray) -> np.ndarray:
 
 
 def of_each_user(histories: Histories, item: np.ndarray) -> np.ndarray:
-    """The mean over all events of a user, f32[U,F]; zeros for a user without events."""
+    """The mean unit item vector over all events of a user, f32[U,F]; zeros for a user without events."""
     sizes = np.diff(histories.offsets)
     sums = np.zeros((histories.n_users, item.shape[1]), np.float64)
     np.add.at(sums, histories.users, unit_rows(item)[histories.items])
@@ -55,7 +55,7 @@ def of_each_user(histories: Histories, item: np.ndarray) -> np.ndarray:
 
 
 def of_each_item(histories: Histories, user: np.ndarray) -> np.ndarray:
-    """The mean over all users of an item, f32[I,F], from user vectors f32[U,F]; zeros for an item without events."""
+    """The mean unit user vector over all events of an item, f32[I,F]; zeros for an item without events."""
     sums = np.zeros((histories.n_items, user.shape[1]), np.float64)
     np.add.at(sums, histories.items, unit_rows(user)[histories.users])
     counts = np.bincount(histories.items, minlength=histories.n_items)

@@ -33,21 +33,20 @@ def fit_lightgcn(
 ) -> Embedding:
     """LightGCN (He et al. 2020), the embedder of TokenRec, section 2.3; with no layers, BPR-MF (Rendle et al. 2009).
 
-    A step is a batch of distinct events, each with one negative; an epoch shows every event once. A repeated event
+    A step is a batch of distinct events, each with one negative; an epoch takes every event once. A repeated event
     counts once, because the adjacency is binary.
 
     Args:
       histories: training events.
       config: shape and training.
       valid: validation items, i32[U], -1 = none: training stops when their NDCG@10 (full ranking, training items left
-        out, inner product) no longer improves, and the tables are those of the best validation. None trains
-        `config.epochs`.
-      seed: of starting values, order and negatives.
-      folder: where checkpoints and metrics go, so that a killed run continues; None keeps nothing.
+        out, inner product) no longer improves, and the best tables are kept. None trains for `config.epochs`.
+      seed: of initial values, order and negatives.
+      folder: for checkpoints and metrics, from which a killed run resumes; None keeps nothing.
     Returns:
       Vectors, and as tables layer 0; rows of zeros for users and items without an event.
     Raises:
-      ValueError: there is no event at all, or nobody has a validation item.
+      ValueError: there is no event, or nobody has a validation item.
     """
     graph, pairs = _graph(histories)
     if not len(pairs):
@@ -95,7 +94,7 @@ def propagate(tables: Vectors, histories: Histories, layers: int) -> Vectors:
     """Layer-0 tables propagated over a graph, which may be newer than the one they were trained on.
 
     Users and items without a row in the tables start from zeros, so that their vectors come from their neighbours
-    alone; nothing is trained. Without layers they stay zeros.
+    alone. Without layers they stay zeros. Nothing is trained.
 
     Args:
       tables: layer 0; at most as many users and items as `histories`, in which additional ones come last.

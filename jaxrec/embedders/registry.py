@@ -1,4 +1,4 @@
-"""Embedders by name; `Config.embedder` names one."""
+"""The embedders by name; `Config.embedder` selects one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ EMBEDDERS: dict[str, Embedder] = {
 
 
 def embedder(name: str) -> Embedder:
-    """The embedder of this name.
+    """The embedder of a name.
 
     Raises:
-      ValueError: there is none; names those there are.
+      ValueError: the name is unknown; the message lists all.
     """
     if name not in EMBEDDERS:
         raise ValueError(f"embedder={name!r} is not one of {', '.join(EMBEDDERS)}; name one of these")

@@ -1,4 +1,4 @@
-"""Batches of rows in rounds, each round a fresh shuffle; any batch can be computed alone, so runs resume anywhere."""
+"""Shuffled batches with random access, so that runs can resume at any batch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jaxrec.keys import generator
 
 
 class ShuffledBatches:
-    """Element i is batch i. Round after round visits every row once, each round in an order of its own.
+    """Element i is batch i, a pure function of (seed, i). Each round visits every row once in a new random order.
 
-    A pure function of (seed, i). A batch may span the end of a round.
+    A batch may span the end of a round.
 
     Args:
-      rows: what is drawn from, i32[n], for instance node numbers or event numbers.
+      rows: the values to draw, i32[n], for instance node numbers or event numbers.
       batch: rows per batch.
-      batches: how many batches there are.
+      batches: number of batches.
       seed: of the orders.
     """
 
@@ -26,7 +26,7 @@ class ShuffledBatches:
         self._rows = rows
         self._batch = batch
         self._batches = batches
-        # The stream's name is as old as the first run that drew from it; another would change every result.
+        # The stream's name is historical; another would change all results.
         self._order = functools.lru_cache(maxsize=2)(
             lambda number: generator(seed, f"walks, round {number}").permutation(rows)
         )

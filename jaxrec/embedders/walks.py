@@ -1,4 +1,4 @@
-"""META ID's embedder: meta-path walks drawn inside the training step, skip-gram over them."""
+"""META ID's embedder: skip-gram over meta-path walks, which are drawn inside the training step."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ def fit_walks(
     """One vector for every user and item; META ID, section 5.1 and appendix A.1.
 
     An epoch is `walks.rounds` walks from every node that has an edge. The paper walks once and trains on that corpus
-    repeatedly; here every epoch draws new walks, which costs little and shows the model more. Training stops after
+    repeatedly; here every epoch draws new walks, which costs little and gives more variety. Training stops after
     `skipgram.patience` epochs without a lower mean loss, and the vectors are those of the best epoch.
 
     Args:
       histories: training events.
       settings: rounds and length of walks, whether a walk keeps to one rating; the skip-gram's shape and training.
-      valid: not read; the training loss selects.
-      seed: of walks, starting values and negatives.
-      folder: where checkpoints and metrics go, so that a killed run continues; None keeps nothing.
+      valid: not used; the epoch is selected by the training loss.
+      seed: of walks, initial values and negatives.
+      folder: for checkpoints and metrics, from which a killed run resumes; None keeps nothing.
     Returns:
       Vectors without tables; rows of zeros for users and items without an event.
     Raises:
-      ValueError: there is no event at all.
+      ValueError: there is no event.
     """
     del valid
     walks, config = settings
@@ -96,7 +96,7 @@ def fit_walks(
 
 
 def negatives_table(graph: Graph, length: int, *, key: jax.Array) -> np.ndarray:
-    """Cumulative distribution that negatives are drawn from, u32[n]; see `jaxrec.models.skipgram.noise_table`.
+    """Cumulative distribution of negatives, u32[n]; see `jaxrec.models.skipgram.noise_table`.
 
     Each node's weight is its number of visits in one walk from every node, to the power 0.75. A node with edges that
     no walk visited counts as visited once.

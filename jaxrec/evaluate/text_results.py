@@ -166,9 +166,9 @@ def text_table(report: Mapping[str, Any]) -> str:
 
 def events_line(events: Mapping[str, int]) -> str:
     """Numbers of training, validation and test events, and of those withheld from training by leave-one-out."""
-    kept = f" ({events['kept_out']:,} more are held back by leave-one-out)" if events["kept_out"] else ""
+    more = f" ({events['kept_out']:,} more are withheld by leave-one-out)" if events["kept_out"] else ""
     return (
-        f"events split 80/10/10: {events['train']:,} teach{kept}, {events['valid']:,} select, {events['test']:,} test"
+        f"events split 80/10/10: {events['train']:,} train{more}, {events['valid']:,} validate, {events['test']:,} test"
     )
 
 

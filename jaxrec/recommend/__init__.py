@@ -1,1 +1,1 @@
-"""From a trained model to the best k items: constrained beam search and exact scoring."""
+"""Top-k recommendation: constrained beam search, exact scoring, vector retrieval, and text generation."""

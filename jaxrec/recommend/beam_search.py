@@ -1,4 +1,4 @@
-"""Beam search over the ids of a trie: at every step a beam sees the children of its node and nothing else."""
+"""Beam search over the ids of a trie: at every step a beam is extended by the children of its node only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.models.decoding import reorder
-from jaxrec.recommend.decoding_steps import StepDecoder, children, leaves_of, log_probs_of, start, tokens_of
+from jaxrec.recommend.decoding_steps import StepDecoder, children, leaves_of, log_probs_of, start_decoding, tokens_of
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
 
@@ -20,18 +20,18 @@ def beam_search(
 
     A score is the sum of the log-probabilities of the id's tokens, each normalised over the whole vocabulary *before*
     invalid tokens are left out, as in Hugging Face's `generate(prefix_allowed_tokens_fn=...)` with length_penalty=0.
-    The encoder runs once, the tokens that all ids begin with are read by one beam, and the last token of an id is
-    scored but never read. A node is left once all items below it are seen, so no beam is spent on them.
+    The encoder runs once, the common prefix of all ids is decoded with one beam, and the last token of an id is scored
+    but not decoded further. Nodes whose items have all been seen are excluded, so no beam is spent on them.
 
     Args:
       model: evaluated without dropout.
       source: prompts, i32[B,S], 0 = padding.
       trie: the valid ids.
-      beams: how many prefixes are kept, W.
-      k: how many items to return, at most `beams`.
+      beams: number of prefixes kept, W.
+      k: number of items to return, at most `beams`.
       seen: items to leave out, i32[B,X], -1 = padding, or None.
     Returns:
-      TopK, best first, ties in the order of leaves; where fewer than k items are left, the rest is item -1 with -inf.
+      TopK, best first, ties in the order of leaves; if fewer than k items are left, the rest is item -1 with -inf.
     Raises:
       ValueError: k is not in 1..beams.
     """
@@ -39,11 +39,11 @@ def beam_search(
         raise ValueError(f"k={k} is not in 1..{beams}, the number of beams; lower k or raise beams")
     trie = jax.tree.map(jnp.asarray, trie)
     seen_BX = None if seen is None else leaves_of(trie, seen)
-    memory, cache, hidden_BWD, scores_BW = start(model, source, trie)
+    memory, cache, hidden_BWD, scores_BW = start_decoding(model, source, trie)
     nodes_BW = jnp.zeros((len(source), 1), jnp.int32)
 
     def expand(depth: int) -> tuple[Array, Array]:
-        """All children of all beams and their scores, [B,W*C]; beams stand in the order of leaves, hence so do they."""
+        """All children of all beams and their scores, [B,W*C], in the order of leaves like the beams."""
         below_BWC, is_open_BWC = children(trie, depth, nodes_BW)
         if seen_BX is not None:
             is_open_BWC &= has_unseen(trie, depth + 1, below_BWC, seen_BX)
@@ -81,13 +81,13 @@ def has_unseen(trie: Trie, depth: int, nodes_BWC: Array, seen_BX: Array) -> Arra
 
 
 def top_items(trie: Trie, leaves: Array, scores: Array, k: int) -> TopK:
-    """Leaves as items, -1 where the score is -inf, filled up to k places.
+    """Leaves as items, -1 where the score is -inf, padded to k.
 
     Args:
       trie: the valid ids.
       leaves: i32[B,n], n <= k.
       scores: f32[B,n], best first.
-      k: how many places.
+      k: length of the list.
     """
     items = jnp.where(scores > -jnp.inf, trie.items[leaves], -1)
     fill = ((0, 0), (0, k - leaves.shape[1]))

@@ -1,4 +1,4 @@
-"""The best items for each user, found block by block, so that scores of the whole catalogue are never kept."""
+"""Top-k items per user, computed block by block, so that scores of the whole catalogue are never in memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from jaxrec.types import Array
 
 
 def group_size(n_items: int, k: int) -> int:
-    """How many neighbouring items are compared by their best score first.
+    """Number of consecutive items in a group, of which only the best score is kept at first.
 
-    Few groups are quick to choose from, k small ones to score again: the square root balances both, and the factor
-    and the bounds were found by trying on two cores.
+    Fewer groups are faster to select from, smaller groups are faster to score again: the square root balances both. The
+    factor and the bounds were tuned on two CPU cores.
     """
     return min(max(1 << int(math.log2(math.sqrt(n_items / k) / 4 + 1)), 8), 128)
 
 
-def exactly_best(
+def exact_top_k(
     z: jax.Array, items: jax.Array, k: int, seen: jax.Array | None, norms: jax.Array | None, block: int
 ) -> tuple[Array, Array]:
-    """Scores f32[B,k] and items i32[B,k], in two stages; groups in the order of items keep ties in that order."""
+    """Scores f32[B,k] and items i32[B,k], in two stages; ties come in the order of items."""
     batch, n_items = z.shape[0], items.shape[0]
     group = group_size(n_items, k)
     block = min(-(-block // group), -(-n_items // group)) * group
@@ -38,57 +38,57 @@ def exactly_best(
         rows, lengths = _rows(items, norms, first, block)
         return lax.dynamic_update_slice(best, best_of_groups(first, rows, lengths), (number * per_block, 0))
 
-    whole, left = divmod(n_items, block)
-    best = jnp.zeros((whole * per_block, batch), jnp.float32)
-    if whole:
-        best = lax.fori_loop(0, whole, step, best)
-    if left:
-        ragged = best_of_groups(
-            whole * block,
-            pad_to_multiple(items[whole * block :], group, 0),
-            None if norms is None else pad_to_multiple(norms[whole * block :], group, 0),
+    n_blocks, remainder = divmod(n_items, block)
+    best = jnp.zeros((n_blocks * per_block, batch), jnp.float32)
+    if n_blocks:
+        best = lax.fori_loop(0, n_blocks, step, best)
+    if remainder:
+        last_block = best_of_groups(
+            n_blocks * block,
+            pad_to_multiple(items[n_blocks * block :], group, 0),
+            None if norms is None else pad_to_multiple(norms[n_blocks * block :], group, 0),
         )
-        best = jnp.concatenate([best, ragged])
+        best = jnp.concatenate([best, last_block])
     groups = lax.top_k(best.T, min(k, best.shape[0]))[1]
     groups = jnp.sort(groups, axis=1)  # ties in the order of items
     numbers = (groups[:, :, None] * group + jnp.arange(group, dtype=jnp.int32)[None, None]).reshape(batch, -1)
     rows = jnp.minimum(numbers, n_items - 1)
-    near = items[rows].astype(jnp.float32)
-    lengths = norms_of(near) if norms is None else norms[rows]
-    scores = jnp.einsum("bcf,bf->bc", near * inverse(lengths)[..., None], z, precision="highest")
+    candidates = items[rows].astype(jnp.float32)
+    lengths = norms_of(candidates) if norms is None else norms[rows]
+    scores = jnp.einsum("bcf,bf->bc", candidates * inverse(lengths)[..., None], z, precision="highest")
     scores = jnp.where((lengths > 0) & (numbers < n_items), scores, -jnp.inf)
     if seen is not None:
         of_group = groups[:, :, None] == (seen // group)[:, None, :]  # [B, k, X]
-        at = jnp.argmax(of_group, axis=1) * group + seen % group
-        at = jnp.where(of_group.any(1) & (seen >= 0), at, numbers.shape[1])
-        scores = scores.at[jnp.arange(batch)[:, None], at].set(-jnp.inf, mode="drop")
-    scores, at = lax.top_k(scores, k)
-    return scores, jnp.take_along_axis(numbers, at, axis=1)
+        positions = jnp.argmax(of_group, axis=1) * group + seen % group
+        positions = jnp.where(of_group.any(1) & (seen >= 0), positions, numbers.shape[1])
+        scores = scores.at[jnp.arange(batch)[:, None], positions].set(-jnp.inf, mode="drop")
+    scores, positions = lax.top_k(scores, k)
+    return scores, jnp.take_along_axis(numbers, positions, axis=1)
 
 
-def approximately_best(
+def approximate_top_k(
     z: jax.Array, items: jax.Array, k: int, seen: jax.Array | None, norms: jax.Array | None, block: int
 ) -> tuple[Array, Array]:
-    """As `exactly_best`, by the approximate best of each block, merged as they come."""
+    """As `exact_top_k`, with `jax.lax.approx_max_k` on each block, merged block by block."""
     batch, n_items = z.shape[0], items.shape[0]
     block = min(block, n_items)
 
     def merge(best: tuple[Array, Array], first: Array | int, rows: Array, norms: Array | None) -> tuple[Array, Array]:
         scores = _score(z, rows, norms, seen, first).T
-        scores, at = lax.approx_max_k(scores, min(k, scores.shape[1]))
+        scores, positions = lax.approx_max_k(scores, min(k, scores.shape[1]))
         scores = jnp.concatenate([best[0], scores], axis=1)
-        numbers = jnp.concatenate([best[1], at + first], axis=1)
-        scores, at = lax.top_k(scores, k)
-        return scores, jnp.take_along_axis(numbers, at, axis=1)
+        numbers = jnp.concatenate([best[1], positions + first], axis=1)
+        scores, positions = lax.top_k(scores, k)
+        return scores, jnp.take_along_axis(numbers, positions, axis=1)
 
     def step(number: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
         return merge(best, number * block, *_rows(items, norms, number * block, block))
 
-    whole, left = divmod(n_items, block)
-    nothing = (jnp.full((batch, k), -jnp.inf), jnp.full((batch, k), -1, jnp.int32))
-    best = lax.fori_loop(0, whole, step, nothing)
-    if left:
-        first = whole * block
+    n_blocks, remainder = divmod(n_items, block)
+    empty = (jnp.full((batch, k), -jnp.inf), jnp.full((batch, k), -1, jnp.int32))
+    best = lax.fori_loop(0, n_blocks, step, empty)
+    if remainder:
+        first = n_blocks * block
         best = merge(best, first, items[first:], None if norms is None else norms[first:])
     return best
 
@@ -96,29 +96,29 @@ def approximately_best(
 def _score(
     z: jax.Array, rows: jax.Array, norms: jax.Array | None, seen: jax.Array | None, first: Array | int
 ) -> jax.Array:
-    """Cosines of items [n,F], `first` and the next, with unit vectors z f32[B,F]: f32[n,B].
+    """Cosines f32[n,B] of items [n,F], numbered from `first`, with unit vectors z f32[B,F].
 
-    -inf for unknown items, and for seen ones.
+    -inf for unknown and for seen items.
     """
     rows = rows.astype(jnp.float32)
     lengths = norms_of(rows) if norms is None else norms
-    # Items first, so that the best of a group is found along whole rows of users.
+    # Items on the first axis, so that the maximum of a group runs over whole rows of users.
     scores = jnp.einsum("nf,bf->nb", rows * inverse(lengths)[:, None], z, precision="highest")
     scores = jnp.where((lengths > 0)[:, None], scores, -jnp.inf)
     if seen is None:
         return scores
-    at = jnp.where(seen >= first, seen - first, rows.shape[0])  # a negative place would count from the end
-    return scores.at[at, jnp.arange(z.shape[0])[:, None]].set(-jnp.inf, mode="drop")
+    positions = jnp.where(seen >= first, seen - first, rows.shape[0])  # a negative index would count from the end
+    return scores.at[positions, jnp.arange(z.shape[0])[:, None]].set(-jnp.inf, mode="drop")
 
 
 def _rows(items: Array, norms: Array | None, first: Array, block: int) -> tuple[Array, Array | None]:
-    """`block` items from `first` on, and their lengths."""
+    """`block` items starting at `first`, and their norms."""
     rows = lax.dynamic_slice_in_dim(items, first, block)
     return rows, None if norms is None else lax.dynamic_slice_in_dim(norms, first, block)
 
 
 def norms_of(items: jax.Array) -> jax.Array:
-    """The length of each item's vector, f32[I]; 0 for unknown items."""
+    """The norm of each item's vector, f32[I]; 0 for unknown items."""
     return jnp.sqrt(jnp.square(items.astype(jnp.float32)).sum(-1))
 
 
@@ -128,6 +128,6 @@ def inverse(norms: jax.Array) -> jax.Array:
 
 
 def pad_to_multiple(x: Array, multiple: int, value: int) -> Array:
-    """Rows added so that their number is a multiple."""
-    left = -x.shape[0] % multiple
-    return jnp.pad(x, ((0, left), *[(0, 0)] * (x.ndim - 1)), constant_values=value) if left else x
+    """Pads the first axis to a multiple."""
+    missing = -x.shape[0] % multiple
+    return jnp.pad(x, ((0, missing), *[(0, 0)] * (x.ndim - 1)), constant_values=value) if missing else x

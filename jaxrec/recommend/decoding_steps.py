@@ -1,4 +1,4 @@
-"""What beam search and exact scoring share: the start of decoding, the children of a node, the items left out."""
+"""Common parts of beam search and exact scoring: start of decoding, children of a node, seen items as leaves."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class StepDecoder(Protocol):
     """A language model that decodes step by step: `jaxrec.models.t5.T5`, `jaxrec.models.llama.Llama`."""
 
     start: int
-    """What is fed before an answer's first token."""
+    """The decoder's start token."""
 
     def read(self, source: Array) -> Any:
-        """What `step` looks at of prompts i32[B,S], 0 = padding; one per user, shared by all beams."""
+        """The memory of prompts i32[B,S], 0 = padding, that `step` attends to; one per user, shared by all beams."""
         ...
 
     def empty_cache(self, batch: int, beams: int, length: int) -> Any:
-        """Room for `length` decoder positions of every beam; arrays as `decoding.reorder` wants them."""
+        """An empty cache for `length` decoder positions of every beam, in the layout of `decoding.reorder`."""
         ...
 
     def step(self, tokens: Array, position: int | Array, cache: Any, memory: Any) -> tuple[Array, Any]:
         """Tokens i32[B,W,Q] at positions position..position+Q-1 -> hidden [B,W,Q,D] and the filled cache.
 
-        A loop on the device hands its position as i32[]; the whole cache is read and masked then.
+        A loop on the device passes its position as i32[]; then the whole cache is read with a mask.
         """
         ...
 
@@ -39,12 +39,12 @@ class StepDecoder(Protocol):
 
 
 class Started(NamedTuple):
-    """Decoding after the tokens that all ids begin with.
+    """The state of decoding after the common prefix (stem) of all ids.
 
     Attributes:
-      memory: of the source.
+      memory: the model's memory of the source.
       cache: of one beam, filled at positions 0..stem.
-      hidden: what predicts the first token that differs, [B,1,D].
+      hidden: the hidden state that predicts the first token after the stem, [B,1,D].
       scores: log-probability of the stem, f32[B,1].
     """
 
@@ -54,8 +54,8 @@ class Started(NamedTuple):
     scores: Array
 
 
-def start(model: StepDecoder, source: Array, trie: Trie) -> Started:
-    """Reads the prompt, then the start token and the trie's stem, with one beam.
+def start_decoding(model: StepDecoder, source: Array, trie: Trie) -> Started:
+    """Encodes the prompt, then decodes the start token and the trie's stem with one beam.
 
     Args:
       model: evaluated without dropout.
@@ -76,14 +76,14 @@ def start(model: StepDecoder, source: Array, trie: Trie) -> Started:
 
 
 def children(trie: Trie, depth: int, nodes: Array) -> tuple[Array, Array]:
-    """The children of nodes of one depth, C = trie.widths[depth] places for each.
+    """The children of nodes of one depth, padded to C = trie.widths[depth] each.
 
     Args:
       trie: the valid ids.
       depth: of the nodes.
       nodes: i32[...].
     Returns:
-      Nodes of the next depth in lexicographic order, i32[...,C], and which places hold a child, bool[...,C].
+      Nodes of the next depth in lexicographic order, i32[...,C], and a mask of those that exist, bool[...,C].
     """
     places = jnp.arange(trie.widths[depth], dtype=jnp.int32).reshape((1,) * nodes.ndim + (-1,))
     below = trie.first_child[depth][nodes][..., None] + places
@@ -100,8 +100,8 @@ def log_probs_of(model: StepDecoder, hidden: Array, tokens: Array) -> Array:
     """Log-probabilities of some tokens, normalised over the whole vocabulary.
 
     Args:
-      model: has the head.
-      hidden: what predicts them, [B,W,D].
+      model: the model with the output layer.
+      hidden: hidden states that predict the tokens, [B,W,D].
       tokens: i32[B,W,C].
     Returns:
       f32[B,W,C].
@@ -112,15 +112,15 @@ def log_probs_of(model: StepDecoder, hidden: Array, tokens: Array) -> Array:
 
 
 def leaves_of(trie: Trie, seen: Array) -> Array:
-    """The leaves of seen items in rising order, each once.
+    """The distinct leaves of seen items in ascending order.
 
     Args:
       trie: the valid ids.
-      seen: i32[B,X], -1 = padding; an item may stand there more than once.
+      seen: i32[B,X], -1 = padding; repeats are allowed.
     Returns:
-      i32[B,X]; I, which is no leaf, fills the end.
+      i32[B,X], padded at the end with I, which is no leaf.
     """
     chex.assert_rank(seen, 2)
     leaves = jnp.sort(jnp.where(seen >= 0, trie.leaves[seen], trie.n_items), axis=-1)
-    again = jnp.pad(leaves[:, 1:] == leaves[:, :-1], ((0, 0), (1, 0)))
-    return jnp.sort(jnp.where(again, trie.n_items, leaves), axis=-1)
+    is_repeat = jnp.pad(leaves[:, 1:] == leaves[:, :-1], ((0, 0), (1, 0)))
+    return jnp.sort(jnp.where(is_repeat, trie.n_items, leaves), axis=-1)

@@ -1,4 +1,4 @@
-"""The exact log-probability of every item, and how far a beam search was from it."""
+"""The exact log-probability of every item, and the error of a beam search against it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import numpy as np
 
 from jaxrec.models.decoding import reorder
 from jaxrec.recommend.beam_search import top_items
-from jaxrec.recommend.decoding_steps import Started, StepDecoder, children, leaves_of, log_probs_of, start, tokens_of
+from jaxrec.recommend.decoding_steps import (
+    Started,
+    StepDecoder,
+    children,
+    leaves_of,
+    log_probs_of,
+    start_decoding,
+    tokens_of,
+)
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
 
@@ -18,17 +26,17 @@ from jaxrec.types import Array, TopK
 def exact_top_k(
     model: StepDecoder, source: Array, trie: Trie, *, k: int, seen: Array | None = None, block: int = 64
 ) -> TopK:
-    """The k best items of the whole catalogue; `beam_search` approaches this as beams grow.
+    """The k best items of the whole catalogue, the limit of `beam_search` with many beams.
 
     Args:
       model: evaluated without dropout.
       source: prompts, i32[B,S], 0 = padding.
       trie: the valid ids.
-      k: how many items to return.
+      k: number of items to return.
       seen: items to leave out, i32[B,X], -1 = padding, or None.
       block: see `score_all`.
     Returns:
-      TopK, best first, ties in the order of leaves; where fewer than k items are left, the rest is item -1 with -inf.
+      TopK, best first, ties in the order of leaves; if fewer than k items are left, the rest is item -1 with -inf.
     Raises:
       ValueError: k is not positive.
     """
@@ -46,14 +54,14 @@ def exact_top_k(
 def score_all(model: StepDecoder, source: Array, trie: Trie, *, block: int = 64) -> Array:
     """The log-probability of every item's id, f32[B,I] in the order of items.
 
-    The decoder reads every distinct proper prefix once: 1 + G positions a user where ids are <Item><CTi><CIj> with G
-    clusters. Deeper prefixes are read from the end of the stem on, so that memory is bounded by `block`.
+    The decoder processes every distinct proper prefix once: 1 + G positions per user if ids are <Item><CTi><CIj> with G
+    clusters. Deeper prefixes are decoded again from the end of the stem, so that memory is bounded by `block`.
 
     Args:
       model: evaluated without dropout.
       source: prompts, i32[B,S], 0 = padding.
       trie: the valid ids.
-      block: how many prefixes are read at a time; logits take B * block * V floats.
+      block: prefixes per batch; logits take B * block * V floats.
     """
     trie = jax.tree.map(jnp.asarray, trie)
     return _score_leaves(model, source, trie, block)[:, trie.leaves]
@@ -61,7 +69,7 @@ def score_all(model: StepDecoder, source: Array, trie: Trie, *, block: int = 64)
 
 def _score_leaves(model: StepDecoder, source: Array, trie: Trie, block: int) -> Array:
     """As `score_all`, in the order of leaves."""
-    started = start(model, source, trie)
+    started = start_decoding(model, source, trie)
     scores = started.scores
     for depth in range(trie.stem, trie.depth):
         first = trie.starts[depth + 1][:-1]
@@ -72,7 +80,7 @@ def _score_leaves(model: StepDecoder, source: Array, trie: Trie, block: int) -> 
 
 
 def _score_children(model: StepDecoder, trie: Trie, depth: int, started: Started, block: int) -> Array:
-    """Log-probability of each child given its parent, f32[B,n,C] for n >= N_depth nodes; empty places hold anything."""
+    """Log-probabilities of children given their parent, f32[B,n,C], n >= N_depth; arbitrary for missing children."""
     batch = started.scores.shape[0]
     if depth == trie.stem:
         return _log_probs_below(model, trie, depth, jnp.zeros((batch, 1), jnp.int32), started.hidden)
@@ -98,27 +106,27 @@ def _log_probs_below(model: StepDecoder, trie: Trie, depth: int, nodes_BW: Array
 
 
 class BeamGap(NamedTuple):
-    """How far a beam search was from exact scoring.
+    """The error of a beam search against exact scoring.
 
     Attributes:
-      recall: the share of the exact list that the beam's list holds, f32[B], 1 = nothing missed.
-      shortfall: exact minus beam score, mean over the ranks that both fill, f32[B] in nats, 0 = nothing missed.
+      recall: share of the exact list that is in the beam's list, f32[B], 1 = nothing missed.
+      shortfall: exact minus beam score, mean over the ranks that both lists fill, f32[B] in nats, 0 = nothing missed.
     """
 
     recall: np.ndarray
     shortfall: np.ndarray
 
 
-def beam_gap(found: TopK, best: TopK) -> BeamGap:
-    """Compares a beam's list with the exact one, both of the same prompts, k and seen items."""
-    found_items, best_items = np.asarray(found.items), np.asarray(best.items)
-    if found_items.shape != best_items.shape:
-        raise ValueError(f"the lists have shapes {found_items.shape} and {best_items.shape}; ask both for the same k")
-    is_item = best_items >= 0
-    hits = (found_items[:, None, :] == best_items[:, :, None]).any(-1) & is_item
-    both = is_item & (found_items >= 0)
+def beam_gap(beam: TopK, exact: TopK) -> BeamGap:
+    """Compares beam search's lists with the exact ones, for the same prompts, k and seen items."""
+    beam_items, exact_items = np.asarray(beam.items), np.asarray(exact.items)
+    if beam_items.shape != exact_items.shape:
+        raise ValueError(f"the lists have shapes {beam_items.shape} and {exact_items.shape}; use the same k for both")
+    is_item = exact_items >= 0
+    hits = (beam_items[:, None, :] == exact_items[:, :, None]).any(-1) & is_item
+    both = is_item & (beam_items >= 0)
     difference = np.zeros(both.shape, np.float32)
-    np.subtract(np.asarray(best.scores), np.asarray(found.scores), where=both, out=difference)
+    np.subtract(np.asarray(exact.scores), np.asarray(beam.scores), where=both, out=difference)
     return BeamGap(
         (hits.sum(1) / np.maximum(is_item.sum(1), 1)).astype(np.float32),
         (difference.sum(1) / np.maximum(both.sum(1), 1)).astype(np.float32),

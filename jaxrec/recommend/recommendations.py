@@ -1,4 +1,4 @@
-"""Recommendations as people read them."""
+"""Recommendations in readable form."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
-    """One user's recommendations, for people; `str` lays them out.
+class RecommendationList:
+    """One user's recommendations in readable form; `str` formats them.
 
     Attributes:
-      who: whom they are for.
-      history: (label, id) of the items that the prompt held, oldest first; a label is the title, or title and name.
+      who: the user, for display.
+      history: (label, id) of the items in the prompt, oldest first; a label is the title, or title and name.
       items: (label, id, score, whether it is the held-out item), best first.
-      score: what the scores are.
-      numbers: of the items in the catalogue, in the order of `items`.
+      score: a description of the scores.
+      numbers: item numbers in the catalogue, in the order of `items`.
     """
 
     who: str
@@ -24,8 +24,8 @@ class Shown:
     numbers: list[int]
 
     def __str__(self) -> str:
-        shown = [*self.history, *self.items]
-        width, id_width = (max((len(row[column]) for row in shown), default=0) for column in (0, 1))
+        rows = [*self.history, *self.items]
+        width, id_width = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
         lines = [self.who]
         if self.history:
             lines.append("  history, oldest first:")

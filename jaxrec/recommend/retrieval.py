@@ -1,4 +1,4 @@
-"""Exact top-k items by cosine over a whole catalogue on the accelerator, and the recommender that is made of it."""
+"""Top-k items by cosine over a whole catalogue on the accelerator, and a recommender based on it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxrec.recommend.batches import check_prompts, run_in_batches
-from jaxrec.recommend.blockwise_top_k import approximately_best, exactly_best, inverse, norms_of, pad_to_multiple
+from jaxrec.recommend.blockwise_top_k import approximate_top_k, exact_top_k, inverse, norms_of, pad_to_multiple
 from jaxrec.types import Array, TopK
 
-CACHED_ITEMS = 8192  # rows of scores that stay in a CPU's cache; found by trying
-BLOCK = 65536  # elsewhere: few steps, 64 MB of scores for 256 users
+CACHED_ITEMS = 8192  # rows of scores that stay in a CPU's cache; tuned
+BLOCK = 65536  # on other devices: few steps, 64 MB of scores for 256 users
 
 
 def nearest_items(
@@ -33,23 +33,22 @@ def nearest_items(
 ) -> TopK:
     """Top-k items by cosine between predictions and item vectors.
 
-    TokenRec, eq. (19): score = <z, q> / (|z| |q|). Scores are never kept for the whole catalogue: blocks of items are
-    scored, and of every few neighbouring items only the best score is kept. The k groups with the best scores hold the
-    k best items, and are scored again. Exact but for the rounding of float32: scores that differ by less may change
-    places, equal vectors don't.
+    TokenRec, eq. (19): score = <z, q> / (|z| |q|). Items are scored in blocks, and only the best score of each
+    group of consecutive items is kept. The k groups with the best scores contain the k best items and are scored again.
+    Exact up to float32 rounding: items whose scores differ by less may swap, equal vectors do not.
 
     Args:
       z: predicted vectors, f32[B,F]; a row of zeros scores 0 with every item.
       items: item vectors, f32 or bf16 [I,F], of any length; rows of zeros are unknown items and never recommended.
         On a CPU, XLA makes a float32 copy of bf16 items.
-      k: how many, at most I.
+      k: number of items, at most I.
       seen: items to leave out, i32[B,X], -1 = padding, or None.
-      norms: `norms_of(items)`, f32[I], where it is known; None computes it again.
-      approximate: `jax.lax.approx_max_k` on each block, which on a TPU is faster and misses some items (its default
-        recall is 0.95); on a CPU or GPU nothing is missed.
-      block: items that are scored at a time; scores take B * block floats.
+      norms: `norms_of(items)`, f32[I], if available; None computes it.
+      approximate: use `jax.lax.approx_max_k` on each block, which is faster on a TPU and misses some items (its default
+        recall is 0.95); exact on CPU and GPU.
+      block: items scored at a time; scores take B * block floats.
     Returns:
-      TopK, best first, ties lowest item first, scores in [-1, 1]; -1 with -inf where fewer than k items are left.
+      TopK, best first, ties lowest item first, scores in [-1, 1]; -1 with -inf if fewer than k items are left.
     Raises:
       ValueError: k is not positive or exceeds the number of items, or shapes don't fit each other.
     """
@@ -59,9 +58,9 @@ def nearest_items(
     z = _unit(jnp.asarray(z))
     items, seen, norms = jax.tree.map(jnp.asarray, (items, seen, norms))
     block = block or (CACHED_ITEMS if jax.default_backend() == "cpu" else BLOCK)
-    find = approximately_best if approximate else exactly_best
-    scores, found = find(z, items, k, seen, norms, block)
-    return TopK(jnp.where(scores > -jnp.inf, found, -1), scores)
+    top_k = approximate_top_k if approximate else exact_top_k
+    scores, numbers = top_k(z, items, k, seen, norms, block)
+    return TopK(jnp.where(scores > -jnp.inf, numbers, -1), scores)
 
 
 def nearest_items_sharded(
@@ -74,7 +73,7 @@ def nearest_items_sharded(
     norms: Array | None = None,
     **options: Any,
 ) -> TopK:
-    """`search` with items over the mesh axis `model` and users over `data`: the same answer.
+    """`nearest_items` with items sharded over the mesh axis `model` and users over `data`; the same result.
 
     Each device searches its items for its users; k candidates of each are gathered and ranked again.
 
@@ -82,14 +81,14 @@ def nearest_items_sharded(
       mesh: has the axes `data` and `model`.
       z: f32[B,F].
       items: [I,F]; rows that don't divide over the mesh are padded, which copies: see `place_items`.
-      k: how many, at most I.
+      k: number of items, at most I.
       seen: i32[B,X] or None.
       norms: f32[I] or None.
-      **options: `approximate` and `block` of `search`.
+      **options: `approximate` and `block` of `nearest_items`.
     Returns:
-      As `search`.
+      As `nearest_items`.
     Raises:
-      ValueError: as `search`.
+      ValueError: as `nearest_items`.
     """
     _check(z, items, k, seen)
     users, shards = z.shape[0], mesh.shape["model"]
@@ -98,18 +97,18 @@ def nearest_items_sharded(
     seen = pad_to_multiple(seen, mesh.shape["data"], -1)
     items = pad_to_multiple(jnp.asarray(items), shards, 0)
     norms = None if norms is None else pad_to_multiple(jnp.asarray(norms), shards, 0)
-    here = items.shape[0] // shards
+    per_shard = items.shape[0] // shards
 
     def local(z, items, seen, norms):
-        first = lax.axis_index("model") * here
-        mine = (seen >= first) & (seen < first + here)
-        local_seen = jnp.where(mine, seen - first, -1)
-        top = nearest_items(z, items, min(k, here), seen=local_seen, norms=norms, **options)
+        first = lax.axis_index("model") * per_shard
+        is_local = (seen >= first) & (seen < first + per_shard)
+        local_seen = jnp.where(is_local, seen - first, -1)
+        top = nearest_items(z, items, min(k, per_shard), seen=local_seen, norms=norms, **options)
         numbers = jnp.where(top.items >= 0, top.items + first, -1)
-        # Shards lie in the order of items, so a tie's first place is still its lowest item.
+        # Shards are in the order of items, so ties still come lowest item first.
         numbers, scores = (lax.all_gather(x, "model", axis=1, tiled=True) for x in (numbers, top.scores))
-        scores, at = lax.top_k(scores, k)
-        return TopK(jnp.take_along_axis(numbers, at, axis=1), scores)
+        scores, positions = lax.top_k(scores, k)
+        return TopK(jnp.take_along_axis(numbers, positions, axis=1), scores)
 
     by_item = P("model")
     top = jax.shard_map(
@@ -123,7 +122,7 @@ def nearest_items_sharded(
 
 
 def place_items(items: Array, mesh: Mesh | None = None) -> jax.Array:
-    """Item vectors [I,F] on the device, or over the mesh axis `model` and then padded with rows of zeros."""
+    """Puts item vectors [I,F] on the device, or shards them over the mesh axis `model`, padded with rows of zeros."""
     if mesh is None:
         return jnp.asarray(items)
     rows = -len(items) % mesh.shape["model"]
@@ -133,9 +132,9 @@ def place_items(items: Array, mesh: Mesh | None = None) -> jax.Array:
 def search_memory(
     batch: int, n_items: int, width: int, k: int, block: int | None = None, *, n_seen: int = 0, dtype: Any = jnp.float32
 ) -> int:
-    """Bytes that a device needs for `search`, its arguments included, by the compiler's own count for this backend.
+    """Bytes that a device needs for `nearest_items`, arguments included, by the compiler's memory analysis.
 
-    Nothing of that size is allocated. `batch`, `n_items` and `n_seen` are B, I and X.
+    Nothing is allocated. `batch`, `n_items` and `n_seen` are B, I and X.
     """
     shape = jax.ShapeDtypeStruct
     seen = shape((batch, n_seen), jnp.int32) if n_seen else None
@@ -143,22 +142,22 @@ def search_memory(
     traced = jax.jit(nearest_items, static_argnames=("k", "block")).trace(
         z, shape((n_items, width), dtype), k, seen=seen, norms=norms, block=block
     )
-    used: Any = traced.lower().compile().memory_analysis()
-    return used.argument_size_in_bytes + used.temp_size_in_bytes + used.output_size_in_bytes
+    analysis: Any = traced.lower().compile().memory_analysis()
+    return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
 
 class VectorRecommender:
-    """Recommends the items nearest to the vector that a model answers with; a `jaxrec.types.Recommender`.
+    """Recommends the items nearest to the model's output vector; a `jaxrec.types.Recommender`.
 
-    `model` and `items` may be replaced by others of the same shape; nothing is compiled again. That is how new items
-    are recommended: their vectors take the place of rows of zeros.
+    `model` and `items` may be replaced by others of the same shape without recompilation. New items are added this
+    way: their vectors replace rows of zeros.
 
     Args:
       model: a pytree; an argument of the compiled function, not a constant in it.
       items: item vectors, f32 or bf16 [I,F]; rows of zeros are never recommended.
-      query: the vectors that a model answers prompts with: (model, source i32[B,S]) -> f32[B,F]; pure.
+      query: a pure function, (model, source i32[B,S]) -> query vectors f32[B,F].
       batch_users: users on the device at a time.
-      approximate: see `search`.
+      approximate: see `nearest_items`.
       mesh: shards items over its axis `model` and users over `data`; None takes the default device.
     """
 
@@ -185,7 +184,7 @@ class VectorRecommender:
 
     @property
     def model(self) -> Any:
-        """The model as it lies on the device; over a mesh, arrays from elsewhere are put on each of its devices."""
+        """The model on the device; with a mesh, other arrays are replicated on its devices."""
         return self._model
 
     @model.setter
@@ -195,21 +194,21 @@ class VectorRecommender:
             devices = everywhere.device_set
 
             def place(x: Array) -> jax.Array:
-                lies = isinstance(x, jax.Array) and x.sharding.device_set == devices
-                return x if lies else jax.device_put(x, everywhere)
+                is_placed = isinstance(x, jax.Array) and x.sharding.device_set == devices
+                return x if is_placed else jax.device_put(x, everywhere)
 
             model = jax.tree.map(place, model)
         self._model = model
 
     @property
     def items(self) -> jax.Array:
-        """Item vectors as they lie on the device; over a mesh, rows of zeros may follow them."""
+        """Item vectors on the device; with a mesh, rows of zeros may be appended."""
         return self._items
 
     @items.setter
     def items(self, items: Array) -> None:
         if items.ndim != 2 or not len(items):
-            raise ValueError(f"items must be f32[I,F] with an item; came shape {list(items.shape)}")
+            raise ValueError(f"items must be f32[I,F] with an item; got shape {list(items.shape)}")
         if not bool(jnp.isfinite(items).all()):
             raise ValueError("items holds values that are not finite; rows of unknown items are zeros")
         self.n_items = len(items)
@@ -222,11 +221,11 @@ class VectorRecommender:
         Args:
           source: prompts, i32[B,S], padded with 0 at the end.
           seen: items to leave out, i32[B,X], -1 = padding, or None.
-          k: how many items.
+          k: number of items.
         Returns:
-          TopK of numpy arrays, best first, scores are cosines; -1 with -inf where fewer than k items are left.
+          TopK of numpy arrays, best first, scores are cosines; -1 with -inf if fewer than k items are left.
         Raises:
-          ValueError: shapes don't fit each other, `seen` holds no item of this catalogue, or k exceeds it.
+          ValueError: shapes don't fit each other, `seen` holds a number that is no item, or k exceeds the catalogue.
         """
         _check_k(k, self.n_items)
         source, seen = check_prompts(source, seen, self.n_items)
@@ -248,9 +247,9 @@ def _unit(z: Array) -> Array:
 
 def _check(z: Array, items: Array, k: int, seen: Array | None) -> None:
     if z.ndim != 2 or items.ndim != 2 or z.shape[1] != items.shape[1]:
-        raise ValueError(f"z f32[B,F] and items f32[I,F] must have one width F; came {z.shape} and {items.shape}")
+        raise ValueError(f"z f32[B,F] and items f32[I,F] must have one width F; got {z.shape} and {items.shape}")
     if seen is not None and (seen.ndim != 2 or seen.shape[0] != z.shape[0]):
-        raise ValueError(f"seen must be i32[B,X] with B={z.shape[0]}, as z; came shape {list(seen.shape)}")
+        raise ValueError(f"seen must be i32[B,X] with B={z.shape[0]}, as z; got shape {list(seen.shape)}")
     _check_k(k, items.shape[0])
 
 

@@ -1,4 +1,4 @@
-"""A model and a trie as a `Recommender`: batches of static shapes on the device, any number of users outside."""
+"""A `Recommender` from a language model and a trie of ids, for any number of users in batches of static shapes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from jaxrec.types import Array, TopK
 class TrieRecommender:
     """Recommends the items whose ids the model finds most likely; a `jaxrec.types.Recommender`.
 
-    `model` may be replaced by one of the same shape, for instance with newer parameters; nothing is compiled again.
+    `model` may be replaced by one of the same shape, for instance with newer parameters, without recompilation.
 
     Args:
       model: a pytree, evaluated without dropout; an argument of the compiled function, not a constant in it.
       trie: the ids of the catalogue.
-      mode: "beam" searches, "exact" scores the whole catalogue.
-      beams: prefixes kept by the beam search; where more items are asked for, that many.
+      mode: "beam" for beam search, "exact" to score the whole catalogue.
+      beams: prefixes kept by the beam search, at least k.
       batch_users: users on the device at a time.
     """
 
@@ -52,11 +52,11 @@ class TrieRecommender:
         Args:
           source: prompts, i32[B,S], padded with 0 at the end.
           seen: items to leave out, i32[B,X], -1 = padding, or None.
-          k: how many items.
+          k: number of items.
         Returns:
-          TopK of numpy arrays, best first; -1 with -inf where fewer than k items are left.
+          TopK of numpy arrays, best first; -1 with -inf if fewer than k items are left.
         Raises:
-          ValueError: shapes don't fit each other, or `seen` holds no item of this catalogue.
+          ValueError: shapes don't fit each other, or `seen` holds a number that is no item.
         """
         source, seen = check_prompts(source, seen, self.trie.n_items)
 

@@ -1,1 +1,1 @@
-"""Recommendations on request, newcomers, and the vector store behind them."""
+"""Serving: recommendations on request, updates with new users, items and events, and the vector store."""

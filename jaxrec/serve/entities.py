@@ -1,4 +1,4 @@
-"""Users or items with their vectors, ids and histories: as values, as a store keeps them, as rows with check sums."""
+"""Users or items with vectors, ids and histories; the interface of a vector store; Arrow rows with checksums."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from jaxrec.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class Entities:
-    """Users or items as a store holds them; row n is what the accelerator's matrix has at row n.
+    """Users or items of a store; row n is row n of the accelerator's matrix.
 
     Attributes:
       names: str[n], unique.
-      vectors: f32[n,F], finite; a row of zeros means that nothing is known of the entity.
+      vectors: f32[n,F], finite; a row of zeros means that the entity has no vector.
       codes: i32[n,L].
-      titles: str[n] for people to read.
-      histories: i32[N], the item numbers of all entities' histories, one after the other; items have none.
+      titles: str[n], for display.
+      histories: i32[N], the item numbers of all entities' histories, concatenated; items have none.
       offsets: i64[n+1]; the history of entity n is histories[offsets[n]:offsets[n+1]].
     """
 
@@ -39,7 +39,7 @@ class Entities:
         titles: Any = None,
         histories: Any = None,
     ) -> Entities:
-        """Entities from what is at hand: no codes, names as titles and empty histories (a list of lists) by default."""
+        """Entities with defaults: no codes, names as titles, and empty histories (a list of lists)."""
         names = np.asarray(names, object)
         histories = [[]] * len(names) if histories is None else histories
         return cls(
@@ -56,18 +56,18 @@ class Entities:
 
 
 class VectorStore(Protocol):
-    """Where vectors are kept between runs; a served cluster can stand in for the embedded one.
+    """The interface of a persistent vector store, which another database could implement.
 
-    Tables are "items" and "users". All methods raise ValueError where a table is unknown or damaged.
+    Tables are "items" and "users". All methods raise ValueError if a table is unknown or damaged.
     """
 
     @property
     def versions(self) -> dict[str, int]:
-        """The version of each table; `open` takes them to read this state again."""
+        """The version of each table, with which `open` reads this state again."""
         ...
 
     def upsert(self, table: str, entities: Entities) -> np.ndarray:
-        """Writes entities, known names in place: their numbers, i32[n]."""
+        """Inserts entities or replaces those of the same name; returns their numbers, i32[n]."""
         ...
 
     def read(self, table: str) -> Entities:
@@ -79,12 +79,12 @@ class VectorStore(Protocol):
         ...
 
     def search(self, table: str, queries: Array, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers i32[B,k] and cosines f32[B,k] of the nearest entities, best first; -1 and -inf where none."""
+        """Numbers i32[B,k] and cosines f32[B,k] of the nearest entities, best first; padded with -1 and -inf."""
         ...
 
 
 def schema_of(width: int) -> Any:
-    """The columns of a table of vectors of that width."""
+    """The Arrow schema of a table of vectors of a width."""
     import pyarrow as pa
 
     numbers = pa.list_(pa.int32())
@@ -137,7 +137,7 @@ def from_arrow(rows: Any, width: int) -> Entities:
 
 
 def check_entities(entities: Entities, width: int) -> None:
-    """Raises ValueError where shapes disagree, a name stands twice or a vector isn't finite."""
+    """Raises ValueError if shapes disagree, a name is repeated or a vector is not finite."""
     count = len(entities)
     shapes = {
         "vectors": (entities.vectors.shape, (count, width)),
@@ -145,9 +145,9 @@ def check_entities(entities: Entities, width: int) -> None:
         "titles": (entities.titles.shape, (count,)),
         "offsets": (entities.offsets.shape, (count + 1,)),
     }
-    for name, (came, wanted) in shapes.items():
-        if came != wanted:
-            raise ValueError(f"{name} of {count} entities have shape {came}, wanted {wanted}")
+    for name, (shape, expected) in shapes.items():
+        if shape != expected:
+            raise ValueError(f"{name} of {count} entities have shape {shape}, expected {expected}")
     if (
         entities.offsets[0] != 0
         or entities.offsets[-1] != len(entities.histories)
@@ -163,9 +163,9 @@ def check_entities(entities: Entities, width: int) -> None:
 
 
 def check_sums(entities: Entities, numbers: np.ndarray) -> np.ndarray:
-    """A number for each row that changes with any of its values, u64[n].
+    """A checksum of each row, u64[n].
 
-    Sums modulo 2**64 of value times an odd weight of its place: one changed value always changes it.
+    The sum modulo 2**64 of values times odd weights of their positions: changing one value always changes it.
     """
     rows = len(entities)
     fixed = np.arange(rows + 1)
@@ -183,7 +183,7 @@ def check_sums(entities: Entities, numbers: np.ndarray) -> np.ndarray:
 
 
 def _sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The weighted sum of each stretch of values u32[N], u64[n], with its length."""
+    """The weighted sum of each segment of values u32[N], plus its length, u64[n]."""
     lengths = np.diff(offsets)
     place = np.arange(len(values)) - np.repeat(offsets[:-1], lengths)
     weights = (2 * place + 1).astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9)
@@ -192,6 +192,6 @@ def _sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _letters(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Unicode numbers of all letters, u32[N], and where each text starts."""
+    """Unicode code points of all texts, u32[N], and the offset of each text."""
     letters = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
     return letters, np.cumsum([0, *map(len, texts)])

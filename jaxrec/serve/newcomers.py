@@ -1,4 +1,4 @@
-"""A run's vector store: who can be recommended and to whom, and how newcomers get in without training."""
+"""A run's vector store: loading it, and adding new users, items and events without training."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from jaxrec.types import Histories, Interactions, Vectors, join_histories
 
 
 def fill_store(system: System) -> None:
-    """Writes all users and items of a trained system into its run's store; one that is there stays, updates included.
+    """Writes all users and items of a trained system into its run's store; an existing store is kept, with its updates.
 
     Raises:
-      ValueError: the store that is there is damaged, of another width or of another run; says what to do.
+      ValueError: the existing store is damaged, of another width or of another run; the message says what to do.
     """
     path, data = system.folder / "store", system.data
     if path.is_dir():
@@ -32,27 +32,27 @@ def fill_store(system: System) -> None:
 
 
 def _read(system: System) -> tuple[Entities, Entities]:
-    """Users and items of the run's store, which has to be there and of this run."""
+    """Users and items of the run's store, which must exist and belong to this run."""
     path = system.folder / "store"
-    again = f"delete {path} and give the run's launch.train command again (what launch.update brought is lost)"
+    remedy = f"delete {path} and give the run's launch.train command again (what launch.update brought is lost)"
     if not path.is_dir():
         raise ValueError(f"{path} is missing; the run's launch.train command, given again, fills a new one")
     try:
         store = LanceStore.open(path, system.embedding.vectors.item.shape[1])
         users, items = store.read("users"), store.read("items")
     except ValueError as error:
-        raise ValueError(f"{error}; or {again}") from error
-    for kind, found, names in (("users", users, system.data.user_names), ("items", items, system.data.item_names)):
-        if found.names[: len(names)].tolist() != names.tolist():
-            raise ValueError(f"{path}: its {kind} are not those of this run; {again}")
+        raise ValueError(f"{error}; or {remedy}") from error
+    for kind, entities, names in (("users", users, system.data.user_names), ("items", items, system.data.item_names)):
+        if entities.names[: len(names)].tolist() != names.tolist():
+            raise ValueError(f"{path}: its {kind} are not those of this run; {remedy}")
     return users, items
 
 
 def served(system: System) -> System:
-    """A trained system as its run's store knows it: with newcomers and newer histories, vectors from the store.
+    """A trained system with the users, items, histories and vectors of its run's store.
 
     Raises:
-      ValueError: the store is missing, damaged, of another width or of another run; says what to do.
+      ValueError: the store is missing, damaged, of another width or of another run; the message says what to do.
     """
     users, items = _read(system)
     ids = Ids(
@@ -73,7 +73,7 @@ def served(system: System) -> System:
 
 @dataclasses.dataclass(frozen=True)
 class Update:
-    """What an update did: numbers of the users with new events, and how many events, users and items were new."""
+    """The result of an update: the users with new events, and the counts of new and skipped events, users and items."""
 
     users: np.ndarray
     events: int
@@ -87,15 +87,15 @@ class Update:
 
 
 def update(system: System, events: Interactions) -> tuple[System, Update]:
-    """Takes new events in: refreshes the embedder, encodes newcomers, writes the store. Nothing is trained.
+    """Adds new events: refreshes the embedding, encodes new users and items, writes the store. Nothing is trained.
 
-    TokenRec, section 2.5.2 and figure 3. Users with new events get a new vector and id, new items get both, all others
-    keep theirs.
+    TokenRec, section 2.5.2 and figure 3. Users with new events and new items get a new vector and id; all others keep
+    theirs.
 
     Args:
-      system: of `served`.
-      events: known and new users and items by name, taken behind the histories in their order. An event that the
-        user's history holds already, or that comes twice, is skipped.
+      system: the result of `served`.
+      events: users and items by name, existing or new; appended to the histories in their order. Events that are
+        already in the user's history, and repeats, are skipped.
     """
     data, old = system.data, system.histories
     user_names, user = _numbered(data.user_names, events.user_names)
@@ -124,21 +124,21 @@ def update(system: System, events: Interactions) -> tuple[System, Update]:
     return system, done
 
 
-def _numbered(known: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Known names followed by the new ones, and the number of each of `names`."""
-    position = {str(name): i for i, name in enumerate(known)}
+def _numbered(old_names: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The old names followed by the new ones, and the number of each of `names`."""
+    position = {str(name): i for i, name in enumerate(old_names)}
     numbers = np.array([position.setdefault(str(name), len(position)) for name in names], np.int64)
     return np.array(list(position), object), numbers
 
 
-def _first_rows(numbers: np.ndarray, known: int) -> np.ndarray:
-    """Where each new number stands, in the order of the numbers."""
-    rows = np.flatnonzero(numbers >= known)
+def _first_rows(numbers: np.ndarray, n_old: int) -> np.ndarray:
+    """The row of each new number, in the order of the numbers."""
+    rows = np.flatnonzero(numbers >= n_old)
     return rows[np.argsort(numbers[rows])]
 
 
 def _upsert(store: LanceStore, system: System, users: np.ndarray, items: np.ndarray) -> None:
-    """Items first: a reader then never meets a history with an item that is not there."""
+    """Writes items first, so that a reader never sees a history with a missing item."""
     data, vectors, ids = system.data, system.embedding.vectors, system.ids
     names, titles = data.item_names[items], data.titles()[items]
     store.upsert("items", Entities.of(names, vectors.item[items], ids.items.codes.values[items], titles))

@@ -1,4 +1,4 @@
-"""What users ask of a trained system: items to recommend, stars and texts."""
+"""Requests to a trained system: recommendations, ratings and texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxrec.keys import generator
-from jaxrec.recommend.recommendations import Shown
+from jaxrec.recommend.recommendations import RecommendationList
 from jaxrec.system.listing import listing
 from jaxrec.system.system import System, histories_of
 from jaxrec.system.text_tasks import Writer
@@ -22,16 +22,16 @@ def recommend(
     history: Sequence[str] | None = None,
     task: str | None = None,
     exclude: Sequence[str] = (),
-) -> Shown:
+) -> RecommendationList:
     """The best k items for a user of the data, or for somebody new with a history.
 
     Args:
       system: a trained system.
-      k: how many.
-      user: a name the system knows; all but the test item is known of those of the run's data.
+      k: number of items.
+      user: the name of a user; for users of the run's data, the history is all but the test item.
       history: names of items, oldest first, instead of a user.
-      task: one that the run was trained on; default its first.
-      exclude: names of items that are not recommended, besides those of the history.
+      task: one of the run's tasks; default its first.
+      exclude: names of further items to leave out, besides those of the history.
     Raises:
       ValueError: both or neither of user and history are given, a name or the task is unknown, or k is out of range.
     """
@@ -65,51 +65,51 @@ def recommend(
 def ask(
     system: System, task: str, *, user: str, items: Sequence[str] = (), feature: str = "", review: str = ""
 ) -> list[tuple[str, str]]:
-    """Stars or words of a user of the data: (title of the item, answer) for each item, ("", answer) about a review.
+    """Predicts ratings or texts: (title of the item, answer) for each item, or ("", answer) about a review.
 
     Args:
       system: a trained system.
-      task: one that the run was trained on and that writes.
-      user: a name the system knows.
-      items: names of items; "rating" and "explanation" want one at least.
-      feature: the word that an explanation is about.
-      review: the text that "review" sums up and "preference" rates.
+      task: one of the run's rating or text tasks.
+      user: the name of a user.
+      items: names of items; "rating" and "explanation" need at least one.
+      feature: the feature word of an explanation.
+      review: the text that "review" summarises and "preference" rates.
     Raises:
-      ValueError: the task was not trained, a name is unknown, or something is missing that the task needs.
+      ValueError: the task was not trained, a name is unknown, or an input of the task is missing.
     """
     data, trained = system.data, system.config.task.writing
     if task not in trained:
-        raise ValueError(f"task {task!r} was not trained in this run; of those that write it knows {trained or 'none'}")
+        raise ValueError(f"task {task!r} was not trained in this run; of those that write it has {trained or 'none'}")
     about_items = task in ("rating", "explanation")
     if about_items != bool(items):
         raise ValueError(
             f"task {task!r} is about " + ("items; give some" if about_items else "a review; leave items out")
         )
     who = _numbers(data.user_names, [user], "user")[0]
-    which = np.array(_numbers(data.item_names, items, "item") if items else [0])
-    answers = Writer(system).ask(task, who, which, feature=feature, review=review)
-    titles = [str(data.titles()[item]) if about_items else "" for item in which]
-    told = []
+    item_numbers = np.array(_numbers(data.item_names, items, "item") if items else [0])
+    answers = Writer(system).ask(task, who, item_numbers, feature=feature, review=review)
+    titles = [str(data.titles()[item]) if about_items else "" for item in item_numbers]
+    answer_texts = []
     for answer in answers:
         if "text" in answer:
-            told.append(answer["text"])
+            answer_texts.append(answer["text"])
         else:
             odds = ", ".join(f"{stars}: {odd:.0%}" for stars, odd in answer["odds"].items())
-            told.append(f"{answer['stars']:.2f} stars ({odds})")
-    return list(zip(titles, told, strict=True))
+            answer_texts.append(f"{answer['stars']:.2f} stars ({odds})")
+    return list(zip(titles, answer_texts, strict=True))
 
 
 def examples(system: System, n: int) -> list[str]:
-    """Names of a few users whose held-out item is known, drawn by the run's seed."""
+    """Names of a few users with a test item, drawn by the run's seed."""
     users = np.flatnonzero(system.split.test >= 0)
     drawn = generator(system.config.seed, "examples").permutation(users)[:n]
     return [str(system.data.user_names[user]) for user in drawn]
 
 
-def _numbers(names: np.ndarray, wanted: Sequence[str], what: str) -> list[int]:
+def _numbers(names: np.ndarray, requested: Sequence[str], entity: str) -> list[int]:
     position = {str(name): i for i, name in enumerate(names)}
-    unknown = [name for name in wanted if name not in position]
+    unknown = [name for name in requested if name not in position]
     if unknown:
         some = ", ".join(map(str, names[:3]))
-        raise ValueError(f"{what} {unknown[0]!r} is not in this run's data; names look like: {some}")
-    return [position[name] for name in wanted]
+        raise ValueError(f"{entity} {unknown[0]!r} is not in this run's data; names look like: {some}")
+    return [position[name] for name in requested]

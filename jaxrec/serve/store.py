@@ -1,4 +1,4 @@
-"""Item and user vectors in an embedded vector database, from which the accelerator's matrix is filled."""
+"""A vector store of items and users in LanceDB, an embedded vector database."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from jaxrec.types import Array
 
 TABLES = ("items", "users")
 INDEX_FROM = 5000  # rows; below, an exact search is as fast, and partitions would be too small to train
-ATTEMPTS = 10  # of a write that other writers overtook
+ATTEMPTS = 10  # of a write that conflicts with other writers
 PROBES = 20  # partitions of the index that a search reads
 
 
 class LanceStore:
     """A `VectorStore` in LanceDB: a folder or an object storage URI (s3://, gs://), no server.
 
-    Each write is one atomic, durable commit with a version of its own; older versions stay readable. Every row holds a
-    check sum of its values, by which `read` finds a damaged file even where it still parses. Writers to a local folder
-    take turns by a lock that dies with its process; on object storage, a writer that was overtaken numbers its new
-    names again, and a reader in that moment is told so.
+    Each write is one atomic, durable commit with its own version; older versions stay readable. Every row has a
+    checksum of its values, by which `read` detects damaged files that still parse. Writers to a local folder are
+    serialised by a lock that is released when its process ends; on object storage, a writer that lost a race renumbers
+    its new names, and a concurrent reader gets an error.
     """
 
     def __init__(self, path: str, tables: dict[str, Any], pinned: bool) -> None:
@@ -38,13 +38,13 @@ class LanceStore:
     def create(cls, path: str | pathlib.Path, width: int) -> LanceStore:
         """An empty store of vectors of `width` numbers.
 
-        Raises ValueError where a store is already, or the path can't be written.
+        Raises ValueError if a store exists, or the path can't be written.
         """
         if width < 1:
             raise ValueError(f"width={width} must be at least 1")
         path, database = _connect(path)
-        if there := sorted(_names(path, database)):
-            raise ValueError(f"{path} holds tables already ({', '.join(there)}); open it, or take another folder")
+        if existing := sorted(_names(path, database)):
+            raise ValueError(f"{path} holds tables already ({', '.join(existing)}); open it, or take another folder")
         with explained(path, "can't be created", "take a folder that can be written"):
             return cls(path, {name: database.create_table(name, schema=schema_of(width)) for name in TABLES}, False)
 
@@ -52,14 +52,14 @@ class LanceStore:
     def open(
         cls, path: str | pathlib.Path, width: int | None = None, versions: Mapping[str, int] | None = None
     ) -> LanceStore:
-        """A store that is there.
+        """Opens an existing store.
 
         Args:
           path: as given to `create`.
-          width: what the vectors' width should be, or None.
-          versions: of each table, as `versions` told them, to read an older state; None takes the newest.
+          width: the expected width of the vectors, or None.
+          versions: the version of each table, as given by `versions`, to read an older state; None takes the newest.
         Raises:
-          ValueError: nothing is there, it is damaged, has no such version, or is of another width.
+          ValueError: there is no store, it is damaged, has no such version, or another width.
         """
         local = "://" not in str(path)
         if local and not pathlib.Path(path).is_dir():
@@ -67,36 +67,36 @@ class LanceStore:
         path, database = _connect(path)
         if missing := sorted(set(TABLES) - _names(path, database)):
             raise ValueError(f"{path} holds no vector store: no table {', '.join(missing)}; create one")
-        promised = {name: last_version(path, name) for name in TABLES}  # before others write yet another
+        noted_versions = {name: last_version(path, name) for name in TABLES}  # before others write yet another
         tables = {}
         for name in TABLES:
             version = None if versions is None else versions.get(name)
             what = "can't be opened" if version is None else f"has no readable version {version}"
             with explained(path, f"table {name!r} {what}"):
                 tables[name] = database.open_table(name, version=version)
-            if version is None and tables[name].version < promised[name]:
-                raise ValueError(f"{path}: version {promised[name]} of table {name!r} is gone; {REPAIR}")
+            if version is None and tables[name].version < noted_versions[name]:
+                raise ValueError(f"{path}: version {noted_versions[name]} of table {name!r} is gone; {REPAIR}")
             columns = tables[name].schema
             if "vector" not in columns.names or columns != schema_of(columns.field("vector").type.list_size):
                 raise ValueError(f"{path}: table {name!r} lacks the columns of a vector store, or is damaged; {REPAIR}")
         store = cls(path, tables, versions is not None)
         if width is not None and width != store.width:
-            raise ValueError(f"{path} holds vectors of width {store.width}, wanted {width}; take this model's store")
+            raise ValueError(f"{path} holds vectors of width {store.width}, expected {width}; take this model's store")
         return store
 
     @property
     def versions(self) -> dict[str, int]:
-        """The version of each table; `open` takes them to read this state again."""
+        """The version of each table, with which `open` reads this state again."""
         return {name: self._table(name).version for name in TABLES}
 
     def upsert(self, table: str, entities: Entities) -> np.ndarray:
-        """Writes entities in one commit: known names are replaced and keep their number, new ones get the next.
+        """Writes entities in one commit: existing names are replaced and keep their number, new ones get the next.
 
         Returns:
           Their numbers, i32[n].
         Raises:
-          ValueError: an unknown table; names twice; vectors that are not finite; shapes that disagree; a store opened
-            at a version; or another writer holds the store for too long.
+          ValueError: the table is unknown, names repeat, vectors are not finite, shapes disagree, the store was opened
+            at a version, or another writer holds the lock for too long.
         """
         self._table(table)
         check_entities(entities, self.width)
@@ -116,10 +116,10 @@ class LanceStore:
         raise ValueError(f"{self.path}: {ATTEMPTS} times another writer came between; let one write at a time")
 
     def read(self, table: str) -> Entities:
-        """All entities in the order of their numbers, every row checked.
+        """All entities in the order of their numbers; verifies every row.
 
         Raises:
-          ValueError: an unknown or damaged table.
+          ValueError: the table is unknown or damaged.
         """
         handle = self._table(table)
         with explained(self.path, f"table {table!r} can't be read"):
@@ -146,28 +146,28 @@ class LanceStore:
         handle = self._table(table)
         quoted = name.replace("'", "''")
         with explained(self.path, f"table {table!r} can't be read"):
-            found = handle.search().where(f"name = '{quoted}'").select(["number"]).limit(1).to_arrow()
-        return found["number"][0].as_py() if len(found) else None
+            rows = handle.search().where(f"name = '{quoted}'").select(["number"]).limit(1).to_arrow()
+        return rows["number"][0].as_py() if len(rows) else None
 
     def search(self, table: str, queries: Array, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The entities nearest to each query by cosine, for serving without an accelerator.
 
         Exact unless `index` was called on a table of at least 5000 rows; rows written since are searched exactly.
-        Vectors of zeros have no direction: they are not found, and find nothing.
+        Zero vectors have no direction: they are never results, and as queries give none.
 
         Args:
           table: "items" or "users".
           queries: f32[B,F].
-          k: how many; where there are fewer, -1 with -inf.
+          k: number of results; if there are fewer, padded with -1 and -inf.
         Returns:
           Numbers i32[B,k] and cosines f32[B,k], best first.
         Raises:
-          ValueError: an unknown or damaged table, or shapes that don't fit.
+          ValueError: the table is unknown or damaged, or shapes don't fit.
         """
         handle = self._table(table)
         queries = np.asarray(queries, np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.width or not np.isfinite(queries).all():
-            raise ValueError(f"queries must be finite f32[B,{self.width}]; came shape {list(queries.shape)}")
+            raise ValueError(f"queries must be finite f32[B,{self.width}]; got shape {list(queries.shape)}")
         if k < 1:
             raise ValueError(f"k={k} must be at least 1")
         numbers = np.full((len(queries), k), -1, np.int32)
@@ -176,17 +176,17 @@ class LanceStore:
             with explained(self.path, f"table {table!r} can't be searched"):
                 near = handle.search(query, vector_column_name="vector").distance_type("cosine").limit(k)
                 near = near.nprobes(PROBES).select(["number", "_distance"]).to_arrow()
-            found, distances = near["number"].to_numpy(), near["_distance"].to_numpy()
-            order = np.lexsort((found, distances))
-            numbers[row, : len(order)] = found[order]
+            near_numbers, distances = near["number"].to_numpy(), near["_distance"].to_numpy()
+            order = np.lexsort((near_numbers, distances))
+            numbers[row, : len(order)] = near_numbers[order]
             scores[row, : len(order)] = np.clip(1 - distances[order], -1, 1)
         return numbers, scores
 
     def index(self, table: str) -> bool:
-        """Builds the index of `search` anew over all rows, and joins small files; older versions stay.
+        """Rebuilds the index of `search` over all rows and compacts small files; older versions stay.
 
         Returns:
-          False where the table has fewer than 5000 rows: an exact search is as fast there, and no index is made.
+          False if the table has fewer than 5000 rows: exact search is as fast then, and no index is built.
         """
         handle = self._table(table)
         self._check_writable()
@@ -207,7 +207,7 @@ class LanceStore:
             raise ValueError(f"{self.path} was opened at versions, which can't be written; open it without")
 
     def _table(self, name: str) -> Any:
-        """The table's newest state, or the one that was opened."""
+        """The table in its newest state, or in the opened version."""
         if name not in TABLES:
             raise ValueError(f"table={name!r} is none of {', '.join(TABLES)}")
         if not self._pinned:
@@ -216,7 +216,7 @@ class LanceStore:
         return self._tables[name]
 
     def _numbers(self, table: str, entities: Entities) -> np.ndarray:
-        """A number for each name: the one it has, or the next; a number that two names hold counts as none."""
+        """A number for each name: its existing one or the next; a number shared by two names is reassigned."""
         import pyarrow
         import pyarrow.compute
 
@@ -224,27 +224,27 @@ class LanceStore:
 
         with explained(self.path, f"table {table!r} can't be read"):
             rows = self._tables[table].search().select(["name", "number"]).to_arrow()
-            held = rows["number"].to_numpy()
+            old_numbers = rows["number"].to_numpy()
             names = pyarrow.array(entities.names.tolist(), pyarrow.string())
-            at = index_in(names, rows["name"].combine_chunks()).fill_null(-1).to_numpy()
+            positions = index_in(names, rows["name"].combine_chunks()).fill_null(-1).to_numpy()
             codes = self._tables[table].search().select(["codes"]).limit(1).to_arrow()["codes"].to_pylist()
         if codes and len(codes[0]) != entities.codes.shape[1]:
             raise ValueError(
-                f"{self.path}: ids of table {table!r} have {len(codes[0])} codes, came {entities.codes.shape[1]}; "
+                f"{self.path}: ids of table {table!r} have {len(codes[0])} codes, got {entities.codes.shape[1]}; "
                 "write ids of another tokenizer to a store of their own"
             )
-        if len(held) and not 0 <= held.min() <= held.max() < len(held):
+        if len(old_numbers) and not 0 <= old_numbers.min() <= old_numbers.max() < len(old_numbers):
             raise ValueError(f"{self.path}: numbers of table {table!r} are damaged; {REPAIR}")
-        values, counts = np.unique(held, return_counts=True)
-        ours = np.append(held, -1)[at]  # -1 where a name is new
-        new = (at < 0) | np.isin(ours, values[counts > 1])
-        first = held.max() + 1 if len(held) else 0
-        return np.where(new, first + np.cumsum(new) - 1, ours).astype(np.int32)
+        values, counts = np.unique(old_numbers, return_counts=True)
+        matched = np.append(old_numbers, -1)[positions]  # -1 where a name is new
+        is_new = (positions < 0) | np.isin(matched, values[counts > 1])
+        first = old_numbers.max() + 1 if len(old_numbers) else 0
+        return np.where(is_new, first + np.cumsum(is_new) - 1, matched).astype(np.int32)
 
 
 def _connect(path: str | pathlib.Path) -> tuple[str, Any]:
-    """The path as text, and LanceDB's connection; it makes the folder where it is not there."""
-    import lancedb  # takes a second, which who only recommends shouldn't wait for
+    """The path as text, and LanceDB's connection, which creates the folder if missing."""
+    import lancedb  # imported here because it takes a second
 
     with explained(str(path), "can't be reached", "look at its spelling and rights"):
         return str(path), lancedb.connect(str(path))

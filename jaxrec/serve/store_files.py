@@ -1,4 +1,4 @@
-"""What a vector store needs beside its database: one writer at a time, errors with paths, lost files noticed."""
+"""Files of a vector store: writer lock, error messages with paths, and detection of lost manifests."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ REPAIR = "open an older state with versions=... and write it to a new store; del
 
 
 def last_version(path: str, table: str) -> int:
-    """The last version that a local table's writers noted, which a lost manifest would silently take back; or 0."""
+    """The last version in a local table's hint file, or 0; reveals a lost manifest, which would silently revert it."""
     note = pathlib.Path(path) / f"{table}.lance" / "_versions" / "latest_version_hint.json"
     try:
         return int(json.loads(note.read_text())["version"])
     except (OSError, ValueError, KeyError, TypeError):
-        return 0  # it is only a note: a URI or an older LanceDB has none
+        return 0  # the hint is optional: a URI or an older LanceDB has none
 
 
 @contextlib.contextmanager
 def explained(path: str, what: str, hint: str = REPAIR) -> Iterator[None]:
-    """Turns what LanceDB and Arrow raise into a ValueError that names the path."""
+    """Turns errors of LanceDB and Arrow into a ValueError that names the path."""
     try:
         yield
     except BaseException as error:
-        # A damaged file can make their Rust code panic, which is no Exception.
+        # A damaged file can make their Rust code panic, which raises a BaseException.
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             raise ValueError(f"{path}: {what}; {hint} ({str(error)[:300]})") from error
         raise
@@ -35,7 +35,7 @@ def explained(path: str, what: str, hint: str = REPAIR) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: str) -> Iterator[None]:
-    """One writer at a time in a local folder, of all processes and threads; nothing for a URI."""
+    """A lock for one writer at a time across processes and threads in a local folder; no lock for a URI."""
     if "://" in path:
         yield
         return

@@ -1,1 +1,1 @@
-"""Several runs as one table."""
+"""Studies: comparisons of several runs in one table, sweeps, and the papers' tables."""

@@ -1,4 +1,4 @@
-"""Baselines that learn: each trained by its settings on a config's split, measured, and joined over seeds."""
+"""Trains and evaluates baselines on a config's split, over several seeds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Part = Literal["valid", "test"]
 
 
 def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "test") -> dict[str, Any]:
-    """Trains one baseline in the config's folder, or continues its training, and measures it.
+    """Trains one baseline in the config's folder (or resumes its training) and evaluates it.
 
     Args:
       name: one of `BASELINES`.
@@ -36,7 +36,7 @@ def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "te
       part: which held-out items are ranked.
     Returns:
       the content of results.json: rows of the baseline, popularity, item-kNN and transitions; "settings"; and
-      "validation", the metrics by which the weights were selected. A folder that has the file is not measured again.
+      "validation", the metrics by which the weights were selected. If the folder has the file, it is returned.
     Raises:
       ValueError: the name is unknown, the protocol is not strict, or the folder holds a run of other settings.
     """
@@ -63,7 +63,7 @@ def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "te
     validation = measure("valid")
     result = validation if part == "valid" else measure(part)
     results = [result, *evaluate_baselines(run.split, part, mask_seen=mask_seen)]
-    content = results_report(
+    report = results_report(
         results,
         run.split,
         part,
@@ -71,13 +71,13 @@ def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "te
         seed=config.seed,
         mask_seen=mask_seen,
         command=command(),
-        # Where an earlier call's training was continued, its duration is not known.
+        # The total duration of a resumed training is unknown.
         seconds=time.monotonic() - started if run.fresh else None,
     )
-    content["settings"] = _as_json(dataclasses.asdict(own_settings))
-    content["validation"] = metrics(validation.ranks, (10,))
-    write_results(file.parent, content, results)
-    return content
+    report["settings"] = _as_json(dataclasses.asdict(own_settings))
+    report["validation"] = metrics(validation.ranks, (10,))
+    write_results(file.parent, report, results)
+    return report
 
 
 def compare_baselines(
@@ -94,7 +94,7 @@ def compare_baselines(
     Args:
       names: some of `BASELINES`.
       config: see `train_baseline`; its seed and folder are replaced.
-      seeds: each baseline is trained with each.
+      seeds: every baseline is trained with each seed.
       folder: gets a folder NAME-SEED for each run, and the table as results.json (of validation items: valid.json).
       settings: of all baselines.
       part: which held-out items are ranked.
@@ -108,14 +108,14 @@ def compare_baselines(
     check_baselines(names)
     collector = RowCollector()
     finished: dict[str, list[BaselineRun]] = {BASELINES[name].title: [] for name in names}
-    content: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     for seed in seeds:
         for name in names:
             out = run_folder(folder, name, seed)
-            content = train_baseline(name, dataclasses.replace(config, seed=seed, out=str(out)), settings, part=part)
-            run = BaselineRun(seed, content.get("seconds"), None, content["validation"], content["settings"])
+            report = train_baseline(name, dataclasses.replace(config, seed=seed, out=str(out)), settings, part=part)
+            run = BaselineRun(seed, report.get("seconds"), None, report["validation"], report["settings"])
             finished[BASELINES[name].title].append(run)
-            for row in content["rows"]:
+            for row in report["rows"]:
                 collector.add(row["system"], seed, row, out / part)
     counted = [system for system in collector.rank_files if system not in finished]
     intervals = intervals_beside_baselines(
@@ -124,7 +124,7 @@ def compare_baselines(
     comparison = Comparison(
         command=command(),
         seeds=tuple(seeds),
-        **{key: content[key] for key in (*MEASURED_ON, "device", "versions")},
+        **{key: report[key] for key in (*MEASURED_ON, "device", "versions")},
         rows=collector.rows(first=list(finished)),
         intervals=tuple(intervals),
         runs={title: tuple(by_seed) for title, by_seed in finished.items()},
@@ -140,18 +140,18 @@ def _write_settings(folder: pathlib.Path, name: str, settings: Any) -> None:
       ValueError: the folder holds a run of other settings, whose checkpoints don't fit.
     """
     file = folder / "settings.json"
-    wanted = _as_json({name: dataclasses.asdict(settings)})
-    if file.is_file() and (existing := json.loads(file.read_text())) != wanted:
-        there = existing.get(name, {})
-        differing = sorted(field for field, value in wanted[name].items() if there.get(field) != value)
+    expected = _as_json({name: dataclasses.asdict(settings)})
+    if file.is_file() and (existing := json.loads(file.read_text())) != expected:
+        existing_settings = existing.get(name, {})
+        differing = sorted(field for field, value in expected[name].items() if existing_settings.get(field) != value)
         raise ValueError(
             f"{folder} holds a baseline of other settings ({', '.join(differing)} differ); "
             "give --out another folder, or delete this one"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps(wanted, indent=1) + "\n")
+    write_whole(file, json.dumps(expected, indent=1) + "\n")
 
 
 def _as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """Values as they come back from a JSON file: tuples are lists."""
+    """Values as read back from a JSON file: tuples become lists."""
     return json.loads(json.dumps(values))

@@ -1,4 +1,4 @@
-"""Compares configs: each trained with every seed, or taken from its folder, and joined to one table."""
+"""Trains and evaluates several configs with several seeds, and joins their results in one table."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ MEASURED_ON = ("dataset", "protocol", "part", "n_items", "mask_seen")
 def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path) -> Comparison:
     """Trains and measures every config with every seed, unless its folder holds the results, and joins their rows.
 
-    All rows of the first config are shown, of the others the main one and those that no other config has: their
-    embedder's row, and baselines where the config learns from other data than the first.
-    Runs that need the same vectors share them.
+    The table has all rows of the first config; of the others it has the main row and those that no other config has:
+    the embedder's row, and baselines if the config is trained on other data than the first. Runs with equal vectors
+    share them.
 
     Args:
       study: configs by the names of their rows.
-      seeds: each config is run with each.
+      seeds: every config is run with each seed.
       folder: gets a folder NAME-SEED for each run, and the table as results.json.
     Raises:
       ValueError: there are no seeds, a config contradicts itself or its folder, or two configs are measured on
@@ -43,10 +43,10 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
             runs.check_run(_seeded(config, folder, name, seed))
     collector, texts = RowCollector(), TextRowCollector()
     finished: dict[str, list[MethodRun]] = {}
-    measured_on: dict[bool, dict[str, Any]] = {}  # by whether items are ranked, for which the split is another
+    measured_on: dict[bool, dict[str, Any]] = {}  # by whether items are ranked, as the split differs
     baselines: dict[str, tuple] = {}
     vectors: Vectors = {}
-    made_on: dict[str, Any] = {}
+    environment: dict[str, Any] = {}
     first = next(iter(study))
     for seed in seeds:
         for name in study:
@@ -55,9 +55,9 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
             run = MethodRun(seed, report.get("seconds"), report.get("ms_per_user"), report.get("ids"))
             finished.setdefault(name, []).append(run)
             measured = {key: report[key] for key in MEASURED_ON}
-            if (others := measured_on.setdefault(bool(report["rows"]), measured)) != measured:
-                raise ValueError(f"{name!r} is measured on {measured}, others on {others}; one table can't hold both")
-            made_on = {key: report[key] for key in ("device", "versions")}
+            if (existing := measured_on.setdefault(bool(report["rows"]), measured)) != measured:
+                raise ValueError(f"{name!r} is measured on {measured}, others on {existing}; one table can't hold both")
+            environment = {key: report[key] for key in ("device", "versions")}
             method = method_name(config)
             texts.add(report, name, method, seed)
             for row in report["rows"]:
@@ -81,7 +81,7 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
         command=command(),
         seeds=tuple(seeds),
         **(measured_on.get(True) or measured_on[False]),
-        **made_on,
+        **environment,
         rows=collector.rows(),
         intervals=tuple(intervals),
         runs={name: tuple(by_seed) for name, by_seed in finished.items()},
@@ -93,5 +93,5 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
 
 
 def _seeded(config: Config, folder: pathlib.Path, name: str, seed: int) -> Config:
-    """A row's config with a seed, and with the folder of that run."""
+    """A row's config with a seed and the folder of that run."""
     return dataclasses.replace(config, seed=seed, out=str(run_folder(folder, name, seed)))

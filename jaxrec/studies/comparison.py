@@ -1,4 +1,4 @@
-"""A table of several runs as objects: rows, intervals and runs, with their text, data frame and JSON."""
+"""A table of several runs: rows, intervals and runs, and their conversion to text, data frame and JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxrec.evaluate.results_table import notes_below_table
 from jaxrec.studies.text_comparison import TextRow, text_lines
 
 TABLE_METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS if k > 5 for metric in ("hr", "ndcg"))
-"""Columns of a comparison, left to right."""
+"""Metric columns of a comparison, left to right."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +28,9 @@ class ComparisonRow:
       system: its name.
       seeds: one for each value of the tuples below.
       metrics: values by `TABLE_METRICS`; None where the system's lists end before the cutoff.
-      n_users: how many users were ranked for.
-      ties: metrics under the orders of tied items, as `jaxrec.evaluate.full_ranking.Result.row` writes them; None where
-        ties change nothing.
+      n_users: number of evaluated users.
+      ties: metrics under the orders of tied items, as in `jaxrec.evaluate.full_ranking.Result.row`; None where ties
+        change nothing.
     """
 
     system: str
@@ -40,7 +40,7 @@ class ComparisonRow:
     ties: tuple[Mapping[str, Any] | None, ...]
 
     def mean(self, metric: str) -> float | None:
-        """Mean over the seeds; None where the metric is not known."""
+        """Mean over the seeds; None if the metric is unknown."""
         values = [value for value in self.metrics[metric] if value is not None]
         return statistics.mean(values) if values else None
 
@@ -64,7 +64,7 @@ class ComparisonRow:
 
 @dataclasses.dataclass(frozen=True)
 class PairedInterval:
-    """How far a system is from a baseline in one metric, with the ends of a paired bootstrap's interval."""
+    """Difference of a system and a baseline in one metric, with the interval of a paired bootstrap."""
 
     system: str
     baseline: str
@@ -81,7 +81,7 @@ class MethodRun:
 
     Attributes:
       seed: the run's seed.
-      seconds: duration of training and measuring; None where the run was continued.
+      seconds: duration of training and evaluation; None if the run was resumed.
       ms_per_user: median time of a list of ten; None where it was not measured.
       ids: the report of its ids (ids.json); None where an old run has none.
     """
@@ -98,10 +98,10 @@ class BaselineRun:
 
     Attributes:
       seed: the run's seed.
-      seconds: duration of training and measuring; None where the run was continued.
+      seconds: duration of training and evaluation; None if the run was resumed.
       ms_per_user: always None, as baselines are not timed.
       validation: metrics of the validation items, by which the weights were selected.
-      settings: what the baseline was trained with.
+      settings: the settings of the baseline.
     """
 
     seed: int
@@ -117,17 +117,17 @@ class Comparison:
 
     Attributes:
       command: the command line that made it.
-      seeds: each run was made with each.
+      seeds: the seeds of every run.
       dataset: name of the data.
       protocol: "strict" or "as-released".
       part: "valid" or "test".
-      n_items: how many items were ranked.
+      n_items: number of ranked items.
       mask_seen: whether the items of the history were left out of the ranking.
-      device: what it was computed on.
+      device: the device of the computation.
       versions: of jax, jaxrec and Python.
       rows: ranking metrics, in the order of the table.
-      intervals: of systems beside the best baseline of the same data.
-      runs: by row, one a seed.
+      intervals: of the difference between systems and the best baseline on the same data.
+      runs: by row, one per seed.
       texts: metrics of ratings and texts, where a run predicts them.
     """
 
@@ -149,7 +149,7 @@ class Comparison:
         """The row of a system.
 
         Raises:
-          ValueError: there is none; names those there are.
+          ValueError: there is no such row; the message lists all.
         """
         for row in self.rows:
             if row.system == system:
@@ -227,7 +227,7 @@ class Comparison:
         """Reads the results.json of a study.
 
         Raises:
-          ValueError: the file is not there, or holds something else.
+          ValueError: the file does not exist, or holds no comparison.
         """
         file = pathlib.Path(file)
         if not file.is_file():
@@ -239,7 +239,7 @@ class Comparison:
 
 
 def mean_and_deviation(values: Sequence[float | None]) -> str:
-    """Mean and, of several values, standard deviation; None is left out, "-" where nothing remains."""
+    """Mean and, for several values, standard deviation; ignores None, "-" if no value remains."""
     numbers = [value for value in values if value is not None]  # lists from few beams end before the cutoff
     if not numbers:
         return "-"
@@ -254,11 +254,11 @@ def _run(run: Mapping[str, Any]) -> MethodRun | BaselineRun:
 
 
 def _mean_ties(ties: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """Each number's mean over the seeds; None where ties change nothing with some seed."""
-    by_seed = [one for one in ties if one]
+    """The mean of each number over the seeds; None if ties change nothing with some seed."""
+    by_seed = [seed_ties for seed_ties in ties if seed_ties]
     if len(by_seed) < len(ties):
         return None
-    mean: dict[str, Any] = {"share": statistics.mean(one["share"] for one in by_seed)}
+    mean: dict[str, Any] = {"share": statistics.mean(seed_ties["share"] for seed_ties in by_seed)}
     for order in ("optimistic", "expected", "pessimistic"):
-        mean[order] = {m: statistics.mean(one[order][m] for one in by_seed) for m in by_seed[0][order]}
+        mean[order] = {m: statistics.mean(seed_ties[order][m] for seed_ties in by_seed) for m in by_seed[0][order]}
     return mean

@@ -1,4 +1,4 @@
-"""What the papers' leak adds: a study under the strict protocol and as released, side by side."""
+"""Metric inflation by the leak in the papers' released code: a study under the strict and the as-released protocol."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class InflationRow:
       difference: as_released - strict.
       low: lower end of the difference's interval, a bootstrap paired by users.
       high: upper end.
-      n_users: how many users both were measured on.
+      n_users: number of users evaluated under both protocols.
     """
 
     system: str
@@ -72,7 +72,7 @@ class Inflation:
       command: the command line that made it.
       strict: the study's table under the strict protocol.
       as_released: the same with the leak.
-      rows: what the leak adds.
+      rows: the inflation of each metric.
     """
 
     command: str
@@ -105,7 +105,7 @@ class Inflation:
 
 
 def compare_protocols(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path) -> Inflation:
-    """Compares a study's configs under the strict protocol and as released, and measures what the leak adds.
+    """Compares a study's configs under the strict and the as-released protocol, and measures the inflation.
 
     Args:
       study: configs by the names of their rows; their protocol is replaced.
@@ -125,7 +125,7 @@ def compare_protocols(study: Mapping[str, Config], seeds: Sequence[int], folder:
         compare_configs(configs, seeds, folder / protocol) for protocol, configs in by_protocol.items()
     )
     systems = {name: (name, method_name(config)) for name, config in study.items()}
-    # An embedder's own ranking is a row as well, and what leaks is what it was trained on.
+    # An embedder's own ranking is a row as well: the leak is in its training events.
     embedders = {name: embedder(config.embedder) for name, config in study.items()}
     systems |= {record.title: (name, record.title) for name, record in embedders.items() if record.ranks}
     rows = []
@@ -146,7 +146,7 @@ def compare_protocols(study: Mapping[str, Config], seeds: Sequence[int], folder:
 def _inflation_rows(
     system: str, strict: dict[str, np.ndarray] | None, released: dict[str, np.ndarray] | None
 ) -> list[InflationRow]:
-    """A row a metric from what each user adds to it, f64[U]; none where one protocol's ranks are missing."""
+    """A row per metric from the users' contributions f64[U]; none if one protocol's ranks are missing."""
     if not strict or not released:
         return []
     rows = []

@@ -1,4 +1,4 @@
-"""Systems measured with several seeds: their rows joined, and their users' values averaged for paired intervals."""
+"""Results over several seeds: joined rows, and per-user averages for paired intervals."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jaxrec.evaluate.results_file import COMPARED, against_best_baseline
 from jaxrec.studies.comparison import TABLE_METRICS, ComparisonRow, PairedInterval
 
 RankFiles = Sequence[tuple[pathlib.Path, str]]
-"""Where a system's ranks are, seed by seed: the folder that holds ranks.npz, and the system's name in it."""
+"""Location of a system's ranks for each seed: the folder of ranks.npz, and the system's name in it."""
 
 
 class RowCollector:
     """Gathers rows of results.json files by system and seed.
 
     Attributes:
-      rank_files: where each system's ranks are.
+      rank_files: location of each system's ranks.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class RowCollector:
         """Adds a row, unless the system has one with this seed.
 
         Args:
-          system: what the table calls it.
+          system: its name in the table.
           seed: of the run.
           row: as in results.json, with the run's own name of the system.
           folder: holds the run's ranks.npz.
@@ -42,7 +42,7 @@ class RowCollector:
             self.rank_files.setdefault(system, []).append((folder, row["system"]))
 
     def rows(self, first: Sequence[str] = ()) -> tuple[ComparisonRow, ...]:
-        """All rows, those of `first` before the others, which keep the order in which they came."""
+        """All rows: those of `first`, then the others in the order they were added."""
         return tuple(_joined(system, self._rows[system]) for system in dict.fromkeys([*first, *self._rows]))
 
 
@@ -53,7 +53,7 @@ def intervals_beside_baselines(
     *,
     own_users: bool = False,
 ) -> list[PairedInterval]:
-    """Intervals of systems beside the best of some baselines, by each user's mean over the seeds.
+    """Intervals of the difference between systems and the best baseline, by each user's mean over the seeds.
 
     Args:
       systems: rows of the table.
@@ -72,13 +72,13 @@ def intervals_beside_baselines(
 
 
 def user_values_over_seeds(rank_files: RankFiles, own_users: bool) -> dict[str, np.ndarray] | None:
-    """What each user adds to each metric, f64[U], NaN where a user was not ranked for.
+    """Each user's contribution to each metric, f64[U], NaN for users that were not evaluated.
 
     Args:
       rank_files: of one system, seed by seed.
-      own_users: whether each seed has users of its own, who are then concatenated; else each user's mean is taken.
+      own_users: whether each seed has its own users, which are then concatenated; otherwise averaged over seeds.
     Returns:
-      the values by metric; None where a seed's ranks are missing, or are of another number of users.
+      the values by metric; None if a seed's ranks are missing, or have another number of users.
     """
     ranks = []
     for folder, system in rank_files:

@@ -1,4 +1,4 @@
-"""Folders of a study's runs: where they are, what they share, and their results."""
+"""Folders of a study's runs: their paths, shared vectors, and results."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from jaxrec.files import whole_file
 from jaxrec.system import run as runs
 
 Vectors = dict[tuple, pathlib.Path]
-"""Files of vectors that runs made, by all that they depend on."""
+"""Files of vectors, by everything they depend on."""
 
 
 def run_folder(folder: pathlib.Path, name: str, seed: int) -> pathlib.Path:
-    """Where a study keeps the run of a row with a seed."""
+    """The folder of a row's run with a seed."""
     return folder / f"{''.join(c if c.isalnum() else '_' for c in name.lower())}-{seed}"
 
 
 def results_of(config: Config, vectors: Vectors) -> dict[str, Any]:
-    """A run's results.json, of the run in the config's folder or, where there is none, of one trained now.
+    """The results.json of the config's folder; trains the run if there is none.
 
     Args:
-      config: of the run.
-      vectors: of the study's other runs; one with the same is copied, and the run's own are added.
+      config: the run's config.
+      vectors: of the study's other runs; copied if equal, and the run's own are added.
     """
     runs.check_run(config)
     register = share_vectors(config, vectors)
@@ -39,15 +39,15 @@ def results_of(config: Config, vectors: Vectors) -> dict[str, Any]:
 
 
 def share_vectors(config: Config, vectors: Vectors) -> Callable[[], None]:
-    """Copies the vectors of another run with the same embedder, data and seed into a run's folder that has none.
+    """Copies the vectors of another run with the same embedder, data and seed to the run's folder if it has none.
 
     Args:
-      config: of the run.
-      vectors: what other runs made.
+      config: the run's config.
+      vectors: of other runs.
     Returns:
-      a function to call once the run's own vectors are there, which adds them to `vectors`.
+      a function that adds the run's own vectors to `vectors`, to call once they exist.
     """
-    # Tasks decide which events are held out: a leave-one-out split, one of events, or both.
+    # The tasks determine the split: leave-one-out, by events, or both.
     tasks = bool(config.task.ranking), bool(config.task.writing)
     depends_on = (
         config.data,

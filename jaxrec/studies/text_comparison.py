@@ -1,4 +1,4 @@
-"""Ratings and texts of several runs: the part of a comparison that is about tasks that write."""
+"""The part of a comparison for the rating and text tasks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class TextRow:
       task: "rating", "explanation", "review" or "preference".
       system: its name.
       baseline: whether it is one of the baselines.
-      taught: how many events trained it.
+      taught: number of training events.
       seeds: one for each value of the tuples below.
       metrics: by name, those that the task has.
-      n: how many events were tested.
-      ms: milliseconds an event; empty where nothing was timed.
+      n: number of test events.
+      ms: milliseconds per event; empty if not timed.
     """
 
     task: str
@@ -66,8 +66,8 @@ class TextRowCollector:
 
         Args:
           report: the run's results.json.
-          name: what the study calls the run.
-          method: what the run calls its method; its rows get `name` instead.
+          name: the run's name in the study.
+          method: the method's name in the run's rows, which `name` replaces.
           seed: of the run.
         """
         texts = report.get("texts", {"rows": []})
@@ -75,8 +75,8 @@ class TextRowCollector:
             task, system, taught = row["task"], row["system"], texts["events"]["train"]
             if not row["baseline"]:
                 system = name + system.removeprefix(method)
-            elif (other := self._rows.get((task, system))) and other["taught"] != taught:
-                system = f"{system} [{name}]"  # leave-one-out withholds some events, so it learned from others
+            elif (existing := self._rows.get((task, system))) and existing["taught"] != taught:
+                system = f"{system} [{name}]"  # leave-one-out withholds events, so the training events differ
             about = {"task": task, "system": system, "baseline": row["baseline"], "taught": taught, "seeds": []}
             joined = self._rows.setdefault((task, system), about)
             if seed in joined["seeds"]:
@@ -87,7 +87,7 @@ class TextRowCollector:
                     joined.setdefault(column, []).append(row[column])
 
     def rows(self) -> tuple[TextRow, ...]:
-        """All rows, in the order in which their systems first came."""
+        """All rows, in the order their systems were first added."""
         return tuple(TextRow.from_dict(row) for row in self._rows.values())
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from jaxrec.models.retriever import Retriever
-from jaxrec.recommend.recommendations import Shown
+from jaxrec.recommend.recommendations import RecommendationList
 from jaxrec.system.system import System
 from jaxrec.types import Histories, TopK
 
 
-def listing(system: System, histories: Histories, top: TopK, task: str, who: str, truth: int) -> Shown:
+def listing(system: System, histories: Histories, top: TopK, task: str, who: str, truth: int) -> RecommendationList:
     """The first list of `top` beside the history that it was made from, in the words of the data.
 
     Args:

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from jaxrec.embedders.fold_in import as_long_as, of_each_user
+from jaxrec.embedders.fold_in import of_each_user, scale_to_mean_length
 from jaxrec.embedders.registry import embedder
 from jaxrec.system.embed import embed
 from jaxrec.system.identify import identify
@@ -52,8 +52,8 @@ def welcome(system: System, histories: Histories, users: np.ndarray, items: np.n
     fresh = record.refresh(system.embedding, histories, record.settings(system.config))
     vectors, ids = system.embedding.vectors, system.ids
     vectors = Vectors(
-        _rows_set(vectors.user, users, as_long_as(fresh.user[users], vectors.user), histories.n_users),
-        _rows_set(vectors.item, items, as_long_as(fresh.item[items], vectors.item), histories.n_items),
+        _rows_set(vectors.user, users, scale_to_mean_length(fresh.user[users], vectors.user), histories.n_users),
+        _rows_set(vectors.item, items, scale_to_mean_length(fresh.item[items], vectors.item), histories.n_items),
     )
     ids = ids.with_items(items, vectors.item[items])
     rows = vectors.user[users]

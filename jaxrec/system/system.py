@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from jaxrec.config import Config
 from jaxrec.embedders.embedder import Embedding
-from jaxrec.embedders.fold_in import as_long_as, of_each_user
+from jaxrec.embedders.fold_in import of_each_user, scale_to_mean_length
 from jaxrec.embedders.registry import embedder
 from jaxrec.evaluate.full_ranking import Result, evaluate_recommender, seen_rows
 from jaxrec.hub.registry import backbone
@@ -117,7 +117,7 @@ class System(Run):
             return dataclasses.replace(table, values=table.values[users])
         vectors = of_each_user(histories, self.embedding.vectors.item)
         if kind == "static":  # the ids were made of the embedder's own vectors, which are longer
-            vectors = as_long_as(vectors, self.embedding.vectors.user)
+            vectors = scale_to_mean_length(vectors, self.embedding.vectors.user)
         return self.ids.user_codes(vectors)
 
     def asker(self, histories: Histories, codes: Codes | None, task: str, prompt: str) -> Callable[..., np.ndarray]:

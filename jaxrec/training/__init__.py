@@ -1,1 +1,1 @@
-"""One loop for everything that is trained: state, step, mesh, checkpoints, progress, metrics."""
+"""The training loop of all models: state, step, mesh, checkpoints, progress, metrics."""

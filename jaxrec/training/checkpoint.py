@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: the state, the input's position and the progress of early stopping, by orbax."""
+"""Checkpoints of a training run with orbax: state, data iterator position, and early stopping."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from jaxrec.training.state import TrainState, Tree
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """What a checkpoint held.
+    """The content of a checkpoint.
 
     Attributes:
-      step: steps done.
-      state, buffers: laid out as asked.
+      step: number of finished steps.
+      state, buffers: with the requested shardings.
       position: the grain iterator's state.
-      meta: small numbers by name.
-      warning: which newer checkpoints could not be read, "" where none.
+      meta: scalars by name.
+      warning: newer checkpoints that could not be read, or "".
     """
 
     step: int
@@ -37,7 +37,7 @@ class Restored:
 
 
 class _Keep(preservation_policy.PreservationPolicy):
-    """The newest two, and the best as each of those two knew it: a broken newest still finds its best.
+    """Keeps the newest two checkpoints and the best one as of each, so that the run survives a broken newest one.
 
     Orbax's own BestN breaks ties towards the later step, early stopping towards the earlier one.
     """
@@ -46,8 +46,8 @@ class _Keep(preservation_policy.PreservationPolicy):
         self.best: list[int | None] = []
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        wanted = {info.step for info in checkpoints[-2:]} | set(self.best[-2:])
-        return [info.step in wanted for info in checkpoints]
+        steps_to_keep = {info.step for info in checkpoints[-2:]} | set(self.best[-2:])
+        return [info.step in steps_to_keep for info in checkpoints]
 
 
 class Checkpoints:
@@ -62,7 +62,7 @@ class Checkpoints:
         self._buffers = self._folder.parent / "buffers"
         self._wrote_buffers = False
         self._keep = _Keep()
-        # A reader may look at a run that is being trained: it must not clear away what is being written.
+        # A reader may open a run in training, so it must not delete temporary files.
         options = (
             ocp.CheckpointManagerOptions(create=False, preservation_policy=self._keep)
             if read_only
@@ -76,16 +76,16 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, step: int, state: TrainState, buffers: Tree, position: dict[str, Any], meta: dict[str, Any]) -> None:
-        """Starts to write; returns as soon as the state may be donated.
+        """Starts writing; returns as soon as the state may be donated.
 
         Args:
-          step: steps done.
-          state: arrays; finite, which the caller has made sure of.
+          step: number of finished steps.
+          state: arrays; the caller has checked that they are finite.
           buffers: the same at every call; written before a folder's first checkpoint.
           position: the grain iterator's state after the batch of that step; the same in every process.
           meta: JSON; `best_step` names a checkpoint to keep.
         Raises:
-          RuntimeError: a checkpoint of this or a later step is there already.
+          RuntimeError: a checkpoint of this or a later step exists.
         """
         if jax.tree.leaves(buffers) and not self._wrote_buffers and self.newest is None:
             with ocp.StandardCheckpointer() as checkpointer:  # whole before the first checkpoint that needs them
@@ -104,12 +104,12 @@ class Checkpoints:
             )
 
     def restore(self, like: TrainState, buffers: Tree) -> Restored | None:
-        """The newest checkpoint that can be read, laid out as `like` and `buffers`; None where there is none.
+        """The newest readable checkpoint with the shardings of `like` and `buffers`; None without checkpoints.
 
-        Newer ones that can't be read are moved to `folder/../broken`, so that their steps can be saved again.
+        Newer unreadable ones are moved to `folder/../broken`, so that their steps can be saved again.
 
         Raises:
-          ValueError: there are checkpoints and none can be read, for instance because they are of another model.
+          ValueError: there are checkpoints but none can be read, for instance because they are of another model.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         buffers = self.buffers(buffers) if steps else buffers
@@ -158,12 +158,12 @@ class Checkpoints:
         self._manager.reload()
 
     def params(self, step: int, like: Tree) -> Tree:
-        """Params of one step, laid out as `like` (arrays, or shapes with a sharding)."""
+        """Parameters of one step with the shardings of `like` (arrays, or shapes with a sharding)."""
         parts = ocp.args.Composite(model=ocp.args.StandardRestore(_shapes({"params": like})))
         return self._manager.restore(step, args=parts)["model"]["params"]
 
     def buffers(self, like: Tree) -> Tree:
-        """What the loss read in all steps, laid out as `like`.
+        """The buffers, with the shardings of `like`.
 
         Raises:
           ValueError: they can't be read.
@@ -181,7 +181,7 @@ class Checkpoints:
             ) from error
 
     def meta(self, step: int) -> dict[str, Any]:
-        """The small numbers of one step."""
+        """The meta data of one step."""
         return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
 
     def close(self) -> None:
@@ -195,11 +195,11 @@ def _shapes(tree: Tree) -> Tree:
 
 
 def restore_best(folder: pathlib.Path, params: Tree, buffers: Tree) -> tuple[Tree, Tree]:
-    """The best model of a run folder, for evaluation: without the optimizer's moments.
+    """The best parameters of a run folder, and its buffers, for evaluation.
 
     Args:
-      folder: what `fit` was given.
-      params: arrays of the same shapes, whose layout the result takes.
+      folder: the folder of `fit`.
+      params: arrays of the same shapes, whose shardings the result takes.
       buffers: likewise.
     Raises:
       ValueError: the folder holds no checkpoint, or one of another model.

@@ -1,4 +1,4 @@
-"""Batches on the device before the step asks for them, and the iterator's state that belongs to each."""
+"""Prefetches batches to the device, and keeps the iterator's state of each."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ Count = Callable[[Any], dict[str, int]]
 class Feed:
     """Reads `data` two batches ahead of the training step.
 
-    `position` is the iterator's state after the batch that `next` handed out last, which is not the iterator's
-    own: that one is already ahead.
+    `position` is the iterator's state after the batch that `next` returned last; the iterator itself is ahead of it.
     """
 
     AHEAD = 2
@@ -42,10 +41,10 @@ class Feed:
             self._ready.append((put_batch(batch, self._mesh), counts, self._iterator.get_state()))
 
     def next(self) -> tuple[Any, dict[str, int]]:
-        """The next batch on the device, and what `count` says of this process's rows.
+        """The next batch on the device, and the result of `count` for this process's rows.
 
         Raises:
-          ValueError: the data is at its end.
+          ValueError: the data is exhausted.
         """
         self._fill()
         if not self._ready:

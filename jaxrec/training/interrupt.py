@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish that training grants at the end of a step."""
+"""Graceful stop of training at the end of a step after SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from jax.experimental import multihost_utils
 
 
 class Interrupt:
-    """While entered, the first SIGINT or SIGTERM is only noted; a second one ends the process at once.
+    """Inside the context, the first SIGINT or SIGTERM is recorded; a second one ends the process at once.
 
-    Among several processes SIGTERM is left to jax's preemption service, through which all of them agree on the
-    step after which to stop; SIGINT does what it always does.
+    With several processes, SIGTERM is handled by jax's preemption service, through which all agree on the step after
+    which to stop; SIGINT keeps its default behaviour.
     """
 
     def __init__(self, name: str) -> None:
@@ -25,7 +25,7 @@ class Interrupt:
         self.signal: int | None = None
 
     def __enter__(self) -> Interrupt:
-        # Python hands signals to the main thread alone; a fit in another thread leaves them as they are.
+        # Python delivers signals to the main thread only; in another thread they are left unchanged.
         if self._alone and threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
@@ -44,8 +44,8 @@ class Interrupt:
         text = f"\n{self._name}: {signal.Signals(number).name}: finishing this step and saving; once more to stop now\n"
         os.write(2, text.encode())  # writing to stderr or logging may be what was interrupted
 
-    def wanted(self, step: int) -> int | None:
-        """The signal that asks to stop after `step`, or None; the same answer in every process."""
+    def stop_signal(self, step: int) -> int | None:
+        """The received signal to stop after `step`, or None; equal in every process."""
         if not self._alone and multihost_utils.reached_preemption_sync_point(step):
             self.signal = signal.SIGTERM
         return self.signal

@@ -1,4 +1,4 @@
-"""Metrics on their way from the device: checked, averaged, shown and written, without making the device wait."""
+"""Collects metrics from the device without blocking it; checks, averages, displays and writes them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from jaxrec.training.writer import Writer
 
 
 class Journal:
-    """Fetches each step's metrics a few steps late, writes those of every `log_every`th step, shows progress."""
+    """Fetches each step's metrics a few steps late, writes those of every `log_every`-th step, shows progress."""
 
-    # Deep enough that the device never waits for the host; the bound itself keeps few steps in flight, because the
-    # collectives of several virtual CPU devices deadlock when dozens are queued.
+    # Large enough that the device never waits for the host; bounded, because collectives of several virtual CPU devices
+    # deadlock when dozens of steps are queued.
     LATE = 8
 
     def __init__(self, name: str, folder: pathlib.Path | None, steps: int, start: int, log_every: int) -> None:
@@ -30,21 +30,21 @@ class Journal:
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Rates are means since this call: what took time before (compiling, validating, saving) isn't training."""
+        """Rates are means since this call, so that compilation, validation and saving are excluded."""
         self._since, self._counts = time.monotonic(), collections.Counter()
 
     def add(self, step: int, metrics: dict[str, jax.Array], counts: dict[str, int]) -> None:
-        """Takes a step's metrics as they leave the step.
+        """Adds a step's metrics, still on the device.
 
         Raises:
-          FloatingPointError: loss or gradient of an earlier step were not finite.
+          FloatingPointError: loss or gradient norm of an earlier step was not finite.
         """
         self._pending.append((step, metrics, counts))
         if len(self._pending) > self.LATE:
             self._take()
 
     def drain(self) -> None:
-        """Waits for every step that was added; raises as `add`."""
+        """Waits for all added steps; raises as `add`."""
         while self._pending:
             self._take()
 
@@ -60,34 +60,34 @@ class Journal:
         self._loss_count += 1
         self._counts.update(counts)
         seconds = max(time.monotonic() - self._since, 1e-9)
-        rates = {what: count * jax.process_count() / seconds for what, count in self._counts.items()}
+        rates = {unit: count * jax.process_count() / seconds for unit, count in self._counts.items()}
         if self.progress:
             self.progress.update(step, f"loss {values['loss']:.4f}", rates)
         if step % self._log_every == 0:
-            self.writer.write(step, **values, **{f"{what}_per_second": rate for what, rate in rates.items()})
+            self.writer.write(step, **values, **{f"{unit}_per_second": rate for unit, rate in rates.items()})
 
     def mean_loss(self) -> float:
-        """Mean loss since the last call; a fresh mean starts."""
+        """Mean loss since the last call; resets the mean."""
         mean = self._loss_sum / self._loss_count
         self._loss_sum, self._loss_count = 0.0, 0
         return mean
 
     def sums(self) -> dict[str, float]:
-        """What a checkpoint keeps, so that the next mean is the same after a kill."""
+        """The state to store in a checkpoint, so that the next mean is equal after a restart."""
         return {"loss_sum": self._loss_sum, "loss_count": self._loss_count}
 
     def resume(self, sums: dict[str, float]) -> None:
-        """Goes on from what a checkpoint kept."""
+        """Restores the state of a checkpoint."""
         self._loss_sum, self._loss_count = sums["loss_sum"], int(sums["loss_count"])
 
-    def validated(self, step: int, measured: dict[str, float], prefix: str) -> None:
-        """Writes and shows the metrics of a validation."""
+    def log_validation(self, step: int, measured: dict[str, float], prefix: str) -> None:
+        """Writes and logs the metrics of a validation."""
         values = {f"{prefix}{name}": float(value) for name, value in measured.items()}
         self.writer.write(step, **values)
         self.say(f"step {step}: " + "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
 
     def say(self, text: str) -> None:
-        """A line for people, from the first process alone."""
+        """Logs a line, in the first process only."""
         if self.progress:
             logger.info("%s: %s", self._name, text)
 

@@ -1,4 +1,4 @@
-"""`fit`: the one training loop, for every model here."""
+"""`fit`, the training loop of all models."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Fitted:
     """A finished run.
 
     Attributes:
-      state: as it was after the last step.
-      buffers: as the loss read them.
-      best_params: of the best validation; the last ones where nothing was validated.
+      state: the state after the last step.
+      buffers: the buffers of the loss.
+      best_params: parameters of the best validation; the last ones without validation.
       history: records as in metrics.jsonl, oldest first.
       stopped: whether it ended early because validation no longer improved.
     """
@@ -52,7 +52,7 @@ class Fitted:
 def make_step(loss_fn: PureLoss, optimizer: optax.GradientTransformation):
     """The pure step(state, buffers, batch) -> (state, metrics).
 
-    Metrics gain `loss` and `gradient_norm` (before clipping).
+    Adds `loss` and `gradient_norm` (before clipping) to the metrics.
     """
 
     def step(state: TrainState, buffers: Tree, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -74,7 +74,7 @@ def initial_state(
     mesh: Mesh,
     rules: sharding.Rules,
 ) -> TrainState:
-    """A state of copies, laid out on the mesh; moments are born where they belong, never whole on one device."""
+    """The initial state, with copies of `params`, sharded over the mesh; moments are created sharded."""
     params = sharding.put(params, sharding.shardings(params, mesh, rules))
     placed = jax.tree.map(lambda x: x.sharding, params)
     shapes = jax.eval_shape(optimizer.init, params)
@@ -99,29 +99,29 @@ def fit(
 ) -> Fitted:
     """Trains for `plan.steps` steps, or until validation no longer improves.
 
-    A run with a folder goes on from its newest checkpoint, with the same losses, bit for bit, as if it had never
-    stopped; a finished one returns its result at once. SIGINT or SIGTERM ends the step, saves and exits.
+    A run with a folder resumes from its newest checkpoint, with losses that are bit for bit those of an uninterrupted
+    run; a finished one returns its result at once. SIGINT or SIGTERM finishes the step, saves and exits.
 
     Args:
       loss_fn: loss_fn(params, buffers, batch, key) -> (scalar f32[], metrics of scalars); pure, traced once.
-      params: a pytree of arrays, float32; copied, so that the caller's stay whole.
-      buffers: what the loss reads and no gradient changes; never copied on a device that holds it, saved once.
+      params: a pytree of float32 arrays; copied, so that the caller's arrays are not donated.
+      buffers: constant inputs of the loss, without gradients; not copied if already on the device, saved once.
       optimizer: see `make_optimizer`.
       data: yields pytrees of numpy arrays, this process's rows of each global batch; at least `plan.steps` of them. Its
         iterator's state must be the same in every process, as with `jaxrec.data.packing.packed`.
       plan: length, validation, selection, checkpoints and devices.
       key: the training stream's key; step n draws from fold_in(key, n).
       folder: gets checkpoints/, metrics.jsonl and tensorboard/; None keeps everything in memory.
-      count: count(batch) -> {"examples": n, "tokens": m} of a process's rows, shown per second.
+      count: count(batch) -> {"examples": n, "tokens": m} of a process's rows, logged per second.
       validate: validate(params, buffers) -> {metric: value}; must not donate them. None selects by the mean training
-        loss since the last validation, under the name "loss".
+        loss since the last validation, named "loss".
     Returns:
       Fitted; `best_params` are of the best validation.
     Raises:
       ValueError: an argument is out of range, the data ended early, `select` is no metric of `validate`, or the
         folder's checkpoints are of another model.
-      FloatingPointError: loss or gradient was not finite; the last checkpoint is from before.
-      SystemExit: a signal came; the state is saved.
+      FloatingPointError: loss or gradient was not finite; the last checkpoint is older.
+      SystemExit: a signal was received; the state is saved.
     """
     mesh, steps = plan.mesh or sharding.single_device_mesh(), plan.steps
     folder = pathlib.Path(folder) if folder is not None else None
@@ -157,23 +157,23 @@ def fit(
             try:
                 journal.add(step, metrics, counts)
                 validates = plan.validate_every > 0 and (step % plan.validate_every == 0 or step == steps)
-                leaves = interrupt.wanted(step)
+                stop_signal = interrupt.stop_signal(step)
                 overdue = step % plan.log_every == 0 and _agreed(
                     time.monotonic() - saved_at > 60 * plan.checkpoint_minutes
                 )
-                if not (validates or leaves or overdue or step == steps):
+                if not (validates or stop_signal or overdue or step == steps):
                     continue
-                journal.drain()  # nothing is validated or saved before it is known to be finite
+                journal.drain()  # check that all is finite before validating or saving
             except FloatingPointError as error:
                 if checkpoints and saved:
                     error.add_note(f"the last checkpoint, from before, is step {saved} in {folder}")
                 raise
 
             if validates:
-                measured = validate(state.params, buffers) if validate else {"loss": journal.mean_loss()}
-                better = selection.update(step, measured)
+                validation = validate(state.params, buffers) if validate else {"loss": journal.mean_loss()}
+                better = selection.update(step, validation)
                 stopped = selection.exhausted
-                journal.validated(step, measured, "valid/" if validate else "mean_")
+                journal.log_validation(step, validation, "valid/" if validate else "mean_")
                 if better and not checkpoints:
                     best_params = jax.tree.map(jnp.copy, state.params)
             if checkpoints:
@@ -181,10 +181,10 @@ def fit(
                 checkpoints.save(step, state, buffers, feed.position, meta)
                 saved, saved_at = step, time.monotonic()
             journal.restart_clock()
-            if leaves:
-                kept = f"saved in {folder}; the same command goes on from here" if folder else "nothing is saved"
-                journal.say(f"stopped after step {step} of {steps}; {kept}")
-                raise SystemExit(128 + leaves)
+            if stop_signal:
+                where_saved = f"saved in {folder}; the same command goes on from here" if folder else "nothing is saved"
+                journal.say(f"stopped after step {step} of {steps}; {where_saved}")
+                raise SystemExit(128 + stop_signal)
 
         if selection.best_step in (None, step):
             best_params = state.params

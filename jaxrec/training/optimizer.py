@@ -1,4 +1,4 @@
-"""AdamW with warm-up, a schedule, clipping and weight decay where it belongs."""
+"""AdamW with warm-up, schedule, gradient clipping and masked weight decay."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ UNDECAYED = re.compile(r"embedding$|embedding_adapter|table|rows|relative|norm|b
 
 
 def decay_mask(params):
-    """True for the parameters that weight decay shrinks.
+    """True for parameters with weight decay.
 
-    Those are the matrices that map hidden states to hidden states. Tables of embeddings and relative positions
-    are left out: a row that the batch doesn't name has no gradient, and decay alone would pull rare users and
-    items to zero. Norms and biases have no scale to regularise.
+    Those are the matrices that map hidden states to hidden states. Embedding tables and relative positions are
+    excluded: a row that is not in the batch has no gradient, and decay alone would shrink rare users and items to
+    zero. Norms and biases are excluded as usual.
 
     Returns:
-      A pytree of bool like `params`: at least two axes, and the name neither ends in "embedding" nor says
-      embedding_adapter, table, rows, relative, norm or bias.
+      A pytree of bool like `params`: True if the array has at least two axes, and the name neither ends in "embedding"
+      nor contains embedding_adapter, table, rows, relative, norm or bias.
     """
 
     def decays(path, leaf) -> bool:
@@ -32,36 +32,36 @@ def decay_mask(params):
 
 
 def learning_rate(config: TrainConfig, steps: int) -> optax.Schedule:
-    """Rises linearly over `config.warmup` of the steps, then follows `config.schedule` down to zero.
+    """A linear warm-up over the share `config.warmup` of the steps, then `config.schedule` down to zero.
 
     Raises:
-      ValueError: the share of warm-up is outside [0, 1).
+      ValueError: `config.warmup` is outside [0, 1).
     """
     if not 0 <= config.warmup < 1:
         raise ValueError(f"train.warmup={config.warmup} is a share of the steps; give a number in [0, 1)")
     peak, warm = config.learning_rate, round(config.warmup * steps)
     rest = max(steps - warm, 1)
-    falls = {
+    schedules = {
         "linear": optax.linear_schedule(peak, 0.0, rest),
         "cosine": optax.cosine_decay_schedule(peak, rest),
         "constant": optax.constant_schedule(peak),
     }
-    fall = falls[config.schedule]
+    decay = schedules[config.schedule]
     if not warm:
-        return fall
-    # The first step already moves: a rate of 0 there would waste its gradient.
-    return optax.join_schedules([optax.linear_schedule(peak / warm, peak, warm - 1 or 1), fall], [warm])
+        return decay
+    # The warm-up starts above 0, as a rate of 0 would waste the first gradient.
+    return optax.join_schedules([optax.linear_schedule(peak / warm, peak, warm - 1 or 1), decay], [warm])
 
 
 def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
     """AdamW (Loshchilov and Hutter 2019) after clipping by the global norm; moments have the parameters' float32.
 
-    With `config.relative` an update is also multiplied by the root mean square of what it changes, the rule of
+    With `config.relative` an update is also multiplied by the root mean square of its parameter, the rule of
     Adafactor (Shazeer and Stern 2018) that T5 was trained with.
 
     Args:
-      config: learning_rate, relative, warmup, schedule, weight_decay and clip (0 = no clipping) are read.
-      steps: length of the whole run, over which the schedule falls.
+      config: learning_rate, relative, warmup, schedule, weight_decay and clip (0 = no clipping) are used.
+      steps: length of the whole run, over which the schedule decays.
     """
     parts = [
         optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),

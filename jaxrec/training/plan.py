@@ -1,4 +1,4 @@
-"""How a training run goes: its length, when it validates and saves, what selects, and on which devices it runs."""
+"""The settings of a training run: length, validation, model selection, checkpoints and devices."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from jaxrec.training.sharding import Rules
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The settings of `fit`; what is trained, and on which data, are its own arguments.
+    """The settings of `fit`, besides model and data.
 
     Attributes:
       steps: length of the run, at least 1.
-      name: what messages and the progress line call the run.
+      name: the run's name in messages and progress lines.
       validate_every: steps between validations; the last step is validated as well. 0 never validates.
-      select: the metric of validation that chooses the best parameters.
-      mode: whether more ("max") or less ("min") of it is better.
+      select: the validation metric that selects the best parameters.
+      mode: whether higher ("max") or lower ("min") is better.
       patience: validations without a better value before the run stops; 0 never stops early.
-      checkpoint_minutes: at most this long between checkpoints (looked at every `log_every` steps); one is also written
-        at every validation and at the end.
+      checkpoint_minutes: maximum time between checkpoints (checked every `log_every` steps); one is also written at
+        every validation and at the end.
       log_every: steps between records of metrics.jsonl, at least 1.
-      mesh: the devices; None is this process's default device alone.
-      rules: where arrays lie on the mesh, see `jaxrec.training.sharding.shardings`.
+      mesh: the devices; None is this process's default device.
+      rules: sharding rules, see `jaxrec.training.sharding.shardings`.
     Raises:
       ValueError: `steps` or `log_every` is below 1.
     """

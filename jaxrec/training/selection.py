@@ -1,4 +1,4 @@
-"""Which validation was the best so far, and when to stop waiting for a better one."""
+"""Model selection and early stopping on a validation metric."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Literal
 
 @dataclasses.dataclass
 class Selection:
-    """Early stopping on one metric; its attributes are plain numbers, kept with every checkpoint.
+    """Early stopping on one metric; its attributes are plain numbers, stored in every checkpoint.
 
     Attributes:
       select: the metric's name.
-      mode: whether more ("max") or less ("min") of it is better.
+      mode: whether higher ("max") or lower ("min") is better.
       patience: validations without a better value before `exhausted`; 0 never stops.
       best_value: None before the first validation.
       best_step: step of the best validation.
@@ -28,7 +28,7 @@ class Selection:
     waited: int = 0
 
     def update(self, step: int, metrics: dict[str, float]) -> bool:
-        """Takes note of a validation; True where it is the best so far (a tie is not better).
+        """Records a validation; True if it is the best so far (a tie is not better).
 
         Raises:
           ValueError: the metric is not among `metrics`, or is not finite.
@@ -50,9 +50,9 @@ class Selection:
         return 0 < self.patience <= self.waited
 
     def progress(self) -> dict[str, float | int | None]:
-        """What a checkpoint keeps."""
+        """The state to store in a checkpoint."""
         return {"best_value": self.best_value, "best_step": self.best_step, "waited": self.waited}
 
     def resume(self, progress: dict) -> None:
-        """Goes on from what a checkpoint kept."""
+        """Restores the state of a checkpoint."""
         self.best_value, self.best_step, self.waited = (progress[k] for k in ("best_value", "best_step", "waited"))

@@ -1,4 +1,4 @@
-"""The mesh, and one table of rules that says how each array lies on it."""
+"""The device mesh, and sharding of arrays over it by a table of rules."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ def make_mesh(data_parallel: int = 0, model_parallel: int = 1, devices: Sequence
     """A mesh with the axes `data` (batches) and `model` (embedding tables).
 
     Args:
-      data_parallel: size of `data`; 0 takes all devices that `model_parallel` leaves.
+      data_parallel: size of `data`; 0 uses all remaining devices.
       model_parallel: size of `model`.
       devices: default all, of every process.
     Raises:
-      ValueError: the devices can't be laid out so.
+      ValueError: there are too few devices.
     """
     devices = list(devices if devices is not None else jax.devices())
     data_parallel = data_parallel or len(devices) // model_parallel
-    wanted = data_parallel * model_parallel
-    if not 1 <= wanted <= len(devices):
+    count = data_parallel * model_parallel
+    if not 1 <= count <= len(devices):
         raise ValueError(
-            f"data_parallel={data_parallel} x model_parallel={model_parallel} wants {wanted} devices, "
+            f"data_parallel={data_parallel} x model_parallel={model_parallel} needs {count} devices, "
             f"there are {len(devices)}; lower one of them"
         )
-    # Explicit axes, jax's default, would ask every gather in a model for an output sharding.
+    # Explicit axes, jax's default, would require an output sharding for every gather in a model.
     axes = (AxisType.Auto, AxisType.Auto)
-    return jax.make_mesh((data_parallel, model_parallel), ("data", "model"), axis_types=axes, devices=devices[:wanted])
+    return jax.make_mesh((data_parallel, model_parallel), ("data", "model"), axis_types=axes, devices=devices[:count])
 
 
 def single_device_mesh() -> Mesh:
-    """A mesh of this process's default device alone."""
+    """A mesh of this process's default device."""
     return make_mesh(1, 1, jax.local_devices()[:1])
 
 
@@ -48,13 +48,13 @@ def path_name(path: tuple[Any, ...]) -> str:
 
 
 def shardings(tree: Any, mesh: Mesh, rules: Rules) -> Any:
-    """How each array of `tree` lies on the mesh.
+    """The sharding of each array of `tree`.
 
     Args:
       tree: arrays or their shapes.
       mesh: see `make_mesh`.
-      rules: (regular expression, PartitionSpec) pairs; the first that is found in an array's name holds. Arrays
-        that no rule names are on every device.
+      rules: (regular expression, PartitionSpec) pairs; the first that matches an array's name applies. Other arrays
+        are replicated.
     Returns:
       A pytree of NamedSharding like `tree`.
     Raises:
@@ -84,10 +84,10 @@ def _check_divides(name: str, shape: tuple[int, ...], spec: PartitionSpec, mesh:
 
 
 def follow(opt_state: Any, params: Any, placed: Any, mesh: Mesh) -> Any:
-    """Optimizer moments lie as their parameters do; counters are on every device.
+    """Shardings of the optimizer state: moments like their parameters, counters replicated.
 
     Args:
-      opt_state: arrays or shapes; an array whose path ends with a parameter's path, and has its shape, follows it.
+      opt_state: arrays or shapes; an array whose path ends with a parameter's path and has its shape gets its sharding.
       params: arrays or shapes.
       placed: `shardings` of `params`.
       mesh: see `make_mesh`.
@@ -95,30 +95,29 @@ def follow(opt_state: Any, params: Any, placed: Any, mesh: Mesh) -> Any:
       A pytree of NamedSharding like `opt_state`.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    table = {(path, leaf.shape): place for (path, leaf), place in zip(leaves, jax.tree.leaves(placed))}
+    sharding_of = {(path, leaf.shape): place for (path, leaf), place in zip(leaves, jax.tree.leaves(placed))}
     everywhere = NamedSharding(mesh, PartitionSpec())
 
     def place(path, leaf) -> NamedSharding:
-        found = (table.get((path[start:], leaf.shape)) for start in range(len(path)))
-        return next((f for f in found if f is not None), everywhere)
+        candidates = (sharding_of.get((path[start:], leaf.shape)) for start in range(len(path)))
+        return next((sharding for sharding in candidates if sharding is not None), everywhere)
 
     return jax.tree_util.tree_map_with_path(place, opt_state)
 
 
 def put(tree: Any, placed: Any, *, copies: bool = True) -> Any:
-    """Host or device arrays laid out as `placed`; every process holds the same values in `tree`.
+    """Puts host or device arrays on devices as `placed`; every process has the same values in `tree`.
 
     Args:
       tree: arrays.
       placed: a NamedSharding for each.
-      copies: whether to copy what lies right already, as for a step that donates its state: that must not be anyone
-        else's array.
+      copies: whether to copy arrays that are already placed, needed if a step donates them.
     """
 
     def copy(x, sharding: NamedSharding):
         if sharding.is_fully_addressable:
             if copies and isinstance(x, jax.Array) and x.sharding != sharding:
-                x = jnp.copy(x)  # may_alias alone does not keep a replica from being the array it was made of
+                x = jnp.copy(x)  # may_alias alone does not prevent a replica from aliasing its source
             return jax.device_put(x, sharding, may_alias=not copies)
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(copy(jax.random.key_data(x), sharding), impl=jax.random.key_impl(x))
@@ -141,18 +140,18 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
 
 
 def share_of_data(mesh: Mesh) -> tuple[int, int]:
-    """Which block of a batch's rows this process reads, and how many blocks there are: (index, count).
+    """The block of a batch's rows that this process reads, and the number of blocks: (index, count).
 
     Processes that differ only along `model` read the same rows.
 
     Raises:
-      ValueError: the rows of this process are no block of their own.
+      ValueError: the rows of this process are not one block.
     """
-    here = jax.process_index()
-    mine = np.flatnonzero([any(d.process_index == here for d in line) for line in mesh.devices])
-    count, left = divmod(mesh.shape["data"], len(mine))
-    if left or mine[0] % len(mine) or mine[-1] - mine[0] + 1 != len(mine):
+    process = jax.process_index()
+    own_rows = np.flatnonzero([any(d.process_index == process for d in line) for line in mesh.devices])
+    count, left = divmod(mesh.shape["data"], len(own_rows))
+    if left or own_rows[0] % len(own_rows) or own_rows[-1] - own_rows[0] + 1 != len(own_rows):
         raise ValueError(
-            f"process {here} holds the parts {mine.tolist()} of mesh axis 'data'; they have to be one block"
+            f"process {process} holds the parts {own_rows.tolist()} of mesh axis 'data'; they have to be one block"
         )
-    return int(mine[0]) // len(mine), count
+    return int(own_rows[0]) // len(own_rows), count

@@ -1,4 +1,4 @@
-"""What training carries from step to step, and how a Flax NNX module becomes pure functions of it."""
+"""The training state, and conversion of a Flax NNX module to pure functions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PureLoss = Callable[[Tree, Tree, Any, jax.Array | None], tuple[jax.Array, dict[s
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """All that a step changes; a pytree, donated to the step.
+    """Everything that a step changes; a pytree, donated to the step.
 
     Attributes:
-      step: i32[], steps done.
-      params: what the optimizer changes.
+      step: i32[], number of finished steps.
+      params: the trained parameters.
       opt_state: the optimizer's moments and counters.
       key: the training stream's key; step n uses fold_in(key, n).
     """
@@ -53,6 +53,6 @@ def functional(model: nnx.Module, loss: Loss) -> tuple[Tree, Tree, PureLoss]:
 
 
 def rebuilder(model: nnx.Module) -> Callable[[Tree, Tree], Any]:
-    """The way back from `functional`: rebuild(params, buffers) -> a module like `model` that holds those arrays."""
+    """The inverse of `functional`: rebuild(params, buffers) -> a module like `model` with those arrays."""
     graph = nnx.graphdef(model)
     return lambda params, buffers: nnx.merge(graph, params, buffers)

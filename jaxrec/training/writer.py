@@ -1,4 +1,4 @@
-"""Metrics as JSON lines and for TensorBoard."""
+"""Writes metrics as JSON lines and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ Record = dict[str, Any]
 
 
 class Writer:
-    """Appends records to `folder/metrics.jsonl` and `folder/tensorboard`; keeps them in memory alone without a folder.
+    """Appends records to `folder/metrics.jsonl` and `folder/tensorboard`; without a folder only keeps them in memory.
 
-    A run that goes on after `step` drops the lines of later steps, which it is about to write again, so that the
-    file holds each step once.
+    A run that resumes after `step` drops the lines of later steps, so that the file holds each step once.
 
     Attributes:
-      records: all that the file holds: {"step": ..., metric: value, ...}, oldest first.
+      records: the content of the file: {"step": ..., metric: value, ...}, oldest first.
     """
 
     def __init__(self, folder: pathlib.Path | None, step: int = 0) -> None:
@@ -33,7 +32,7 @@ class Writer:
         path = folder / "metrics.jsonl"
         self.records = [r for r in read_records(path) if r["step"] <= step] if step else []
         write_whole(path, "".join(json.dumps(r) + "\n" for r in self.records))
-        self._file = path.open("a", buffering=1)  # a line at a time: a killed run loses none that it finished
+        self._file = path.open("a", buffering=1)  # line buffered: a killed run loses no finished line
         self._folder, self._resumed = folder, step
 
     def write(self, step: int, **values: float) -> None:
@@ -58,10 +57,10 @@ class Writer:
 
 
 def read_records(path: pathlib.Path) -> list[Record]:
-    """The records of a metrics.jsonl, [] where there is none; a last line that was cut off by a kill is left out.
+    """The records of a metrics.jsonl, [] if missing; an incomplete last line, left by a killed run, is ignored.
 
     Raises:
-      ValueError: a line before the last one is no JSON; names file and line.
+      ValueError: a line before the last one is not JSON; the message names file and line.
     """
     if not path.exists():
         return []

@@ -139,7 +139,7 @@ def test_reviews_without_a_word_get_the_mean() -> None:
     [(_, actual)] = preference_baselines(["bad", "good"], both, ["bad", "good"], both, ["bad", "good", "new"])
     assert 2 <= actual[0] < actual[2] < actual[1] <= 5
     assert len(preference_baselines(["bad", "good"], both, ["bad"], of_stars([1.0]), [])[0][1]) == 0
-    with pytest.raises(ValueError, match=r"train wants a rating for each review .* 1 reviews and 2 ratings"):
+    with pytest.raises(ValueError, match=r"train needs a rating for each review .* 1 reviews and 2 ratings"):
         preference_baselines(["bad"], both, ["bad"], of_stars([1.0]), ["good"])
     with pytest.raises(ValueError, match="valid wants a rating"):
         preference_baselines(["bad", "good"], both, [], of_stars([]), ["good"])

@@ -37,9 +37,9 @@ def test_an_event_never_sees_itself_or_later_ones() -> None:
     histories, item = make([4, 4])
     changed = Histories(histories.offsets, histories.items.copy(), 7)
     changed.items[2] = (changed.items[2] + 1) % 7
-    one, other = (fold_in.before_each_event(h, item) for h in (histories, changed))
-    np.testing.assert_allclose(one[:3], other[:3])
-    np.testing.assert_allclose(one[4:], other[4:], atol=1e-7)
+    first, second = (fold_in.before_each_event(h, item) for h in (histories, changed))
+    np.testing.assert_allclose(first[:3], second[:3])
+    np.testing.assert_allclose(first[4:], second[4:], atol=1e-7)
 
 
 def test_zero_vectors_stay() -> None:
@@ -50,7 +50,7 @@ def test_an_item_is_the_mean_of_its_users() -> None:
     histories, _ = make([3, 0, 4])
     user = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
     units = fold_in.unit_rows(user)
-    found = fold_in.of_each_item(histories, user)
+    actual = fold_in.of_each_item(histories, user)
     for item in range(histories.n_items):
         rows = units[histories.users[histories.items == item]]
-        np.testing.assert_allclose(found[item], rows.mean(0) if len(rows) else np.zeros(5), atol=1e-6)
+        np.testing.assert_allclose(actual[item], rows.mean(0) if len(rows) else np.zeros(5), atol=1e-6)

@@ -50,18 +50,18 @@ def same(one: Embedding, two: Embedding) -> None:
 
 @pytest.mark.parametrize("layers", [0, 2])
 def test_planted_clusters_are_recommended(planted: Histories, layers: int) -> None:
-    found = fit_lightgcn(planted, dataclasses.replace(CONFIG, layers=layers), seed=0)
-    assert found.vectors.user.shape == (81, 8)
-    assert found.vectors.item.shape == (41, 8)
-    assert found.vectors.item.dtype == np.float32
-    scores = found.vectors.user[:80] @ found.vectors.item[:40].T
+    actual = fit_lightgcn(planted, dataclasses.replace(CONFIG, layers=layers), seed=0)
+    assert actual.vectors.user.shape == (81, 8)
+    assert actual.vectors.item.shape == (41, 8)
+    assert actual.vectors.item.dtype == np.float32
+    scores = actual.vectors.user[:80] @ actual.vectors.item[:40].T
     best = np.argsort(-scores, axis=1)[:, :5] // 10
     assert (best == (np.arange(80) % CLUSTERS)[:, None]).mean() > 0.9
-    for vectors in (found.tables, found.vectors):
+    for vectors in (actual.tables, actual.vectors):
         assert not vectors.user[80].any()
         assert not vectors.item[40].any()
     if layers == 0:
-        same(found, Embedding(found.tables, found.vectors))
+        same(actual, Embedding(actual.tables, actual.vectors))
 
 
 def test_training_stops_by_validation_and_goes_on_in_its_folder(planted: Histories, tmp_path: pathlib.Path) -> None:
@@ -80,11 +80,11 @@ def test_a_killed_run_goes_on_bit_for_bit(planted: Histories, tmp_path: pathlib.
     valid = np.where(np.arange(81) < 80, np.arange(81) % CLUSTERS * 10 + 5, -1).astype(np.int32)
     config = dataclasses.replace(CONFIG, epochs=6, validate_every=1, patience=0)
     whole = fit_lightgcn(planted, config, valid=valid, seed=1)
-    asked = []
+    calls = []
 
     def dies_third(*arguments, **named):
-        asked.append(1)
-        if len(asked) == 3:
+        calls.append(1)
+        if len(calls) == 3:
             raise KeyboardInterrupt
         return evaluate_scores(*arguments, **named)
 
@@ -92,7 +92,7 @@ def test_a_killed_run_goes_on_bit_for_bit(planted: Histories, tmp_path: pathlib.
     with pytest.raises(KeyboardInterrupt):
         fit_lightgcn(planted, config, valid=valid, seed=1, folder=tmp_path)
     same(whole, fit_lightgcn(planted, config, valid=valid, seed=1, folder=tmp_path))
-    assert len(asked) == 3 + 4
+    assert len(calls) == 3 + 4
 
 
 def test_another_seed_is_another_run(planted: Histories) -> None:
@@ -104,12 +104,12 @@ def test_another_seed_is_another_run(planted: Histories) -> None:
 def test_a_refresh_gives_newcomers_their_neighbours_alone() -> None:
     # User 1 and item 2 are new. One layer, e + S e over 2.
     tables = Vectors(np.array([[1.0, 2.0]], np.float32), np.array([[4.0, 0.0], [0.0, 8.0]], np.float32))
-    found = propagate(tables, histories_of([[0, 1], [0, 2, 2]], 3), 1)
+    actual = propagate(tables, histories_of([[0, 1], [0, 2, 2]], 3), 1)
     # Degrees: users 2, 2 (the repeat counts once); items 2, 1, 1.
-    np.testing.assert_allclose(found.user[0], (np.array([1, 2]) + np.array([4 / 2, 8 / 2**0.5])) / 2, rtol=1e-6)
-    np.testing.assert_allclose(found.user[1], [4 / 2 / 2, 0], rtol=1e-6)
-    np.testing.assert_allclose(found.item[2], [0, 0], atol=1e-7)
-    np.testing.assert_allclose(found.item[1], (np.array([0, 8]) + np.array([1, 2]) / 2**0.5) / 2, rtol=1e-6)
+    np.testing.assert_allclose(actual.user[0], (np.array([1, 2]) + np.array([4 / 2, 8 / 2**0.5])) / 2, rtol=1e-6)
+    np.testing.assert_allclose(actual.user[1], [4 / 2 / 2, 0], rtol=1e-6)
+    np.testing.assert_allclose(actual.item[2], [0, 0], atol=1e-7)
+    np.testing.assert_allclose(actual.item[1], (np.array([0, 8]) + np.array([1, 2]) / 2**0.5) / 2, rtol=1e-6)
     second = propagate(tables, histories_of([[0, 1], [0, 2]], 3), 2).item[2]
     assert second.any(), "two steps away is the table of item 0"
 
@@ -117,15 +117,15 @@ def test_a_refresh_gives_newcomers_their_neighbours_alone() -> None:
 def test_no_event_no_vector() -> None:
     tables = Vectors(np.ones((2, 3), np.float32), np.ones((2, 3), np.float32))
     for layers in (0, 2):
-        found = propagate(tables, histories_of([[0], []], 2), layers)
-        assert found.user[0].all()
-        assert not found.user[1].any()
-        assert not found.item[1].any()
+        actual = propagate(tables, histories_of([[0], []], 2), layers)
+        assert actual.user[0].all()
+        assert not actual.user[1].any()
+        assert not actual.item[1].any()
 
 
 def test_a_refresh_of_the_same_graph_is_what_training_gave(planted: Histories) -> None:
-    found = fit_lightgcn(planted, dataclasses.replace(CONFIG, epochs=1), seed=0)
-    same(found, Embedding(propagate(found.tables, planted, CONFIG.layers), found.tables))
+    actual = fit_lightgcn(planted, dataclasses.replace(CONFIG, epochs=1), seed=0)
+    same(actual, Embedding(propagate(actual.tables, planted, CONFIG.layers), actual.tables))
 
 
 def test_the_scorer_ranks_by_inner_products() -> None:
@@ -162,9 +162,9 @@ def test_the_released_tables_reach_what_is_known_of_them(real_data: pathlib.Path
     histories = histories_of([row[1:] for row in rows["train"]], 3646)
     test = np.array([row[-1] for row in rows["test"]], np.int32)
     split = split_of(histories, np.full(1090, -1, np.int32), test)
-    for layers, wanted in ((0, {"hr@10": 0.0385}), (3, {"hr@10": 0.1009, "ndcg@10": 0.0532})):
+    for layers, expected in ((0, {"hr@10": 0.0385}), (3, {"hr@10": 0.1009, "ndcg@10": 0.0532})):
         ranks = evaluate_scores(
             "released", inner_product_scorer(propagate(tables, histories, layers)), split, "test"
         ).ranks
-        for name, value in wanted.items():
+        for name, value in expected.items():
             assert metrics(ranks)[name] == pytest.approx(value, abs=5e-5), (layers, name)

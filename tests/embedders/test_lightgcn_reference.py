@@ -29,7 +29,7 @@ def histories() -> Histories:
 @pytest.mark.parametrize("layers", [0, 2])
 def test_training_beside_pytorch(histories: Histories, layers: int) -> None:
     config = dataclasses.replace(CONFIG, layers=layers)
-    found = fit_lightgcn(histories, config, seed=3)
+    actual = fit_lightgcn(histories, config, seed=3)
 
     # What is drawn is taken over; the graph, the loss, its gradient and Adam are PyTorch's and this test's.
     pairs = np.unique(np.stack([histories.users, histories.items], axis=1), axis=0)
@@ -38,7 +38,7 @@ def test_training_beside_pytorch(histories: Histories, layers: int) -> None:
     table = torch.tensor(np.asarray(table), requires_grad=True)
     steps = -(-4 * len(pairs) // 32)
     batches = ShuffledBatches(np.arange(len(pairs), dtype=np.int32), batch=32, batches=steps, seed=3)
-    known = jax.tree.map(jax.numpy.asarray, lightgcn.events(pairs, USERS))
+    train_events = jax.tree.map(jax.numpy.asarray, lightgcn.events(pairs, USERS))
 
     bought = torch.zeros(USERS, ITEMS)
     bought[pairs[:, 0], pairs[:, 1]] = 1
@@ -57,7 +57,7 @@ def test_training_beside_pytorch(histories: Histories, layers: int) -> None:
     for step in range(steps):
         users, items = (torch.tensor(column).long() for column in pairs[batches[step]].T)
         step_key = jax.random.fold_in(stream(key, "steps"), step)
-        drawn = lightgcn.draw_negatives(known, users.numpy().astype(np.int32), ITEMS, key=step_key)
+        drawn = lightgcn.draw_negatives(train_events, users.numpy().astype(np.int32), ITEMS, key=step_key)
         negatives = torch.tensor(np.asarray(drawn)).long()
         assert not bought[users, negatives].any()
         final = propagated()
@@ -68,15 +68,15 @@ def test_training_beside_pytorch(histories: Histories, layers: int) -> None:
         loss.backward()
         adam.step()
 
-    wanted, tables = propagated().detach(), table.detach()
-    np.testing.assert_allclose(found.tables.user, tables[:USERS], atol=2e-4)
-    np.testing.assert_allclose(found.tables.item, tables[USERS:], atol=2e-4)
-    np.testing.assert_allclose(found.vectors.item, wanted[USERS:], atol=2e-4)
+    expected, tables = propagated().detach(), table.detach()
+    np.testing.assert_allclose(actual.tables.user, tables[:USERS], atol=2e-4)
+    np.testing.assert_allclose(actual.tables.item, tables[USERS:], atol=2e-4)
+    np.testing.assert_allclose(actual.vectors.item, expected[USERS:], atol=2e-4)
     assert (
         np.abs(
-            found.tables.item - np.asarray(lightgcn.init(USERS + ITEMS, WIDTH, key=stream(key, "tables")))[USERS:]
+            actual.tables.item - np.asarray(lightgcn.init(USERS + ITEMS, WIDTH, key=stream(key, "tables")))[USERS:]
         ).max()
         > 0.05
     )
-    scores = inner_product_scorer(propagate(found.tables, histories, layers))(histories, np.arange(USERS))
-    np.testing.assert_allclose(scores, wanted[:USERS] @ wanted[USERS:].T, atol=1e-3)
+    scores = inner_product_scorer(propagate(actual.tables, histories, layers))(histories, np.arange(USERS))
+    np.testing.assert_allclose(scores, expected[:USERS] @ expected[USERS:].T, atol=1e-3)

@@ -50,16 +50,16 @@ def dense(pairs: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
 def test_propagation_is_the_mean_of_layers(pairs, graph, table, layers) -> None:
-    found = restore(graph, lightgcn.propagate(arrange(graph, table), graph, layers))
+    actual = restore(graph, lightgcn.propagate(arrange(graph, table), graph, layers))
     each = [np.linalg.matrix_power(dense(pairs), k) @ table for k in range(layers + 1)]
-    np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
+    np.testing.assert_allclose(actual, np.mean(each, axis=0), atol=1e-6)
 
 
 def test_propagation_worked_by_hand() -> None:
     # One user, one item: both degrees are 1, so a layer swaps their vectors.
     graph = adjacency(np.array([[0, 0]]), 1, 1)
-    found = restore(graph, lightgcn.propagate(arrange(graph, np.array([[1.0], [4.0]], np.float32)), graph, 2))
-    np.testing.assert_allclose(found, [[(1 + 4 + 1) / 3], [(4 + 1 + 4) / 3]], rtol=1e-6)
+    actual = restore(graph, lightgcn.propagate(arrange(graph, np.array([[1.0], [4.0]], np.float32)), graph, 2))
+    np.testing.assert_allclose(actual, [[(1 + 4 + 1) / 3], [(4 + 1 + 4) / 3]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("layers", [0, 2])
@@ -91,7 +91,7 @@ def test_loss_and_gradient_as_torch(pairs, graph, known, table, layers, monkeypa
     margin = (final[users] * (final[positives] - final[others])).sum(1)[counts]
     squares = sum(nodes[rows][counts].pow(2).sum() for rows in (users, positives, others)) / 2 / counts.sum()
     theirs = -torch.nn.functional.logsigmoid(margin).mean() + 0.03 * squares
-    (theirs_by_node,) = (found.numpy() for found in torch.autograd.grad(theirs, nodes))
+    (theirs_by_node,) = (actual.numpy() for actual in torch.autograd.grad(theirs, nodes))
     assert 0 < int(counts.sum()) < 32
     np.testing.assert_allclose(value, theirs.item(), rtol=1e-5)
     np.testing.assert_allclose(parts["squares"], squares.item(), rtol=1e-5)

@@ -69,9 +69,9 @@ def test_gradients_reach_the_factors_through_a_rounded_base(dtype: str) -> None:
         return jax.grad(lambda p, x: jnp.sum(nnx.merge(graph, p, rest)(x, NO_DROP) ** 2), (0, 1))(params, x)
 
     for _ in range(2):
-        found = gradient(params, x)
-        chex.assert_tree_all_finite(found)
-        assert all(float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(found))
+        actual = gradient(params, x)
+        chex.assert_tree_all_finite(actual)
+        assert all(float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(actual))
 
 
 def test_only_the_factors_input_is_dropped() -> None:

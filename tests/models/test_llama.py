@@ -169,9 +169,9 @@ def test_gradients_are_finite_and_reach_every_parameter(config: LlamaConfig, lor
         return jax.grad(loss)(params)
 
     for seed in range(2):
-        found = gradient(params, jax.random.key(seed))
-        chex.assert_tree_all_finite(found)
-        for path, leaf in nnx.to_flat_state(found):
+        actual = gradient(params, jax.random.key(seed))
+        chex.assert_tree_all_finite(actual)
+        for path, leaf in nnx.to_flat_state(actual):
             assert leaf[...].dtype == jnp.float32
             assert float(jnp.abs(leaf[...]).max()) > 0, path
 
@@ -222,7 +222,7 @@ def test_lora_starts_as_its_base_and_is_a_model_without_it(config: LlamaConfig) 
 
 
 def test_layers_that_are_computed_again_give_the_same_gradients() -> None:
-    found, barriers = [], []
+    actual, barriers = [], []
     for remat in (False, True):
         model = build(dataclasses.replace(CONFIG, dropout=0.1, remat=remat), dataclasses.replace(LORA, dropout=0.1))
         graph, params, rest = nnx.split(model, nnx.Param, ...)
@@ -236,9 +236,9 @@ def test_layers_that_are_computed_again_give_the_same_gradients() -> None:
 
             return jax.grad(loss)(params)
 
-        found.append(gradient(params, rest))
+        actual.append(gradient(params, rest))
         barriers.append(gradient.lower(params, rest).as_text().count("optimization_barrier"))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *found)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *actual)
     assert barriers == [0, 2]
 
 

@@ -56,8 +56,8 @@ def by_loops(params: masked_vq.Params, seen: np.ndarray, x: np.ndarray) -> dict[
 
 def test_nearest_against_all_distances() -> None:
     books, rows = (jax.random.normal(jax.random.key(i), (K, n, WIDTH)) for i, n in enumerate((40, 300)))
-    wanted = np.linalg.norm(np.asarray(rows)[:, :, None] - np.asarray(books)[:, None], axis=-1).argmin(-1)
-    np.testing.assert_array_equal(codebook.nearest(books, rows), wanted)
+    expected = np.linalg.norm(np.asarray(rows)[:, :, None] - np.asarray(books)[:, None], axis=-1).argmin(-1)
+    np.testing.assert_array_equal(codebook.nearest(books, rows), expected)
 
 
 def test_equal_codewords_give_the_first() -> None:
@@ -90,11 +90,11 @@ def test_loss_and_codes_against_loops(params: masked_vq.Params, x: jax.Array) ->
     loss, (metrics, _, codes) = jax.jit(lambda p: masked_vq.loss(p, x, config=CONFIG, key=key))(params)
     seen = np.asarray(masked_vq.mask(x, CONFIG.mask, key=key), np.float64)
     assert (seen == 0).any()
-    wanted = by_loops(params, seen, np.asarray(x, np.float64))
-    np.testing.assert_array_equal(codes.T, wanted["codes"])
+    expected = by_loops(params, seen, np.asarray(x, np.float64))
+    np.testing.assert_array_equal(codes.T, expected["codes"])
     for part in ("reconstruction", "codebook", "commitment"):
-        np.testing.assert_allclose(metrics[part], wanted[part], rtol=1e-5)
-    total = wanted["reconstruction"] + wanted["codebook"] + 0.25 * wanted["commitment"]
+        np.testing.assert_allclose(metrics[part], expected[part], rtol=1e-5)
+    total = expected["reconstruction"] + expected["codebook"] + 0.25 * expected["commitment"]
     np.testing.assert_allclose(loss, total, rtol=1e-5)
     plain = by_loops(params, np.asarray(x, np.float64), np.asarray(x, np.float64))
     np.testing.assert_array_equal(masked_vq.encode(params, x), plain["codes"])

@@ -37,12 +37,12 @@ def test_softmax_is_the_cross_entropy_over_what_counts() -> None:
     cosine = (z @ items.T) / 0.2
     counts = np.random.default_rng(2).random((5, 9)) < 0.6
     counts[np.arange(5), target] = False
-    wanted = [
+    expected = [
         logsumexp([cosine[row, target[row]], *cosine[row, counts[row]]]) - cosine[row, target[row]] for row in range(5)
     ]
     positive = jnp.asarray(0.2 * cosine[np.arange(5), target])
-    found = softmax_losses(positive, jnp.asarray(0.2 * cosine), jnp.asarray(counts), 0.2)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    actual = softmax_losses(positive, jnp.asarray(0.2 * cosine), jnp.asarray(counts), 0.2)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_histories_and_candidates_by_hand() -> None:
@@ -50,8 +50,8 @@ def test_histories_and_candidates_by_hand() -> None:
     known = jax.tree.map(jnp.asarray, lightgcn.events(pairs, 3))
     rows = histories_of(known, jnp.asarray([2, 1, 0]), 3)
     np.testing.assert_array_equal(rows, [[0, 3, 4], [-1, -1, -1], [1, 4, -1]])
-    found = contained(jnp.asarray([4, 0, 4, 2]), rows, 5)
-    np.testing.assert_array_equal(found, [[1, 1, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0]])
+    actual = contained(jnp.asarray([4, 0, 4, 2]), rows, 5)
+    np.testing.assert_array_equal(actual, [[1, 1, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0]])
 
 
 def model_and_batch(loss: str, mask_known: bool = True) -> tuple[Retriever, Batch]:
@@ -91,7 +91,7 @@ def test_empty_slots_do_not_count_and_gradients_are_finite(loss: str) -> None:
 @pytest.mark.parametrize("mask_known", [True, False])
 def test_loss_is_the_mean_over_examples_and_known_items_are_no_negatives(mask_known: bool) -> None:
     model, batch = model_and_batch("full", mask_known)
-    found, metrics = LOSSES["full"].make(TrainConfig())(model, batch)
+    actual, metrics = LOSSES["full"].make(TrainConfig())(model, batch)
     z = np.asarray(model(batch.source, batch.source_segments, 2), np.float64).reshape(4, -1)[[0, 1, 2]]
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     cosine = z @ np.asarray(model.items[...], np.float64)[:6].T
@@ -100,5 +100,5 @@ def test_loss_is_the_mean_over_examples_and_known_items_are_no_negatives(mask_kn
     for row in range(3):
         others = [i for i in range(6) if i not in had[row] or i == target[row] or not mask_known]
         losses.append(logsumexp(cosine[row, others] / 0.07) - cosine[row, target[row]] / 0.07)
-    np.testing.assert_allclose(found, np.mean(losses), rtol=1e-4)
+    np.testing.assert_allclose(actual, np.mean(losses), rtol=1e-4)
     np.testing.assert_allclose(metrics["cosine"], np.mean([cosine[r, t] for r, t in enumerate(target)]), atol=1e-5)

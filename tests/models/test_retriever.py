@@ -52,8 +52,8 @@ def test_mean_pools_over_all_positions_of_the_decoder() -> None:
     source = jnp.asarray([[9, 8, 7, 1, 0]])
     ones = (source != 0).astype(jnp.int32)
     hidden = model.backbone.decode(jnp.asarray([[0, 5, 6, 7]]), model.backbone.encode(source, ones), ones)
-    wanted = model.project(hidden.mean(axis=1)[:, None])
-    np.testing.assert_allclose(model(source), wanted, atol=1e-5)
+    expected = model.project(hidden.mean(axis=1)[:, None])
+    np.testing.assert_allclose(model(source), expected, atol=1e-5)
 
 
 def test_projection_by_hand() -> None:

@@ -47,9 +47,9 @@ def test_residuals_against_loops() -> None:
     books = jax.random.normal(jax.random.key(2), (K, L, WIDTH))
     z = jax.random.normal(jax.random.key(3), (50, WIDTH))
     given, codes = jax.jit(rq_vae.residuals)(books, z)
-    wanted, wanted_codes = by_loops(np.asarray(books), np.asarray(z))
+    expected, wanted_codes = by_loops(np.asarray(books), np.asarray(z))
     np.testing.assert_array_equal(codes, wanted_codes)
-    np.testing.assert_allclose(given, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_loss_is_made_of_residuals(params: Params, x: jax.Array) -> None:

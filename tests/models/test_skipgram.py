@@ -38,12 +38,12 @@ def noise() -> jax.Array:
 
 def pairs_of(walks: jax.Array) -> list[tuple[int, int]]:
     """(centre, context) of every pair, by the definition."""
-    found = []
+    actual = []
     for row in np.asarray(walks).tolist():
         path = [node for node in row if node >= 0]
         for i, centre in enumerate(path):
-            found += [(centre, path[j]) for j in range(len(path)) if j != i and abs(i - j) <= WINDOW]
-    return found
+            actual += [(centre, path[j]) for j in range(len(path)) if j != i and abs(i - j) <= WINDOW]
+    return actual
 
 
 def expected(params: skipgram.Params, walks: jax.Array) -> tuple[float, dict[str, np.ndarray]]:

@@ -37,10 +37,10 @@ def of_nodes(graph: Adjacency, x: np.ndarray) -> np.ndarray:
 def test_worked_by_hand() -> None:
     # User 0 has items 0 and 1, user 1 has item 1: degrees of users 2, 1, of items 1, 2.
     graph = adjacency(np.array([[0, 0], [0, 1], [1, 1]]), 2, 2)
-    found = of_nodes(graph, np.array([[1.0], [10.0], [100.0], [1000.0]], np.float32))
+    actual = of_nodes(graph, np.array([[1.0], [10.0], [100.0], [1000.0]], np.float32))
     # User 0: 100 / sqrt(2 * 1) + 1000 / sqrt(2 * 2); user 1: 1000 / sqrt(1 * 2); items likewise.
-    wanted = [100 / 2**0.5 + 500, 1000 / 2**0.5, 1 / 2**0.5, 1 / 2 + 10 / 2**0.5]
-    np.testing.assert_allclose(found[:, 0], wanted, rtol=1e-6)
+    expected = [100 / 2**0.5 + 500, 1000 / 2**0.5, 1 / 2**0.5, 1 / 2 + 10 / 2**0.5]
+    np.testing.assert_allclose(actual[:, 0], expected, rtol=1e-6)
 
 
 def test_as_scipy_where_degrees_are_skewed() -> None:

@@ -116,9 +116,9 @@ def test_gradients_are_finite_and_reach_every_parameter(config: T5Config) -> Non
         return jax.grad(loss)(params)
 
     for seed in range(2):
-        found = gradient(params, jax.random.key(seed))
-        chex.assert_tree_all_finite(found)
-        assert all(float(jnp.abs(x).max()) > 0 for x in jax.tree.leaves(found))
+        actual = gradient(params, jax.random.key(seed))
+        chex.assert_tree_all_finite(actual)
+        assert all(float(jnp.abs(x).max()) > 0 for x in jax.tree.leaves(actual))
 
 
 def test_encoder_and_decoder_drop_by_different_masks() -> None:
@@ -153,7 +153,7 @@ def test_parameters_start_as_t5s_do() -> None:
 
 def test_layers_that_are_computed_again_give_the_same_gradients() -> None:
     target = np.random.default_rng(3).integers(1, 50, (3, 5))
-    found, barriers = [], []
+    actual, barriers = [], []
     for remat in (False, True):
         config = dataclasses.replace(CONFIG, dropout=0.1, remat=remat)
         graph, params, buffers = nnx.split(build(config), nnx.Param, ...)
@@ -166,7 +166,7 @@ def test_layers_that_are_computed_again_give_the_same_gradients() -> None:
 
             return jax.grad(loss)(params)
 
-        found.append(gradient(params, buffers))
+        actual.append(gradient(params, buffers))
         barriers.append(gradient.lower(params, buffers).as_text().count("optimization_barrier"))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *found)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *actual)
     assert barriers == [0, 4]  # one for each of the four layers

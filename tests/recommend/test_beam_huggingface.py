@@ -99,11 +99,11 @@ def test_sequences_and_scores_equal(models, ids, source, ends) -> None:
     ours, theirs = models
     if ends:
         ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=END_OF_TEXT)
-    found = search(ours, source, Trie.build(ids), beams=10, k=10)
+    actual = search(ours, source, Trie.build(ids), beams=10, k=10)
     sequences, scores = generate(theirs, source, ids, beams=10)
-    np.testing.assert_allclose(found.scores, scores, atol=1e-4)
-    np.testing.assert_array_equal(ids[found.items], sequences)
-    assert np.asarray(found.scores).std() > 0.1
+    np.testing.assert_allclose(actual.scores, scores, atol=1e-4)
+    np.testing.assert_array_equal(ids[actual.items], sequences)
+    assert np.asarray(actual.scores).std() > 0.1
 
 
 def test_exact_equals_teacher_forcing(models, ids, source) -> None:
@@ -123,9 +123,9 @@ def test_exact_equals_teacher_forcing(models, ids, source) -> None:
 def test_enough_beams_are_exact_and_seen_items_are_left_out(models, ids, source) -> None:
     ours, _ = models
     seen = np.random.default_rng(2).integers(-1, 150, (6, 40)).astype(np.int32)
-    found = TrieRecommender(ours, Trie.build(ids), beams=150, batch_users=4)(source, seen, 20)
+    actual = TrieRecommender(ours, Trie.build(ids), beams=150, batch_users=4)(source, seen, 20)
     best = jax.jit(exact_top_k, static_argnames="k")(ours, source, Trie.build(ids), k=20, seen=seen)
-    np.testing.assert_array_equal(found.items, best.items)
-    np.testing.assert_allclose(found.scores, best.scores, atol=1e-4)
-    for items, left_out in zip(found.items, seen):
+    np.testing.assert_array_equal(actual.items, best.items)
+    np.testing.assert_allclose(actual.scores, best.scores, atol=1e-4)
+    for items, left_out in zip(actual.items, seen):
         assert not set(items) & set(left_out)

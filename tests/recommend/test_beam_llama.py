@@ -91,11 +91,11 @@ def test_sequences_and_scores_equal(models, ids, source, ends) -> None:
     ours, theirs = models
     if ends:
         ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=END_OF_TEXT)
-    found = search(ours, source, Trie.build(ids), beams=10, k=10)
+    actual = search(ours, source, Trie.build(ids), beams=10, k=10)
     sequences, scores = generate(theirs, source, ids, beams=10)
-    np.testing.assert_allclose(found.scores, scores, atol=1e-4)
-    np.testing.assert_array_equal(ids[found.items], sequences)
-    assert np.asarray(found.scores).std() > 0.1
+    np.testing.assert_allclose(actual.scores, scores, atol=1e-4)
+    np.testing.assert_array_equal(ids[actual.items], sequences)
+    assert np.asarray(actual.scores).std() > 0.1
 
 
 def test_exact_equals_teacher_forcing(models, ids, source) -> None:

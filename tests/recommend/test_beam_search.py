@@ -59,22 +59,22 @@ def test_by_hand(by_hand) -> None:
 def test_enough_beams_are_exhaustive(make_tables, make_ids, log_prob, prompts, length, prefix) -> None:
     ids = make_ids(1 if prefix and length == 1 else 7, length, VOCAB, prefix=prefix)
     model = make_tables(VOCAB, length)
-    found = search(model, prompts, Trie.build(ids), beams=20, k=len(ids))
+    actual = search(model, prompts, Trie.build(ids), beams=20, k=len(ids))
     for b, prompt in enumerate(prompts):
         scores = np.array([log_prob(model, prompt, row) for row in ids])
         order = np.argsort(-scores)
-        np.testing.assert_array_equal(found.items[b], order)
-        np.testing.assert_allclose(found.scores[b], scores[order], atol=1e-4)
+        np.testing.assert_array_equal(actual.items[b], order)
+        np.testing.assert_allclose(actual.scores[b], scores[order], atol=1e-4)
 
 
 @pytest.mark.parametrize("beams", [1, 3, 6])
 def test_few_beams_equal_a_plain_search(make_tables, make_ids, log_prob, prompts, beams) -> None:
     ids, model = make_ids(40, 4, VOCAB), make_tables(VOCAB, 4)
-    found = search(model, prompts, Trie.build(ids), beams=beams, k=beams)
+    actual = search(model, prompts, Trie.build(ids), beams=beams, k=beams)
     for b, prompt in enumerate(prompts):
         items, scores = plain_search(log_prob, model, prompt, ids, beams, beams)
-        np.testing.assert_array_equal(found.items[b], items)
-        np.testing.assert_allclose(found.scores[b], scores, atol=1e-4)
+        np.testing.assert_array_equal(actual.items[b], items)
+        np.testing.assert_allclose(actual.scores[b], scores, atol=1e-4)
 
 
 def test_seen_items_equal_a_trie_without_them(make_tables, make_ids, log_prob, prompts) -> None:
@@ -85,12 +85,12 @@ def test_seen_items_equal_a_trie_without_them(make_tables, make_ids, log_prob, p
         best, _ = plain_search(log_prob, model, prompt, ids, 5, 5)
         cluster = np.flatnonzero(ids[:, 1] == ids[best[0], 1])
         row[: len(cluster) + 6] = rng.permutation([*cluster, *best, best[1]])
-    found = search(model, prompts, Trie.build(ids), beams=3, k=3, seen=seen)
+    actual = search(model, prompts, Trie.build(ids), beams=3, k=3, seen=seen)
     for b, prompt in enumerate(prompts):
         left = np.setdiff1d(np.arange(len(ids)), seen[b])
         items, scores = plain_search(log_prob, model, prompt, ids[left], 3, 3)
-        np.testing.assert_array_equal(found.items[b], left[items])
-        np.testing.assert_allclose(found.scores[b], scores, atol=1e-4)
+        np.testing.assert_array_equal(actual.items[b], left[items])
+        np.testing.assert_allclose(actual.scores[b], scores, atol=1e-4)
 
 
 def test_counts_of_unseen_items() -> None:
@@ -107,8 +107,8 @@ def test_counts_of_unseen_items() -> None:
 @given(st.lists(st.lists(st.integers(-1, 11), min_size=12, max_size=12), min_size=4, max_size=4))
 def test_never_a_seen_a_repeated_or_an_invented_item(make_tables, prompts, seen) -> None:
     ids = np.column_stack([np.full(12, 2), 1 + np.arange(12) % 5, 3 + np.arange(12) // 5])
-    found = search(make_tables(VOCAB, 3), prompts, Trie.build(ids), beams=8, k=8, seen=np.array(seen, np.int32))
-    for items, scores, left_out in zip(np.asarray(found.items), np.asarray(found.scores), seen):
+    actual = search(make_tables(VOCAB, 3), prompts, Trie.build(ids), beams=8, k=8, seen=np.array(seen, np.int32))
+    for items, scores, left_out in zip(np.asarray(actual.items), np.asarray(actual.scores), seen):
         allowed = set(range(12)) - set(left_out)
         listed = items[items >= 0].tolist()
         assert len(listed) == len(set(listed)) == min(8, len(allowed))
@@ -121,11 +121,11 @@ def test_never_a_seen_a_repeated_or_an_invented_item(make_tables, prompts, seen)
 
 def test_fewer_items_than_asked_for(make_tables, make_ids, prompts) -> None:
     ids, model = make_ids(3, 3, VOCAB), make_tables(VOCAB, 3)
-    found = search(model, prompts, Trie.build(ids), beams=6, k=5)
-    assert found.items.shape == found.scores.shape == (4, 5)
-    assert (np.sort(found.items[:, :3]) == np.arange(3)).all()
-    assert (np.asarray(found.items[:, 3:]) == -1).all()
-    assert np.isneginf(found.scores[:, 3:]).all()
+    actual = search(model, prompts, Trie.build(ids), beams=6, k=5)
+    assert actual.items.shape == actual.scores.shape == (4, 5)
+    assert (np.sort(actual.items[:, :3]) == np.arange(3)).all()
+    assert (np.asarray(actual.items[:, 3:]) == -1).all()
+    assert np.isneginf(actual.scores[:, 3:]).all()
     everything = np.tile(np.arange(3, dtype=np.int32), (4, 1))
     nothing = search(model, prompts, Trie.build(ids), beams=6, k=5, seen=everything)
     assert (np.asarray(nothing.items) == -1).all()
@@ -134,8 +134,8 @@ def test_fewer_items_than_asked_for(make_tables, make_ids, prompts) -> None:
 
 def test_ties_stand_in_the_order_of_leaves(make_tables, make_ids, prompts) -> None:
     trie, model = Trie.build(make_ids(20, 3, VOCAB)), jax.tree.map(jnp.zeros_like, make_tables(VOCAB, 3))
-    found = search(model, prompts, trie, beams=20, k=20)
-    np.testing.assert_array_equal(found.items, np.tile(trie.items, (4, 1)))
+    actual = search(model, prompts, trie, beams=20, k=20)
+    np.testing.assert_array_equal(actual.items, np.tile(trie.items, (4, 1)))
 
 
 def test_batch_equals_loop_and_items_may_be_renamed(make_tables, make_ids, prompts) -> None:

@@ -58,9 +58,9 @@ def test_exact_equals_a_beam_that_keeps_everything(make_tables, make_ids, prompt
     seen = np.random.default_rng(0).integers(-1, 40, (4, 34)).astype(np.int32)
     for left_out in (None, seen):
         best = rank_all(model, prompts, trie, k=30, seen=left_out)
-        found = search(model, prompts, trie, beams=40, k=30, seen=left_out)
-        np.testing.assert_array_equal(best.items, found.items)
-        np.testing.assert_allclose(best.scores, found.scores, atol=1e-5)
+        actual = search(model, prompts, trie, beams=40, k=30, seen=left_out)
+        np.testing.assert_array_equal(best.items, actual.items)
+        np.testing.assert_allclose(best.scores, actual.scores, atol=1e-5)
     for items, left_out in zip(np.asarray(best.items), seen):
         assert set(items[items >= 0]) == set(range(40)) - set(left_out)
 
@@ -87,9 +87,9 @@ def test_jit_equals_no_jit_traces_once_and_has_finite_gradients(make_tables, mak
 
 def test_gap_by_hand() -> None:
     best = TopK(np.array([[5, 3, 1], [2, -1, -1]]), np.array([[-1.0, -2.0, -3.0], [-1.0, -np.inf, -np.inf]]))
-    found = TopK(np.array([[5, 1, 4], [2, -1, -1]]), np.array([[-1.0, -3.0, -3.5], [-1.0, -np.inf, -np.inf]]))
-    recall, shortfall = beam_gap(found, best)
+    actual = TopK(np.array([[5, 1, 4], [2, -1, -1]]), np.array([[-1.0, -3.0, -3.5], [-1.0, -np.inf, -np.inf]]))
+    recall, shortfall = beam_gap(actual, best)
     np.testing.assert_allclose(recall, [2 / 3, 1])
     np.testing.assert_allclose(shortfall, [0.5, 0])
     with pytest.raises(ValueError, match="same k"):
-        beam_gap(TopK(found.items[:, :2], found.scores[:, :2]), best)
+        beam_gap(TopK(actual.items[:, :2], actual.scores[:, :2]), best)

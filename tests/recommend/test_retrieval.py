@@ -26,9 +26,9 @@ def reference(z, items, k, seen=None):
     scores[:, lengths == 0] = -np.inf
     for row, left_out in zip(scores, [] if seen is None else seen):
         row[left_out[left_out >= 0]] = -np.inf
-    found = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    best = np.take_along_axis(scores, found, axis=1)
-    return np.where(best > -np.inf, found, -1), best
+    actual = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    best = np.take_along_axis(scores, actual, axis=1)
+    return np.where(best > -np.inf, actual, -1), best
 
 
 def assert_equals_reference(top, z, items, k, seen=None):
@@ -227,12 +227,12 @@ def test_recommender_equals_one_search_for_all(prompts_world, masked, shape) -> 
     items, seen = items[:999], np.minimum(seen, 998) if masked else None
     mesh = shape and jax.make_mesh(shape, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
     recommend = VectorRecommender(model, items, query=mean_vector, batch_users=4, mesh=mesh)
-    found = recommend(source, seen, 10)
-    assert type(found.items) is type(found.scores) is np.ndarray
-    assert_equals_reference(found, mean_vector(model, source), items, 10, seen)
+    actual = recommend(source, seen, 10)
+    assert type(actual.items) is type(actual.scores) is np.ndarray
+    assert_equals_reference(actual, mean_vector(model, source), items, 10, seen)
     for users in (0, 1, 3):
         few = recommend(source[:users], None if seen is None else seen[:users], 10)
-        np.testing.assert_array_equal(few.items, found.items[:users])
+        np.testing.assert_array_equal(few.items, actual.items[:users])
 
 
 def test_recommender_takes_newer_parameters_and_items_without_compiling(prompts_world) -> None:

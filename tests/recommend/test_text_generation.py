@@ -120,16 +120,16 @@ def test_tokens_and_scores_equal(models, source, beams, penalty, allowed) -> Non
     generate = TextGenerator(
         ours, end=END, allowed=allowed, longest=LONGEST, beams=beams, length_penalty=penalty, batch=5
     )
-    found = generate(source)
+    actual = generate(source)
     said, scores = theirs_say(theirs, source, allowed, beams, penalty)
-    np.testing.assert_array_equal(found.finished, (said == END).any(1))
-    np.testing.assert_array_equal(found.tokens, np.where(said == END, 0, said))
-    np.testing.assert_allclose(found.scores, scores, rtol=1e-5, atol=1e-5)
-    lengths = (found.tokens != 0).sum(1)
-    assert len(np.unique(found.tokens, axis=0)) > 2  # else the comparison is worth little
+    np.testing.assert_array_equal(actual.finished, (said == END).any(1))
+    np.testing.assert_array_equal(actual.tokens, np.where(said == END, 0, said))
+    np.testing.assert_allclose(actual.scores, scores, rtol=1e-5, atol=1e-5)
+    lengths = (actual.tokens != 0).sum(1)
+    assert len(np.unique(actual.tokens, axis=0)) > 2  # else the comparison is worth little
     assert len(np.unique(lengths)) > 1
-    assert found.tokens.dtype == np.int32
-    assert allowed is None or ALLOWED[found.tokens[found.tokens != 0]].all()
+    assert actual.tokens.dtype == np.int32
+    assert allowed is None or ALLOWED[actual.tokens[actual.tokens != 0]].all()
 
 
 def test_choices_equal_teacher_forcing(models, source) -> None:
@@ -137,9 +137,9 @@ def test_choices_equal_teacher_forcing(models, source) -> None:
 
     ours, theirs = models
     choices = np.array([[5, END, 0], [6, 7, END], [22, 0, 0], [5, 5, END]], np.int32)
-    found = ChoiceScorer(ours, choices, batch=5)(source)
-    assert found.shape == (12, 4)
-    for prompt, row in zip(source, found):
+    actual = ChoiceScorer(ours, choices, batch=5)(source)
+    assert actual.shape == (12, 4)
+    for prompt, row in zip(source, actual):
         for choice, score in zip(choices, row):
             answer = torch.tensor(choice[choice != 0], dtype=torch.long)[None]
             said = torch.tensor(prompt[prompt != 0], dtype=torch.long)[None]
@@ -163,8 +163,8 @@ def test_a_position_on_the_device_is_the_same_position(models) -> None:
     for begin, end in ((0, 3), (3, 6)):
         tokens = said[:, :, begin:end]
         want, caches[0] = static(ours, tokens, begin, caches[0], memory)
-        found, caches[1] = step(ours, tokens, jnp.int32(begin), caches[1], memory)
-        np.testing.assert_allclose(found, want, atol=1e-5)
+        actual, caches[1] = step(ours, tokens, jnp.int32(begin), caches[1], memory)
+        np.testing.assert_allclose(actual, want, atol=1e-5)
 
 
 @jax.tree_util.register_dataclass
@@ -197,7 +197,7 @@ def pairs() -> Pairs:
 def answers(model: Pairs, first: int, longest: int) -> dict[tuple[int, ...], float]:
     """Every answer to a prompt that begins with `first`, `end` included, and its log-probability, by enumeration."""
     table = np.asarray(model.table, np.float64)
-    found = {}
+    actual = {}
     for length in range(1, longest + 1):
         for said in itertools.product((2, 3), repeat=length - 1):
             for last in (END,) if length < longest else (END, 2, 3):
@@ -205,29 +205,29 @@ def answers(model: Pairs, first: int, longest: int) -> dict[tuple[int, ...], flo
                 for before, token in itertools.pairwise((0, *said, last)):
                     logits = table[first] + table[before]
                     total += logits[token] - np.log(np.exp(logits).sum())
-                found[(*said, last)] = total
-    return found
+                actual[(*said, last)] = total
+    return actual
 
 
 def test_enough_beams_find_the_best_of_all_answers(pairs) -> None:
     source = np.array([[1], [2], [3]], np.int32)
-    found = TextGenerator(pairs, end=END, longest=4, beams=16, length_penalty=0.0)(source)
+    actual = TextGenerator(pairs, end=END, longest=4, beams=16, length_penalty=0.0)(source)
     for n, first in enumerate((1, 2, 3)):
         every = answers(pairs, first, 4)
         best = max(every, key=lambda said: every[said])
-        assert tuple(t for t in found.tokens[n] if t) == tuple(t for t in best if t != END)
-        np.testing.assert_allclose(found.scores[n], every[best], atol=1e-5)
-        assert found.finished[n] == (END in best)
+        assert tuple(t for t in actual.tokens[n] if t) == tuple(t for t in best if t != END)
+        np.testing.assert_allclose(actual.scores[n], every[best], atol=1e-5)
+        assert actual.finished[n] == (END in best)
 
 
 def test_one_answer_worked_by_hand() -> None:
     """2 follows the start, 3 follows 2 and the end follows 3, each with probability e^5 / (e^5 + 3)."""
     table = np.zeros((4, 4), np.float32)
     table[0, 2] = table[2, 3] = table[3, END] = 5
-    found = TextGenerator(Pairs(jnp.asarray(table)), end=END, longest=6)(np.array([[END]], np.int32))
-    np.testing.assert_array_equal(found.tokens, [[2, 3, 0, 0, 0, 0]])
-    np.testing.assert_allclose(found.scores, 3 * (5 - np.log(np.exp(5) + 3)), rtol=1e-5)
-    assert found.finished.tolist() == [True]
+    actual = TextGenerator(Pairs(jnp.asarray(table)), end=END, longest=6)(np.array([[END]], np.int32))
+    np.testing.assert_array_equal(actual.tokens, [[2, 3, 0, 0, 0, 0]])
+    np.testing.assert_allclose(actual.scores, 3 * (5 - np.log(np.exp(5) + 3)), rtol=1e-5)
+    assert actual.finished.tolist() == [True]
 
 
 @pytest.mark.parametrize("beams", [1, 2])
@@ -244,8 +244,8 @@ def test_the_loop_ends_with_the_last_answer_and_its_length_is_not_compiled(monke
     plain = Pairs.step
     monkeypatch.setattr(Pairs, "step", lambda *arguments: (steps.append(1), plain(*arguments))[1])
     with jax.disable_jit():
-        found = say(10)
-    np.testing.assert_array_equal(found.tokens[:, :3], [[2, 3, 0]] * 2)
+        actual = say(10)
+    np.testing.assert_array_equal(actual.tokens[:, :3], [[2, 3, 0]] * 2)
     assert len(steps) == 3 + (beams > 1)  # with beams, until a second answer is there that is worse than the first
 
 
@@ -266,9 +266,9 @@ def test_newer_parameters_and_other_lengths_compile_nothing_again(pairs, monkeyp
 
 
 def test_no_prompt_gives_no_answer(pairs) -> None:
-    found = TextGenerator(pairs, end=END, longest=5)(np.zeros((0, 3), np.int32))
-    assert found.tokens.shape == (0, 5)
-    assert found.scores.shape == found.finished.shape == (0,)
+    actual = TextGenerator(pairs, end=END, longest=5)(np.zeros((0, 3), np.int32))
+    assert actual.tokens.shape == (0, 5)
+    assert actual.scores.shape == actual.finished.shape == (0,)
     assert ChoiceScorer(pairs, [[2], [3]])(np.zeros((0, 3), np.int32)).shape == (0, 2)
 
 

@@ -32,27 +32,27 @@ def world(make_tables, make_ids):
 def test_equals_one_search_for_all(world, mode, masked) -> None:
     model, trie, source, seen = world
     seen = seen if masked else None
-    found = TrieRecommender(model, trie, mode=mode, beams=4, batch_users=4)(source, seen, 4)
+    actual = TrieRecommender(model, trie, mode=mode, beams=4, batch_users=4)(source, seen, 4)
     arguments = {"exact": {"k": 4}, "beam": {"k": 4, "beams": 4}}[mode]
     expected = REFERENCES[mode](model, source, trie, seen=seen, **arguments)
-    assert type(found.items) is type(found.scores) is np.ndarray
-    np.testing.assert_array_equal(found.items, expected.items)
-    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    assert type(actual.items) is type(actual.scores) is np.ndarray
+    np.testing.assert_array_equal(actual.items, expected.items)
+    np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-4)
 
 
 @pytest.mark.parametrize("users", [0, 1, 3, 4, 5])
 def test_any_number_of_users(world, users) -> None:
     model, trie, source, seen = world
     recommend = TrieRecommender(model, trie, beams=4, batch_users=4)
-    found, all_found = recommend(source[:users], seen[:users], 3), recommend(source, seen, 3)
-    assert found.items.shape == found.scores.shape == (users, 3)
-    np.testing.assert_array_equal(found.items, all_found.items[:users])
+    actual, all_found = recommend(source[:users], seen[:users], 3), recommend(source, seen, 3)
+    assert actual.items.shape == actual.scores.shape == (users, 3)
+    np.testing.assert_array_equal(actual.items, all_found.items[:users])
 
 
 def test_more_items_than_beams(world) -> None:
     model, trie, source, _ = world
-    found = TrieRecommender(model, trie, beams=2)(source, None, 12)
-    assert (found.items >= 0).all()
+    actual = TrieRecommender(model, trie, beams=2)(source, None, 12)
+    assert (actual.items >= 0).all()
 
 
 def test_newer_parameters_and_other_lengths_compile_nothing_again(world, monkeypatch) -> None:

@@ -29,14 +29,14 @@ def make(first, count, seed=0, width=WIDTH):
     )
 
 
-def assert_same(found, expected, rows=slice(None)):
+def assert_same(actual, expected, rows=slice(None)):
     """Bit for bit."""
     for field in ("names", "codes", "titles"):
-        np.testing.assert_array_equal(getattr(found, field), getattr(expected, field)[rows])
-    assert found.vectors.dtype == np.float32
-    assert found.vectors.tobytes() == expected.vectors[rows].tobytes()
+        np.testing.assert_array_equal(getattr(actual, field), getattr(expected, field)[rows])
+    assert actual.vectors.dtype == np.float32
+    assert actual.vectors.tobytes() == expected.vectors[rows].tobytes()
     for n, row in enumerate(np.arange(len(expected))[rows]):
-        mine, theirs = (e.histories[e.offsets[i] : e.offsets[i + 1]] for e, i in ((found, n), (expected, row)))
+        mine, theirs = (e.histories[e.offsets[i] : e.offsets[i + 1]] for e, i in ((actual, n), (expected, row)))
         np.testing.assert_array_equal(mine, theirs)
 
 
@@ -59,10 +59,10 @@ def test_gives_back_bit_by_bit(store) -> None:
 
 def test_without_codes_titles_and_histories(store) -> None:
     store.upsert("items", Entities.of(["b", "a"], np.ones((2, WIDTH))))
-    found = store.read("items")
-    assert found.codes.shape == (2, 0)
-    assert found.titles.tolist() == ["b", "a"]
-    assert found.histories.shape == (0,)
+    actual = store.read("items")
+    assert actual.codes.shape == (2, 0)
+    assert actual.titles.tolist() == ["b", "a"]
+    assert actual.histories.shape == (0,)
 
 
 def test_known_names_keep_their_numbers(store) -> None:
@@ -74,11 +74,11 @@ def test_known_names_keep_their_numbers(store) -> None:
     known = np.array([int(name.split()[1]) < 20 for name in then.names])
     np.testing.assert_array_equal(numbers[known], [int(name.split()[1]) for name in then.names[known]])
     np.testing.assert_array_equal(numbers[~known], np.arange(20, 25))  # in the order in which they came
-    found = store.read("items")
-    assert len(found) == 25
-    np.testing.assert_array_equal(found.names[numbers], then.names)
-    np.testing.assert_array_equal(found.vectors[numbers], then.vectors)
-    np.testing.assert_array_equal(found.vectors[:15], first.vectors[:15])
+    actual = store.read("items")
+    assert len(actual) == 25
+    np.testing.assert_array_equal(actual.names[numbers], then.names)
+    np.testing.assert_array_equal(actual.vectors[numbers], then.vectors)
+    np.testing.assert_array_equal(actual.vectors[:15], first.vectors[:15])
 
 
 def test_writing_twice_is_writing_once(store) -> None:
@@ -262,9 +262,9 @@ def test_processes_that_write_at_once_lose_nothing(store) -> None:
     command = [sys.executable, "-c", textwrap.dedent(script), store.path]
     writers = [subprocess.Popen([*command, me]) for me in ("one", "two")]
     assert [writer.wait(60) for writer in writers] == [0, 0]
-    found = store.read("items")
+    actual = store.read("items")
     expected = {f"{who} {n}": n + 1 for who in ("one", "two", "both") for n in range(12)}
-    assert dict(zip(found.names, found.vectors[:, 0])) == expected
+    assert dict(zip(actual.names, actual.vectors[:, 0])) == expected
 
 
 def test_an_overtaken_writer_numbers_its_new_names_again(store, monkeypatch) -> None:
@@ -282,8 +282,8 @@ def test_an_overtaken_writer_numbers_its_new_names_again(store, monkeypatch) -> 
 
     monkeypatch.setattr(LanceStore, "_numbers", overtaken)
     ours = store.upsert("items", make(2, 4, seed=1))
-    found = store.read("items")
-    assert found.names.tolist() == [f"name {n}" for n in (0, 1, 2, 10, 11, 12, 13, 3, 4, 5)]
+    actual = store.read("items")
+    assert actual.names.tolist() == [f"name {n}" for n in (0, 1, 2, 10, 11, 12, 13, 3, 4, 5)]
     np.testing.assert_array_equal(ours, [2, 7, 8, 9])
 
 

@@ -63,10 +63,10 @@ def test_what_a_config_asks_changes_nothing(tiny: Config, tmp_path: pathlib.Path
     """Tasks that write alone have no leave-one-out split, and with others they hold ratings back."""
     joined = compare_baselines(("ease",), tiny, (0,), tmp_path / "plain", SETTINGS)
     other = dataclasses.replace(tiny, task=TaskConfig(tasks=tasks))
-    found = compare_baselines(("ease",), other, (0,), tmp_path / "asked", SETTINGS)
-    assert found.protocol == joined.protocol == "strict"
-    for one, same in zip(found.rows, joined.rows, strict=True):
-        assert one == same
+    actual = compare_baselines(("ease",), other, (0,), tmp_path / "asked", SETTINGS)
+    assert actual.protocol == joined.protocol == "strict"
+    for row, joined_row in zip(actual.rows, joined.rows, strict=True):
+        assert row == joined_row
     with (
         np.load(tmp_path / "plain/ease-0/test/ranks.npz") as ranks,
         np.load(tmp_path / "asked/ease-0/test/ranks.npz") as others,

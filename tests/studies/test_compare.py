@@ -40,7 +40,7 @@ def test_what_the_papers_leak_adds_is_told(tiny: Config, tmp_path: pathlib.Path,
     def train(config: Config) -> tuple[None, dict]:
         config.folder.mkdir(parents=True)
         np.savez(config.folder / "ranks.npz", **{"META ID": ranks[config.protocol], "MF": ranks["strict"]})
-        found = {
+        actual = {
             "dataset": "toy",
             "protocol": config.protocol,
             "part": "test",
@@ -50,21 +50,21 @@ def test_what_the_papers_leak_adds_is_told(tiny: Config, tmp_path: pathlib.Path,
             "versions": {},
             "rows": [{"system": "META ID", "n_users": 3, **dict.fromkeys(TABLE_METRICS, 0.0)}],
         }
-        (config.folder / "results.json").write_text(json.dumps(found))
-        return None, found
+        (config.folder / "results.json").write_text(json.dumps(actual))
+        return None, actual
 
     monkeypatch.setattr(run_folders.experiment, "train", train)
-    found = compare_protocols({"mine": tiny}, [0, 1], tmp_path)
-    assert [row.system for row in found.rows] == ["mine", "mine"]
-    assert (found.strict.protocol, found.as_released.protocol) == ("strict", "as-released")
-    hits = found.rows[0]
+    actual = compare_protocols({"mine": tiny}, [0, 1], tmp_path)
+    assert [row.system for row in actual.rows] == ["mine", "mine"]
+    assert (actual.strict.protocol, actual.as_released.protocol) == ("strict", "as-released")
+    hits = actual.rows[0]
     assert (hits.metric, hits.n_users) == ("hr@10", 6)
     assert (hits.strict, hits.as_released, hits.inflation) == pytest.approx((1 / 3, 2 / 3, 1.0))
-    line = str(found).splitlines()[0]
+    line = str(actual).splitlines()[0]
     assert line.startswith(
         "as-released / strict, mine: HR@10 0.3333 -> 0.6667 (inflation +100.0%), difference +0.3333 ["
     )
-    assert Inflation.from_json((tmp_path / "inflation.json").read_text()) == found
+    assert Inflation.from_json((tmp_path / "inflation.json").read_text()) == actual
     factors = dataclasses.replace(tiny, embedder="mf")
     monkeypatch.setattr(inflation, "method_name", lambda _: "META ID")
     with_embedder = compare_protocols({"mine": factors, "again": factors}, [0], tmp_path / "mf").rows

@@ -121,11 +121,11 @@ def test_latecomers_level_the_clusters(counts: list[int], n: int) -> None:
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(0, 4)), max_size=40))
 def test_rank_equals_a_loop(rows: list) -> None:
     cluster, group, distance = np.array(rows, np.int64).reshape(-1, 3).T
-    wanted = [
+    expected = [
         sum(c == d and g == h and (y, j) < (x, i) for j, (d, h, y) in enumerate(rows))
         for i, (c, g, x) in enumerate(rows)
     ]
-    np.testing.assert_array_equal(_rank(cluster, group, distance.astype(np.float32)), wanted)
+    np.testing.assert_array_equal(_rank(cluster, group, distance.astype(np.float32)), expected)
 
 
 def test_newcomers_get_free_ranks_nearest_first(ids: Ids) -> None:

@@ -31,9 +31,9 @@ def numbers(codes: Codes) -> list[int]:
 
 def test_sid_is_the_order_of_training_by_hand() -> None:
     ids = fitted("sid")
-    found = numbers(ids.items.codes)
-    assert [found[i] for i in (4, 1, 0, 7)] == [0, 1, 2, 3]
-    assert sorted(found) == list(range(9))
+    actual = numbers(ids.items.codes)
+    assert [actual[i] for i in (4, 1, 0, 7)] == [0, 1, 2, 3]
+    assert sorted(actual) == list(range(9))
     assert [numbers(ids.users.codes)[u] for u in (0, 2, 1)] == [0, 1, 2]  # user 1 has no training event
     assert ids.items.text(7) == "<Item>03"  # 9 items and 2 spare take two digits
 
@@ -54,10 +54,10 @@ def test_the_unseen_have_no_order_of_their_own(kind: str) -> None:
 
 
 def test_rid_says_nothing() -> None:
-    found = numbers(fitted("rid").items.codes)
-    assert sorted(found) == list(range(9))
-    assert found != list(range(9))
-    assert numbers(fitted("rid", seed=1).items.codes) != found
+    actual = numbers(fitted("rid").items.codes)
+    assert sorted(actual) == list(range(9))
+    assert actual != list(range(9))
+    assert numbers(fitted("rid", seed=1).items.codes) != actual
 
 
 def test_iid_has_a_token_each_that_starts_from_the_vector() -> None:
@@ -100,8 +100,8 @@ def test_files_are_read_and_may_be_edited(kind: str, tmp_path: pathlib.Path) -> 
     for one, other in ((ids.users.codes, again.users.codes), (ids.items.codes, again.items.codes)):
         np.testing.assert_array_equal(one.values, other.values)
         assert (one.sizes, one.levels) == (other.sizes, other.levels)
-    for wanted, words in zip(ids.items.codewords(), again.items.codewords(), strict=True):
-        np.testing.assert_array_equal(wanted, words)
+    for expected, words in zip(ids.items.codewords(), again.items.codewords(), strict=True):
+        np.testing.assert_array_equal(expected, words)
     file = tmp_path / "ids" / "items.txt"
     lines = file.read_text().splitlines()
     lines[2] = "item 2 <Item>" + ("<IID10>" if kind == "iid" else "42")

@@ -229,9 +229,9 @@ def test_a_missing_array_is_named(ids: Ids, tmp_path: pathlib.Path) -> None:
 def test_codewords_of_each_level(ids: Ids) -> None:
     first, second, last = ids.items.codewords()
     assert last is None
-    wanted = quantizer(ids.items).params["codebook"]
-    np.testing.assert_array_equal(first, wanted[0])
-    np.testing.assert_array_equal(second, wanted[1])
+    expected = quantizer(ids.items).params["codebook"]
+    np.testing.assert_array_equal(first, expected[0])
+    np.testing.assert_array_equal(second, expected[1])
     assert [book.shape for book in ids.users.codewords() if book is not None] == [(4, 8)] * 2
 
 

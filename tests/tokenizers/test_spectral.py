@@ -42,23 +42,23 @@ def test_neighbours_are_the_nearest_by_cosine() -> None:
 
 def test_cooccurrence_counts_common_users() -> None:
     histories = Histories(np.array([0, 3, 5, 6]), np.array([0, 1, 0, 1, 2, 3], np.int32), 5)
-    wanted = np.zeros((5, 5))
-    wanted[0, 1] = wanted[1, 0] = 1  # user 0, who had item 0 twice
-    wanted[1, 2] = wanted[2, 1] = 1
-    np.testing.assert_array_equal(spectral.cooccurrence(histories, "item").toarray(), wanted)
+    expected = np.zeros((5, 5))
+    expected[0, 1] = expected[1, 0] = 1  # user 0, who had item 0 twice
+    expected[1, 2] = expected[2, 1] = 1
+    np.testing.assert_array_equal(spectral.cooccurrence(histories, "item").toarray(), expected)
     np.testing.assert_array_equal(spectral.cooccurrence(histories, "user").toarray(), [[0, 1, 0], [1, 0, 0], [0, 0, 0]])
 
 
 def test_the_clusters_of_scikit_learn() -> None:
     rows, label = blobs()
     graph = scipy.sparse.csr_array(spectral.neighbour_graph(rows, 10).toarray() + 1e-3)  # theirs wants it connected
-    found = spectral.spectral_clusters(graph, 3, key=KEY)
+    actual = spectral.spectral_clusters(graph, 3, key=KEY)
     theirs = SpectralClustering(3, affinity="precomputed", random_state=0).fit_predict(graph.toarray())
-    assert adjusted_rand_score(found, theirs) == 1
-    assert adjusted_rand_score(found, label) == 1
+    assert adjusted_rand_score(actual, theirs) == 1
+    assert adjusted_rand_score(actual, label) == 1
     order = np.random.default_rng(2).permutation(len(rows))
     moved = spectral.spectral_clusters(spectral.neighbour_graph(rows[order], 10), 3, key=KEY)
-    assert adjusted_rand_score(found[order], moved) == 1
+    assert adjusted_rand_score(actual[order], moved) == 1
 
 
 def test_large_graphs_take_the_sparse_solver() -> None:
@@ -71,15 +71,15 @@ def test_large_graphs_take_the_sparse_solver() -> None:
 
 def test_nodes_without_a_link_have_no_cluster() -> None:
     weights = scipy.sparse.block_diag([blocks([6, 6]), np.zeros((3, 3))]).tocsr()
-    found = spectral.spectral_clusters(weights, 2, key=KEY)
-    assert (found[12:] == -1).all()
-    assert adjusted_rand_score(found[:12], np.repeat([0, 1], 6)) == 1
+    actual = spectral.spectral_clusters(weights, 2, key=KEY)
+    assert (actual[12:] == -1).all()
+    assert adjusted_rand_score(actual[:12], np.repeat([0, 1], 6)) == 1
     assert (spectral.spectral_clusters(scipy.sparse.csr_array((4, 4)), 2, key=KEY) == -1).all()
 
 
 def test_more_clusters_than_nodes() -> None:
-    found = spectral.spectral_clusters(scipy.sparse.csr_array(blocks([3])), 9, key=KEY)
-    assert sorted(found.tolist()) == [0, 1, 2]
+    actual = spectral.spectral_clusters(scipy.sparse.csr_array(blocks([3])), 9, key=KEY)
+    assert sorted(actual.tolist()) == [0, 1, 2]
 
 
 def test_a_tree_by_hand() -> None:

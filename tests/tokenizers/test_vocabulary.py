@@ -135,10 +135,10 @@ def llama_like() -> PreTrainedTokenizerFast:
     more: list[str | AddedToken] = [
         AddedToken(name, normalized=True) for name in ("[inst]", "[/inst]", "]x[", "  ", "7")
     ]
-    found = PreTrainedTokenizerFast(tokenizer_object=own, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
-    found.add_tokens(more)
-    found.add_special_tokens({"additional_special_tokens": ["<|eot_id|>", "[MASK]", "~"]})
-    return found
+    actual = PreTrainedTokenizerFast(tokenizer_object=own, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    actual.add_tokens(more)
+    actual.add_special_tokens({"additional_special_tokens": ["<|eot_id|>", "[MASK]", "~"]})
+    return actual
 
 
 @pytest.fixture(scope="module", params=["offline", "T5-like", "LLaMA-like"])
@@ -180,9 +180,9 @@ def test_plain_written_text_is_encoded_as_ever(
 ) -> None:
     for size in (vocabulary.BATCH, 2):
         monkeypatch.setattr(vocabulary, "BATCH", size)
-        found = any_words.written(PLAIN)
-        assert any(map(len, found))
-        for text, tokens in zip(PLAIN, found, strict=True):
+        actual = any_words.written(PLAIN)
+        assert any(map(len, actual))
+        for text, tokens in zip(PLAIN, actual, strict=True):
             assert tokens.dtype == np.int32
             np.testing.assert_array_equal(tokens, any_words.encode(text))
     assert any_words.written([]) == []
@@ -225,7 +225,7 @@ def test_many_written_texts_are_one_call(words: vocabulary.Vocabulary, monkeypat
             return words.tokenizer(texts, **options)
 
     counted = dataclasses.replace(words, tokenizer=Counted())  # pyright: ignore
-    found = counted.written(["great strings"] * 500 + ["<Item> of mine"])
+    actual = counted.written(["great strings"] * 500 + ["<Item> of mine"])
     assert calls == [501]
-    assert len(found) == 501
-    np.testing.assert_array_equal(found[499], words.encode("great strings"))
+    assert len(actual) == 501
+    np.testing.assert_array_equal(actual[499], words.encode("great strings"))

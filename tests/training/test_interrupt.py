@@ -16,7 +16,7 @@ def test_the_first_signal_is_noted_and_the_second_needs_no_handler(capfd) -> Non
     with pytest.raises(SystemExit) as left, interrupt:
         os.kill(os.getpid(), signal.SIGTERM)
     assert left.value.code == 128 + signal.SIGTERM
-    assert interrupt.wanted(1) == signal.SIGTERM
+    assert interrupt.stop_signal(1) == signal.SIGTERM
     assert "SIGTERM: finishing this step and saving; once more to stop now" in capfd.readouterr().err
     assert [signal.getsignal(number) for number in SIGNALS] == before
     with interrupt:

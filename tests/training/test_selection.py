@@ -8,8 +8,8 @@ from jaxrec.training.selection import Selection
 @pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
 def test_best_and_patience_by_hand(mode, sign) -> None:
     selection = Selection("score", mode, patience=2)
-    found = [selection.update(step, {"score": sign * value}) for step, value in enumerate([1, 3, 3, 4, 2, 4], 1)]
-    assert found == [True, True, False, True, False, False]
+    actual = [selection.update(step, {"score": sign * value}) for step, value in enumerate([1, 3, 3, 4, 2, 4], 1)]
+    assert actual == [True, True, False, True, False, False]
     assert (selection.best_step, selection.best_value, selection.exhausted) == (4, sign * 4, True)
 
 

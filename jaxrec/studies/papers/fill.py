@@ -1,4 +1,4 @@
-"""Fills a table with what the folders of runs hold: our figures by seed, and notes on those that are missing."""
+"""Fills a paper's table with the results in our run folders, and notes on missing ones."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from jaxrec.system.run import command
 SourceKey = tuple[str | None, str | None]
 """As `Source.key`."""
 FROM_REPORT = ("dataset", "protocol", "part", "n_items", "mask_seen", "device", "versions")
-"""Keys of results.json that a table takes from its first run."""
+"""Keys of results.json that a table copies from its first run."""
 
 
 def fill_table(request: TableRequest, seeds: Sequence[int]) -> PaperTable:
-    """The table with our figures of the runs that are there."""
+    """The table with our figures of the finished runs."""
     layout, published = request.layout, request.layout.published
     results, reasons = _read_sources(request, seeds)
     printed = {row: by.get(request.paper_dataset, by.get("", {})) for row, by in published.rows.items()}
@@ -42,13 +42,13 @@ def fill_table(request: TableRequest, seeds: Sequence[int]) -> PaperTable:
             for note in filter(None, (source.note.format(folder=folder), *reasons[source.key])):
                 notes.setdefault(note, []).append(system)
             ours = []
-            for one in results[source.key]:
-                value = one.value(measure, source.system)
+            for result in results[source.key]:
+                value = result.value(measure, source.system)
                 if isinstance(value, str):
                     notes.setdefault(value, []).append(system if layout.across else f"{row}, {column}")
                 else:
                     ours.append(value)
-                    sizes.add((measure, one.n_users(measure, source.system)))
+                    sizes.add((measure, result.n_users(measure, source.system)))
             cells[column] = Cell(tuple(ours), figures.get(column))
         rows.append(TableRow(row, cells))
     if layout.kind == "ranking":
@@ -59,8 +59,8 @@ def fill_table(request: TableRequest, seeds: Sequence[int]) -> PaperTable:
         notes[f"of the mean star by the model's odds; of the likeliest, as the paper decodes: {greedy}"] = [
             "Rating, RMSE"
         ]
-    shown = [one for by_seed in results.values() for one in by_seed]
-    report = shown[0].report if shown else {}
+    finished_results = [result for by_seed in results.values() for result in by_seed]
+    report = finished_results[0].report if finished_results else {}
     contradictions = {row: find_contradictions(list(by), list(by.values())) for row, by in printed.items() if by}
     about: dict[str, Any] = {"dataset": request.base.data.name, "protocol": request.base.protocol}
     return PaperTable(
@@ -81,7 +81,7 @@ def fill_table(request: TableRequest, seeds: Sequence[int]) -> PaperTable:
         intervals=tuple(table_intervals(layout, lambda source: results[source.key], len(seeds))),
         notes=tuple((_joined_names(names), note) for note, names in notes.items()),
         settings=_settings(results),
-        lists=tuple(sorted({one.list_length for one in shown if one.list_length})),
+        lists=tuple(sorted({result.list_length for result in finished_results if result.list_length})),
         printed=tuple(note for dataset, note in published.notes if dataset in ("", request.paper_dataset)),
         contradictions={row: tuple(columns) for row, columns in contradictions.items() if columns},
     )
@@ -90,7 +90,7 @@ def fill_table(request: TableRequest, seeds: Sequence[int]) -> PaperTable:
 def _read_sources(
     request: TableRequest, seeds: Sequence[int]
 ) -> tuple[dict[SourceKey, list[RunResults]], dict[SourceKey, list[str]]]:
-    """Results by source, seed by seed, and the reasons why some are missing or doubtful."""
+    """Results by source and seed, and the reasons why some are missing or doubtful."""
     results: dict[SourceKey, list[RunResults]] = {Source().key: []}
     reasons: dict[SourceKey, list[str]] = {Source().key: []}
     in_study = {source.key for source in request.sources}
@@ -124,7 +124,7 @@ def _read_sources(
 
 
 def _baseline_rows(layout: Layout, results: Sequence[Sequence[RunResults]]) -> list[TableRow]:
-    """Rows of baselines that the first run that is there was measured beside, and that the table lacks."""
+    """Rows of the baselines in the first finished run that the paper's table lacks."""
     by_seed = next((some for some in results if some), ())
     rows = []
     for name in by_seed[0].baselines if by_seed else ():
@@ -134,14 +134,14 @@ def _baseline_rows(layout: Layout, results: Sequence[Sequence[RunResults]]) -> l
         for column, measure in layout.measures.items():
             metric, _, users = measure.partition(", ")
             whole_name = name + (f", {users}" if users else "")
-            values = [one.metric(whole_name, metric) for one in by_seed if whole_name in one.ranks]
+            values = [result.metric(whole_name, metric) for result in by_seed if whole_name in result.ranks]
             cells[column] = Cell(tuple(value for value in values if not isinstance(value, str)))
         rows.append(TableRow(name, cells))
     return rows
 
 
 def _acceleration_row(rows: Sequence[TableRow]) -> TableRow:
-    """TokenRec, table 5, last row: the mean time of the rivals that we have over ours, less one, in percent."""
+    """TokenRec, table 5, last row: the mean time of the available rivals divided by ours, minus one, in percent."""
     *rivals, ours, last = rows
     cells = dict(last.cells)
     for column, cell in ours.cells.items():
@@ -153,17 +153,17 @@ def _acceleration_row(rows: Sequence[TableRow]) -> TableRow:
 
 
 def _greedy_errors(layout: Layout, results: Mapping[SourceKey, Sequence[RunResults]]) -> str:
-    """RMSE of the likeliest stars, system by system; "" where the table has no ratings."""
+    """RMSE of the most likely star rating by system; "" if the table has no ratings."""
     errors = []
     for column, source in layout.sources.items() if layout.kind == "texts" else ():
-        values = [error for one in results[source.key] if (error := one.greedy_rmse) is not None]
+        values = [error for result in results[source.key] if (error := result.greedy_rmse) is not None]
         if values:
             errors.append(f"{column} {mean_and_deviation(values)}")
     return ", ".join(errors)
 
 
 def _settings(results: Mapping[SourceKey, Sequence[RunResults]]) -> tuple[tuple[str, str], ...]:
-    """Names of the runs that are shown, and their model and training."""
+    """Names of the finished runs, with their model and training."""
     names: dict[str, list[str]] = {}
     for (run, baseline), by_seed in results.items():
         if by_seed:
@@ -172,7 +172,7 @@ def _settings(results: Mapping[SourceKey, Sequence[RunResults]]) -> tuple[tuple[
 
 
 def _joined_names(names: Sequence[str]) -> str:
-    """Each name once; of rows that miss some columns, "ROW, A, B"."""
+    """The distinct names, joined; columns of the same row are merged as "ROW, A, B"."""
     columns: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         row, _, column = name.partition(", ")

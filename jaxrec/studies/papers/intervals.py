@@ -1,4 +1,4 @@
-"""Intervals of a paper's table: our rows beside the best baseline and, of rankings, beside the paper's own method."""
+"""Intervals of a paper's table: our rows against the best baseline and, for rankings, against the paper's method."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from jaxrec.studies.papers.published import PAPERS
 from jaxrec.studies.papers.run_results import RunResults
 
 UserMetrics = dict[str, np.ndarray]
-"""By metric, what each user adds to it, f64[U]."""
+"""Each user's contribution by metric, f64[U]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TextInterval:
-    """How far a system is from a baseline on a task of ratings or texts; `n` events were tested."""
+    """Difference of a system and a baseline on a rating or text task over `n` test events, with its interval."""
 
     task: str
     system: str
@@ -37,24 +37,24 @@ class TextInterval:
 def table_intervals(
     layout: Layout, results_of: Callable[[Source], Sequence[RunResults]], seeds: int
 ) -> list[PairedInterval] | list[TextInterval]:
-    """Paired bootstraps of differences, of the rows that have all seeds; rankings by each user's mean over the seeds.
+    """Paired bootstraps of differences for rows with all seeds; rankings use each user's mean over the seeds.
 
-    Baselines are those of the table and those that stand in the first run's own results. Metrics are HR@10 and NDCG@10,
-    or all of the table where it shows neither.
+    Baselines are those of the table and those in the first run's results. Metrics are HR@10 and NDCG@10, or all of the
+    table's metrics if it has neither.
 
     Args:
-      layout: the table's.
-      results_of: results of a source, seed by seed.
-      seeds: how many there should be.
+      layout: the table's layout.
+      results_of: returns the results of a source, one per seed.
+      seeds: number of seeds of a complete row.
     Returns:
-      intervals of rankings, or of texts; none for tables of times and errors.
+      intervals of rankings or of texts; empty for tables of times and errors.
     """
     if layout.kind == "texts":
         return _text_intervals(layout, results_of)
     if layout.kind != "ranking":
         return []
-    shown = dict.fromkeys(measure.partition(", ")[0] for measure in layout.measures.values())
-    metrics = [metric for metric in shown if metric in COMPARED] or list(shown)
+    table_metrics = dict.fromkeys(measure.partition(", ")[0] for measure in layout.measures.values())
+    metrics = [metric for metric in table_metrics if metric in COMPARED] or list(table_metrics)
     complete = {
         row: (source, results) for row, source in layout.sources.items() if len(results := results_of(source)) == seeds
     }
@@ -89,7 +89,7 @@ def table_intervals(
 
 
 def interval_lines(intervals: Sequence[PairedInterval | TextInterval]) -> list[str]:
-    """A line for each pair of systems, and one that explains them."""
+    """A line for each pair of systems, and an explanation."""
     if not intervals:
         return []
     pairs: dict[tuple[str, str], list[str]] = {}
@@ -107,15 +107,15 @@ def interval_lines(intervals: Sequence[PairedInterval | TextInterval]) -> list[s
 
 
 def _user_metrics(results: Sequence[RunResults], system: str | None, metrics: Sequence[str]) -> UserMetrics:
-    """What each user adds, the mean over seeds; empty where a seed lacks the system or ranks other users.
+    """Each user's contributions, averaged over seeds; empty if a seed lacks the system or has other users.
 
-    Metrics that the lists are too short for are left out.
+    Metrics with cutoffs beyond the length of the lists are left out.
     """
-    ranks = [one.ranks[system] for one in results if system in one.ranks]
-    if len(ranks) < len(results) or len({one.shape for one in ranks}) > 1:
+    ranks = [result.ranks[system] for result in results if system in result.ranks]
+    if len(ranks) < len(results) or len({of_seed.shape for of_seed in ranks}) > 1:
         return {}
-    available = [m for m in metrics if not any(isinstance(one.metric(system or "", m), str) for one in results)]
-    return {metric: np.mean([user_values(one, metric) for one in ranks], axis=0) for metric in available}
+    available = [m for m in metrics if not any(isinstance(result.metric(system or "", m), str) for result in results)]
+    return {metric: np.mean([user_values(of_seed, metric) for of_seed in ranks], axis=0) for metric in available}
 
 
 def _text_intervals(layout: Layout, results_of: Callable[[Source], Sequence[RunResults]]) -> list[TextInterval]:

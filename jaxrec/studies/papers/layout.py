@@ -1,4 +1,4 @@
-"""The form of a paper's table: which of our runs stands in each row, and which measure in each column."""
+"""The layout of a paper's table: the run behind each row, and the measure of each column."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ TableKind = Literal["ranking", "error", "texts", "time"]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where a row's figures come from; without `run` and `baseline` we have none.
+    """The source of a row's figures; without `run` and `baseline` there are none.
 
     Attributes:
       run: a row of the study.
       baseline: a name of `jaxrec.baselines.registry.BASELINES`.
-      system: which row of the run, as the end of its name behind the main row's; "" is the main one.
-      note: what is printed below the table.
-      trained: whether a missing run is trained; else it is shown only if its folder is there.
+      system: which row of the run, as the suffix to the main row's name; "" is the main row.
+      note: a note to print below the table.
+      trained: whether a missing run is trained; otherwise it is included only if its folder exists.
     """
 
     run: str | None = None
@@ -47,17 +47,17 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A paper's table, and ours in its form.
+    """A paper's table, and the sources of ours in the same layout.
 
     Attributes:
-      published: theirs.
-      kind: "ranking": metrics of ranks; "error": metrics of one system with their standard error over seeds, a row a
+      published: the paper's table.
+      kind: "ranking": metrics of ranks; "error": metrics of one system with their standard error over seeds, a row per
         dataset; "texts": metrics of texts and ratings; "time": milliseconds.
       sources: by row or, where `across`, by column.
       measures: what is read from a run, by column or, where `across`, by row: "hr@10", "hr@20, unseen users";
         "rating/rmse"; "ms" of a list of ten, "ms (user id only)", "ms/rating".
-      studies: presets by the paper's dataset that they are about, "" if it is none of theirs; the first is the default.
-      across: whether systems stand side by side, and metrics below each other.
+      studies: presets by the paper's dataset, "" for a dataset that is not in the paper; the first is the default.
+      across: whether columns are systems and rows are metrics.
     """
 
     published: PublishedTable
@@ -81,8 +81,8 @@ class Layout:
         """The paper's dataset whose figures stand beside ours.
 
         Args:
-          dataset: what the study's config calls its data.
-          chosen: one that the user named, by the paper's name or ours.
+          dataset: the data's name in the study's config.
+          chosen: the user's choice, by the paper's name or ours, or None.
         Raises:
           ValueError: the table has no such dataset.
         """

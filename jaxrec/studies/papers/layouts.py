@@ -1,4 +1,4 @@
-"""Which of our runs stands in each row of the papers' tables, and by which study it is trained."""
+"""The layouts of the papers' tables: our run of each row, and the studies that train them."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ _P5 = Source(run="P5-SID", note="P5 is P5-SID, as in the paper (section 3.1.2)")
 
 
 def table_layout(paper: str, number: int) -> Layout:
-    """The form of a paper's table, with our runs in its rows.
+    """The layout of a paper's table with our runs in its rows.
 
     Raises:
-      ValueError: there is no such table; names those there are.
+      ValueError: there is no such table; the message lists all.
     """
     theirs = published_table(paper, number)
     return _meta_id_layout(theirs) if PAPERS[paper] == "META ID" else _token_rec_layout(theirs)
 
 
 def published_table(paper: str, number: int) -> PublishedTable:
-    """A paper's table as it is printed.
+    """A paper's table as printed.
 
     Raises:
       ValueError: the paper is not one of `PAPERS`, or its table is not one of `PUBLISHED`.
@@ -128,7 +128,7 @@ def _token_rec_layout(theirs: PublishedTable) -> Layout:
 
 
 def _sources(rows: Mapping[str, object], runs: Mapping[str, Source]) -> dict[str, Source]:
-    """A run, a baseline, or the note that there is none, for every row."""
+    """The source of every row: a run, a baseline, or a note that there is none."""
     sources = {}
     for row in rows:
         if row in runs:

@@ -1,4 +1,4 @@
-"""A filled table: ours by seed, the paper's as printed, and what has to be known beside both."""
+"""A filled table: our figures by seed, the paper's as printed, and notes on both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxrec.studies.papers.layout import TableKind
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A figure: ours, a value a seed, and the paper's as printed; None where the paper has no such row."""
+    """A figure: ours, one value per seed, and the paper's as printed, None if the paper has no such row."""
 
     ours: tuple[float, ...] = ()
     paper: str | None = None
@@ -33,35 +33,35 @@ class TableRow:
 
 @dataclasses.dataclass(frozen=True)
 class PaperTable:
-    """A paper's table filled with our runs; `jaxrec.studies.papers.render` makes text of it.
+    """A paper's table filled with our runs; `jaxrec.studies.papers.render` formats it.
 
     Attributes:
       paper: "meta_id" or "token_rec".
       table: its number.
       name: "META ID, table 1".
-      caption: what it shows.
-      kind: as of `Layout`.
-      first: head of the first column.
-      columns: the other heads.
-      beside: the paper's dataset whose figures stand beside ours.
+      caption: the table's caption.
+      kind: see `Layout`.
+      first: heading of the first column.
+      columns: the other headings.
+      beside: the paper's dataset whose figures are next to ours.
       command: the command line that made it.
       seeds: of the runs.
       dataset: our data.
-      protocol: by which we split it.
-      users: the different numbers of users or events that figures are over.
+      protocol: our split protocol.
+      users: the distinct numbers of users or events behind the figures.
       rows: from top to bottom.
       intervals: of differences between rows.
-      notes: pairs of rows or columns and what is to be said of them.
+      notes: pairs of row or column names and a note on them.
       settings: pairs of runs, and their model and training.
-      lists: lengths of the lists by which language models were ranked.
+      lists: lengths of the language models' recommendation lists.
       printed: known misprints of the paper.
       contradictions: columns of printed figures that can't all be right, by row.
-      part: "test"; this and what follows is None where no run is there.
-      n_items: how many items were ranked.
+      part: "test"; this and the following are None without a finished run.
+      n_items: number of ranked items.
       mask_seen: whether items of the history were left out.
-      device: what it was computed on.
+      device: the device of the computation.
       versions: of jax, jaxrec and Python.
-      events: how many train, select, test and are kept out; None where no texts or ratings are predicted.
+      events: numbers of training, validation, test and withheld events; None if no texts or ratings are predicted.
     """
 
     paper: str
@@ -92,10 +92,10 @@ class PaperTable:
     events: Mapping[str, int] | None = None
 
     def row(self, name: str) -> TableRow:
-        """The row of this name.
+        """The row of a name.
 
         Raises:
-          ValueError: there is none; names those there are.
+          ValueError: there is no such row; the message lists all.
         """
         for row in self.rows:
             if row.row == name:
@@ -118,8 +118,8 @@ class PaperTable:
         optional = {name: fields.pop(name) for name in _OPTIONAL}
         table: dict[str, Any] = {}
         for name, value in fields.items():
-            if name == "users":  # what is only there with runs stands between the data and their users
-                table |= {key: there for key, there in optional.items() if there is not None}
+            if name == "users":  # the optional fields come between the data and their users
+                table |= {key: optional_value for key, optional_value in optional.items() if optional_value is not None}
             table[name] = value
         return json.dumps(table, indent=1) + "\n"
 

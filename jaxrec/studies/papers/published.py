@@ -1,11 +1,11 @@
-"""A table as a paper prints it; the figures are in `meta_id_figures` and `token_rec_figures`."""
+"""A table as printed in a paper; the figures are in `meta_id_figures` and `token_rec_figures`."""
 
 from __future__ import annotations
 
 import dataclasses
 
 PAPERS = {"meta_id": "META ID", "token_rec": "TokenRec"}
-"""Names of the papers' methods by what the command line calls the papers."""
+"""Names of the papers' methods by the papers' names on the command line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,12 +14,12 @@ class PublishedTable:
 
     Attributes:
       paper: one of `PAPERS`.
-      number: the table's.
-      caption: what it shows.
-      first: head of the first column.
+      number: the table's number.
+      caption: the table's caption.
+      first: heading of the first column.
       datasets: as the paper calls them, left to right.
-      columns: heads under each dataset.
-      text: a line a row: its name and, for each dataset, the values of `columns`; name and datasets are separated by
+      columns: headings under each dataset.
+      text: a line per row: its name and, for each dataset, the values of `columns`; name and datasets are separated by
         ";".
       notes: known misprints and contradictions, each with the dataset it is about ("": all).
     """

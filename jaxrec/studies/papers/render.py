@@ -1,4 +1,4 @@
-"""A filled table as text for a terminal and as Markdown: ours beside the paper's, and the protocol of each."""
+"""Formats a filled table as text and as Markdown: our figures next to the paper's, with both protocols."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROTOCOLS = {
     ),
     ("token_rec", "time"): "T5-small; the paper names no machine",
 }
-"""How the papers measured."""
+"""The papers' evaluation protocols."""
 PROTOCOLS["meta_id", "error"] = PROTOCOLS["meta_id", "ranking"]
 
 
@@ -53,7 +53,7 @@ def table_markdown(table: PaperTable) -> str:
 
 
 def _remarks(table: PaperTable) -> list[str]:
-    """What has to be known beside the figures, a line each: notes, intervals, both protocols, impossible figures."""
+    """Remarks on the figures, one per line: notes, intervals, both protocols, contradictory figures."""
     remarks = [f"{names}: {note}" for names, note in table.notes]
     remarks += interval_lines(table.intervals)
     remarks.append(f"Ours: {_our_protocol(table)}")
@@ -70,7 +70,7 @@ def _remarks(table: PaperTable) -> list[str]:
 
 
 def _datasets(table: PaperTable) -> str:
-    """Which data our figures and the paper's are of."""
+    """The datasets of our figures and of the paper's."""
     line = f"{table.dataset}: ours (the paper's, {table.beside})"
     if DATASETS.get(table.dataset, table.dataset) != table.beside:
         line += (
@@ -80,7 +80,7 @@ def _datasets(table: PaperTable) -> str:
 
 
 def _grid(table: PaperTable) -> list[list[str]]:
-    """Head and rows as texts."""
+    """Headings and rows as texts."""
     rows = [[table.first, *(column.replace(":", " ") for column in table.columns)]]
     for row in table.rows:
         texts = []

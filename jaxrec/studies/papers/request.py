@@ -1,4 +1,4 @@
-"""A table to fill: its layout, the study that fills it, and whether the study can."""
+"""A table to fill: its layout and study, and checks that the study can fill it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from jaxrec.studies.run_folders import run_folder
 
 @dataclasses.dataclass(frozen=True)
 class TableRequest:
-    """A table to fill, and what fills it.
+    """A table to fill and the study that fills it.
 
     Attributes:
-      layout: its form.
+      layout: the table's layout.
       study: configs by the names of rows.
-      paper_dataset: the paper's dataset whose figures stand beside ours.
+      paper_dataset: the paper's dataset whose figures are next to ours.
       folder: holds a folder NAME-SEED for each run.
       stem: name of the table's files, without extension.
     """
@@ -32,7 +32,7 @@ class TableRequest:
 
     @property
     def base(self) -> Config:
-        """The study's first config, whose data and protocol baselines take."""
+        """The study's first config, whose data and protocol the baselines use."""
         return next(iter(self.study.values()))
 
     @property
@@ -44,7 +44,7 @@ class TableRequest:
         return [s for s in by_key.values() if s.baseline or (s.run and (s.run in self.study or not s.trained))]
 
     def config(self, source: Source, seed: int) -> Config | None:
-        """Of a run or baseline; None where the study has none for it."""
+        """The config of a run or baseline; None if the study has none."""
         if source.baseline:
             name, base = source.baseline, self.base
             config = Config(name=name, data=base.data, protocol=base.protocol)
@@ -83,7 +83,7 @@ def check_request(request: TableRequest) -> None:
     """Checks a table and its study before anything is trained.
 
     Raises:
-      ValueError: the study has no row of the table, no row has the tasks that the table shows, or rows are of several
+      ValueError: the study has no row of the table, no row has the tasks of the table, or the rows have several
         datasets.
     """
     name, layout = request.layout.published.name, request.layout
@@ -105,7 +105,7 @@ def check_request(request: TableRequest) -> None:
 
 
 def _missing_setting(config: Config, source: Source, measure: str) -> str:
-    """What a config lacks for a measure; "" where it lacks nothing."""
+    """The setting that a config lacks for a measure; "" if none."""
     tasks = config.task.tasks
     if "direct" not in tasks and ("user id only" in source.system or "user id only" in measure):
         return "task.tasks direct"

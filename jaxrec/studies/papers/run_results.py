@@ -1,4 +1,4 @@
-"""Results in the folder of a finished run or baseline, and single figures from them."""
+"""Reads the results of a finished run or baseline, and single figures of them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class RunResults:
     Attributes:
       report: the content of results.json.
       ranks: f32[U] by system.
-      list_length: how many items its lists hold; None where every item is scored.
-      setting: its model and training in a few words.
-      doubts: in what the run may differ from the study, though it is shown.
+      list_length: length of its recommendation lists; None if every item is scored.
+      setting: a short description of its model and training.
+      doubts: possible differences between the run and the study's config.
     """
 
     report: dict[str, Any]
@@ -36,7 +36,7 @@ class RunResults:
 
     @property
     def main(self) -> str | None:
-        """The run's first row, the model on its first task; None where it ranks nothing."""
+        """The run's first row, the model on its first task; None if it ranks nothing."""
         rows = self.report["rows"]
         return rows[0]["system"] if rows and not rows[0].get("baseline") else None
 
@@ -46,7 +46,7 @@ class RunResults:
         return [row["system"] for row in self.report["rows"] if row.get("baseline") and row["system"] in self.ranks]
 
     def value(self, measure: str, system: str = "") -> float | str:
-        """One figure, or why there is none.
+        """One figure, or the reason why there is none.
 
         Args:
           measure: as in `Layout.measures`.
@@ -67,14 +67,14 @@ class RunResults:
         return self.metric(name, metric)
 
     def metric(self, name: str, metric: str) -> float | str:
-        """A metric of ranks of the system with this whole name, or why it is not known."""
+        """A ranking metric of the system with this full name, or the reason why it is unknown."""
         k = int(metric.partition("@")[2])
         if self.list_length is not None and name not in self.baselines and k > self.list_length:
             return f"its lists hold {self.list_length} items, so that @{k} is not known"
         return metrics(self.ranks[name], (k,))[metric]
 
     def n_users(self, measure: str, system: str = "") -> int | None:
-        """How many users or events a figure of `value` is over."""
+        """Number of users or events behind a figure of `value`."""
         if "/" in measure:
             row = self.text_row(measure.removeprefix("ms/").split("/")[0])
             return row["n"] if row else None
@@ -84,7 +84,7 @@ class RunResults:
 
     @property
     def greedy_rmse(self) -> float | None:
-        """RMSE of the likeliest star, as a greedy decoder predicts it; the model's own row is of the mean star."""
+        """RMSE of the most likely star rating, as in greedy decoding; the model's main row uses the expected rating."""
         rows = (self.report.get("texts") or {}).get("rows", ())
         greedy = [r for r in rows if r["task"] == "rating" and r["system"].endswith(", most likely")]
         return greedy[0]["rmse"] if greedy else None
@@ -101,7 +101,7 @@ class RunResults:
         return f"the run has no row {suffix.strip()!r}"
 
     def text_row(self, task: str) -> dict[str, Any] | None:
-        """The model's row of a task of texts or ratings; None where it has none."""
+        """The model's row of a rating or text task, or None."""
         rows = (self.report.get("texts") or {}).get("rows", ())
         return next((r for r in rows if r["task"] == task and not r.get("baseline")), None)
 
@@ -110,21 +110,21 @@ def read_run(folder: pathlib.Path, config: Config | None) -> RunResults | str | 
     """A run's results.
 
     Args:
-      folder: the run's.
-      config: the study's, which the folder's must equal; None accepts any.
+      folder: the run's folder.
+      config: the study's config, which the folder's must equal; None accepts any.
     Returns:
-      the results; the reason why they are not this study's; or None where there are none yet.
+      the results; the reason why they are not this study's; or None if there are none yet.
     """
     if not (folder / "results.json").is_file() or not (folder / "config.json").is_file():
         return None
     run_config = json.loads((folder / "config.json").read_text())
     doubts: tuple[str, ...] = ()
     if config is not None:
-        wanted, there = (flatten_dict(c, sep=".") for c in (json.loads(to_json(config)), run_config))
-        differing = sorted(n for n in set(wanted) & set(there) - {"out"} if wanted[n] != there[n])
+        expected, actual = (flatten_dict(c, sep=".") for c in (json.loads(to_json(config)), run_config))
+        differing = sorted(n for n in set(expected) & set(actual) - {"out"} if expected[n] != actual[n])
         if differing:
             return f"its folder holds a run of another config ({', '.join(differing)} differ)"
-        if set(wanted) != set(there):
+        if set(expected) != set(actual):
             doubts = ("its folder was left by another version of jaxrec",)
     list_length = run_config["eval"]["beams"] if run_config["answer"] == "id" else LISTED
     return _read(folder, list_length, setting_text(run_config), doubts)
@@ -134,12 +134,12 @@ def read_baseline(folder: pathlib.Path, config: Config) -> RunResults | str | No
     """A baseline's results, as `read_run`; only data, seed, protocol and mask_seen of the configs must be equal."""
     if not (folder / "test" / "results.json").is_file() or not (folder / "config.json").is_file():
         return None
-    wanted, there = (
+    expected, actual = (
         flatten_dict(c, sep=".")
         for c in (json.loads(to_json(config)), json.loads((folder / "config.json").read_text()))
     )
-    read = [n for n in wanted if n.startswith("data.") or n in ("seed", "protocol", "eval.mask_seen")]
-    if differing := sorted(n for n in read if n in there and wanted[n] != there[n]):
+    compared_fields = [n for n in expected if n.startswith("data.") or n in ("seed", "protocol", "eval.mask_seen")]
+    if differing := sorted(n for n in compared_fields if n in actual and expected[n] != actual[n]):
         return f"its folder holds a run on other data ({', '.join(differing)} differ)"
     results = _read(folder / "test", None, "", ())
     settings = results.report["settings"]
@@ -147,7 +147,7 @@ def read_baseline(folder: pathlib.Path, config: Config) -> RunResults | str | No
 
 
 def setting_text(config: dict[str, Any]) -> str:
-    """Language model and training of a run's config.json in a few words."""
+    """A short description of model and training from a run's config.json."""
     model, train = config["model"], config["train"]
     record = backbone(model["backbone"])
     shape = record.shape(from_dict(ModelConfig, model))

@@ -1,4 +1,4 @@
-"""Trains what papers' tables need, fills the tables, and writes them."""
+"""Trains the runs of the papers' tables, fills the tables, and writes them."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def paper_tables(
     folder: pathlib.Path | None = None,
     finished_only: bool = False,
 ) -> Iterator[PaperTable]:
-    """The tables one by one, each as soon as its runs are done; all are checked before anything is trained.
+    """Yields the tables one by one, each when its runs are finished; checks all before training.
 
     Args:
       paper: "meta_id" or "token_rec".
       numbers: which of its tables.
-      seeds: each run is made with each.
-      out: gets a table as PAPER-NUMBER.json and .md.
+      seeds: every run is made with each seed.
+      out: gets each table as PAPER-NUMBER.json and .md.
       settings: of the baselines.
       study: a preset's name or a file whose rows are the runs; default: the table's own.
-      dataset: one of the table's, ours or the paper's name; chooses the study and whose figures stand beside ours.
+      dataset: one of the table's datasets, by our name or the paper's; selects the study and the paper's figures.
       folder: of the study's runs; default: OUT/STUDY.
-      finished_only: whether nothing is trained.
+      finished_only: use finished runs only, train nothing.
     Yields:
       the filled tables.
     Raises:

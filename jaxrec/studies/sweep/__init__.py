@@ -1,1 +1,1 @@
-"""Settings chosen on validation."""
+"""Hyperparameter search on the validation items."""

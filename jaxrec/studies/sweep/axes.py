@@ -1,4 +1,4 @@
-"""What a sweep varies: values or ranges for fields of a config, read from text and typed by the config's classes."""
+"""The axes of a sweep: values or ranges of config fields, parsed from text by the fields' types."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any, Literal
 from jaxrec.config import Config
 
 FIXED = ("name", "out", "seed", "protocol", "eval.mask_seen", "train.validate_users")
-"""Fields that, as all of data, decide what is measured or where it is written: results would not be comparable."""
+"""Fields that, like all of data, change the evaluation or the output folder, so results would not be comparable."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """Values of a field, by the texts that were given for them."""
+    """Values of a field, by their text."""
 
     field: str
     values: dict[str, Any]
@@ -26,7 +26,7 @@ class Choices:
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers of a field between two ends, both included; `log`: as likely in each factor of ten."""
+    """A range of a field, ends included; `log`: uniform on a log scale; `whole`: integers."""
 
     field: str
     low: float
@@ -47,10 +47,10 @@ def read_axes(grid: Sequence[str], config: Config) -> list[Choices | Range]:
         "ids.clusters=20..200" give ranges; numbers of a tuple are joined by "+": "quantizer.hidden=64+64,128".
       config: whose fields they are.
     Raises:
-      ValueError: a field is unknown, can't be swept or is named twice, or a value is not of its type.
+      ValueError: a field is unknown, can't be swept or is repeated, or a value is not of its type.
     """
     if not grid:
-        raise ValueError("nothing is to be tried; give --grid train.learning_rate=1e-3,1e-2, say")
+        raise ValueError("the grid is empty; give --grid train.learning_rate=1e-3,1e-2, say")
     axes = [_axis(text, config) for text in grid]
     fields = [axis.field for axis in axes]
     if len(set(fields)) < len(fields):
@@ -99,8 +99,8 @@ def _field_type(field: str, config: Config) -> Any:
             raise ValueError(f"--grid: {'.'.join(names[:depth]) or 'the config'} has no field {name!r}{has}")
         part, hint = getattr(part, name), hints[name]
     if dataclasses.is_dataclass(hint):
-        some = ", ".join(f"{field}.{name.name}" for name in dataclasses.fields(hint)[:3])
-        raise ValueError(f"--grid: {field} holds fields, not a value; name one of them: {some}, ...")
+        examples = ", ".join(f"{field}.{name.name}" for name in dataclasses.fields(hint)[:3])
+        raise ValueError(f"--grid: {field} holds fields, not a value; name one of them: {examples}, ...")
     if field in FIXED or names[0] == "data":
         raise ValueError(f"--grid: {field} changes what is measured or where it goes; give each its own sweep")
     return hint

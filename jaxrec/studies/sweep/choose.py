@@ -1,4 +1,4 @@
-"""Many settings of one config, compared on the validation items; only the chosen one is measured on the test items."""
+"""Compares settings of one config on the validation items; only the best one is evaluated on the test items."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def choose_settings(
     trials: int | None = None,
     show_test: bool = False,
 ) -> SweepResult:
-    """Trains a config with other settings and every seed, unless their folders hold the validation, and chooses.
+    """Trains a config with each setting and seed (unless their folders hold the validation) and chooses the best.
 
-    A setting is judged by the mean over the seeds of its best validation NDCG@10. The best setting is measured on the
-    test items, beside the baselines; settings with a run whose loss was not finite are never chosen.
+    The criterion is the mean over the seeds of the best validation NDCG@10. The best setting is evaluated on the test
+    items, next to the baselines; settings with a run whose loss was not finite are never chosen.
 
     Args:
-      config: what the settings are changed in.
+      config: the config to vary.
       axes: fields and their values, of `jaxrec.studies.sweep.axes.read_axes`.
-      seeds: each setting is trained with each.
-      folder: gets a folder SETTING-SEED for each run, sweep.json and, of what is tested, results.json.
+      seeds: every setting is trained with each seed.
+      folder: gets a folder SETTING-SEED for each run, sweep.json and, for the tested settings, results.json.
       trials: how many settings Optuna draws; None tries every combination.
-      show_test: measure every setting on the test items. Choosing by that table would be choosing on the test items.
+      show_test: evaluate every setting on the test items. Selecting by that table would be selecting on test items.
     Raises:
       ValueError: there are no seeds, no task ranks items, a range comes without trials, a config contradicts itself, no
         run was finite, or Optuna is not installed.
@@ -90,7 +90,7 @@ def choose_settings(
 
 
 def _check_tasks(config: Config, axes: Sequence[Choices | Range]) -> None:
-    """Checks that every setting has a task that ranks items, by which it can be judged."""
+    """Checks that every setting has a ranking task."""
     task_axes = [axis for axis in axes if isinstance(axis, Choices) and axis.field == "task.tasks"]
     for tasks in task_axes[0].values.values() if task_axes else [config.task.tasks]:
         if not dataclasses.replace(config.task, tasks=tasks).ranking:
@@ -118,7 +118,7 @@ def _grid(config: Config, axes: Sequence[Choices | Range]) -> list[dict[str, Any
 
 
 def _validation(config: Config, vectors: Vectors) -> float | None:
-    """The best validation of a run, trained or taken from its folder; None where its loss was not finite."""
+    """The best validation metric of a run, trained or read from its folder; None if its loss was not finite."""
     runs.check_run(config)
     file = config.folder / "validation.json"
     register = share_vectors(config, vectors)
@@ -143,7 +143,7 @@ def _validation(config: Config, vectors: Vectors) -> float | None:
 
 
 def _setting_name(settings: Mapping[str, Any]) -> str:
-    """What a setting's row and folders are called; long names are cut and told apart by a hash."""
+    """The name of a setting's row and folders; long names are cut and made unique by a hash."""
     name = " ".join(f"{field}={value}" for field, value in settings.items())
     # Folders' names are limited to 255 bytes.
     return name if len(name) < 200 else f"{name[:180]} {hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""Settings drawn by Optuna, whose study is kept in the sweep's folder, so that a later call continues it."""
+"""Draws settings with Optuna; its study is kept in the sweep's folder, so that a later call continues it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def draw_settings(
     *,
     about: str = "",
 ) -> None:
-    """Draws settings until `trials` of them are validated, those of earlier calls included (and validated again).
+    """Draws settings until `trials` are validated, including those of earlier calls, which are validated again.
 
     Args:
-      axes: fields and what is drawn for them.
-      trials: how many settings in all.
-      validate: the value of a setting, which is maximised; None where its training failed. It is called again for the
-        settings of earlier calls, whose values it is expected to have stored.
-      folder: gets trials.log, where Optuna keeps its studies.
-      about: what else the values depend on; each text has a study of its own.
+      axes: fields and their values or ranges.
+      trials: total number of settings.
+      validate: returns the value of a setting, to be maximised, or None if its training failed. It is called again for
+        the settings of earlier calls, whose values it should have stored.
+      folder: gets trials.log, Optuna's storage.
+      about: anything else the values depend on; each text has its own study.
     Raises:
       ValueError: Optuna is not installed, or `trials` is below 1.
     """
@@ -50,14 +50,14 @@ def draw_settings(
         direction="maximize",
         load_if_exists=True,
     )
-    for trial in study.get_trials(states=(state.RUNNING,)):  # an earlier call was stopped in the middle of it
+    for trial in study.get_trials(states=(state.RUNNING,)):  # interrupted in an earlier call
         study.tell(trial.number, state=state.FAIL)
         study.enqueue_trial(trial.params)
-    done = study.get_trials(states=(state.COMPLETE, state.PRUNED))
-    for trial in done:
+    finished = study.get_trials(states=(state.COMPLETE, state.PRUNED))
+    for trial in finished:
         validate({axis.field: _value(axis, trial.params[axis.field]) for axis in axes})
-    for number in range(len(done), trials):
-        # Seeded by its number, so that a study that was stopped draws what it would have drawn.
+    for number in range(len(finished), trials):
+        # Seeded by the trial's number, so that a resumed study draws the same settings.
         study.sampler = optuna.samplers.TPESampler(seed=number)
         trial = study.ask()
         value = validate({axis.field: _drawn(axis, trial) for axis in axes})

@@ -1,4 +1,4 @@
-"""What a sweep found: every setting with its validation, the chosen one, and the table of what was tested."""
+"""The result of a sweep: all settings with their validation metric, the best one, and the test table."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from jaxrec.studies.comparison import Comparison, mean_and_deviation
 
 @dataclasses.dataclass(frozen=True)
 class SettingRow:
-    """A setting and how it did on the validation items.
+    """A setting and its validation metric.
 
     Attributes:
       name: of its row and of the folders of its runs.
       settings: values by the dotted names of fields.
-      validation: the best validation of each seed's run; None where a loss was not finite.
+      validation: the best validation metric of each seed's run; None if a loss was not finite.
     """
 
     name: str
@@ -45,7 +45,7 @@ class SweepResult:
 
     Attributes:
       command: the command line that made it.
-      seeds: each setting was trained with each.
+      seeds: the seeds of every setting.
       metric: that of the validation, "ndcg@10".
       rows: all settings, best first.
       chosen: name of the best.
@@ -91,7 +91,7 @@ class SweepResult:
 
     @classmethod
     def from_json(cls, text: str) -> SweepResult:
-        """Reads what `to_json` wrote; settings that were tuples are lists then."""
+        """Reads what `to_json` wrote; tuples in settings become lists."""
         table = json.loads(text)
         rows = tuple(SettingRow(row["name"], row["settings"], tuple(row["validation"])) for row in table["rows"])
         test = Comparison.from_dict(table["test"])

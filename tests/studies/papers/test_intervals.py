@@ -21,8 +21,8 @@ def run(main: str, ranks: np.ndarray, texts: dict[str, Any] | None = None, **bas
     return RunResults({"rows": rows, "texts": texts or {}}, {main: ranks, **baselines}, 20, "")
 
 
-def by_pair(found: list[Any], metric: str = "hr@10") -> dict[tuple[str, str], float]:
-    return {(i.system, i.baseline): i.difference for i in found if i.metric == metric}
+def by_pair(actual: list[Any], metric: str = "hr@10") -> dict[tuple[str, str], float]:
+    return {(i.system, i.baseline): i.difference for i in actual if i.metric == metric}
 
 
 def test_rows_stand_beside_the_best_baseline_and_the_papers_method() -> None:
@@ -37,12 +37,12 @@ def test_rows_stand_beside_the_best_baseline_and_the_papers_method() -> None:
     def of(source: Source) -> list[RunResults]:
         return there.get(source.run or source.baseline or "", [])
 
-    found = table_intervals(form, of, 2)
-    assert by_pair(found) == pytest.approx(
+    actual = table_intervals(form, of, 2)
+    assert by_pair(actual) == pytest.approx(
         {("RID", "SASRec"): -0.75, ("META ID (T)", "SASRec"): -0.5, ("RID", "META ID (T)"): -0.25}
     )
-    assert all(i.low < i.difference < i.high for i in found)
-    lines = interval_lines(found)
+    assert all(i.low < i.difference < i.high for i in actual)
+    lines = interval_lines(actual)
     assert [line.split(":")[0] for line in lines] == [
         "RID - SASRec",
         "META ID (T) - SASRec",
@@ -59,7 +59,7 @@ def test_rows_stand_beside_the_best_baseline_and_the_papers_method() -> None:
 def test_users_are_held_against_the_same_users() -> None:
     unseen = np.where(np.arange(40) < 10, GOOD, np.nan)
     seen = np.where(np.arange(40) < 10, np.nan, GOOD)
-    found = RunResults(
+    actual = RunResults(
         {
             "rows": [
                 {"system": "TokenRec"},
@@ -77,7 +77,7 @@ def test_users_are_held_against_the_same_users() -> None:
         "",
     )
     made = table_intervals(
-        table_layout("token_rec", 4), lambda s: [found] if (s.run or "").startswith("TokenRec") else [], 1
+        table_layout("token_rec", 4), lambda s: [actual] if (s.run or "").startswith("TokenRec") else [], 1
     )
     assert by_pair(made) == {}  # the table shows @20 alone
     assert by_pair(made, "hr@20") == {
@@ -85,7 +85,7 @@ def test_users_are_held_against_the_same_users() -> None:
         ("TokenRec, unseen users", "item-kNN, unseen users"): 0.5,
     }
     assert {i.n_users for i in made} == {10, 30}
-    short = dataclasses.replace(found, list_length=10)
+    short = dataclasses.replace(actual, list_length=10)
     assert (
         table_intervals(
             table_layout("token_rec", 4), lambda s: [short] if (s.run or "").startswith("TokenRec") else [], 1
@@ -105,8 +105,8 @@ def test_texts_have_those_of_their_run(tmp_path: pathlib.Path) -> None:
         ],
     }
     one = run("META ID", GOOD, texts)
-    found = table_intervals(table_layout("meta_id", 3), lambda source: [one] if source.run == "META ID" else [], 1)
-    assert interval_lines(found) == [
+    actual = table_intervals(table_layout("meta_id", 3), lambda source: [one] if source.run == "META ID" else [], 1)
+    assert interval_lines(actual) == [
         "META ID, rating - MF: MSE -0.5000 [-0.7500, -0.2500]",
         "In brackets: 95% paired bootstrap over 50 events; MSE: of the squared error, less is better",
     ]

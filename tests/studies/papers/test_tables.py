@@ -31,9 +31,9 @@ def leave(folder: pathlib.Path, config: Config, ranks: dict[str, np.ndarray], **
     np.savez(folder / "ranks.npz", **ranks)
     rows = [{"system": s, "n_users": int((~np.isnan(r)).sum()), "seconds": 2.0} for s, r in ranks.items()]
     rows.append({"system": "popularity", "n_users": 5, "seconds": 1.0, "baseline": True})
-    found = {"dataset": config.data.name, "protocol": "strict", "part": "test", "n_items": 48, "mask_seen": True}
-    found |= {"device": "a machine", "versions": {}, "rows": rows, **more}
-    (folder / "results.json").write_text(json.dumps(found))
+    actual = {"dataset": config.data.name, "protocol": "strict", "part": "test", "n_items": 48, "mask_seen": True}
+    actual |= {"device": "a machine", "versions": {}, "rows": rows, **more}
+    (folder / "results.json").write_text(json.dumps(actual))
 
 
 @pytest.fixture
@@ -51,23 +51,23 @@ def study(tiny: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch)
 def filled(
     out: pathlib.Path, paper: str, number: int, study: str, seeds: tuple[int, ...] = (0,), **more: Any
 ) -> PaperTable:
-    (found,) = tables.paper_tables(paper, [number], seeds, out, Settings(), study=study, finished_only=True, **more)
+    (actual,) = tables.paper_tables(paper, [number], seeds, out, Settings(), study=study, finished_only=True, **more)
     stem = next(out.glob(f"{paper.upper()}-{number}*.json"))
-    assert PaperTable.from_json(stem.read_text()) == found
-    assert stem.with_suffix(".md").read_text() == table_markdown(found) + "\n"
-    return found
+    assert PaperTable.from_json(stem.read_text()) == actual
+    assert stem.with_suffix(".md").read_text() == table_markdown(actual) + "\n"
+    return actual
 
 
-def ours(found: PaperTable, row: str, column: str) -> list[float]:
-    (mine,) = (r for r in found.rows if r.row == row)
+def ours(actual: PaperTable, row: str, column: str) -> list[float]:
+    (mine,) = (r for r in actual.rows if r.row == row)
     return list(mine.cells[column].ours)
 
 
 EVENTS = {"train": 400, "valid": 50, "test": 50, "kept_out": 7}
 
 
-def notes(found: PaperTable) -> dict[str, str]:
-    return {note: who for who, note in found.notes}
+def notes(actual: PaperTable) -> dict[str, str]:
+    return {note: who for who, note in actual.notes}
 
 
 @pytest.mark.parametrize(("paper", "number"), ALL)
@@ -102,8 +102,8 @@ def test_figures_that_contradict_each_other_are_found() -> None:
     assert find_contradictions(["ms"], ["6.92"]) == find_contradictions(["HR@5"], ["0.05±0.01"]) == []
     rng = np.random.default_rng(0)
     for n in (7, 100, 5000):
-        found = metrics(rng.integers(1, 60, n), (5, 10))
-        values = [f"{found[m]:.4f}" for m in ("hr@5", "ndcg@5", "hr@10", "ndcg@10")]
+        actual = metrics(rng.integers(1, 60, n), (5, 10))
+        values = [f"{actual[m]:.4f}" for m in ("hr@5", "ndcg@5", "hr@10", "ndcg@10")]
         assert find_contradictions(columns, values) == []
 
 
@@ -117,23 +117,23 @@ def test_rows_are_filled_from_ranks(tiny: Config, study, tmp_path: pathlib.Path)
     leave(run_folder(tmp_path / "mine", "RID", 0), tiny, {"walks + RID ids + beam": RANKS})
     other = dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, steps=9))
     leave(run_folder(tmp_path / "mine", "SID", 0), other, {"walks + SID ids + beam": RANKS})
-    found = filled(tmp_path, "meta_id", 1, name, (0, 1))
-    assert ours(found, "META ID (T)", "H@5") == pytest.approx([2 / 5, 3 / 5])
-    assert ours(found, "META ID (T)", "N@10") == pytest.approx([(1 + 1 / 2) / 5, (1 + 1 / 2 + 1 / np.log2(3)) / 5])
-    assert ours(found, "RID", "H@5") == pytest.approx([2 / 5])
-    assert ours(found, "SID", "H@5") == ours(found, "Caser", "H@5") == ours(found, "HGN", "H@5") == []
-    said = notes(found)
-    assert said["its folder holds a run of another config (train.steps differ)"] == "SID"
-    assert said["not run with seed 1"] == "RID; SID"
-    assert said["not in this study"] == "TIGER; CID"
-    assert "Caser; GRU4Rec; BERT4Rec; SASRec; META ID (L)" in said["not run"]
-    assert any(note.startswith("not yet") and who == "HGN" for note, who in said.items())
-    text = table_text(found)
+    actual = filled(tmp_path, "meta_id", 1, name, (0, 1))
+    assert ours(actual, "META ID (T)", "H@5") == pytest.approx([2 / 5, 3 / 5])
+    assert ours(actual, "META ID (T)", "N@10") == pytest.approx([(1 + 1 / 2) / 5, (1 + 1 / 2 + 1 / np.log2(3)) / 5])
+    assert ours(actual, "RID", "H@5") == pytest.approx([2 / 5])
+    assert ours(actual, "SID", "H@5") == ours(actual, "Caser", "H@5") == ours(actual, "HGN", "H@5") == []
+    remarks = notes(actual)
+    assert remarks["its folder holds a run of another config (train.steps differ)"] == "SID"
+    assert remarks["not run with seed 1"] == "RID; SID"
+    assert remarks["not in this study"] == "TIGER; CID"
+    assert "Caser; GRU4Rec; BERT4Rec; SASRec; META ID (L)" in remarks["not run"]
+    assert any(note.startswith("not yet") and who == "HGN" for note, who in remarks.items())
+    text = table_text(actual)
     assert "META ID (T)  0.5000 ± 0.1414 (0.0510)" in text
     assert "other data than Beauty" in text
     assert "strict protocol, test part, 5 users, all 48 items ranked" in text
     assert "RID; META ID: T5 of 1+1 layers, width 16, random weights at first, 8 steps, 10 beams" in text
-    assert "| META ID (T) | 0.5000 ± 0.1414 (0.0510) |" in table_markdown(found)
+    assert "| META ID (T) | 0.5000 ± 0.1414 (0.0510) |" in table_markdown(actual)
     direct = filled(tmp_path, "meta_id", 2, name)
     assert ours(direct, "META ID", "H@5") == pytest.approx([2 / 5])
     assert ours(direct, "RID", "H@5") == []
@@ -150,17 +150,17 @@ def test_a_run_of_an_older_version_is_shown_and_told(tiny: Config, study, tmp_pa
     held["task"]["direct_weight"] = 0.5
     del held["task"]["words"]
     (folder / "config.json").write_text(json.dumps(held))
-    found = filled(tmp_path, "meta_id", 8, study("IID", "META ID"))
-    assert ours(found, "IID", "HR@5") == pytest.approx([2 / 5])
-    assert notes(found)["its folder was left by another version of jaxrec"] == "IID"
+    actual = filled(tmp_path, "meta_id", 8, study("IID", "META ID"))
+    assert ours(actual, "IID", "HR@5") == pytest.approx([2 / 5])
+    assert notes(actual)["its folder was left by another version of jaxrec"] == "IID"
 
 
 def test_cutoffs_that_lists_do_not_reach_stay_open(tiny: Config, study, tmp_path: pathlib.Path) -> None:
     leave(run_folder(tmp_path / "runs", "TokenRec", 0), tiny, {"TokenRec": RANKS})  # ten beams
-    found = filled(tmp_path, "token_rec", 2, study(TokenRec=tiny), folder=tmp_path / "runs")
-    assert len(ours(found, "TokenRec", "HR@10")) == 1
-    assert ours(found, "TokenRec", "HR@20") == []
-    assert notes(found)["its lists hold 10 items, so that @20 is not known"] == "TokenRec, HR@20, NG@20"
+    actual = filled(tmp_path, "token_rec", 2, study(TokenRec=tiny), folder=tmp_path / "runs")
+    assert len(ours(actual, "TokenRec", "HR@10")) == 1
+    assert ours(actual, "TokenRec", "HR@20") == []
+    assert notes(actual)["its lists hold 10 items, so that @20 is not known"] == "TokenRec, HR@20, NG@20"
 
 
 def test_rows_of_seen_and_unseen_users(tiny: Config, study, tmp_path: pathlib.Path) -> None:
@@ -177,11 +177,11 @@ def test_rows_of_seen_and_unseen_users(tiny: Config, study, tmp_path: pathlib.Pa
     test = run_folder(tmp_path / "runs", "mf", 0) / "test"
     leave(test, vector, {"BPR-MF": RANKS}, settings={"dim": 8, "epochs": 3})
     more: dict[str, Any] = {"folder": tmp_path / "runs"}
-    found = filled(tmp_path, "token_rec", 2, name, **more)
-    assert ours(found, "TokenRec", "HR@20") == pytest.approx([3 / 5])
-    assert ours(found, "TokenRec", "HR@30") == pytest.approx([4 / 5])
-    assert ours(found, "MF", "HR@30") == pytest.approx([4 / 5])
-    assert "BPR-MF: width 8, at most 3 epochs" in table_text(found)
+    actual = filled(tmp_path, "token_rec", 2, name, **more)
+    assert ours(actual, "TokenRec", "HR@20") == pytest.approx([3 / 5])
+    assert ours(actual, "TokenRec", "HR@30") == pytest.approx([4 / 5])
+    assert ours(actual, "MF", "HR@30") == pytest.approx([4 / 5])
+    assert "BPR-MF: width 8, at most 3 epochs" in table_text(actual)
     four = filled(tmp_path, "token_rec", 4, name, dataset="Amazon Beauty", **more)
     assert (tmp_path / "TOKEN_REC-4-Beauty.json").is_file()
     assert ours(four, "TokenRec", "Seen:HR@20") == pytest.approx([3 / 5])
@@ -195,10 +195,10 @@ def test_times_are_compared(tiny: Config, study, tmp_path: pathlib.Path) -> None
     name = study("TokenRec", "P5-SID", "CID")
     for row, time in (("TokenRec", 2.0), ("P5-SID", 5.0), ("CID", 7.0)):
         leave(run_folder(tmp_path / "mine", row, 0), tiny, {row: RANKS}, ms_per_user=time)
-    found = filled(tmp_path, "token_rec", 5, name, dataset="lastfm")
-    assert [ours(found, row, "ms") for row in ("P5", "POD", "TokenRec")] == [[5.0], [], [2.0]]
-    assert ours(found, "Acceleration*", "ms") == pytest.approx([200.0])
-    text = table_text(found)
+    actual = filled(tmp_path, "token_rec", 5, name, dataset="lastfm")
+    assert [ours(actual, row, "ms") for row in ("P5", "POD", "TokenRec")] == [[5.0], [], [2.0]]
+    assert ours(actual, "Acceleration*", "ms") == pytest.approx([200.0])
+    text = table_text(actual)
     assert "200% (1284%)" in text
     assert "Ours: a machine" in text
 
@@ -232,18 +232,18 @@ def test_texts_stand_system_by_system(tiny: Config, study, tmp_path: pathlib.Pat
         ms_per_user=3.0,
         ms_by_task={"direct": 4.5},
     )
-    found = filled(tmp_path, "meta_id", 11, name)
-    assert ours(found, "Rating, RMSE", "META ID") == [1.25]
-    assert ours(found, "Review, BLEU-4", "META ID") == [2.0]
-    assert ours(found, "Explanation, BLEU-1", "META ID") == ours(found, "Rating, RMSE", "RID") == []
-    said = notes(found)
-    assert said["not run"] == "RID"
-    assert said["not in this study"] == "SID; CID"
-    assert "the run was not measured on explanation" in said
-    assert any("as the paper decodes: META ID 1.5000" in note for note in said)
-    assert "1.2500 (1.2818)" in table_text(found)
-    assert found.users == (40, 50)
-    assert "400 teach (7 more are held back by leave-one-out)" in table_text(found)
+    actual = filled(tmp_path, "meta_id", 11, name)
+    assert ours(actual, "Rating, RMSE", "META ID") == [1.25]
+    assert ours(actual, "Review, BLEU-4", "META ID") == [2.0]
+    assert ours(actual, "Explanation, BLEU-1", "META ID") == ours(actual, "Rating, RMSE", "RID") == []
+    remarks = notes(actual)
+    assert remarks["not run"] == "RID"
+    assert remarks["not in this study"] == "SID; CID"
+    assert "the run was not measured on explanation" in remarks
+    assert any("as the paper decodes: META ID 1.5000" in note for note in remarks)
+    assert "1.2500 (1.2818)" in table_text(actual)
+    assert actual.users == (40, 50)
+    assert "400 train (7 more are withheld by leave-one-out)" in table_text(actual)
     times = filled(tmp_path, "meta_id", 13, name)
     columns = ("Sequential", "Direct", "Rating", "Explanation", "Summarization")
     assert [ours(times, "META ID (T)", c) for c in columns] == [[3.0], [4.5], [20.0], [], [100.0]]

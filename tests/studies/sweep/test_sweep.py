@@ -39,10 +39,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Values], tuple[list[str],
             tested.append(config.folder.name)
             np.savez(config.folder / "ranks.npz", **{"META ID": np.ones(3)})
             row = {"system": "META ID", "n_users": 3, **dict.fromkeys(TABLE_METRICS, 0.5)}
-            found = {"dataset": "toy", "protocol": "strict", "part": "test", "n_items": 9, "mask_seen": True}
-            found |= {"device": "none", "versions": {}, "rows": [row]}
-            (config.folder / "results.json").write_text(json.dumps(found))
-            return None, found
+            actual = {"dataset": "toy", "protocol": "strict", "part": "test", "n_items": 9, "mask_seen": True}
+            actual |= {"device": "none", "versions": {}, "rows": [row]}
+            (config.folder / "results.json").write_text(json.dumps(actual))
+            return None, actual
 
         def start(config: Config) -> Config:
             config.folder.mkdir(parents=True, exist_ok=True)
@@ -59,47 +59,45 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Values], tuple[list[str],
 
 def test_validation_chooses_and_the_chosen_alone_is_tested(tiny: Config, tmp_path: pathlib.Path, runs) -> None:
     """By seed 0 alone 10 clusters were best; the mean over both seeds says 5; three diverge."""
-    known = {(5, 0): 0.2, (5, 1): 0.3, (10, 0): 0.4, (10, 1): 0.0, (20, 0): 0.9, (20, 1): None}
-    trained, tested = runs(lambda config: known[config.ids.clusters, config.seed])
-    asked = read_axes(["ids.clusters=5,10,20"], tiny)
-    found = choose_settings(tiny, asked, [0, 1], tmp_path)
-    assert [row.settings["ids.clusters"] for row in found.rows] == [5, 10, 20]
-    assert found.chosen == "ids.clusters=5"
+    validation = {(5, 0): 0.2, (5, 1): 0.3, (10, 0): 0.4, (10, 1): 0.0, (20, 0): 0.9, (20, 1): None}
+    trained, tested = runs(lambda config: validation[config.ids.clusters, config.seed])
+    grid = read_axes(["ids.clusters=5,10,20"], tiny)
+    actual = choose_settings(tiny, grid, [0, 1], tmp_path)
+    assert [row.settings["ids.clusters"] for row in actual.rows] == [5, 10, 20]
+    assert actual.chosen == "ids.clusters=5"
     assert tested == ["ids_clusters_5-0", "ids_clusters_5-1"]
-    assert [row.system for row in found.test.rows] == ["ids.clusters=5"]
-    assert SweepResult.from_json((tmp_path / "sweep.json").read_text()) == found
-    lines = str(found).splitlines()
+    assert [row.system for row in actual.test.rows] == ["ids.clusters=5"]
+    assert SweepResult.from_json((tmp_path / "sweep.json").read_text()) == actual
+    lines = str(actual).splitlines()
     assert lines[2].split()[:2] == ["5", "0.2500"]
     assert lines[2].endswith("<- chosen")
     assert lines[4].split() == ["20", "diverged"]
     assert len(trained) == 6
-    again = choose_settings(tiny, asked, [0, 1], tmp_path)
+    again = choose_settings(tiny, grid, [0, 1], tmp_path)
     assert (len(trained), len(tested)) == (6, 2)
-    assert again.rows == found.rows
-    shown = choose_settings(tiny, asked, [0, 1], tmp_path, show_test=True)
+    assert again.rows == actual.rows
+    shown = choose_settings(tiny, grid, [0, 1], tmp_path, show_test=True)
     assert [row.system for row in shown.test.rows] == ["ids.clusters=5", "ids.clusters=10"]
     assert len(trained) == 6
 
 
 def test_combinations_are_all_tried(tiny: Config, tmp_path: pathlib.Path, runs) -> None:
     trained, _ = runs(lambda config: config.train.learning_rate + config.ids.clusters)
-    found = choose_settings(tiny, read_axes(["train.learning_rate=1e-3,1e-2", "ids.clusters=5,6"], tiny), [3], tmp_path)
+    sweep = choose_settings(tiny, read_axes(["train.learning_rate=1e-3,1e-2", "ids.clusters=5,6"], tiny), [3], tmp_path)
     assert len(trained) == 4
-    assert found.chosen == "train.learning_rate=0.01 ids.clusters=6"
+    assert sweep.chosen == "train.learning_rate=0.01 ids.clusters=6"
 
 
 def test_trials_are_drawn_and_gone_on_with(tiny: Config, tmp_path: pathlib.Path, runs) -> None:
     """A search that is interrupted in its fourth trial goes on with it, and ends with what it would have found."""
     pytest.importorskip("optuna")
-    asked = read_axes(
-        ["train.learning_rate=log:1e-4..1e-1", "ids.clusters=5..20", "train.schedule=linear,cosine"], tiny
-    )
+    grid = read_axes(["train.learning_rate=log:1e-4..1e-1", "ids.clusters=5..20", "train.schedule=linear,cosine"], tiny)
 
     def value(config: Config) -> float:
         return 1 / (1 + abs(np.log10(config.train.learning_rate) + 2)) + 0.001 * config.ids.clusters
 
     runs(value)
-    whole = choose_settings(tiny, asked, [0], tmp_path / "whole", trials=6).rows
+    whole = choose_settings(tiny, grid, [0], tmp_path / "whole", trials=6).rows
 
     calls = []
 
@@ -111,15 +109,15 @@ def test_trials_are_drawn_and_gone_on_with(tiny: Config, tmp_path: pathlib.Path,
 
     trained, _ = runs(stopped)
     with pytest.raises(KeyboardInterrupt):
-        choose_settings(tiny, asked, [0], tmp_path / "parts", trials=6)
+        choose_settings(tiny, grid, [0], tmp_path / "parts", trials=6)
     first = list(trained)
     trained, _ = runs(value)
-    found = choose_settings(tiny, asked, [0], tmp_path / "parts", trials=6)
+    actual = choose_settings(tiny, grid, [0], tmp_path / "parts", trials=6)
     assert trained[0] == first[3], "the interrupted run is gone on with"
     assert len(trained) == 3
-    assert len(found.rows) == len(whole) == 6
-    assert found.rows[0].validation[0] == max(row.validation[0] for row in found.rows)
-    for row in found.rows:
+    assert len(actual.rows) == len(whole) == 6
+    assert actual.rows[0].validation[0] == max(row.validation[0] for row in actual.rows)
+    for row in actual.rows:
         assert 1e-4 <= row.settings["train.learning_rate"] <= 1e-1
         assert row.settings["ids.clusters"] in range(5, 21)
         assert row.settings["train.schedule"] in ("linear", "cosine")
@@ -132,7 +130,7 @@ def test_without_optuna_trials_say_what_to_install(tiny: Config, tmp_path: pathl
 
 
 def test_values_have_the_types_of_their_fields(tiny: Config) -> None:
-    asked = [
+    grid = [
         "train.learning_rate=1e-3,2",
         "train.relative=True,false",
         "train.steps=None,7",
@@ -142,8 +140,8 @@ def test_values_have_the_types_of_their_fields(tiny: Config) -> None:
         "walks.rounds=4..9",
         "train.warmup=log:1e-3..1e-1",
     ]
-    found = read_axes(asked, tiny)
-    values = [list(axis.values.values()) if isinstance(axis, Choices) else axis for axis in found]
+    actual = read_axes(grid, tiny)
+    values = [list(axis.values.values()) if isinstance(axis, Choices) else axis for axis in actual]
     assert values == [
         [1e-3, 2.0],
         [True, False],
@@ -160,7 +158,7 @@ def test_values_have_the_types_of_their_fields(tiny: Config) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("grid", "message"),
     [
         ([], "nothing is to be tried"),
         (["train.rate=1"], "train has no field 'rate'; it has epochs, steps"),
@@ -180,9 +178,9 @@ def test_values_have_the_types_of_their_fields(tiny: Config) -> None:
         (["seed=1,2"], "changes what is measured"),
     ],
 )
-def test_mistakes_are_named(tiny: Config, asked: list[str], message: str) -> None:
+def test_mistakes_are_named(tiny: Config, grid: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_axes(asked, tiny)
+        read_axes(grid, tiny)
 
 
 def test_what_can_not_work_is_told_before_anything_is_trained(tiny: Config, tmp_path: pathlib.Path, runs) -> None:

@@ -29,15 +29,15 @@ def cost(units: np.ndarray, assignment: np.ndarray) -> float:
 def test_by_hand() -> None:
     # Two directions, 90 degrees apart; lengths don't count.
     x = np.array([[1, 0], [5, 0.1], [0, 2], [0.1, 9]], np.float32)
-    found = kmeans.fit_kmeans(x, 2, key=jax.random.key(0))
-    assert found.assignment[0] == found.assignment[1] != found.assignment[2] == found.assignment[3]
-    np.testing.assert_allclose(found.centroids[found.assignment[0]], unit(x)[:2].mean(0), atol=1e-6)
+    actual = kmeans.fit_kmeans(x, 2, key=jax.random.key(0))
+    assert actual.assignment[0] == actual.assignment[1] != actual.assignment[2] == actual.assignment[3]
+    np.testing.assert_allclose(actual.centroids[actual.assignment[0]], unit(x)[:2].mean(0), atol=1e-6)
 
 
 def test_lloyd_equals_a_numpy_loop_from_the_same_centres() -> None:
     units = unit(blobs())
     centers = units[:7]
-    found = kmeans.improve(jnp.asarray(units), jnp.asarray(centers), iterations=100)
+    actual = kmeans.improve(jnp.asarray(units), jnp.asarray(centers), iterations=100)
     assignment = None
     while True:
         new = np.argmax(units @ unit(centers).T, axis=1)
@@ -45,9 +45,9 @@ def test_lloyd_equals_a_numpy_loop_from_the_same_centres() -> None:
             break
         assignment = new
         centers = np.stack([units[assignment == g].mean(0) for g in range(7)])
-    np.testing.assert_array_equal(found.assignment, assignment)
-    np.testing.assert_allclose(found.centroids, centers, atol=1e-5)
-    np.testing.assert_allclose(found.distance.sum(), cost(units, assignment), rtol=1e-4)
+    np.testing.assert_array_equal(actual.assignment, assignment)
+    np.testing.assert_allclose(actual.centroids, centers, atol=1e-5)
+    np.testing.assert_allclose(actual.distance.sum(), cost(units, assignment), rtol=1e-4)
 
 
 def test_no_worse_than_scikit_learn() -> None:
@@ -72,14 +72,14 @@ def test_restarts_only_help() -> None:
 def test_empty_clusters_are_refilled() -> None:
     units = unit(blobs(200))
     centers = np.tile(units[:1], (5, 1))  # all ties go to the first: four clusters begin empty
-    found = kmeans.improve(jnp.asarray(units), jnp.asarray(centers), iterations=50)
-    assert len(np.unique(found.assignment)) == 5
+    actual = kmeans.improve(jnp.asarray(units), jnp.asarray(centers), iterations=50)
+    assert len(np.unique(actual.assignment)) == 5
 
 
 def test_more_clusters_than_distinct_rows_ends() -> None:
-    found = kmeans.fit_kmeans(np.ones((6, 3), np.float32), 4, key=jax.random.key(0))
-    assert np.isfinite(found.centroids).all()
-    np.testing.assert_allclose(found.distance, 0, atol=1e-6)
+    actual = kmeans.fit_kmeans(np.ones((6, 3), np.float32), 4, key=jax.random.key(0))
+    assert np.isfinite(actual.centroids).all()
+    np.testing.assert_allclose(actual.distance, 0, atol=1e-6)
 
 
 def test_rows_in_another_order_give_the_same_clusters() -> None:
