@@ -1,4 +1,4 @@
-"""Codebooks of learned quantizers: nearest codewords, where they start, how they follow, how dead ones return."""
+"""Codebooks of learned quantizers: nearest codewords, initialisation, moving averages, revival of dead codewords."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxrec.types import Array
 
 
 class Use(NamedTuple):
-    """What training remembers of every codeword beside its place.
+    """Training statistics of every codeword.
 
     Attributes:
       last: i32[K, L], the step that chose it last, or brought it back.
@@ -106,7 +106,7 @@ def follow(codebook: Array, use: Use, encoded: Array, codes: Array, decay: float
 def revive(
     codebook: Array, use: Use, encoded: Array, codes: Array, step: Array, patience: int
 ) -> tuple[jax.Array, Use, jax.Array]:
-    """Puts codewords that no row chose for `patience` steps onto rows of this step, one each while rows last.
+    """Moves codewords that no row chose for `patience` steps to rows of this step, one each while rows last.
 
     Args:
       codebook: f32[K, L, d_c].

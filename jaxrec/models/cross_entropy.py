@@ -1,4 +1,4 @@
-"""Cross-entropy of answers that are said token by token, over packed batches."""
+"""Token-level cross-entropy of answers over packed batches."""
 
 from __future__ import annotations
 

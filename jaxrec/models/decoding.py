@@ -1,4 +1,4 @@
-"""What step-by-step decoding keeps: keys and values of the prompt, which beams share, and of each beam's own tokens."""
+"""The state of step-by-step decoding: keys and values of the prompt, shared by beams, and of each beam's tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LightGCN and, with no layers, matrix factorisation: propagation, negatives that are exact, and the BPR loss."""
+"""LightGCN and, with no layers, matrix factorisation: propagation, exact sampling of negatives, and the BPR loss."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Events:
 
 
 def events(pairs: np.ndarray, n_users: int) -> Events:
-    """Of pairs i32[E, 2] as `jaxrec.models.sparse.edges` gives them: distinct, sorted by user and then item."""
+    """Events from pairs i32[E, 2] of `jaxrec.models.sparse.edges`: distinct, sorted by user and then item."""
     degree = np.bincount(pairs[:, 0], minlength=n_users)
     first = np.cumsum(degree) - degree
     gaps = pairs[:, 1] - (np.arange(len(pairs)) - first[pairs[:, 0]])
@@ -50,8 +50,8 @@ def init(n_nodes: int, dim: int, *, key: jax.Array, scale: float = 0.1) -> jax.A
 def propagate(nodes: jax.Array, graph: Adjacency, layers: int) -> jax.Array:
     """The mean of layers 0 to K, each the normalised sum over the neighbours in the one before.
 
-    LightGCN, eq. (8) with alpha = 1 / (K + 1): (e + S e + S^2 e + ... + S^K e) / (K + 1), worked out from the inside,
-    e + S (e + S (e + ...)), which needs no layer to be kept. A symmetric linear map, so its gradient is itself.
+    LightGCN, eq. (8) with alpha = 1 / (K + 1): (e + S e + S^2 e + ... + S^K e) / (K + 1), computed as
+    e + S (e + S (e + ...)), which keeps no layer in memory. A symmetric linear map, so its gradient is itself.
 
     Args:
       nodes: layer 0, f32[R, F], in the rows of `graph`.
@@ -63,8 +63,8 @@ def propagate(nodes: jax.Array, graph: Adjacency, layers: int) -> jax.Array:
     if layers == 0:
         return nodes
     # A loop, though K is small: unrolled, it took 1.6 times as long on CPU.
-    found = lax.fori_loop(0, layers, lambda _, inner: nodes + product(graph, inner), nodes)
-    return found / (layers + 1)
+    total = lax.fori_loop(0, layers, lambda _, inner: nodes + product(graph, inner), nodes)
+    return total / (layers + 1)
 
 
 def _propagate_forward(nodes: jax.Array, graph: Adjacency, layers: int) -> tuple[jax.Array, Adjacency]:
@@ -78,46 +78,46 @@ def _propagate_backward(layers: int, graph: Adjacency, gradient: jax.Array) -> t
 propagate.defvjp(_propagate_forward, _propagate_backward)
 
 
-def draw_negatives(known: Events, users: Array, n_items: int, *, key: jax.Array) -> jax.Array:
-    """An item that the user has no event with, evenly among all such, for every user: exact, and nothing is rejected.
+def draw_negatives(train_events: Events, users: Array, n_items: int, *, key: jax.Array) -> jax.Array:
+    """A uniformly random item without an event of the user, for every user; exact, without rejection.
 
     Draws r among the I - degree items without an event and finds the r-th: with p_0 < p_1 < ... the items of the user,
     it is r + (how many j have p_j - j <= r), by binary search.
 
     Args:
-      known: training events.
+      train_events: training events.
       users: i32[B].
       n_items: I.
       key: random key.
     Returns:
-      i32[B]. A user that has every item has no negative; its entry is in range and means nothing.
+      i32[B]. A user that has every item has no negative; its entry is an arbitrary item.
     """
-    degree, low = known.degree[users], known.first[users]
+    degree, low = train_events.degree[users], train_events.first[users]
     drawn = jax.random.randint(key, users.shape, 0, jnp.maximum(n_items - degree, 1))
 
-    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def bisect(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         first, last = bounds
         middle = (first + last) // 2
-        below = known.gaps[jnp.minimum(middle, known.gaps.shape[0] - 1)] <= drawn
+        below = train_events.gaps[jnp.minimum(middle, train_events.gaps.shape[0] - 1)] <= drawn
         searching = first < last
         return jnp.where(searching & below, middle + 1, first), jnp.where(searching & ~below, middle, last)
 
     # A loop on the device: unrolled, LLVM's vectoriser (jaxlib 0.11) takes time that is exponential in the rounds.
-    place, _ = lax.fori_loop(0, int(n_items).bit_length(), halve, (low, low + degree))
+    place, _ = lax.fori_loop(0, int(n_items).bit_length(), bisect, (low, low + degree))
     return jnp.minimum(drawn + place - low, n_items - 1)
 
 
 def loss(
     nodes: jax.Array,
     graph: Adjacency,
-    known: Events,
+    train_events: Events,
     batch: Array,
     *,
     layers: int,
     regularization: float,
     key: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Bayesian personalised ranking over events, each beside one negative of its user.
+    """Bayesian personalised ranking over events, each with one negative of its user.
 
     LightGCN, eq. (15), as a mean over triples: -log s(<u, i> - <u, j>) + l (|u_0|^2 + |i_0|^2 + |j_0|^2) / 2, where
     u, i, j are propagated vectors, u_0, i_0, j_0 those of layer 0 and j has no event with u. A user that has every
@@ -126,7 +126,7 @@ def loss(
     Args:
       nodes: layer 0, f32[R, F], in the rows of `graph`.
       graph: of users and items.
-      known: training events.
+      train_events: training events.
       batch: i32[B], numbers of events.
       layers: K; 0 is matrix factorisation.
       regularization: l.
@@ -134,12 +134,12 @@ def loss(
     Returns:
       Loss, f32[]; metrics "bpr" and "squares" f32[], its two summands (before l).
     """
-    n_users = known.degree.shape[0]
+    n_users = train_events.degree.shape[0]
     n_items = graph.place.shape[0] - n_users
-    users, positives = known.pairs[batch, 0], known.pairs[batch, 1]
-    negatives = draw_negatives(known, users, n_items, key=key)
+    users, positives = train_events.pairs[batch, 0], train_events.pairs[batch, 1]
+    negatives = draw_negatives(train_events, users, n_items, key=key)
     rows = graph.place[jnp.concatenate([users, n_users + positives, n_users + negatives])]
-    weight = (known.degree[users] < n_items).astype(jnp.float32)
+    weight = (train_events.degree[users] < n_items).astype(jnp.float32)
     final: jax.Array = propagate(nodes, graph, layers)
     bpr, squares = triple_loss(final[rows], nodes[rows], weight)
     return bpr + regularization * squares, {"bpr": bpr, "squares": squares}

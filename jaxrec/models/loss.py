@@ -1,4 +1,4 @@
-"""What a loss is: which answers it is of, and how it is computed for a packed batch."""
+"""The record of a loss of a language model on packed batches."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ BatchLoss = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """A loss that a language model is trained with; a new one is a file with such a record and a line in the registry.
+    """A training loss; to add one, write a module with such a record and add a line to the registry.
 
     Attributes:
-      answer: "id" where the model says ids or words token by token (`TrainConfig.loss` names it), "vector" where it
-        answers with a vector (`RetrievalConfig.loss` names it).
+      answer: "id" if the model generates ids or text (selected by `TrainConfig.loss`), "vector" if it outputs a vector
+        (selected by `RetrievalConfig.loss`).
       make: make(train) -> loss(model, batch, key), of a `TrainConfig`; pure, and traced once.
     """
 

@@ -1,4 +1,4 @@
-"""Losses by name: `TrainConfig.loss` names one for ids and words, `RetrievalConfig.loss` one for vectors."""
+"""The losses by name: `TrainConfig.loss` selects one for ids and text, `RetrievalConfig.loss` one for vectors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LOSSES: dict[str, Loss] = {
 
 
 def loss_of(config: Config) -> Loss:
-    """The loss that a config names for its kind of answer.
+    """The loss that a config selects.
 
     Raises:
-      ValueError: there is none of that name, or it is of the other kind of answer; names those there are.
+      ValueError: the name is unknown, or for the other kind of answer; the message lists the valid ones.
     """
     field, name = ("retrieval.loss", config.retrieval.loss)
     if config.answer == "id":

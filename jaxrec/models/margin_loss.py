@@ -1,4 +1,4 @@
-"""TokenRec's loss: the target's cosine up, a negative's down to a margin; eq. 20."""
+"""TokenRec's loss: raises the target's cosine and lowers a negative's down to a margin; eq. 20."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Layers = list[dict[str, jax.Array]]
 
 
 def init(dim: int, config: QuantizerConfig, *, key: jax.Array) -> Params:
-    """Fresh weights; `start` puts the codebooks where the encoders look.
+    """Initial weights; `start` then initialises the codebooks from data.
 
     Args:
       dim: width F of a vector.
@@ -42,7 +42,7 @@ def decoder_init(dim: int, config: QuantizerConfig, *, key: jax.Array) -> Layers
 
 
 def start(params: Params, x: Array, *, key: jax.Array) -> Params:
-    """Codebooks put onto the K-means of what the encoders make of the vectors f32[n, F]."""
+    """Initialises the codebooks by K-means of the encoders' outputs for vectors f32[n, F]."""
     words = params["codebook"].shape[1]
     return {**params, "codebook": codebook.kmeans(encoded(params, x), words, key=key)}
 
@@ -53,7 +53,7 @@ def mask(x: Array, rho: float, *, key: jax.Array) -> jax.Array:
 
 
 def encoded(params: Params, x: Array) -> jax.Array:
-    """What the K encoders make of vectors f32[B, F]: f32[K, B, d_c], eq. (4)."""
+    """Outputs of the K encoders for vectors f32[B, F]: f32[K, B, d_c], eq. (4)."""
     return mlp(params["encoder"], x[None])
 
 
@@ -74,15 +74,15 @@ def loss(
 
     Args:
       params: `init`'s weights.
-      x: vectors f32[B, F]; the decoder is asked for these, the encoders see a masked copy.
-      config: mask, beta and ema are read; with ema the codebook loss is told, not learned from.
+      x: vectors f32[B, F]; the reconstruction targets; the encoders see a masked copy.
+      config: mask, beta and ema are used; with ema the codebook loss is only reported, not minimised.
       key: random key of the mask.
     Returns:
       Loss f32[], mean over rows; metrics "reconstruction", "codebook", "commitment" f32[]; what was quantized,
       f32[K, B, d_c]; its codes, i32[K, B].
     """
-    seen = mask(x, config.mask, key=key) if config.mask > 0 else x
-    a = encoded(params, seen)
+    masked = mask(x, config.mask, key=key) if config.mask > 0 else x
+    a = encoded(params, masked)
     codes = codebook.nearest(params["codebook"], a)
     quantized = codebook.lookup(params["codebook"], codes)
     rebuilt = mlp(params["decoder"], codebook.straight_through(a, quantized).mean(0)[None])[0]

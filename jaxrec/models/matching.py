@@ -1,4 +1,4 @@
-"""Losses that pull a model's answer, a vector, to the target item's: what they share; TokenRec, section 2.4."""
+"""Common part of losses between the model's output vector and the target item's; TokenRec, section 2.4."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from jaxrec.types import Array, Batch
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
-    """A batch's answers beside its targets.
+    """Output vectors and targets of a batch.
 
     Attributes:
-      model: its config holds margin, temperature and the like; `items` and `known` hold the catalogue and what users
-        had in training.
-      z: the answers, unit vectors f32[B,F].
+      model: its config holds margin, temperature and the like; `items` holds the item vectors, `known` the training
+        events.
+      z: output vectors of length 1, f32[B,F].
       cosine: with the target item, f32[B].
       items: the target items, i32[B].
-      users: who is asked about, i32[B].
+      users: the users, i32[B].
       key: for drawing negatives.
     """
 

@@ -12,11 +12,11 @@ from jaxrec.models.products import dense
 
 
 class Buffer(nnx.Variable):
-    """An array that a model needs and no optimizer touches."""
+    """A constant array of a model, not trained."""
 
 
 class Frozen(Buffer):
-    """A weight that stays as it was loaded: beside LoRA factors the whole base model."""
+    """A frozen weight: with LoRA, all weights of the base model."""
 
 
 def weight(value: jax.Array, frozen: str | None) -> nnx.Param | Frozen:
@@ -100,7 +100,7 @@ class ExtendedEmbedding(nnx.Module):
         """Embeddings of tokens, i32[B,S] -> f32[B,S,D]; `encoder` says which side's input this is."""
         embedded = self.table[...][tokens].astype(jnp.float32)
         if self.has_rows:
-            # Known tokens go to all rows in turn: their gradients are zeros, which one row would have to queue for.
+            # Text tokens are spread over all rows: their zero gradients would all contend for a single row.
             rows = self.rows[...]
             own = rows[(tokens - self.first_oov) % rows.shape[0]]
             embedded = jnp.where((tokens >= self.first_oov)[..., None], own, embedded)
@@ -109,8 +109,8 @@ class ExtendedEmbedding(nnx.Module):
         # Gathering the narrow anchors costs less than projecting them all, and leaves no scatter to the backward pass.
         anchors = self.anchors[...]
         row = tokens - self.first_oov
-        found = (row >= 0) & (row < anchors.shape[0])
-        near = jnp.where(found[..., None], anchors[jnp.where(found, row, 0)], 0)
+        has_anchor = (row >= 0) & (row < anchors.shape[0])
+        near = jnp.where(has_anchor[..., None], anchors[jnp.where(has_anchor, row, 0)], 0)
         return embedded + self.alpha * dense(near, self.kernel[...], self.dtype)
 
     def scores(self, hidden: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Residual K-means: the codebooks of an RQ-VAE without its networks, each the K-means of what the ones before left."""
+"""Residual K-means: the codebooks of an RQ-VAE without its networks, each by K-means of the residuals before it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def fit(x: Array, config: QuantizerConfig, *, iterations: int = 50, key: jax.Arr
       iterations: of each K-means.
       key: random key.
     """
-    left, books = jnp.asarray(x)[None], []
+    residual_rows, books = jnp.asarray(x)[None], []
     for level in range(config.codebooks):
-        found = []
+        candidates = []
         for restart in range(RESTARTS):
             restart_key = jax.random.fold_in(jax.random.fold_in(key, level), restart)
-            book = codebook.kmeans(left, config.codewords, iterations=iterations, key=restart_key)
-            after = _left(book, left)
-            found.append((float(jnp.sum(after**2)), restart, book, after))
-        _, _, book, left = min(found, key=lambda tried: tried[:2])
+            book = codebook.kmeans(residual_rows, config.codewords, iterations=iterations, key=restart_key)
+            new_residuals = _left(book, residual_rows)
+            candidates.append((float(jnp.sum(new_residuals**2)), restart, book, new_residuals))
+        _, _, book, residual_rows = min(candidates, key=lambda candidate: candidate[:2])
         books.append(book[0])
     return jnp.stack(books)
 

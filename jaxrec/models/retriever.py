@@ -15,7 +15,7 @@ from jaxrec.models.products import dense
 
 MULTIPLE = 128
 LABELS = 2
-"""How many numbers a batch's target holds of each example: the item's and the user's."""
+"""Labels per example in a batch's target: the item's and the user's number."""
 
 
 class Projection(nnx.Module):
@@ -47,7 +47,7 @@ class Retriever(nnx.Module):
       items: vectors of the items that answers retrieve, f32[I,F]; stored as `place` returns them. Rows of zeros are
         added up to a multiple of 128, so that a mesh can divide them.
       users: vectors of the training users, f32[U,F], which the loss may align answers with.
-      known: training events, for the losses: an item that a user has is no negative for that user.
+      train_events: training events, for the losses: a user's training items are no negatives for that user.
       rngs: its "params" stream initialises the projection.
     """
 
@@ -58,7 +58,7 @@ class Retriever(nnx.Module):
         prompt: np.ndarray,
         items: np.ndarray,
         users: np.ndarray,
-        known: Events,
+        train_events: Events,
         *,
         rngs: nnx.Rngs,
     ) -> None:
@@ -71,8 +71,8 @@ class Retriever(nnx.Module):
         self.items = Buffer(jnp.pad(placed, ((0, -len(items) % MULTIPLE), (0, 0))))
         placed_users = jnp.pad(unit(jnp.asarray(users, jnp.float32)), ((0, 0), (0, placed.shape[1] - users.shape[1])))
         self.users = Buffer(placed_users)
-        self.known = Buffer(jax.tree.map(jnp.asarray, known))
-        self.most_known = int(np.asarray(known.degree).max(initial=1))
+        self.known = Buffer(jax.tree.map(jnp.asarray, train_events))
+        self.most_known = int(np.asarray(train_events.degree).max(initial=1))
         width = backbone.config.d_model * (len(self.prompt[...]) if config.pooling == "flatten" else 1)
         self.project = Projection(width, config.hidden, placed.shape[1], backbone.config.compute_dtype, rngs=rngs)
 

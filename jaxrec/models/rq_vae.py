@@ -1,4 +1,4 @@
-"""RQ-VAE: one encoder, codebooks that quantize what the ones before left over, one decoder."""
+"""RQ-VAE: one encoder, codebooks that each quantize the residuals of the ones before, one decoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxrec.types import Array
 
 
 def init(dim: int, config: QuantizerConfig, *, key: jax.Array) -> Params:
-    """Fresh weights; `start` puts the codebooks where the encoder looks.
+    """Initial weights; `start` then initialises the codebooks from data.
 
     Args:
       dim: width F of a vector.
@@ -32,30 +32,30 @@ def init(dim: int, config: QuantizerConfig, *, key: jax.Array) -> Params:
 
 def start(params: Params, x: Array, *, key: jax.Array) -> Params:
     """Codebooks put onto the K-means of the residuals, level by level, of vectors f32[n, F]."""
-    left, levels = mlp(params["encoder"], x[None]), []
+    residual, levels = mlp(params["encoder"], x[None]), []
     for level in range(params["codebook"].shape[0]):
-        book = codebook.kmeans(left, params["codebook"].shape[1], key=jax.random.fold_in(key, level))
-        left = left - codebook.lookup(book, codebook.nearest(book, left))
+        book = codebook.kmeans(residual, params["codebook"].shape[1], key=jax.random.fold_in(key, level))
+        residual = residual - codebook.lookup(book, codebook.nearest(book, residual))
         levels.append(book[0])
     return {**params, "codebook": jnp.stack(levels)}
 
 
 def residuals(books: Array, z: Array) -> tuple[jax.Array, jax.Array]:
-    """Quantizes level by level what is left; Zeghidour et al. 2021, algorithm 1.
+    """Residual quantization, level by level; Zeghidour et al. 2021, algorithm 1.
 
     Args:
       books: f32[K, L, d_c].
       z: f32[B, d_c].
     Returns:
-      What each level was given, f32[K, B, d_c], the first z itself, whose gradients end at z; codes i32[K, B].
+      Inputs of each level, f32[K, B, d_c] (the first is z; gradients flow to z), and codes i32[K, B].
     """
-    given, codes = [], []
+    inputs, codes = [], []
     for level in range(books.shape[0]):
         book = books[level : level + 1]
-        given.append(z)
+        inputs.append(z)
         codes.append(codebook.nearest(book, z[None])[0])
         z = z - lax.stop_gradient(codebook.lookup(book, codes[-1][None])[0])
-    return jnp.stack(given), jnp.stack(codes)
+    return jnp.stack(inputs), jnp.stack(codes)
 
 
 def encode(params: Params, x: Array) -> jax.Array:
@@ -77,13 +77,13 @@ def loss(
       params: `init`'s weights.
       x: vectors f32[B, F].
       config: beta and ema are read, as in `masked_vq.loss`.
-      key: not used; nothing is masked.
+      key: not used, as nothing is masked.
     Returns:
       As `masked_vq.loss`.
     """
     del key
     z = mlp(params["encoder"], x[None])[0]
-    given, codes = residuals(params["codebook"], z)
+    inputs, codes = residuals(params["codebook"], z)
     quantized = codebook.lookup(params["codebook"], codes)
     rebuilt = mlp(params["decoder"], codebook.straight_through(z, quantized.sum(0))[None])[0]
-    return total_loss(x, rebuilt, given, quantized, config), (parts(x, rebuilt, given, quantized), given, codes)
+    return total_loss(x, rebuilt, inputs, quantized, config), (parts(x, rebuilt, inputs, quantized), inputs, codes)

@@ -15,14 +15,14 @@ Params = dict[str, jax.Array]
 
 
 def init(n_nodes: int, dim: int, *, key: jax.Array) -> Params:
-    """Fresh tables, as word2vec makes them.
+    """Initial tables, as in word2vec.
 
     Args:
       n_nodes: users and items together.
       dim: width F of a vector.
       key: random key.
     Returns:
-      node f32[n, F], uniform within 1/2F of zero, the vectors that are wanted; context f32[n, F], zeros.
+      node f32[n, F], uniform within 1/2F of zero, the resulting vectors; context f32[n, F], zeros.
     """
     node = jax.random.uniform(key, (n_nodes, dim), minval=-0.5 / dim, maxval=0.5 / dim)
     return {"node": node, "context": jnp.zeros((n_nodes, dim))}
@@ -37,11 +37,11 @@ def noise_table(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
     Returns:
       u32[n]: cumulative probability in units of 2**-32; 32-bit integers keep what float32 would lose for many nodes.
     Raises:
-      ValueError: no node was ever visited.
+      ValueError: no node was visited.
     """
     weights = np.where(counts > 0, counts.astype(np.float64), 0.0) ** power * (counts > 0)
     if not weights.sum() > 0:
-        raise ValueError("counts are all 0, wanted a visited node; are there walks at all?")
+        raise ValueError("counts are all 0, expected a visited node; are there any walks?")
     cumulative = np.cumsum(weights) / weights.sum()
     return np.minimum(np.round(cumulative * 2.0**32), 2.0**32 - 1).astype(np.uint32)
 
@@ -145,12 +145,12 @@ def _block_sum(
     length = walks.shape[1]
     place = np.arange(length)
     band = (abs(place[:, None] - place) <= window) & (place[:, None] != place)
-    there = (walks >= 0).astype(jnp.float32)
-    contexts = there * (there @ jnp.asarray(band, jnp.float32))  # of each centre
+    is_node = (walks >= 0).astype(jnp.float32)
+    contexts = is_node * (is_node @ jnp.asarray(band, jnp.float32))  # of each centre
     pairs = contexts.sum()
     # Vectors of zeros where a walk has ended: their pairs have score 0, no gradient, and a loss of log 2 that is taken
     # off again. A mask of [b, L, L] would double the time on CPU.
-    x, y = x * there[..., None], y * there[..., None]
+    x, y = x * is_node[..., None], y * is_node[..., None]
     positive = jnp.where(band[None], softplus(-jnp.einsum("bif,bjf->bij", x, y)), 0.0).sum()
     positive = positive - np.log(2.0) * (walks.shape[0] * band.sum() - pairs)
     negative = softplus(jnp.einsum("bif,bsf->bis", x, noise)).sum(-1)

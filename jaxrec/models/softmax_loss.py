@@ -1,4 +1,4 @@
-"""Softmax over cosines of the target and other items: all of them, or some that are drawn for the whole batch."""
+"""Softmax over cosines of the target and other items: all items, or a sample drawn for the whole batch."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def softmax_losses(positive: Array, others: Array, counts: Array, temperature: f
     return jax.nn.logsumexp(logits, axis=1) - logits[:, 0]
 
 
-def histories_of(known: Events, users: Array, most: int) -> jax.Array:
+def histories_of(train_events: Events, users: Array, most: int) -> jax.Array:
     """The items of each user's events, i32[B,most], padded with -1; `most` is the largest number of events."""
-    at = known.first[users][:, None] + jnp.arange(most)[None]
-    rows = known.pairs[jnp.minimum(at, known.pairs.shape[0] - 1), 1]
-    return jnp.where(jnp.arange(most)[None] < known.degree[users][:, None], rows, -1)
+    positions = train_events.first[users][:, None] + jnp.arange(most)[None]
+    rows = train_events.pairs[jnp.minimum(positions, train_events.pairs.shape[0] - 1), 1]
+    return jnp.where(jnp.arange(most)[None] < train_events.degree[users][:, None], rows, -1)
 
 
 def contained(candidates: Array, rows: Array, n_items: int) -> jax.Array:
     """Which candidates i32[N] stand in each row i32[B,X] (-1 = padding), bool[B,N]."""
-    where = jnp.where(rows >= 0, rows, n_items)
-    table = jnp.zeros((rows.shape[0], n_items), bool)
-    table = table.at[jnp.arange(rows.shape[0])[:, None], where].set(True, mode="drop")
-    return table[:, candidates]
+    columns = jnp.where(rows >= 0, rows, n_items)
+    is_in_row = jnp.zeros((rows.shape[0], n_items), bool)
+    is_in_row = is_in_row.at[jnp.arange(rows.shape[0])[:, None], columns].set(True, mode="drop")
+    return is_in_row[:, candidates]
 
 
 def _against(matches: Matches, candidates: jax.Array) -> jax.Array:
     """Each example's loss against candidates i32[N], f32[B].
 
-    With `mask_known` they are without what the user had in training, which a ranking leaves out as well.
+    With `mask_known`, the user's training items are excluded, as in the ranking.
     """
     model, config = matches.model, matches.model.config
     items = model.items[...]

@@ -67,7 +67,7 @@ def adjacency(pairs: np.ndarray, n_users: int, n_items: int) -> Adjacency:
       n_users: U.
       n_items: I.
     Raises:
-      ValueError: a number is out of range, or an edge stands twice.
+      ValueError: a number is out of range, or an edge is repeated.
     """
     for name, values, size in (("user", pairs[:, 0], n_users), ("item", pairs[:, 1], n_items)):
         if len(values) and not 0 <= values.min() <= values.max() < size:
@@ -121,9 +121,9 @@ def _within(sizes: np.ndarray) -> np.ndarray:
 
 def _padded(entries: np.ndarray, sizes: np.ndarray, width: int, pad: int) -> np.ndarray:
     """Consecutive lists of these sizes as rows i32[n, width], filled up with `pad`."""
-    found = np.full((len(sizes), width), pad, np.int32)
-    found[np.arange(width) < sizes[:, None]] = entries
-    return found
+    rows = np.full((len(sizes), width), pad, np.int32)
+    rows[np.arange(width) < sizes[:, None]] = entries
+    return rows
 
 
 def arrange(graph: Adjacency, vectors: Array) -> jax.Array:
@@ -152,13 +152,13 @@ def product(graph: Adjacency, x: jax.Array) -> jax.Array:
     parts = x
     for lists in graph.long[:-1]:
         parts = _sums(parts, lists)
-    found, row = [], 0
+    outputs, row = [], 0
     for source, lists in ((parts, graph.long[-1]), *((x, block) for block in graph.blocks)):
         # Scaled here, in the loop that sums, and not in one more pass over all rows.
         scale = graph.scale[row : row + lists.shape[0], None]
-        found.append(_sums(source, lists) * scale)
+        outputs.append(_sums(source, lists) * scale)
         row += lists.shape[0]
-    return jnp.concatenate([*found, jnp.zeros((graph.rows - row, x.shape[1]), x.dtype)])
+    return jnp.concatenate([*outputs, jnp.zeros((graph.rows - row, x.shape[1]), x.dtype)])
 
 
 def _sums(x: jax.Array, lists: Array) -> jax.Array:

@@ -1,1 +1,1 @@
-"""From vectors to ids, and from ids to tokens of a language model."""
+"""Ids of users and items from vectors, and the vocabulary that names them to a language model."""

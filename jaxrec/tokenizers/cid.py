@@ -20,15 +20,14 @@ from jaxrec.tokenizers.quantizers.tree import TREE
 def fit_paths(inputs: IdInputs) -> dict[str, EntityIds]:
     """CID: hierarchical spectral clustering of the co-occurrence graph; Hua et al. 2023, section 4.3.
 
-    Users are clustered by the items that they share as items are by their users. The tokens of a level are told apart
-    from those of other levels, and a newcomer joins the leaf whose mean vector is nearest by cosine; the paper has
-    neither. Whoever the graph does not hold does so too or, without a vector, joins the smallest leaf by then.
+    Users are clustered by shared items as items are by shared users. Each level has its own tokens, and newcomers join
+    the leaf whose mean vector is nearest by cosine; neither is in the paper. Entities that are not in the graph join
+    the nearest leaf too or, without a vector, the currently smallest leaf.
 
     Args:
-      inputs: vectors say who is nearest to the middle of a leaf and where newcomers go; histories, key, and of
-        config.ids branches, leaf and spare are read.
+      inputs: vectors (to find the nearest leaf), histories, key, and of config.ids branches, leaf and spare are used.
     Raises:
-      ValueError: no two occur together.
+      ValueError: no two entities co-occur.
     """
     config = inputs.config.ids
     ids: dict[str, EntityIds] = {}
@@ -51,7 +50,7 @@ def fit_paths(inputs: IdInputs) -> dict[str, EntityIds]:
 
 
 def _leaves(rows: np.ndarray, paths: np.ndarray, config: IdConfig) -> tuple[Quantizer, np.ndarray]:
-    """The tree as a quantizer of vectors f32[n,F], and the path of everybody, i32[n,depth]."""
+    """The tree as a quantizer of vectors f32[n,F], and the path of every entity, i32[n,depth]."""
     placed = paths[:, 0] >= 0
     if not placed.any():
         raise ValueError("no two are met together in the training histories; choose another ids.kind than cid")

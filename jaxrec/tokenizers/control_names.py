@@ -1,4 +1,4 @@
-"""Names in a text that a tokenizer reads as one token each, and how a text is kept from holding them."""
+"""Names of special tokens, and escaping them in user-written texts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _TAG_BEGINS = re.compile(r"<(?=([^<>\s]{1,40})>)")
 
 @dataclasses.dataclass(frozen=True)
 class ControlNames:
-    """Names that stand for a token of their own wherever a text holds them.
+    """Names that a tokenizer reads as a single token wherever they occur in a text.
 
     Attributes:
-      tags: those that look like <this>.
-      others: matches where one of another shape begins; None where there is none.
-      numbers: their tokens'.
+      tags: names of the form <this>.
+      others: a pattern that matches the first character of any other name; None if there is none.
+      numbers: their token numbers, i32[*].
     """
 
     tags: frozenset[str]
@@ -47,7 +47,7 @@ class ControlNames:
         return cls(tags, re.compile(others) if others else None, numbers)
 
     def spaced(self, text: str) -> str:
-        """The text with a space behind the first character of each name."""
+        """The text with a space after the first character of each name."""
         if "<" in text:
             text = _TAG_BEGINS.sub(lambda match: "< " if f"<{match[1]}>" in self.tags else "<", text)
         return text if self.others is None else self.others.sub(r"\g<0> ", text)

@@ -1,4 +1,4 @@
-"""Ids of one entity, all users or all items: their codes, how newcomers get theirs, and how they are kept in files."""
+"""Ids of all users or all items: their codes, codes for newcomers, and files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ PREFIXES = {"user": "<User>", "item": "<Item>"}
 
 @dataclasses.dataclass(frozen=True)
 class EntityIds(abc.ABC):
-    """Ids of all users or all items. A kind of id is a subclass; it says at least what the codes of a vector are.
+    """Ids of all users or all items. A kind of id is a subclass that implements at least `codes_of`.
 
-    Fields of a subclass that are arrays, numbers or strings are saved and loaded without a word; for others it
+    Fields of a subclass that are arrays, numbers or strings are saved and loaded automatically; for others it
     overrides `arrays` and `from_arrays`.
 
     Attributes:
       entity: "user" or "item".
-      codes: values i32[n,L]; how the tokens of each level are called.
-      unique: whether no two may ever share an id, newcomers included, as decoding needs it.
+      codes: values i32[n,L], and the names of each level's tokens.
+      unique: whether ids must be unique, including newcomers', as decoding requires.
     """
 
     entity: str
@@ -43,39 +43,39 @@ class EntityIds(abc.ABC):
 
     @property
     def distinct_in_files(self) -> bool:
-        """Whether a file that gives one id to two is refused."""
+        """Whether a file in which two entities share an id is an error."""
         return self.unique
 
     def text(self, row: int) -> str:
-        """An id as people read it, `<Item><CT3><CI17>`."""
+        """An id as text, `<Item><CT3><CI17>`."""
         return self.prefix + code_text(self.codes, self.codes.values[row])
 
     @abc.abstractmethod
     def codes_of(self, vectors: np.ndarray, *, beside: EntityIds | None = None) -> np.ndarray:
-        """Codes by the vector alone, for somebody without a row: equal vectors get equal codes, which others may have.
+        """Codes from vectors alone, for entities without a row; equal vectors get equal codes, which others may share.
 
         Args:
           vectors: f32[m,F].
-          beside: ids of the other entity, which "joint" ranks of META ID count too.
+          beside: ids of the other entity, used by "joint" ranks of META ID.
         Returns:
-          i32[m,L], below `codes.sizes`; without the last level where that only sets equal codes apart.
+          i32[m,L], below `codes.sizes`; without the level that only distinguishes equal codes.
         Raises:
-          ValueError: vectors of another width, or ids of this kind are not made of vectors.
+          ValueError: the vectors have another width, or ids of this kind are not made from vectors.
         """
 
     def new_codes(self, vectors: np.ndarray, rows: np.ndarray, *, beside: EntityIds | None = None) -> np.ndarray:
         """Codes for entities that are new, or that have new vectors. Nothing is retrained or changed.
 
-        Where ids are unique, all newcomers have to come in one call.
+        If ids are unique, all newcomers must be in one call.
 
         Args:
           vectors: f32[m,F].
-          rows: i64[m], where they stand; rows behind the last are new entities.
+          rows: i64[m], their rows; rows beyond the last are new entities.
           beside: as in `codes_of`.
         Returns:
           i32[m,L], below `codes.sizes`; `with_rows` takes them.
         Raises:
-          ValueError: vectors of another width, or no free id is left.
+          ValueError: the vectors have another width, or no free id is left.
         """
         if self.unique:
             return self._unique_codes(vectors, rows, beside=beside)
@@ -89,7 +89,7 @@ class EntityIds(abc.ABC):
         """A copy in which some entities have the codes that `new_codes` gave them.
 
         Args:
-          rows: i64[m], whose codes; rows behind the last are new entities.
+          rows: i64[m]; rows beyond the last are new entities.
           values: i32[m,L].
         Raises:
           ValueError: another number of levels, a code that is not below its size, or an id that stands twice where ids
@@ -98,25 +98,25 @@ class EntityIds(abc.ABC):
         sizes = self.codes.sizes
         if values.ndim != 2 or values.shape[1] != len(sizes):
             raise ValueError(
-                f"values have shape {values.shape}, wanted [m, {len(sizes)}] for {self.entity}s of these ids"
+                f"values have shape {values.shape}, expected [m, {len(sizes)}] for {self.entity}s of these ids"
             )
         if ((values < 0) | (values >= np.array(sizes))).any():
-            raise ValueError(f"values go from {values.min()} to {values.max()}, wanted 0 to below {sizes}")
-        more = max(len(self.codes.values), int(rows.max(initial=-1)) + 1) - len(self.codes.values)
-        table = np.concatenate([self.codes.values, np.zeros((more, len(sizes)), np.int32)])
-        table[rows] = values
-        if self.unique and len(np.unique(table, axis=0)) < len(table):
+            raise ValueError(f"values go from {values.min()} to {values.max()}, expected 0 to below {sizes}")
+        added = max(len(self.codes.values), int(rows.max(initial=-1)) + 1) - len(self.codes.values)
+        all_values = np.concatenate([self.codes.values, np.zeros((added, len(sizes)), np.int32)])
+        all_values[rows] = values
+        if self.unique and len(np.unique(all_values, axis=0)) < len(all_values):
             raise ValueError(
                 f"an id of {self.entity}s stands twice; take the codes of all newcomers from one call of new_codes"
             )
-        return dataclasses.replace(self, codes=dataclasses.replace(self.codes, values=table))
+        return dataclasses.replace(self, codes=dataclasses.replace(self.codes, values=all_values))
 
     def codewords(self) -> list[np.ndarray | None]:
-        """What the tokens of each level stand for, f32[size,d]; None for a level whose tokens stand for nothing."""
+        """The vectors of each level's tokens, f32[size,d]; None for a level without vectors."""
         return [None] * len(self.codes.levels)
 
     def report(self) -> dict[str, Any]:
-        """How the ids came out, for JSON; "ids" is how many differ."""
+        """Statistics of the ids, for JSON; "ids" is the number of distinct ids."""
         return {"ids": len(np.unique(self.codes.values, axis=0))}
 
     def arrays(self) -> dict[str, Any]:
@@ -136,10 +136,10 @@ class EntityIds(abc.ABC):
         return cls(entity, codes, unique, **{n: a.item() if a.ndim == 0 else a for n, a in arrays.items()}, **options)
 
     def save(self, folder: str | os.PathLike[str], names: Sequence[str] | np.ndarray) -> None:
-        """Writes users.txt or items.txt, which people may read and edit, and an .npz with the rest beside it.
+        """Writes users.txt or items.txt, which can be edited, and an .npz with the rest.
 
         Args:
-          folder: is there already.
+          folder: an existing folder.
           names: str[n], of the entities.
         """
         file = pathlib.Path(folder) / f"{self.entity}s"
@@ -160,8 +160,8 @@ class EntityIds(abc.ABC):
         Args:
           folder: of `save`.
           entity: "user" or "item".
-          names: str[n], who has to be in the file.
-          options: what a kind of id knows beside its files; handed to `from_arrays`.
+          names: str[n], all of which must be in the file.
+          options: further arguments of `from_arrays`.
         Raises:
           ValueError: a line can't be understood, a name or id is missing, unknown or double, a code is not below its
             size, or the .npz is not of `save`; names the file and, in a text file, the line.

@@ -46,16 +46,16 @@ def by_spectrum(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans
 
 
 def by_density(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans.KMeans:
-    """DBSCAN by cosine; what it calls noise joins the cluster whose centroid is nearest.
+    """DBSCAN by cosine; noise points join the cluster with the nearest centroid.
 
     Args:
       rows: f32[n,F], none of them zeros.
       config: clusters, neighbours and eps are read.
-      key: not read, as nothing is drawn.
+      key: not used.
     Returns:
       As of `by_spectrum`.
     Raises:
-      ValueError: more clusters than rows, or no cluster is there.
+      ValueError: there are more clusters than rows, or DBSCAN finds no cluster.
     """
     del key
     units = _units(rows, config.clusters)
@@ -67,10 +67,10 @@ def dbscan_labels(units: np.ndarray, clusters: int, neighbours: int, eps: float 
 
     Args:
       units: rows of length 1, f32[n,F].
-      clusters: how many are wanted where `eps` is 0.
-      neighbours: how many rows within `eps`, itself among them, make a row a core.
-      eps: a cosine distance; 0 tries those within which 5% to 95% of the rows are cores, and takes the one whose number
-        of clusters is nearest to `clusters`.
+      clusters: target number of clusters if `eps` is 0.
+      neighbours: minimum number of rows within `eps`, itself included, for a core point.
+      eps: a cosine distance; 0 tries distances at which 5% to 95% of the rows are core points, and takes the one whose
+        number of clusters is nearest to `clusters`.
     Returns:
       i32[n], -1 for noise.
     Raises:
@@ -78,11 +78,11 @@ def dbscan_labels(units: np.ndarray, clusters: int, neighbours: int, eps: float 
     """
     distances = [eps]
     if not eps:
-        near = NearestNeighbors(n_neighbors=min(neighbours, len(units)), metric="cosine").fit(units)
-        reach = near.kneighbors(units)[0][:, -1]
-        distances = np.maximum(np.quantile(reach, QUANTILES), 1e-9).tolist()
-    tried = [DBSCAN(eps=d, min_samples=neighbours, metric="cosine").fit(units).labels_ for d in distances]
-    best = min(tried, key=lambda labels: abs(int(labels.max()) + 1 - clusters))
+        neighbour_search = NearestNeighbors(n_neighbors=min(neighbours, len(units)), metric="cosine").fit(units)
+        kth_distance = neighbour_search.kneighbors(units)[0][:, -1]
+        distances = np.maximum(np.quantile(kth_distance, QUANTILES), 1e-9).tolist()
+    labelings = [DBSCAN(eps=d, min_samples=neighbours, metric="cosine").fit(units).labels_ for d in distances]
+    best = min(labelings, key=lambda labels: abs(int(labels.max()) + 1 - clusters))
     if best.max() < 0:
         raise ValueError("DBSCAN finds no cluster in these vectors; raise ids.eps or lower ids.neighbours")
     return best.astype(np.int32)

@@ -1,4 +1,4 @@
-"""Ids as text that people read and edit: a line an entity, `NAME <Item><CT3><CI17>`."""
+"""Ids as editable text files with a line per entity, `NAME <Item><CT3><CI17>`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def write_codes(path: str | os.PathLike[str], codes: Codes, names: np.ndarray, p
       ValueError: another number of names than of codes.
     """
     if len(names) != len(codes.values):
-        raise ValueError(f"{len(names)} names for {len(codes.values)} ids of {prefix}; one each is wanted")
+        raise ValueError(f"{len(names)} names for {len(codes.values)} ids of {prefix}; give one name per id")
     lines = [f"{name} {prefix}{code_text(codes, row)}\n" for name, row in zip(names, codes.values.tolist())]
     pathlib.Path(path).write_text("".join(lines), encoding="utf-8")
 
 
 def code_text(codes: Codes, row: Sequence[int]) -> str:
-    """One row of codes as people read it, `<CT3><CI17>`."""
+    """One row of codes as text, `<CT3><CI17>`."""
     return "".join(level.format(code) for level, code in zip(codes.levels, row, strict=True))
 
 
@@ -51,10 +51,10 @@ def read_codes(
 
     Args:
       path: the file.
-      names: str[n], who has to be in it.
+      names: str[n], all of which must be in the file.
       prefix: "<User>" or "<Item>"; a line may leave it out.
-      levels: how the tokens of each level are called, as in `Codes`.
-      sizes: the codes' limits; None takes the least that hold all codes of the file.
+      levels: the names of each level's tokens, as in `Codes`.
+      sizes: the codes' limits; None takes the smallest that fit the file.
       unique: whether two names with one id are an error.
     Returns:
       Codes in the order of `names`, i32[n, L].
@@ -63,8 +63,8 @@ def read_codes(
         id is double, or a code is not below `sizes`; names the file and the line.
     """
     form = _form(levels)
-    row = {str(name): i for i, name in enumerate(names)}
-    values = np.full((len(row), len(levels)), -1, np.int32)
+    row_of = {str(name): i for i, name in enumerate(names)}
+    values = np.full((len(row_of), len(levels)), -1, np.int32)
     lines: dict[str, int] = {}
     owners: dict[tuple[int, ...], str] = {}
     for number, line in _lines(path):
@@ -73,26 +73,26 @@ def read_codes(
         name, last = ["", *line.strip().rsplit(None, 1)][-2:]
         match, place = form.fullmatch(last), f"{path}, line {number}"
         if not name or match is None:
-            wanted = "".join(level.format(n) for level, n in zip(levels, (3, 17, 5, 2, 8, 1, 9, 4)))
-            raise ValueError(f"{place}: {line.strip()[:60]!r} is not of the form NAME {prefix}{wanted}")
+            example = "".join(level.format(n) for level, n in zip(levels, (3, 17, 5, 2, 8, 1, 9, 4)))
+            raise ValueError(f"{place}: {line.strip()[:60]!r} is not of the form NAME {prefix}{example}")
         if match["prefix"] not in (None, prefix):
             raise ValueError(f"{place}: {name!r} has the prefix {match['prefix']} in a file of {prefix}")
-        if name not in row:
+        if name not in row_of:
             raise ValueError(f"{place}: {name!r} is not in the data; remove the line or read the data it belongs to")
         if name in lines:
             raise ValueError(f"{place}: {name!r} has an id already, in line {lines[name]}; keep one of them")
         code = tuple(int(n) for n in match.groups()[1:])
         if unique and code in owners:
-            other = owners[code]
-            raise ValueError(f"{place}: {last} of {name!r} is that of {other!r} in line {lines[other]}; change one")
+            owner = owners[code]
+            raise ValueError(f"{place}: {last} of {name!r} is that of {owner!r} in line {lines[owner]}; change one")
         if sizes is not None and any(c >= size for c, size in zip(code, sizes, strict=True)):
             limits = ", ".join(f"{level.format('N')} below {size}" for level, size in zip(levels, sizes))
             raise ValueError(f"{place}: {last} is out of range; {limits}")
         lines[name], owners[code] = number, name
-        values[row[name]] = code
-    missing = [name for name in row if name not in lines]
+        values[row_of[name]] = code
+    missing = [name for name in row_of if name not in lines]
     if missing:
-        raise ValueError(f"{path} has no id for {len(missing)} of {len(row)} names, the first is {missing[0]!r}")
+        raise ValueError(f"{path} has no id for {len(missing)} of {len(row_of)} names, the first is {missing[0]!r}")
     return Codes(values, tuple(sizes or values.max(axis=0, initial=-1) + 1), tuple(levels))
 
 

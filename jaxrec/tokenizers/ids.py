@@ -1,4 +1,4 @@
-"""Ids of users and items together: fitted, saved, loaded, and given to newcomers."""
+"""The ids of users and items together: fitting, saving, loading, and ids for newcomers."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Ids:
         return anchors
 
     def report(self) -> dict[str, Any]:
-        """How the ids of "user" and "item" came out, for JSON."""
+        """Statistics of the ids of "user" and "item", for JSON."""
         return {"user": self.users.report(), "item": self.items.report()}
 
     def save(self, folder: str | os.PathLike[str], user_names: np.ndarray, item_names: np.ndarray) -> None:
-        """Writes a text file and an .npz for users and for items; the folder appears whole or not."""
+        """Writes a text file and an .npz for users and for items; the folder is written atomically."""
         with whole_folder(pathlib.Path(folder)) as part:
             self.users.save(part, user_names)
             self.items.save(part, item_names)

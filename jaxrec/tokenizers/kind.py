@@ -1,4 +1,4 @@
-"""What a kind of id is: how it is fitted and loaded, and what others have to know of it."""
+"""The record of a kind of id: how it is fitted and loaded, and its properties."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from jaxrec.types import Histories, Vectors
 
 @dataclasses.dataclass(frozen=True)
 class IdInputs:
-    """All that ids may be made of.
+    """The inputs from which ids are made.
 
     Attributes:
-      vectors: user f32[U,F] and item f32[I,F]; zeros for those whom no training event touched.
-      histories: events that may be learned from.
-      config: of the run.
+      vectors: user f32[U,F] and item f32[I,F]; zeros for those without a training event.
+      histories: training events.
+      config: the run's config.
       key: random key.
-      entities: who gets ids, "user", "item" or both.
-      user_rows: f32[n,F], rows that what is learned of users is learned from; None: those of `vectors`.
+      entities: entities that get ids, "user", "item" or both.
+      user_rows: f32[n,F], the vectors on which users' quantizer is trained; None: those of `vectors`.
     """
 
     vectors: Vectors
@@ -38,7 +38,7 @@ class IdInputs:
         return {"user": self.vectors.user, "item": self.vectors.item}[entity].astype(np.float32)
 
     def unique(self, entity: str) -> bool:
-        """Whether ids have to be unique, newcomers' included: items' do where the model says ids."""
+        """Whether ids must be unique, including newcomers': those of items if the model generates ids."""
         return entity == "item" and self.config.answer == "id"
 
 
@@ -48,18 +48,17 @@ Load = Callable[..., EntityIds]
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of id; a new one is a file with such a record and a line in the registry.
+    """A kind of id; to add one, write a module with such a record and add a line to the registry.
 
     Attributes:
-      label: what tables call it.
+      label: its name in tables.
       fit: fit(inputs) -> ids of each of `inputs.entities`, by entity.
-      load: load(folder, entity, names) -> what `EntityIds.save` wrote; mostly `load` of the subclass.
-      activity: what a run says while ids are fitted; "" where that takes no time.
-      shared_clusters: whether the first code is a cluster that users and items are members of together.
-      from_vectors: whether an id is made of a vector, so that whoever has a history can get one.
-      learns_histories: whether, where user ids are causal, fitting wants users' vectors as parts of histories give
-        them.
-      length: length(config) -> about how many codes an item's id has, by which rows of tokens are sized.
+      load: load(folder, entity, names) -> the ids that `EntityIds.save` wrote; usually `load` of the subclass.
+      activity: progress message while ids are fitted; "" if that takes no time.
+      shared_clusters: whether the first code is a cluster of users and items together.
+      from_vectors: whether an id is made from a vector, so that anybody with a history can get one.
+      learns_histories: whether, with causal user ids, it is fitted on users' vectors after each part of their history.
+      length: length(config) -> approximate number of codes of an item's id, by which rows of tokens are sized.
     """
 
     label: str

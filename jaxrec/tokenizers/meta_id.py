@@ -1,4 +1,4 @@
-"""META ID's ids: vectors of users and items to `<Item><CTi><CIj>`, cluster and rank inside the cluster."""
+"""META ID's ids: `<Item><CTi><CIj>`, a cluster of the vectors and the rank within the cluster."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class ClusterIds(EntityIds):
 
     @property
     def distinct_in_files(self) -> bool:
-        """Each has a rank of its own when clusters are made, also a user who may later share an id."""
+        """True: fitted ids are distinct, even those of users, who may later share an id."""
         return True
 
     def codes_of(self, vectors: np.ndarray, *, beside: EntityIds | None = None) -> np.ndarray:
-        """The nearest centroid, and the rank at which the vector's distance stands among the cluster's members.
+        """The nearest centroid, and the rank of the vector's distance among the cluster's members.
 
-        Zeros go to the cluster with the fewest members, behind them.
+        Zero vectors go to the smallest cluster, with the last rank.
         """
         rankings = self._rankings(beside)
         cluster, distance = self._nearest(vectors, rankings)
@@ -54,7 +54,7 @@ class ClusterIds(EntityIds):
     def _unique_codes(self, vectors: np.ndarray, rows: np.ndarray, *, beside: EntityIds | None) -> np.ndarray:
         """The nearest centroid and the cluster's free ranks, the nearest vector first.
 
-        What the rows hold so far stays taken: spare ranks are for newcomers.
+        Old ranks of the rows stay taken; spare ranks are for newcomers.
         """
         rankings = self._rankings(beside)
         cluster, distance = self._nearest(vectors, rankings)
@@ -86,7 +86,7 @@ class ClusterIds(EntityIds):
         return [self.centroids, None]
 
     def report(self) -> dict[str, Any]:
-        """How many clusters there are and how evenly the members are spread, for JSON."""
+        """The number of clusters and their smallest and largest size, for JSON."""
         counts = np.bincount(self.codes.values[:, 0], minlength=self.codes.sizes[0])
         return {
             **super().report(),
@@ -99,7 +99,7 @@ class ClusterIds(EntityIds):
         """Cluster i32[m] and cosine distance f32[m] of vectors f32[m,F]."""
         width = self.centroids.shape[1]
         if vectors.ndim != 2 or vectors.shape[1] != width:
-            raise ValueError(f"vectors have shape {vectors.shape}, wanted [m, {width}] as the centroids have")
+            raise ValueError(f"vectors have shape {vectors.shape}, expected [m, {width}] as the centroids have")
         norm = np.linalg.norm(vectors, axis=1, keepdims=True)
         units = (vectors / np.where(norm > 0, norm, 1)).astype(np.float32)
         cluster, distance = (
@@ -109,7 +109,7 @@ class ClusterIds(EntityIds):
         return np.where(zero, np.argmin(members), cluster), np.where(zero, np.inf, distance)
 
     def _rankings(self, beside: EntityIds | None) -> list[_Ranking]:
-        """Whose ranks count: the own members and, where ranks are joint, the other entity's."""
+        """The rankings to consider: the own and, if ranks are joint, the other entity's."""
         if self.joint and isinstance(beside, ClusterIds):
             return [self._ranking, beside._ranking]
         return [self._ranking]
@@ -120,7 +120,7 @@ class ClusterIds(EntityIds):
 
 
 class _Ranking:
-    """Members of every cluster, sorted by distance, so that a million newcomers find their place at once.
+    """Members of every cluster, sorted by distance, for fast ranking of many newcomers.
 
     Attributes:
       counts: i64[G], members of each cluster.
@@ -152,9 +152,9 @@ Grouping = Callable[..., kmeans.KMeans]
 def fit_clusters(inputs: IdInputs, *, grouping: Grouping) -> dict[str, EntityIds]:
     """Clusters users and items together and ranks the members of each cluster; META ID, section 5.2, eq. (7).
 
-    Ranks ascend with the cosine distance to the centroid, ties by row (users before items). An entity whose vector is
-    zeros joins the cluster that has the fewest members by then, behind all of them, in a seeded order. Rank tokens are
-    as many as the largest cluster has ranks, plus `ids.spare`.
+    Ranks ascend with the cosine distance to the centroid, ties by row (users before items). Entities with a
+    zero vector join the currently smallest cluster, after its members, in a seeded order. The number of rank tokens is
+    the number of ranks in the largest cluster plus `ids.spare`.
 
     Args:
       inputs: vectors, key and config.ids are read.
@@ -200,7 +200,7 @@ def _rank(cluster: np.ndarray, ranking: np.ndarray, distance: np.ndarray) -> np.
 
 
 def fill_smallest(counts: np.ndarray, n: int) -> np.ndarray:
-    """(cluster, rank) of n latecomers, each to the cluster with the fewest members by then, the lowest of equals."""
+    """(cluster, rank) of n entities, each added to the currently smallest cluster, the lowest number of ties."""
     heap = [(int(count), cluster) for cluster, count in enumerate(counts)]
     heapq.heapify(heap)
     codes = np.empty((n, 2), np.int32)

@@ -19,11 +19,11 @@ TOKENS = {"user": "<UID{}>", "item": "<IID{}>"}
 
 @dataclasses.dataclass(frozen=True)
 class NumberIds(EntityIds):
-    """Ids that say nothing but which one it is, and how numbering goes on with newcomers.
+    """Ids that are plain numbers, and numbering of newcomers.
 
-    Digits are tokens that a text tokenizer has (META ID's and P5's in-vocabulary ids), one token each, with zeros in
-    front: all ids are of one length, so a trie has one depth, no beam wins by being shorter, and items with near
-    numbers share their first tokens. P5 lets its tokenizer cut a number into pieces of one to three digits instead.
+    Digits are tokens of the text tokenizer (META ID's and P5's in-vocabulary ids), one token each, with leading zeros:
+    all ids have one length, so a trie has one depth, no beam wins by being shorter, and items with near numbers share
+    their first tokens. P5 lets its tokenizer cut a number into pieces of one to three digits instead.
 
     Attributes:
       anchors: f32[size,F], what the tokens of "iid" start from (META ID, appendix A.2), zeros for numbers that are
@@ -33,14 +33,14 @@ class NumberIds(EntityIds):
     anchors: np.ndarray
 
     def codes_of(self, vectors: np.ndarray, *, beside: EntityIds | None = None) -> np.ndarray:
-        """Always a ValueError: a number is not made of a vector."""
+        """Always raises ValueError, as numbers are not made from vectors."""
         raise ValueError(
             f"numbering {self.entity}s (ids.kind rid, sid or iid) has no id for somebody without a number; "
             "set ids.users none, or take newcomers in with launch.update"
         )
 
     def _unique_codes(self, vectors: np.ndarray, rows: np.ndarray, *, beside: EntityIds | None) -> np.ndarray:
-        """The next free numbers, whatever the vectors; whoever has a row already keeps the number."""
+        """The next free numbers, regardless of the vectors; existing rows keep their number."""
         rows = np.asarray(rows)
         old = rows < len(self.codes.values)
         used, most = self._numbers(), int(np.prod(self.codes.sizes, dtype=np.int64))
@@ -66,7 +66,7 @@ class NumberIds(EntityIds):
 
 
 def random_order(inputs: IdInputs, entity: str) -> np.ndarray:
-    """Everybody in a seeded order, i64[n]."""
+    """All entities in a seeded random order, i64[n]."""
     return generator(inputs.config.seed, f"numbers of {entity}s").permutation(len(inputs.rows(entity)))
 
 
@@ -78,12 +78,12 @@ def training_order(inputs: IdInputs, entity: str) -> np.ndarray:
     user's validation item.
     """
     if entity == "user":
-        seen = np.flatnonzero(np.diff(inputs.histories.offsets))
+        trained = np.flatnonzero(np.diff(inputs.histories.offsets))
     else:
         items, first = np.unique(inputs.histories.items, return_index=True)
-        seen = items[np.argsort(first)]
+        trained = items[np.argsort(first)]
     order = random_order(inputs, entity)
-    return np.concatenate([seen, order[~np.isin(order, seen)]])
+    return np.concatenate([trained, order[~np.isin(order, trained)]])
 
 
 def fit_digits(inputs: IdInputs, *, order: Callable[[IdInputs, str], np.ndarray]) -> dict[str, EntityIds]:

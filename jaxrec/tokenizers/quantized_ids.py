@@ -1,4 +1,4 @@
-"""TokenRec's ids: vectors of users and items to codes, `<V1-42><V2-12><V3-98>`, by one quantizer for each."""
+"""TokenRec's ids: codes of vectors, `<V1-42><V2-12><V3-98>`, by a quantizer each for users and items."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LETTERS = {"user": "U", "item": "V"}
 class QuantizedIds(EntityIds):
     """Codes of a quantizer, levels "<V1-{}>", "<V2-{}>", ... of items and "<U1-{}>", ... of users.
 
-    Where ids are unique there is one level more, "<V+{}>": the number that sets equal codes apart.
+    If ids are unique there is one more level, "<V+{}>", a number that distinguishes equal codes.
 
     Attributes:
       quantizer: from a vector to codes.
@@ -72,9 +72,9 @@ class QuantizedIds(EntityIds):
         return self.quantizer.encode(vectors)
 
     def _unique_codes(self, vectors: np.ndarray, rows: np.ndarray, *, beside: EntityIds | None) -> np.ndarray:
-        """The quantizer's codes and a free number, the vector nearest to what the codes stand for first.
+        """The quantizer's codes and a free number; vectors nearest to their reconstruction come first.
 
-        What the rows hold so far counts as free.
+        Old numbers of the rows count as free.
         """
         values, most = self.quantizer.encode(vectors), self.codes.sizes[-1]
         taken: dict[tuple[int, ...], set[int]] = {}
@@ -99,7 +99,7 @@ class QuantizedIds(EntityIds):
         return [*self.quantizer.codewords(), *([None] if self.unique else [])]
 
     def report(self) -> dict[str, Any]:
-        """How well the ids came out, for JSON.
+        """Statistics of the ids, for JSON.
 
         Returns:
           What `Quantizer.report` said of the rows that were fitted, "ids" (how many differ), and "collapsed", a
@@ -123,10 +123,10 @@ class QuantizedIds(EntityIds):
 
 
 def fit_quantized(inputs: IdInputs, *, kind: QuantizerKind) -> dict[str, EntityIds]:
-    """Trains a quantizer for users and one for items, and names everybody; TokenRec, section 2.3.
+    """Trains a quantizer for users and one for items, and encodes all of them; TokenRec, section 2.3.
 
-    Entities whose vector is zeros, which no training event touched, are not learned from; they all get the codes of
-    zeros. What is wrong with a codebook is logged.
+    Entities with a zero vector (without a training event) are not trained on; they all get the codes of zeros. Problems
+    of a codebook are logged.
 
     Args:
       inputs: vectors, user_rows, config and key are read.
@@ -158,7 +158,7 @@ def fit_quantized(inputs: IdInputs, *, kind: QuantizerKind) -> dict[str, EntityI
 
 
 def _distance(quantizer: Quantizer, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Squared distance of rows to what their codes stand for, f32[m]; inf for zeros, which come last."""
+    """Squared distance of rows to their reconstruction, f32[m]; inf for zeros, which come last."""
     distance = ((rows - quantizer.decode(values)) ** 2).sum(1)
     return np.where((rows != 0).any(1), distance, np.inf)
 

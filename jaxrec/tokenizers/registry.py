@@ -1,4 +1,4 @@
-"""Kinds of ids by name; `IdConfig.kind` names one."""
+"""The kinds of ids by name; `IdConfig.kind` selects one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ KINDS: dict[str, Kind] = {
     "iid": numbered_ids.IID,
 }
 OTHERS = "rid"
-"""The kind of those whom `IdConfig.entities` leaves out."""
+"""The kind of ids of entities that `IdConfig.entities` leaves out."""
 
 
 def id_kind(name: str) -> Kind:
-    """The kind of id of this name.
+    """The kind of id of a name.
 
     Raises:
-      ValueError: there is none; names those there are.
+      ValueError: the name is unknown; the message lists all.
     """
     if name not in KINDS:
         raise ValueError(f"ids.kind={name!r} is not one of {', '.join(KINDS)}")

@@ -18,7 +18,7 @@ from jaxrec.types import Histories
 
 Sparse = Any  # a scipy.sparse.csr_array, of which type checkers know too little
 DENSE = 400
-"""Up to so many nodes a dense solver is the faster one, and it never fails to converge."""
+"""Maximum number of nodes for the dense solver, which is faster for small graphs and always converges."""
 
 
 def neighbour_graph(rows: np.ndarray, count: int) -> Sparse:

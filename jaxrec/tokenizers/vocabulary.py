@@ -24,14 +24,14 @@ MULTIPLE = 128
 DIGIT = "{}"
 """A level of digits: its tokens are not new, the text tokenizer has them. All other levels are of new tokens."""
 BATCH = 10_000
-"""Texts that people wrote go through the tokenizer by so many."""
+"""User-written texts per call of the tokenizer."""
 ANSWER = "<Answer>"
-"""What a decoder-only model reads between a prompt and its answer; one token in every context."""
+"""The token between prompt and answer of a decoder-only model."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """A text tokenizer and the new tokens behind it.
+    """A text tokenizer extended by new tokens.
 
     Padding is 0. A word that a tokenizer numbers 0 ("!" in LLaMA 3 and Qwen) is left out of texts.
 
@@ -48,11 +48,11 @@ class Vocabulary:
     size: int
 
     def encode(self, text: str) -> np.ndarray:
-        """Tokens of a text and nothing around it, i32[*]."""
+        """Tokens of a text without special tokens, i32[*]."""
         return self._tokens(text, add_special_tokens=False)
 
     def written(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Tokens of texts that people wrote, i32[*] each, in which no id, end of text or other control token is forged.
+        """Tokens of user-written texts, i32[*] each, in which ids, end of text and other special tokens are escaped.
 
         Names of such tokens get a space behind their first character, "< Item>", so that they are read as words. What a
         tokenizer makes into one all the same, as of letters that it takes for others, is left out. Every other text is
@@ -66,7 +66,7 @@ class Vocabulary:
             safe = [self._names.spaced(text) for text in texts[start : start + BATCH]]
             batch = self.tokenizer(safe, add_special_tokens=False, return_attention_mask=False)["input_ids"]
             tokens = np.fromiter(itertools.chain.from_iterable(batch), np.int32)
-            row = np.repeat(np.arange(len(safe)), [len(one) for one in batch])
+            row = np.repeat(np.arange(len(safe)), [len(ids) for ids in batch])
             kept = (tokens != PAD) & ~np.isin(tokens, self._names.numbers)
             rows += np.split(tokens[kept], np.cumsum(np.bincount(row[kept], minlength=len(safe)))[:-1])
         return rows
@@ -76,7 +76,7 @@ class Vocabulary:
         return ControlNames.of(self.tokenizer)
 
     def prompt(self, text: str) -> np.ndarray:
-        """Tokens of a prompt with what the tokenizer puts around it, i32[*]: T5 ends it, LLaMA begins it."""
+        """Tokens of a prompt with special tokens, i32[*]: at the end for T5, at the start for LLaMA."""
         return self._tokens(text, add_special_tokens=True)
 
     @functools.cached_property

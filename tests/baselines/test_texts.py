@@ -141,7 +141,7 @@ def test_reviews_without_a_word_get_the_mean() -> None:
     assert len(preference_baselines(["bad", "good"], both, ["bad"], of_stars([1.0]), [])[0][1]) == 0
     with pytest.raises(ValueError, match=r"train needs a rating for each review .* 1 reviews and 2 ratings"):
         preference_baselines(["bad"], both, ["bad"], of_stars([1.0]), ["good"])
-    with pytest.raises(ValueError, match="valid wants a rating"):
+    with pytest.raises(ValueError, match="valid needs a rating"):
         preference_baselines(["bad", "good"], both, [], of_stars([]), ["good"])
 
 
@@ -152,7 +152,7 @@ def test_summaries() -> None:
     assert actual["lead sentence"] == ["One.", "Three"]
     with pytest.raises(ValueError, match="train_summaries is empty"):
         summary_baselines([], [], ["One."])
-    with pytest.raises(ValueError, match="came 1 and 2"):
+    with pytest.raises(ValueError, match="length: 1 and 2"):
         summary_baselines(["good"], ["One.", "Two."], [])
 
 
@@ -182,7 +182,7 @@ def test_explanations() -> None:
     assert actual["sentence of the feature"] == ["b", "c", "b", "c", "c"]
     assert actual["most frequent sentence"] == ["c"] * 5
     assert dict(explanation_baselines(items, features, sentences, queries[:0], []))["sentence of the feature"] == []
-    with pytest.raises(ValueError, match="as many"):
+    with pytest.raises(ValueError, match="equally many"):
         explanation_baselines(items, features[1:], sentences, queries, ["taste"] * 5)
     with pytest.raises(ValueError, match="train_sentences is empty"):
         explanation_baselines(items[:0], [], [], queries, ["taste"] * 5)

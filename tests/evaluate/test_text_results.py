@@ -57,13 +57,13 @@ def test_the_same_texts_are_perfect_and_no_text_is_nothing() -> None:
 def test_clear_errors() -> None:
     with pytest.raises(ValueError, match="n > 0"):
         rating_metrics(np.zeros(0), np.zeros(0))
-    with pytest.raises(ValueError, match=r"came \(2,\) and \(3,\)"):
+    with pytest.raises(ValueError, match=r"got \(2,\) and \(3,\)"):
         rating_metrics(np.zeros(2), np.zeros(3))
     with pytest.raises(ValueError, match="1 of 2 ratings are not finite"):
         rating_metrics(np.array([1, np.nan]), np.zeros(2))
     with pytest.raises(ValueError, match="at least one; got 0 and 0"):
         text_metrics([], [])
-    with pytest.raises(ValueError, match="came 1 and 2"):
+    with pytest.raises(ValueError, match="got 1 and 2"):
         TextResult.of_texts("review", "x", ["a"], ["a", "b"])
 
 

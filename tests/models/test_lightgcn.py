@@ -31,7 +31,7 @@ def graph(pairs: np.ndarray) -> Adjacency:
 
 
 @pytest.fixture(scope="module")
-def known(pairs: np.ndarray) -> lightgcn.Events:
+def train_events(pairs: np.ndarray) -> lightgcn.Events:
     return jax.tree.map(jnp.asarray, lightgcn.events(pairs, USERS))
 
 
@@ -63,7 +63,7 @@ def test_propagation_worked_by_hand() -> None:
 
 
 @pytest.mark.parametrize("layers", [0, 2])
-def test_loss_and_gradient_as_torch(pairs, graph, known, table, layers, monkeypatch) -> None:
+def test_loss_and_gradient_as_torch(pairs, graph, train_events, table, layers, monkeypatch) -> None:
     rng = np.random.default_rng(2)
     batch = rng.permutation(len(pairs))[:32].astype(np.int32)
     negatives = rng.integers(0, ITEMS, 32).astype(np.int32)
@@ -71,7 +71,7 @@ def test_loss_and_gradient_as_torch(pairs, graph, known, table, layers, monkeypa
     run = functools.partial(
         lightgcn.loss,
         graph=graph,
-        known=known,
+        train_events=train_events,
         batch=batch,
         layers=layers,
         regularization=0.03,
@@ -98,10 +98,10 @@ def test_loss_and_gradient_as_torch(pairs, graph, known, table, layers, monkeypa
     np.testing.assert_allclose(restore(graph, gradient), theirs_by_node, atol=1e-6)
 
 
-def test_negatives_are_even_over_the_items_without_an_event(pairs, known) -> None:
+def test_negatives_are_even_over_the_items_without_an_event(pairs, train_events) -> None:
     draws = 60_000
     users = jnp.asarray(np.repeat(np.arange(USERS), draws // USERS).astype(np.int32))
-    drawn = np.asarray(lightgcn.draw_negatives(known, users, ITEMS, key=jax.random.key(3)))
+    drawn = np.asarray(lightgcn.draw_negatives(train_events, users, ITEMS, key=jax.random.key(3)))
     counts = np.zeros((USERS, ITEMS), int)
     np.add.at(counts, (np.asarray(users), drawn), 1)
     bought = np.zeros((USERS, ITEMS), bool)
@@ -119,37 +119,39 @@ def test_negatives_are_even_over_the_items_without_an_event(pairs, known) -> Non
 @pytest.mark.parametrize("missing", [0, 3, 6])
 def test_the_only_item_without_an_event_is_always_drawn(missing: int) -> None:
     items = np.delete(np.arange(7), missing)
-    known = lightgcn.events(edges(np.ones(6, int), items, 7), 3)
-    known = jax.tree.map(jnp.asarray, known)
-    drawn = lightgcn.draw_negatives(known, jnp.ones(50, jnp.int32), 7, key=jax.random.key(0))
+    train_events = lightgcn.events(edges(np.ones(6, int), items, 7), 3)
+    train_events = jax.tree.map(jnp.asarray, train_events)
+    drawn = lightgcn.draw_negatives(train_events, jnp.ones(50, jnp.int32), 7, key=jax.random.key(0))
     np.testing.assert_array_equal(drawn, missing)
 
 
 def test_a_batch_without_any_negative_costs_nothing() -> None:
     pairs = edges(np.zeros(2, int), np.arange(2), 2)
-    graph, known = jax.tree.map(jnp.asarray, (adjacency(pairs, 1, 2), lightgcn.events(pairs, 1)))
+    graph, train_events = jax.tree.map(jnp.asarray, (adjacency(pairs, 1, 2), lightgcn.events(pairs, 1)))
     value, gradient = jax.value_and_grad(
-        lambda n: lightgcn.loss(n, graph, known, jnp.arange(2), layers=1, regularization=1.0, key=jax.random.key(0))[0]
+        lambda n: lightgcn.loss(
+            n, graph, train_events, jnp.arange(2), layers=1, regularization=1.0, key=jax.random.key(0)
+        )[0]
     )(jnp.ones((graph.rows, 2)))
     assert value == 0
     assert not np.asarray(gradient).any()
 
 
-def test_rows_without_a_node_get_no_gradient_and_all_is_finite(graph, known, table) -> None:
+def test_rows_without_a_node_get_no_gradient_and_all_is_finite(graph, train_events, table) -> None:
     for nodes in (arrange(graph, table), jnp.zeros((graph.rows, WIDTH)), 100 * arrange(graph, table)):
         gradient = jax.grad(
             lambda n: lightgcn.loss(
-                n, graph, known, jnp.arange(64), layers=3, regularization=0.1, key=jax.random.key(1)
+                n, graph, train_events, jnp.arange(64), layers=3, regularization=0.1, key=jax.random.key(1)
             )[0]
         )(nodes)
         assert np.isfinite(gradient).all()
         assert not np.asarray(gradient)[np.setdiff1d(np.arange(graph.rows), graph.place)].any()
 
 
-def test_one_trace(graph, known, table) -> None:
+def test_one_trace(graph, train_events, table) -> None:
     traced = jax.jit(
         chex.assert_max_traces(
-            lambda n, b, k: lightgcn.loss(n, graph, known, b, layers=2, regularization=0.1, key=k)[0], n=1
+            lambda n, b, k: lightgcn.loss(n, graph, train_events, b, layers=2, regularization=0.1, key=k)[0], n=1
         )
     )
     for seed in range(3):

@@ -279,7 +279,7 @@ def test_clear_errors(pairs) -> None:
         TextGenerator(pairs, end=0, longest=5)
     with pytest.raises(ValueError, match=r"allowed must be bool\[V\] and hold end=1"):
         TextGenerator(pairs, end=END, longest=5, allowed=np.zeros(4, bool))
-    with pytest.raises(ValueError, match="allowed has 3 places for a model of 4 logits"):
+    with pytest.raises(ValueError, match="allowed has 3 entries for a model of 4 logits"):
         TextGenerator(pairs, end=END, longest=5, allowed=np.ones(3, bool))(np.ones((1, 1), np.int32))
     with pytest.raises(ValueError, match=r"source must be i32\[B,S\]"):
         TextGenerator(pairs, end=END, longest=5)(np.ones(3, np.int32))

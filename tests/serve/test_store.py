@@ -164,7 +164,7 @@ def test_clear_errors(store, tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty holds no vector store: no table items, users"):
         LanceStore.open(tmp_path / "empty")
-    with pytest.raises(ValueError, match=f"vectors of width {WIDTH}, wanted 64"):
+    with pytest.raises(ValueError, match=f"vectors of width {WIDTH}, expected 64"):
         LanceStore.open(store.path, 64)
     with pytest.raises(ValueError, match="'items' has no readable version 9"):
         LanceStore.open(store.path, versions={"items": 9})

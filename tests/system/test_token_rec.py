@@ -203,7 +203,7 @@ def test_a_store_that_is_not_this_runs_is_told(trained: System, tmp_path: pathli
         with pytest.raises(ValueError, match=r"store is missing; the run's launch.train command"):
             newcomers.served(trained)
         LanceStore.create(folder, 5)
-        with pytest.raises(ValueError, match="width 5, wanted 8"):
+        with pytest.raises(ValueError, match="width 5, expected 8"):
             newcomers.served(trained)
     finally:
         if folder.exists():

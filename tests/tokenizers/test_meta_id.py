@@ -186,11 +186,11 @@ def test_no_newcomers(ids: Ids) -> None:
 
 
 def test_bad_arguments_are_named(ids: Ids) -> None:
-    with pytest.raises(ValueError, match=r"shape \(1, 3\), wanted \[m, 8\]"):
+    with pytest.raises(ValueError, match=r"shape \(1, 3\), expected \[m, 8\]"):
         ids.items.new_codes(np.zeros((1, 3)), np.array([40]), beside=ids.users)
-    with pytest.raises(ValueError, match=r"shape \(1, 3\), wanted \[m, 2\] for users"):
+    with pytest.raises(ValueError, match=r"shape \(1, 3\), expected \[m, 2\] for users"):
         ids.users.with_rows(np.array([2]), np.zeros((1, 3), np.int32))
-    with pytest.raises(ValueError, match="from 6 to 6, wanted 0 to below"):
+    with pytest.raises(ValueError, match="from 6 to 6, expected 0 to below"):
         ids.items.with_rows(np.array([2]), np.full((1, 2), 6))
     with pytest.raises(ValueError, match="an id of items stands twice"):
         ids.items.with_rows(np.array([2]), ids.items.codes.values[:1])

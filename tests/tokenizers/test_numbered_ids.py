@@ -87,7 +87,7 @@ def test_numbering_goes_on(kind: str) -> None:
         ids.user_codes(new)
     with pytest.raises(ValueError, match="stands twice"):
         ids.items.with_rows(np.array([9]), ids.items.codes.values[:1])
-    with pytest.raises(ValueError, match="wanted 0 to below"):
+    with pytest.raises(ValueError, match="expected 0 to below"):
         ids.items.with_rows(np.array([9]), np.full((1, len(ids.items.codes.sizes)), 100))
 
 

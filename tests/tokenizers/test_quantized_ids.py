@@ -143,13 +143,13 @@ def test_no_number_left_says_what_to_do(ids: Ids, vectors: Vectors) -> None:
 
 
 def test_bad_arguments_are_named(ids: Ids, vectors: Vectors) -> None:
-    with pytest.raises(ValueError, match=r"shape \(1, 3\), wanted \[m, 6\]"):
+    with pytest.raises(ValueError, match=r"shape \(1, 3\), expected \[m, 6\]"):
         ids.items.codes_of(np.zeros((1, 3), np.float32))
     with pytest.raises(ValueError, match="stands twice"):
         ids.items.with_rows(np.array([ITEMS]), ids.items.codes.values[:1])
-    with pytest.raises(ValueError, match=r"shape \(70, 2\), wanted \[m, 3\]"):
+    with pytest.raises(ValueError, match=r"shape \(70, 2\), expected \[m, 3\]"):
         ids.items.with_rows(np.arange(ITEMS), ids.items.codes.values[:, :2])
-    with pytest.raises(ValueError, match="from 9 to 9, wanted 0 to below"):
+    with pytest.raises(ValueError, match="from 9 to 9, expected 0 to below"):
         ids.users.with_rows(np.array([0]), np.full((1, 2), 9))
 
 
@@ -222,7 +222,7 @@ def test_a_missing_array_is_named(ids: Ids, tmp_path: pathlib.Path) -> None:
     with np.load(file) as kept:
         arrays = {name: value for name, value in kept.items() if name != "its_params['codebook']"}
     np.savez(file, **arrays)
-    with pytest.raises(ValueError, match=r"wanted params\['codebook'\] of shape \(2, 4, 8\), there is none"):
+    with pytest.raises(ValueError, match=r"expected params\['codebook'\] of shape \(2, 4, 8\), got none"):
         load(tmp_path / "ids")
 
 

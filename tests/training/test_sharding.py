@@ -23,9 +23,9 @@ def test_make_mesh() -> None:
     assert dict(sharding.make_mesh(0, 2).shape) == {"data": 2, "model": 2}
     assert dict(sharding.make_mesh(1, 2).shape) == {"data": 1, "model": 2}
     assert sharding.single_device_mesh().size == 1
-    with pytest.raises(ValueError, match="wants 6 devices, there are 4"):
+    with pytest.raises(ValueError, match="needs 6 devices, there are 4"):
         sharding.make_mesh(3, 2)
-    with pytest.raises(ValueError, match="wants 0 devices"):
+    with pytest.raises(ValueError, match="needs 0 devices"):
         sharding.make_mesh(0, 8)
 
 

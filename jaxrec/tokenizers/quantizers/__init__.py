@@ -1,1 +1,1 @@
-"""From vectors to codes."""
+"""Quantizers: from vectors to codes."""

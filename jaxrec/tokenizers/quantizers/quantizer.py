@@ -1,4 +1,4 @@
-"""One fitted quantizer: vectors to codes and back, how it is fitted, and how well its codebooks are used."""
+"""A fitted quantizer: encoding, decoding, fitting, and statistics of its codebooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxrec.config import QuantizerConfig
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What a quantizer is fitted to.
+    """The training data of a quantizer.
 
     Attributes:
       rows: f32[n,F], none of them zeros.
@@ -34,7 +34,7 @@ class QuantizerKind:
     """A way to quantize vectors.
 
     Attributes:
-      name: what messages call it.
+      name: its name in messages.
       fit: fit(Training, key=) -> params, a tree of arrays.
       encode: encode(Quantizer, rows f32[m,F]) -> i32[m,L]; equal rows get equal codes.
       decode: decode(Quantizer, codes i32[m,L]) -> f32[m,F].
@@ -97,7 +97,7 @@ class Quantizer:
         """
         if rows.ndim != 2 or rows.shape[1] != len(self.center):
             raise ValueError(
-                f"rows have shape {rows.shape}, wanted [m, {len(self.center)}] as the quantizer was fitted"
+                f"rows have shape {rows.shape}, expected [m, {len(self.center)}] as the quantizer was fitted"
             )
         return self.kind.encode(self, np.asarray(rows, np.float32))
 
@@ -126,8 +126,8 @@ class Quantizer:
         def take(path: Any, shape: jax.ShapeDtypeStruct) -> np.ndarray:
             name = f"params{jax.tree_util.keystr(path)}"
             if name not in arrays or arrays[name].shape != shape.shape:
-                came = f"shape {arrays[name].shape}" if name in arrays else "none"
-                raise ValueError(f"wanted {name} of shape {shape.shape}, there is {came}")
+                actual = f"shape {arrays[name].shape}" if name in arrays else "none"
+                raise ValueError(f"expected {name} of shape {shape.shape}, got {actual}")
             return arrays[name]
 
         center = arrays["center"]
@@ -171,7 +171,7 @@ class Quantizer:
 
 
 def collapse_warnings(report: dict[str, Any], name: str) -> list[str]:
-    """A sentence for each codebook of a report that has collapsed, and one where codes say next to nothing.
+    """A warning for each collapsed codebook of a report, and one if the codes carry almost no information.
 
     A codebook has where its perplexity is not a tenth of the way from one codeword to all it could use: it then carries
     less than log2(L) - 3.3 bits, and entities that differ get the same tokens. Codes say next to nothing where

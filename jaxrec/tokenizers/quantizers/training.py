@@ -20,7 +20,7 @@ from jaxrec.progress import Progress
 from jaxrec.types import Array
 
 START_ROWS = 16384
-"""Rows that codebooks start from, at most."""
+"""Maximum number of rows from which codebooks are initialised."""
 QUIET = 10.0
 """Seconds of training before its first progress line."""
 
@@ -50,8 +50,8 @@ def train_codebooks(
     n, batch = len(rows), min(config.batch, len(rows))
     steps = n // batch  # rows that fill no batch wait for the next epoch's order
     params = model.init(rows.shape[1], config, key=stream(key, "weights"))
-    some = jax.random.permutation(stream(key, "start rows"), n)[:START_ROWS]
-    params = model.start(params, x[some], key=stream(key, "start"))
+    start_rows = jax.random.permutation(stream(key, "start rows"), n)[:START_ROWS]
+    params = model.start(params, x[start_rows], key=stream(key, "start"))
     moments = optimizer(config, steps).init(params)
     state = State(jnp.int32(0), params, moments, codebook.fresh_use(params["codebook"]))
     began = time.monotonic()
