@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxrec.files import write_whole
 from jaxrec.keys import generator
-from jaxrec.recommend.recommendations import Shown
+from jaxrec.recommend.recommendations import RecommendationList
 from jaxrec.report.answer_attention import answer_attention
 from jaxrec.report.formatting import number
 from jaxrec.report.page import Section, render_page
@@ -32,7 +32,7 @@ REPORT_FILE = "report.html"
 
 
 def write_report(
-    system: System, recommended: Sequence[Shown], file: str | os.PathLike[str] | None = None
+    system: System, recommended: Sequence[RecommendationList], file: str | os.PathLike[str] | None = None
 ) -> pathlib.Path:
     """Writes the report of a measured run, one HTML file that loads nothing from elsewhere.
 
@@ -70,7 +70,7 @@ def write_report(
 
 
 def _sections(
-    system: System, report: dict[str, Any], ranks: dict[str, np.ndarray], recommended: Sequence[Shown]
+    system: System, report: dict[str, Any], ranks: dict[str, np.ndarray], recommended: Sequence[RecommendationList]
 ) -> list[Section]:
     """Those that apply: a run that ranks nothing has no results of ranking, and one without texts none of texts."""
     ranking = bool(report["rows"])

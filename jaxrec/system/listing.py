@@ -26,7 +26,7 @@ def listing(system: System, histories: Histories, top: TopK, task: str, who: str
         return name if name == title else f"{title} ({name})"
 
     shown = () if task == "direct" else histories.of(0)[-system.config.task.max_history :]
-    return Shown(
+    return RecommendationList(
         who,
         [(label(i), system.item_name(i)) for i in shown],
         [

@@ -242,7 +242,7 @@ def test_traced_once(vectors: np.ndarray) -> None:
 
 
 def test_too_few_are_told(vectors: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="1 ids and pairs=9: two make a pair"):
+    with pytest.raises(ValueError, match="1 ids and pairs=9: at least two of each are needed"):
         diversity(vectors[:1], pairs=9, key=KEY)
     alike = Histories(np.array([0, 2]), np.array([0, 1], np.int32), 2, np.array([3, 3], np.float32))
     with pytest.raises(ValueError, match="0 entities have ratings that differ"):

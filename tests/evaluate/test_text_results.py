@@ -135,5 +135,5 @@ def test_results_that_cannot_stand_together_are_refused() -> None:
     one = TextResult.of_texts("review", "model", SAID, TRUTH)
     with pytest.raises(ValueError, match="name a system twice: model, model"):
         text_report([one, one])
-    with pytest.raises(ValueError, match=r"of \[1, 4\] events"):
+    with pytest.raises(ValueError, match=r"have \[1, 4\] events"):
         text_report([one, TextResult.of_texts("review", "few", ["a"], ["a"], baseline=True)])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxrec.recommend.recommendations import Shown
+from jaxrec.recommend.recommendations import RecommendationList
 from jaxrec.report.page import Section, render
 
 
-def recommendations_section(users: Sequence[Shown]) -> Section:
+def recommendations_section(users: Sequence[RecommendationList]) -> Section:
     """Histories, and recommended items with their ids and scores; the held-out item is marked."""
     score_name = users[0].score if users else "score"
     content = render("recommendations.html", users=users, score_name=score_name)
