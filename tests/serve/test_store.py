@@ -176,13 +176,13 @@ def test_clear_errors(store, tmp_path) -> None:
     for wrong, message in (
         ({"names": np.array(["a", "b", "a", "c"], object)}, "'a' stands 2 times"),
         ({"vectors": np.full((4, WIDTH), np.nan, np.float32)}, "4 vectors are not finite"),
-        ({"vectors": np.zeros((4, 3), np.float32)}, r"vectors of 4 entities have shape \(4, 3\), wanted \(4, 6\)"),
+        ({"vectors": np.zeros((4, 3), np.float32)}, r"vectors of 4 entities have shape \(4, 3\), expected \(4, 6\)"),
         ({"vectors": np.zeros((3, WIDTH), np.float32)}, "vectors of 4"),
         ({"codes": np.zeros((2, 3), np.int32)}, "codes of 4"),
         ({"titles": good.titles[:2]}, "titles of 4"),
         ({"offsets": good.offsets[:-1]}, "offsets of 4"),
         ({"offsets": good.offsets[::-1]}, "offsets must rise"),
-        ({"codes": np.zeros((4, 2), np.int32)}, "have 3 codes, came 2"),
+        ({"codes": np.zeros((4, 2), np.int32)}, "have 3 codes, got 2"),
     ):
         with pytest.raises(ValueError, match=message):
             store.upsert("items", dataclasses.replace(good, **wrong))

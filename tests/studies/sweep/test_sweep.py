@@ -160,7 +160,7 @@ def test_values_have_the_types_of_their_fields(tiny: Config) -> None:
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        ([], "nothing is to be tried"),
+        ([], "the grid is empty"),
         (["train.rate=1"], "train has no field 'rate'; it has epochs, steps"),
         (["learning_rate=1"], "the config has no field 'learning_rate'"),
         (["train.learning_rate.x=1"], "train.learning_rate has no field 'x'$"),
