@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxrec import experiment
-from jaxrec.recommend.recommendations import Shown
+from jaxrec.recommend.recommendations import RecommendationList
 from jaxrec.report.answer_attention import answer_attention
 from jaxrec.report.run_report import write_report
 from jaxrec.serve import service
@@ -101,7 +101,9 @@ def test_hostile_names_are_text_in_every_section(trained: System, tmp_path: path
     )
     config = dataclasses.replace(trained.config, data=dataclasses.replace(trained.config.data, path=HOSTILE))
     hostile = dataclasses.replace(trained, folder=folder, data=data, config=config)
-    recommended = Shown(f"user {HOSTILE}", [(HOSTILE, HOSTILE)], [(HOSTILE, HOSTILE, -1.5, True)], HOSTILE, [0])
+    recommended = RecommendationList(
+        f"user {HOSTILE}", [(HOSTILE, HOSTILE)], [(HOSTILE, HOSTILE, -1.5, True)], HOSTILE, [0]
+    )
     file = write_report(hostile, [recommended], tmp_path / "page.html")
     source, page = file.read_text(), body(file)  # a name that broke out of its element would be no XML
     assert "<script" not in source

@@ -39,16 +39,16 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Values], tuple[list[str],
             tested.append(config.folder.name)
             np.savez(config.folder / "ranks.npz", **{"META ID": np.ones(3)})
             row = {"system": "META ID", "n_users": 3, **dict.fromkeys(TABLE_METRICS, 0.5)}
-            actual = {"dataset": "toy", "protocol": "strict", "part": "test", "n_items": 9, "mask_seen": True}
-            actual |= {"device": "none", "versions": {}, "rows": [row]}
-            (config.folder / "results.json").write_text(json.dumps(actual))
-            return None, actual
+            report = {"dataset": "toy", "protocol": "strict", "part": "test", "n_items": 9, "mask_seen": True}
+            report |= {"device": "none", "versions": {}, "rows": [row]}
+            (config.folder / "results.json").write_text(json.dumps(report))
+            return None, report
 
         def start(config: Config) -> Config:
             config.folder.mkdir(parents=True, exist_ok=True)
             return config
 
-        monkeypatch.setattr(choose.training, "train", train)
+        monkeypatch.setattr(choose.training, "train_model", train)
         monkeypatch.setattr(choose, "build", lambda run: run)
         monkeypatch.setattr(choose.runs, "start", start)
         monkeypatch.setattr(run_folders.experiment, "train", test)
