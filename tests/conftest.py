@@ -58,7 +58,14 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-LONG_FILES = ("tests/system/", "tests/export/", "tests/docs/test_tutorial", "tests/launch/", "tests/test_api")
+LONG_FILES = (
+    "tests/system/",
+    "tests/additions/",
+    "tests/export/",
+    "tests/docs/test_tutorial",
+    "tests/launch/",
+    "tests/test_api",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

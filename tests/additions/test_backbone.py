@@ -106,6 +106,7 @@ def test_it_is_trained_loaded_and_recommends(config: Config) -> None:
     assert not (config.folder / "exported").exists()
 
 
+@pytest.mark.long
 def test_it_answers_with_vectors_too(config: Config) -> None:
     system, results = experiment.train(config.replace(answer="vector", retrieval__hidden=16))
     assert system.name == "walks + META ID ids + retrieval (bag)"

@@ -71,7 +71,11 @@ def test_no_held_out_event_shows_in_ids(tiny: Config, tmp_path: pathlib.Path, ve
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "answer", "entities"),
-    [("cid", "id", "both"), ("sid", "vector", "both"), ("meta_id", "id", "items")],
+    [
+        ("cid", "id", "both"),
+        pytest.param("sid", "vector", "both", marks=pytest.mark.long),
+        pytest.param("meta_id", "id", "items", marks=pytest.mark.long),
+    ],
 )
 def test_trained_stored_and_asked(
     tiny: Config, tmp_path: pathlib.Path, vectors: bytes, kind: str, answer: str, entities: str

@@ -114,6 +114,7 @@ def test_a_stopped_run_goes_on_with_the_same_losses(llama: Config, trained: Syst
     assert losses(tmp_path / "run") == losses(trained.folder)
 
 
+@pytest.mark.long
 def test_token_rec_runs_on_it_by_config(llama: Config, tmp_path: pathlib.Path) -> None:
     config = dataclasses.replace(llama, answer="vector", out=str(tmp_path / "run"))
     system, found = experiment.train(config)
@@ -146,7 +147,9 @@ def test_four_devices_give_the_losses_of_one(llama: Config, tmp_path: pathlib.Pa
     assert shapes == [(16, 16), (8, 8)]
 
 
-@pytest.mark.parametrize("rule", ["random", "mean", "anchors"])
+@pytest.mark.parametrize(
+    "rule", ["random", *(pytest.param(rule, marks=pytest.mark.long) for rule in ("mean", "anchors"))]
+)
 def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(llama: Config, tmp_path: pathlib.Path, rule) -> None:
     """A model of another shape, tied, with a tokenizer that begins prompts; its text rows come through."""
     text = vocabulary.train_text_tokenizer(["some words to start from"], size=300, ends=False)

@@ -323,6 +323,7 @@ def test_configs_that_can_not_work(token_rec: Config, tmp_path: pathlib.Path, ch
         runs.start(at(token_rec, tmp_path / "run", **changed))
 
 
+@pytest.mark.long
 def test_unseen_items_find_free_numbers_to_be_decoded_by(token_rec: Config, tmp_path: pathlib.Path) -> None:
     config = at(
         token_rec,
