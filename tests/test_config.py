@@ -34,7 +34,7 @@ def test_a_missing_config_names_those_there_are(tmp_path: pathlib.Path, monkeypa
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "mine.py").write_text("config = 3\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"configs/other.py is no file, and no preset is called so; there are: demo, "):
+    with pytest.raises(ValueError, match=r"configs/other.py is neither a file nor a preset; the presets are: demo, "):
         load_config("configs/other.py")
     with pytest.raises(ValueError, match=r"builds no `config = Config"):
         load_config("configs/mine.py")

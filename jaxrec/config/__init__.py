@@ -1,4 +1,4 @@
-"""All that a run needs, as frozen dataclasses; where configs are found; their JSON."""
+"""The configuration of a run: frozen dataclasses, lookup of config and data files, and conversion to and from JSON."""
 
 from jaxrec.config.config import Config
 from jaxrec.config.data import (

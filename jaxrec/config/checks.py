@@ -1,4 +1,4 @@
-"""What a config alone can tell of itself: values out of range, and settings that contradict each other."""
+"""Checks that need nothing but the config: values out of range, and settings that contradict each other."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ AT_LEAST = {
     "task": {"words": 300, "max_text": 1, "max_answer": 1},
     "eval": {"text_beams": 1, "text_events": 0},
 }
-"""The least value of a field, by the part of the config that it is in."""
+"""Smallest allowed value of each field, by the part of the config it belongs to."""
 
 
 def check_config(config: Config) -> None:
-    """Looks for contradictions and for values out of range.
+    """Checks that all values are in range and that no two settings contradict each other.
 
     Raises:
-      ValueError: there is one; names the field, and what to set instead.
+      ValueError: a value is out of range or two settings contradict each other; the message names the field and what
+        to set instead.
     """
     for part, fields in AT_LEAST.items():
-        for field, least in fields.items():
-            if (value := getattr(getattr(config, part), field)) < least:
-                raise ValueError(f"{part}.{field}={value} must be at least {least}")
+        for field, minimum in fields.items():
+            if (value := getattr(getattr(config, part), field)) < minimum:
+                raise ValueError(f"{part}.{field}={value} must be at least {minimum}")
     _check_tasks(config)
     _check_protocol(config)
     _check_model(config)
@@ -33,25 +34,30 @@ def check_config(config: Config) -> None:
 def _check_tasks(config: Config) -> None:
     task = config.task
     if not task.tasks:
-        raise ValueError("task.tasks names no task; give some: --task.tasks sequential direct")
+        raise ValueError("task.tasks names no task; give at least one: --task.tasks sequential direct")
     for name in task.tasks:
         task.weight(name)
-    if {"ndcg@10": not task.ranking, "nll": not task.writing}.get(config.train.select, False):
-        needs = "ranks items" if config.train.select == "ndcg@10" else "writes"
-        raise ValueError(f"train.select {config.train.select} wants a task that {needs}; set train.select auto")
+    if config.train.select == "ndcg@10" and not task.ranking:
+        raise ValueError("train.select ndcg@10 wants a task that ranks items; set train.select auto")
+    if config.train.select == "nll" and not task.writing:
+        raise ValueError("train.select nll wants a task that writes; set train.select auto")
     if not task.ranking and config.data.split != "strict":
-        raise ValueError("data.split is of tasks that rank items; those that write draw 80/10/10: leave it strict")
+        raise ValueError(
+            "data.split applies only to tasks that rank items; text tasks draw an 80/10/10 split: leave it strict"
+        )
     if task.writing and config.answer == "vector":
-        raise ValueError(f"task {task.writing[0]!r} wants words, and answer 'vector' says none; set answer id")
+        raise ValueError(f"task {task.writing[0]!r} wants words, and answer 'vector' generates none; set answer id")
     if not task.ranking and (config.data.unseen_users or config.data.unseen_items):
-        raise ValueError("data.unseen_users and unseen_items are of tasks that rank items; add one, or leave them out")
+        raise ValueError(
+            "data.unseen_users and unseen_items apply only to tasks that rank items; add such a task, or set both to 0"
+        )
     if config.ids.users == "none" and "direct" in task.tasks:
-        raise ValueError("task 'direct' needs user ids; set ids.users, or --task.tasks sequential")
+        raise ValueError("task 'direct' needs user ids; set ids.users to static or causal, or --task.tasks sequential")
 
 
 def _check_protocol(config: Config) -> None:
     if config.protocol == "as-released" and config.data.split != "strict":
-        raise ValueError("protocol 'as-released' is leave-one-out with a leak; it goes with data.split strict")
+        raise ValueError("protocol 'as-released' is leave-one-out with a leak; set data.split strict")
     if config.protocol == "as-released" and (config.data.unseen_users or config.data.unseen_items):
         raise ValueError("protocol 'as-released' embeds every event, so nobody is unseen; set data.unseen_users 0")
 
@@ -61,16 +67,19 @@ def _check_model(config: Config) -> None:
         raise ValueError(f"train.target_length={config.train.target_length}: an example takes two; give an even number")
     if config.answer == "id" and config.eval.beams < 10:
         raise ValueError(
-            f"eval.beams={config.eval.beams} can't list ten items, by which training is validated; give 10"
+            f"eval.beams={config.eval.beams} can't list ten items, which validation by NDCG@10 needs; set at least 10"
         )
     if not config.retrieval.temperature > 0:
-        raise ValueError(f"retrieval.temperature={config.retrieval.temperature} must be above 0, 0.07 say")
+        raise ValueError(f"retrieval.temperature={config.retrieval.temperature} must be above 0; 0.07 is the default")
     if not 0 <= config.quantizer.mask < 1:
-        raise ValueError(f"quantizer.mask={config.quantizer.mask} is a share, wanted 0 <= mask < 1")
-    if config.model.lora.rank < 0 or not 0 <= config.model.lora.dropout < 1:
-        raise ValueError("model.lora wants rank >= 0 and 0 <= dropout < 1")
+        raise ValueError(f"quantizer.mask={config.quantizer.mask} is a fraction; wanted 0 <= mask < 1")
+    lora = config.model.lora
+    if lora.rank < 0 or not 0 <= lora.dropout < 1:
+        raise ValueError(
+            f"model.lora has rank={lora.rank} and dropout={lora.dropout}; wanted rank >= 0 and 0 <= dropout < 1"
+        )
     if config.model.init_from and (pathlib.Path(config.model.init_from) / "jaxrec.json").is_file():
         raise ValueError(
-            f"model.init_from={config.model.init_from} is the export of a run, whose tokenizer knows ids already; "
-            "start from what that run started from, or go on with the run itself"
+            f"model.init_from={config.model.init_from} is the export of a run, whose tokenizer already holds id "
+            "tokens; start from the model that run started from, or continue the run itself"
         )

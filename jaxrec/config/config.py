@@ -1,4 +1,4 @@
-"""Frozen dataclasses that say all a run needs; `configs/*.py` build them, the command line overrides them."""
+"""The config of a whole run; `configs/*.py` build one, the command line overrides its fields."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from jaxrec.config.tasks import EvalConfig, TaskConfig, TrainConfig
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A whole run. `python -m launch.train configs/NAME.py --train.steps 200` overrides any field."""
+    """All settings of a run. `python -m launch.train configs/NAME.py --train.steps 200` overrides any field."""
 
     name: str
     embedder: str = "walks"
-    """Where vectors come from, a name of `jaxrec.embedders.registry`: "walks", META ID's walks and skip-gram;
-    "lightgcn", TokenRec's; "mf", matrix factorisation."""
+    """The embedder that computes collaborative vectors, a name in `jaxrec.embedders.registry`: "walks" (META ID's
+    random walks and skip-gram), "lightgcn" (TokenRec), or "mf" (matrix factorisation)."""
     answer: Literal["id", "vector"] = "id"
-    """What the model says: an item's id token by token (beam search), or a vector to search items with (retrieval)."""
+    """What the model outputs: "id", an item's id token by token (beam search); "vector", a query vector for
+    nearest-neighbour retrieval among item vectors."""
     seed: int = 0
     protocol: Literal["strict", "as-released"] = "strict"
+    """"strict": embedder and ids learn from training events alone. "as-released": the embedder sees every event,
+    held-out ones included, as in the papers' released code."""
     out: str | None = None
-    """The run folder; default runs/NAME."""
+    """The run folder; None: runs/NAME."""
     data: DataConfig = DataConfig()
     walks: WalkConfig = WalkConfig()
     skipgram: SkipGramConfig = SkipGramConfig()
@@ -40,27 +43,28 @@ class Config:
 
     @property
     def folder(self) -> pathlib.Path:
+        """The run folder: `out`, or runs/NAME."""
         return pathlib.Path(self.out or f"runs/{self.name}")
 
     def replace(self, **changes: Any) -> Config:
-        """The config with other values; two underscores reach a field of a field: `replace(train__epochs=2)`.
+        """A copy with some fields changed; two underscores reach a nested field: `replace(train__epochs=2)`.
 
         Raises:
-          ValueError: there is no such field; names those there are.
+          ValueError: a field does not exist; the message lists the fields that do.
         """
         return _replaced(self, changes)
 
 
 def _replaced(config: Any, changes: Mapping[str, Any]) -> Any:
     names = [field.name for field in dataclasses.fields(config)]
-    own, nested = {}, {}
+    direct, nested = {}, {}
     for path, value in changes.items():
         name, _, rest = path.partition("__")
         if name not in names:
             raise ValueError(f"{type(config).__name__} has no field {name!r}; it has {', '.join(names)}")
         if rest and not dataclasses.is_dataclass(getattr(config, name)):
             raise ValueError(f"{type(config).__name__}.{name} has no fields of its own; set {name}, without __{rest}")
-        (nested.setdefault(name, {}) if rest else own)[rest or name] = value
+        (nested.setdefault(name, {}) if rest else direct)[rest or name] = value
     for name, values in nested.items():
-        own[name] = _replaced(own.get(name, getattr(config, name)), values)
-    return dataclasses.replace(config, **own)
+        direct[name] = _replaced(direct.get(name, getattr(config, name)), values)
+    return dataclasses.replace(config, **direct)

@@ -1,4 +1,4 @@
-"""Where events come from, and how vectors and ids are made of them."""
+"""Settings of the data, of the embedders and of the ids."""
 
 from __future__ import annotations
 
@@ -8,53 +8,60 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True)
 class WorldConfig:
-    """The generated world of `jaxrec.data.synthetic`, used where no `path` is given."""
+    """Settings of the synthetic data of `jaxrec.data.synthetic`, which is used where `DataConfig.path` is None."""
 
     users: int = 2000
     items: int = 600
     events_per_user: float = 16.0
-    """Mean number of events of a user (at least 5 each)."""
+    """Mean number of events per user; every user has at least 5."""
     tastes: int = 12
-    """Planted item clusters, of which each user likes a few."""
+    """Number of item clusters; each user prefers a few of them."""
     drift: float = 0.8
-    """How often the next item follows the planted order of its cluster (0 = never, 1 = always)."""
+    """Probability that the next item follows the fixed order of its cluster, in [0, 1]."""
     popularity: float = 0.6
-    """Exponent of the popularity skew inside a cluster (0 = none)."""
+    """Exponent of the power law of item popularity within a cluster; 0: uniform."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Where events come from and how they are split."""
+    """The data set and its split."""
 
     name: str = "generated"
+    """The data set's name in tables."""
     path: str | None = None
-    """A file; looked up as given, then under $JAXREC_DATA, data/ and ../shared/data. None: the generated world."""
+    """Data file, looked up as given, then under $JAXREC_DATA, data/ and ../shared/data. None: the synthetic data of
+    `world`."""
     format: str = "auto"
-    """A reader's name; "auto" recognises it."""
+    """Name of a reader in `jaxrec.data.readers.registry`; "auto" detects it from the file."""
     columns: tuple[str, ...] = ()
-    """What a table's columns mean where their names do not say it: "user=customer" "item=sku" "time=bought"."""
+    """ROLE=COLUMN, for columns whose role is not recognised by name: "user=customer" "item=sku" "time=bought"."""
     items_path: str | None = None
-    """A file of item titles, where the format has one."""
+    """File of item titles, for formats that store them separately."""
     k_core: int = 0
-    """Keep users and items with at least this many events, repeated until none falls out; 0 keeps all."""
+    """k-core filtering: drop users and items with fewer events, repeatedly, until none is left; 0 keeps all."""
     min_events: int = 3
-    """Users with fewer events are dropped and counted: one each to train, validate and test."""
+    """Users with fewer events are dropped, and the number is logged; leave-one-out needs 3 (train, validation,
+    test)."""
     split: Literal["strict", "temporal"] = "strict"
+    """How held-out items are chosen; see `jaxrec.data.split.make_split`."""
     unseen_users: float = 0.0
-    """Share of the users, those with the fewest events, that nothing but a refresh of the embedder sees."""
+    """Fraction of users, those with the fewest events, that are left out of training and added after it (cold
+    start)."""
     unseen_items: float = 0.0
-    """Share of the items, drawn at random, likewise."""
+    """Fraction of items, drawn at random, that are left out of training and added after it."""
     world: WorldConfig = WorldConfig()
 
 
 @dataclasses.dataclass(frozen=True)
 class WalkConfig:
-    """Meta-path walks; META ID, appendix A.1."""
+    """Meta-path random walks; META ID, appendix A.1."""
 
     rounds: int = 32
+    """Walks started from each node."""
     length: int = 64
+    """Nodes of a walk."""
     equal_ratings: bool = True
-    """Walk U-I-U over edges of one rating only (eq. 6); without ratings all edges are one."""
+    """Restrict each U-I-U step to two edges with the same rating (eq. 6); without ratings, all edges count as equal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,49 +76,51 @@ class SkipGramConfig:
     batch_walks: int = 256
     learning_rate: float = 1e-2
     patience: int = 2
-    """Stop after this many epochs without a better loss; 0 never stops early."""
+    """Epochs without a lower loss before training stops; 0 never stops early."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LightGcnConfig:
-    """LightGCN (He et al. 2020) and, with no layers, matrix factorisation; both by BPR (Rendle et al. 2009)."""
+    """LightGCN (He et al. 2020) and, with 0 layers, matrix factorisation; both trained with BPR (Rendle et al.
+    2009)."""
 
     dim: int = 64
     layers: int = 3
-    """Propagations over the graph; the embedder "mf" has none."""
+    """Propagation layers over the user-item graph; the embedder "mf" uses 0."""
     batch: int = 2048
-    """Training events in a step, each with one negative drawn on the device."""
+    """Training events per step, each with one sampled negative item."""
     learning_rate: float = 5e-3
     regularization: float = 1e-4
-    """Weight of half the squared length of a triple's layer-0 rows."""
+    """L2 weight: multiplies half the squared norm of the layer-0 embeddings of each (user, positive, negative)."""
     epochs: int = 1000
-    """At most; training stops when validation no longer improves."""
+    """Maximum number; training stops earlier when validation no longer improves."""
     validate_every: int = 5
     """Epochs between validations."""
     patience: int = 10
-    """Validations without a better NDCG@10 before training stops; 0 never stops early."""
+    """Validations without a higher NDCG@10 before training stops; 0 never stops early."""
 
 
 @dataclasses.dataclass(frozen=True)
 class QuantizerConfig:
-    """From vectors to codes by a learned quantizer, one for users and one for items; TokenRec, section 2.3."""
+    """Learned vector quantizers, one for users and one for items; TokenRec, section 2.3."""
 
     codebooks: int = 3
-    """K: codes of an id. RQ-VAE: levels of residuals. "vq_vae" and "kmeans" have one, of codebooks * codewords."""
+    """K: number of codes in an id; for RQ-VAE, of residual levels. "vq_vae" and "kmeans" use a single codebook of
+    codebooks * codewords entries."""
     codewords: int = 256
-    """L: codewords of a codebook."""
+    """L: codewords per codebook."""
     mask: float = 0.2
-    """rho, eq. 2: how often an entry of a vector is masked, drawn anew for each row, entry and step."""
+    """rho, eq. 2: probability that an entry of an input vector is masked, drawn independently at every step."""
     width: int = 64
-    """d_c: width of a codeword."""
+    """d_c: dimension of a codeword."""
     hidden: tuple[int, ...] = (128, 128, 128)
-    """Hidden layers of an encoder."""
+    """Widths of the hidden layers of each encoder."""
     beta: float = 0.25
     """Weight of the commitment loss, eq. 13."""
     ema: float = 0.0
-    """Decay of codebooks that follow their members' moving average; 0 trains them by the codebook loss, eq. 11."""
+    """Decay of exponential-moving-average codebook updates; 0 trains codebooks with the codebook loss, eq. 11."""
     revive: int = 20
-    """Steps after which a codeword that nothing chose is put onto a row of the batch; 0 never."""
+    """Steps without use after which a codeword is reset to a row of the batch; 0 never."""
     epochs: int = 200
     batch: int = 256
     learning_rate: float = 3e-3
@@ -119,31 +128,36 @@ class QuantizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class IdConfig:
-    """From vectors to ids: META ID's `<Item><CTi><CIj>` (section 5.2), the codes of a quantizer, or numbers."""
+    """How users and items get ids: META ID's `<Item><CTi><CIj>` (section 5.2), codes of a quantizer, or numbers."""
 
     kind: str = "meta_id"
     """A name in `jaxrec.tokenizers.registry.KINDS`: meta_id, spectral, dbscan, mq, rq_vae, vq_vae, kmeans, rq_kmeans,
-    cid, rid, sid, iid. "spectral" and "dbscan" are META ID with other clusters (table 4). "mq" is TokenRec's masked
-    K-way quantizer; from it to "rq_kmeans" `Config.quantizer` is read. "cid" splits the graph of items that share users
-    again and again. "rid" (random) and "sid" (in training order) number with digits of the text vocabulary, "iid" with
-    a new token for each."""
+    cid, rid, sid, iid. "spectral" and "dbscan" are META ID with another clustering (table 4). "mq" is TokenRec's masked
+    K-way quantizer; "mq", "rq_vae", "vq_vae", "kmeans" and "rq_kmeans" read `Config.quantizer`. "cid" is recursive
+    spectral clustering of the item co-occurrence graph. "rid" (random) and "sid" (in training order) are numbers
+    written with digits of the text vocabulary; "iid" is one new token per entity."""
     entities: Literal["both", "items", "users"] = "both"
-    """Whose ids are of that kind (META ID, appendix D); the others get random numbers, as "rid". To leave users out of
-    the prompts, set `users`."""
+    """Which entities get ids of `kind` (META ID, appendix D); the others get random numbers, as "rid" does. To leave
+    users out of the prompts, set `users` instead."""
     clusters: int = 100
     restarts: int = 4
+    """k-means runs from different initial centres, of which the best is kept."""
     iterations: int = 50
+    """Maximum k-means iterations per run."""
     neighbours: int = 10
-    """"spectral": how many nearest vectors each is linked with; "dbscan": how many within `eps` make a core."""
+    """"spectral": neighbours per vector in the nearest-neighbour graph; "dbscan": neighbours within `eps` that make a
+    core point."""
     eps: float = 0.0
-    """"dbscan": a cosine distance; 0 takes the one that gives about `clusters` clusters."""
+    """"dbscan": neighbourhood radius in cosine distance; 0 searches for one that gives about `clusters` clusters."""
     branches: int = 20
-    """"cid": into how many parts a part is split."""
+    """"cid": clusters per split."""
     leaf: int = 200
-    """"cid": the most members of a part that is not split."""
+    """"cid": clusters with at most this many members are not split further."""
     ranks: Literal["joint", "per_kind"] = "joint"
-    """Whether users and items of a cluster share one ranking (the paper) or have one each (fewer new tokens)."""
+    """Fine tokens of a cluster: "joint", one numbering over its users and items (the paper); "per_kind", one numbering
+    each, which needs fewer new tokens."""
     spare: int = 32
-    """Fine tokens kept free per cluster, for entities that come later."""
+    """Fine tokens reserved per cluster for entities that are added later."""
     users: Literal["static", "causal", "none"] = "causal"
-    """User ids: of all training events (the paper), of the history before the target alone, or left out."""
+    """User ids: "static", computed once from all training events (the paper); "causal", computed from the history
+    before each target; "none", prompts hold no user id."""

@@ -1,4 +1,4 @@
-"""Where configs and data files are found: by a preset's name, as a path, or in a folder of data."""
+"""Finds config files, by preset name or by path, and data files, by path or in the data folders."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from jaxrec.config.config import Config
 
 PACKAGE = pathlib.Path(__file__).parent.parent
 PRESETS = (PACKAGE / "presets", PACKAGE.parent / "configs")
-"""Folders of presets, of which one exists: an installed jaxrec carries them, a checkout has them as configs/."""
+"""Where presets are: an installed jaxrec has jaxrec/presets, a checkout has configs/."""
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
-    """The `config` that a file builds, named by its path or, a preset, by its name: "demo".
+    """The `config` that a config file builds.
 
+    Args:
+      path: a file's path, or a preset's name, such as "demo".
     Raises:
-      ValueError: there is no such file, or it builds no `config`; names the presets.
+      ValueError: there is neither such a file nor such a preset (the message lists the presets), or the file builds no
+        `config`.
     """
     config = getattr(_module(path), "config", None)
     if not isinstance(config, Config):
@@ -28,10 +31,13 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
 
 def load_study(path: str | os.PathLike[str]) -> dict[str, Config]:
-    """The `study` that a file builds: configs by the names of their rows; or its one `config`.
+    """The `study` that a config file builds: configs by row name. A file with a single `config` is a study of one row.
 
+    Args:
+      path: a file's path, or a preset's name, such as "demo_study".
     Raises:
-      ValueError: there is no such file, or it builds neither; names the presets.
+      ValueError: there is neither such a file nor such a preset (the message lists the presets), or the file builds
+        neither a `study` nor a `config`.
     """
     module = _module(path)
     study = getattr(module, "study", None)
@@ -45,7 +51,7 @@ def load_study(path: str | os.PathLike[str]) -> dict[str, Config]:
 
 
 def presets() -> dict[str, pathlib.Path]:
-    """The configs and studies that come with jaxrec, by name."""
+    """The config and study files that come with jaxrec, by preset name."""
     files = sorted(file for folder in PRESETS for file in folder.glob("**/*.py") if file.stem != "__init__")
     return {file.stem: file for file in files}
 
@@ -53,12 +59,15 @@ def presets() -> dict[str, pathlib.Path]:
 def _module(path: str | os.PathLike[str]) -> Any:
     file = pathlib.Path(path)
     if not file.is_file():
-        by_name = presets()
-        # "configs/demo.py" names the preset "demo" also where jaxrec is installed and no such folder is.
-        named = file.name == str(path) or file.parts[0] == "configs"
-        if not named or file.name.removesuffix(".py") not in by_name:
-            raise ValueError(f"config {path!s} is no file, and no preset is called so; there are: {', '.join(by_name)}")
-        file = by_name[file.name.removesuffix(".py")]
+        preset_files = presets()
+        # An installed jaxrec has no configs/ folder; there "configs/demo.py" means the preset "demo".
+        may_be_preset = file.name == str(path) or file.parts[0] == "configs"
+        preset = file.name.removesuffix(".py")
+        if not may_be_preset or preset not in preset_files:
+            raise ValueError(
+                f"config {path!s} is neither a file nor a preset; the presets are: {', '.join(preset_files)}"
+            )
+        file = preset_files[preset]
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"config {path!s} is not a Python file; a config is a .py file that builds `config`")
@@ -68,18 +77,19 @@ def _module(path: str | os.PathLike[str]) -> Any:
 
 
 def data_file(path: str, beside: Sequence[pathlib.Path] = ()) -> pathlib.Path:
-    """Where a data file is: as given, under $JAXREC_DATA, data/ or ../shared/data, or in `beside`: the first there is.
+    """The first existing path of a data file: as given, under $JAXREC_DATA, data/, ../shared/data, or in `beside`.
 
     Args:
       path: absolute or relative.
-      beside: folders of the run that asks: what was handed over as a data frame is stored there.
+      beside: further folders to look in: a run's folder holds the events it was given as a data frame.
     Raises:
-      ValueError: it is nowhere; names every place that was tried.
+      ValueError: the file is in none of these places; the message lists them.
     """
     roots = [os.environ.get("JAXREC_DATA"), "data", "../shared/data", *beside]
-    tried = list(dict.fromkeys([pathlib.Path(path), *(pathlib.Path(r) / path for r in roots if r)]))  # absolute: one
-    for file in tried:
+    # Of an absolute path all candidates are equal; dict.fromkeys keeps one.
+    candidates = list(dict.fromkeys([pathlib.Path(path), *(pathlib.Path(root) / path for root in roots if root)]))
+    for file in candidates:
         if file.exists():
             return file
-    places = ", ".join(str(p) for p in tried)
+    places = ", ".join(map(str, candidates))
     raise ValueError(f"data file {path!r} is at none of: {places}; fetch it with python -m launch.download")

@@ -1,4 +1,4 @@
-"""Configs as JSON and back."""
+"""Configs to JSON and back."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from typing import Any
 
 
 def to_json(config: Any) -> str:
-    """A config as indented JSON, for config.json."""
+    """A config dataclass as indented JSON, as config.json stores it."""
     return json.dumps(dataclasses.asdict(config), indent=2)
 
 
 def from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """The inverse of `dataclasses.asdict` for the classes of this file.
+    """The inverse of `dataclasses.asdict` for config dataclasses; lists become tuples.
 
+    Args:
+      kind: the dataclass to build.
+      values: its fields; those left out keep their defaults.
     Raises:
-      ValueError: a field is not known; names it.
+      ValueError: `values` holds a field that `kind` does not have; the message names it and lists the fields.
     """
-    hints = {f.name: f for f in dataclasses.fields(kind)}
-    unknown = sorted(set(values) - set(hints))
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise ValueError(f"{kind.__name__} has no field {', '.join(unknown)}; it has {', '.join(hints)}")
-    built = {}
+        raise ValueError(f"{kind.__name__} has no field {', '.join(unknown)}; it has {', '.join(fields)}")
+    arguments = {}
     for name, value in values.items():
-        default = hints[name].default
+        default = fields[name].default
         if dataclasses.is_dataclass(default):
             value = from_dict(type(default), value)
         elif isinstance(value, list):
             value = tuple(value)
-        built[name] = value
-    return kind(**built)
+        arguments[name] = value
+    return kind(**arguments)

@@ -1,4 +1,4 @@
-"""Language models: their shapes, what is trained of them, how new tokens start and what answers in vectors."""
+"""Settings of the language model: sizes, LoRA, initialisation of new tokens, and the retrieval head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True)
 class T5Config:
-    """Shape of a T5. Defaults: T5 v1.0 small (Raffel et al. 2020)."""
+    """Sizes of a T5. Defaults: T5 v1.0 small (Raffel et al. 2020)."""
 
     vocab: int = 32128
     d_model: int = 512
@@ -21,37 +21,40 @@ class T5Config:
     max_distance: int = 128
     activation: Literal["relu", "gated-gelu"] = "relu"
     tied: bool = True
-    """v1.0 ties the head to the embedding table and scales hidden states by d_model**-0.5; v1.1 does neither."""
+    """Whether the head shares the embedding table and hidden states are scaled by d_model**-0.5: so in v1.0, neither in
+    v1.1."""
     dropout: float = 0.1
     epsilon: float = 1e-6
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Dtype of matrix products; parameters, softmax, norms and loss stay float32."""
+    """Dtype of matrix products; parameters, softmax, norms and loss are always float32."""
     remat: bool = False
-    """Gradient checkpointing: layers are computed again in the backward pass instead of kept."""
+    """Gradient checkpointing: recompute the activations of each layer in the backward pass."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RopeConfig:
-    """Rotary positions (Su et al. 2021), and how they are stretched beyond the length of pretraining."""
+    """Rotary position embeddings (Su et al. 2021), and their scaling beyond the context length of pretraining."""
 
     theta: float = 10000.0
+    """Base of the frequencies."""
     kind: Literal["default", "linear", "llama3", "yarn"] = "default"
     factor: float = 1.0
+    """How many times longer the context becomes; "default" ignores it."""
     original_length: int = 8192
-    """Positions of pretraining; "llama3" and "yarn" read it."""
+    """Context length of pretraining, in tokens; read by "llama3" and "yarn"."""
     low: float = 1.0
     high: float = 4.0
-    """"llama3": wavelengths above original_length / low are stretched, those below original_length / high kept."""
+    """"llama3": wavelengths above original_length / low are scaled, those below original_length / high are kept."""
     beta_slow: float = 1.0
     beta_fast: float = 32.0
-    """"yarn": rotations over original_length between which stretching fades out."""
+    """"yarn": scaling ramps from full to none between these numbers of rotations over original_length."""
     attention_factor: float | None = None
-    """"yarn": scale of cosines and sines; None: 0.1 ln(factor) + 1."""
+    """"yarn": multiplies cosines and sines; None: 0.1 ln(factor) + 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LlamaConfig:
-    """Shape of a decoder-only model of the LLaMA family. Defaults: LLaMA 2 7B (Touvron et al. 2023)."""
+    """Sizes of a decoder-only model of the LLaMA family. Defaults: LLaMA 2 7B (Touvron et al. 2023)."""
 
     family: Literal["llama", "mistral", "qwen2", "qwen3"] = "llama"
     """Hugging Face's model_type."""
@@ -60,23 +63,24 @@ class LlamaConfig:
     d_kv: int = 128
     heads: int = 32
     kv_heads: int = 32
-    """Heads of keys and values; fewer than `heads` is grouped-query attention."""
+    """Key-value heads; fewer than `heads` is grouped-query attention."""
     d_ff: int = 11008
     layers: int = 32
     rope: RopeConfig = RopeConfig()
     positions: int = 0
-    """How many the whole model is for, as a stored one said; 0: as many as `rope` makes of its original length."""
+    """Maximum context length, max_position_embeddings of a stored model; 0: what `rope` gives (original_length, times
+    factor for "llama3" and "yarn")."""
     qkv_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
     qk_norm: bool = False
-    """RMS norms of each head's queries and keys (Qwen 3)."""
+    """RMSNorm on the queries and keys of each head (Qwen 3)."""
     tied: bool = False
-    """Whether the head is the embedding table."""
+    """Whether the head shares the embedding table."""
     window: int = 0
-    """Sliding window: how many of the newest positions a query sees, itself among them; 0 = all."""
+    """Sliding window: number of latest positions a query attends to, its own included; 0: all."""
     windowed: tuple[int, ...] = ()
-    """Numbers of the layers that the window holds for; empty = all."""
+    """Indices of the layers with a sliding window; empty: all layers."""
     dropout: float = 0.0
     epsilon: float = 1e-5
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -88,14 +92,14 @@ class LoraConfig:
     """Low-rank adaptation (Hu et al. 2022) of a decoder-only model: W + alpha / rank * A B, with W frozen."""
 
     rank: int = 0
-    """0: no LoRA, every weight is trained. META ID (L) has 16."""
+    """0: no LoRA, all weights are trained. META ID (L) uses 16."""
     alpha: float = 32.0
     dropout: float = 0.05
-    """Of the input of A."""
+    """Dropout rate on the input of A."""
     targets: tuple[Literal["attention", "mlp", "embedding", "head"], ...] = ("attention", "mlp")
-    """What is adapted; META ID (L) adapts embedding and head. Rows of new tokens are trained whole in any case."""
+    """Which weights get LoRA; META ID (L) adapts embedding and head. Rows of new tokens are always trained in full."""
     base_dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of the frozen weights."""
+    """Dtype in which the frozen weights are held."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +107,10 @@ class OovConfig:
     """Linear OOV projection E'(x) + alpha F(anchor); META ID, eq. 8 and appendix C.3.1."""
 
     scope: Literal["encoder", "shared", "none"] = "encoder"
-    """"encoder": the encoder's input alone (the released code), in a decoder-only model its input; "shared": every
-    use of the table."""
+    """Where the projection is added: "encoder", to the input embeddings of the encoder, or of a decoder-only model (the
+    released code); "shared", to every use of the embedding table, the decoder and a tied head included; "none"."""
     alpha: float = 0.1
+    """Weight of the projection."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,44 +118,48 @@ class ModelConfig:
     """The language model."""
 
     backbone: str = "t5"
-    """A name of `jaxrec.hub.registry`: "t5", an encoder-decoder, is META ID (T); "llama", a decoder-only model of the
-    LLaMA family, META ID (L)."""
+    """A name in `jaxrec.hub.registry`: "t5", an encoder-decoder, as in META ID (T); "llama", a decoder-only model of
+    the LLaMA family, as in META ID (L)."""
     t5: T5Config = T5Config()
     llama: LlamaConfig = LlamaConfig()
     lora: LoraConfig = LoraConfig()
     oov: OovConfig = OovConfig()
     init_from: str | None = None
-    """A local Hugging Face folder or a hub name with weights and tokenizer of the backbone's kind; None: random
-    weights and a tokenizer trained on the prompts."""
+    """Pretrained model of this backbone: a local Hugging Face folder or a hub name, with weights and tokenizer; None:
+    random weights and a tokenizer trained on the prompts."""
     new_rows: Literal["random", "mean", "anchors"] = "random"
-    """How rows of new tokens start beside pretrained ones: "random" draws from a normal with each column's mean and
-    deviation, "mean" is the mean row, "anchors" the mean row plus the token's anchor, projected to the rows' spread
-    (tokens without an anchor are drawn)."""
+    """Initial embeddings of new tokens in a pretrained model: "random", normal with each column's mean and standard
+    deviation over the pretrained rows; "mean", the mean row; "anchors", the mean row plus the token's projected anchor,
+    scaled to the rows' deviation from their mean (tokens without an anchor: as "random")."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RetrievalConfig:
-    """How a model that answers with a vector is built and trained; TokenRec, section 2.4."""
+    """The retrieval head and its loss, for answer "vector"; TokenRec, section 2.4."""
 
     loss: str = "full"
-    """"margin": eq. 20 with one negative. Beyond the paper: softmax over cosine / temperature, "sampled" against
-    `negatives` items that the whole batch shares, "full" against all items."""
+    """A name in `jaxrec.models.losses`: "margin", eq. 20 with one negative. Not in the paper: cross-entropy of a
+    softmax over similarity / temperature, "sampled" over `negatives` items shared by the batch, "full" over all
+    items."""
     similarity: Literal["cosine", "inner"] = "cosine"
-    """"cosine" (eq. 19) forgets how long an item's vector is. "inner" ranks by inner product, as LightGCN does, which
-    is a cosine in one more dimension (Bachrach et al. 2014)."""
+    """"cosine" (eq. 19) ignores the norms of item vectors. "inner" ranks by inner product, as LightGCN does, by
+    reduction to cosine in one more dimension (Bachrach et al. 2014)."""
     margin: float = 0.1
+    """Of the loss "margin"."""
     temperature: float = 0.07
     negatives: int = 512
+    """Of the loss "sampled"."""
     align: float = 0.0
-    """Weight of 1 - cosine between the answer and the user's own collaborative vector, added to any loss: the
-    embedder's ranking is what the language model then starts from."""
+    """Weight of 1 - cosine(output, the user's collaborative vector), added to any loss, so that the model starts out
+    close to the embedder's ranking."""
     mask_known: bool = True
-    """Whether a softmax leaves out the user's other training items, which a ranking leaves out too."""
+    """Whether a softmax loss masks the user's other training items, as ranking does."""
     pooling: Literal["mean", "flatten"] = "mean"
-    """Of the decoder's positions before the projection: their mean (the paper), or all side by side (its code)."""
+    """How the decoder's hidden states are pooled before the projection: mean over positions (the paper), or
+    concatenation (its code)."""
     decoder_prompt: str = "The user prefers"
-    """What the decoder is fed."""
+    """Fixed decoder input."""
     hidden: int = 256
-    """Width of the projection's two hidden layers."""
+    """Width of the two hidden layers of the projection MLP."""
     approximate: bool = False
-    """Search with `approx_max_k`, which a TPU does faster than an exact top-k."""
+    """Use `jax.lax.approx_max_k`, which is faster on TPU than an exact top-k."""

@@ -1,4 +1,4 @@
-"""What a model is asked, how it is trained and how it is measured."""
+"""Settings of the tasks, of training and of evaluation."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from typing import Literal
 RANKING = ("sequential", "collaborative", "direct")
 """Tasks whose answer is an item."""
 WRITING = ("rating", "explanation", "review", "preference")
-"""Tasks whose answer is text or stars."""
+"""Tasks whose answer is generated text or a star rating."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskConfig:
-    """What the model is asked."""
+    """The tasks that prompts pose, and the limits on their lengths."""
 
     tasks: tuple[
         Literal["sequential", "collaborative", "direct", "rating", "explanation", "review", "preference"], ...
     ] = ("sequential", "direct")
-    """"sequential" and "collaborative" show the history, the first in time order; "direct" the user's id alone. Of a
-    user and an item, "rating" asks for the stars and "explanation" for a sentence about a feature word; of a review,
-    "review" asks for its summary and "preference" for its stars. The first that ranks items is the main one."""
+    """Next-item tasks: prompts of "sequential" hold the user's history in time order, of "collaborative" unordered, of
+    "direct" the user id alone. Text tasks: "rating" predicts the stars a user gives an item, "explanation" writes a
+    sentence about it with a given feature word, "review" summarises a review, "preference" predicts its stars. The
+    first next-item task is the main one: it selects weights and recommends."""
     weights: tuple[str, ...] = ("direct=0.5",)
-    """TASK=WEIGHT: how many examples of a task an epoch holds, as a multiple of those there are; tasks that are not
-    named, or alone, have 1."""
+    """TASK=WEIGHT: examples of a task per epoch, as a multiple of its number of examples. Tasks that are not named have
+    weight 1, and so has a single task."""
     words: int = 2000
-    """Tokens of the text tokenizer that is trained where the model brings none; texts of reviews want 4000 or more."""
+    """Vocabulary size of the text tokenizer, trained where no pretrained model brings one; for reviews, 4000 or
+    more."""
     max_text: int = 96
-    """Tokens of a review that a prompt holds; the rest is cut off, as the paper does at 512 (section C.3.2)."""
+    """Maximum tokens of a review in a prompt; longer ones are truncated (the paper: at 512, section C.3.2)."""
     max_answer: int = 32
-    """Tokens of an explanation or summary, in training and generated."""
+    """Maximum tokens of an explanation or summary, in training and generation."""
     max_history: int = 20
-    """The newest items of a history that a prompt holds."""
+    """Maximum history items in a prompt; the latest are kept."""
     shuffle: bool = True
-    """Show the history of "collaborative" in random order, drawn anew every epoch (TokenRec, section 3.1.1)."""
+    """Shuffle the history of "collaborative" prompts, anew every epoch (TokenRec, section 3.1.1)."""
 
     @property
     def ranking(self) -> tuple[str, ...]:
@@ -42,84 +44,89 @@ class TaskConfig:
 
     @property
     def writing(self) -> tuple[str, ...]:
-        """Tasks whose answer is text or stars."""
+        """Tasks whose answer is generated text or a star rating."""
         return tuple(task for task in self.tasks if task not in RANKING)
 
     def weight(self, task: str) -> float:
-        """Of one of `tasks`.
+        """The weight of a task; 1 where it is the only one.
 
         Raises:
-          ValueError: `weights` holds something that is not TASK=WEIGHT.
+          ValueError: an entry of `weights` is not TASK=WEIGHT with a known task and a finite number above 0.
         """
         weights = {}
         for pair in self.weights:
-            name, mark, value = pair.partition("=")
+            name, separator, value = pair.partition("=")
             try:
                 weights[name] = float(value)
             except ValueError:
                 weights[name] = -1.0
-            if not mark or name not in (*RANKING, *WRITING) or not 0 < weights[name] < float("inf"):
+            if not separator or name not in (*RANKING, *WRITING) or not 0 < weights[name] < float("inf"):
                 raise ValueError(f"task.weights: {pair!r} is not TASK=WEIGHT with a task and a number above 0")
         return weights.get(task, 1.0) if len(self.tasks) > 1 else 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """One training loop."""
+    """Settings of the training loop."""
 
     epochs: float = 10
     steps: int | None = None
-    """Overrides `epochs` where given."""
+    """Number of steps; overrides `epochs`."""
     rows: int = 16
     """Packed rows in a global batch."""
     source_length: int = 512
+    """Tokens of a packed row of prompts."""
     target_length: int = 64
+    """Tokens of a packed row of answers."""
     learning_rate: float = 1e-3
     relative: bool = False
-    """Scale every parameter's update by that parameter's root mean square, as Adafactor does; the learning rate is
-    then a share of it. Weights that start random, T5's at scales from 1 to 0.02, learn many times faster with it."""
+    """Scale each parameter's update by the parameter's root mean square, as Adafactor does; the learning rate is then
+    relative to it. Randomly initialised weights, T5's with scales from 0.02 to 1, train many times faster with it."""
     warmup: float = 0.05
-    """Share of the steps with a rising learning rate."""
+    """Fraction of the steps over which the learning rate rises linearly."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: float = 0.01
     clip: float = 1.0
-    """Largest global norm of the gradient."""
+    """Gradients are clipped to this global norm."""
     loss: str = "cross_entropy"
-    """Of a model that says ids or words; of one that answers with vectors it is `retrieval.loss`."""
+    """Loss for answer "id" and for text tasks, a name in `jaxrec.models.losses`; answer "vector" uses
+    `retrieval.loss`."""
     label_smoothing: float = 0.0
     validate_every: float = 1.0
     """Epochs between validations."""
     validate_users: int = 2000
-    """Users per validation, drawn once; 0 takes all."""
+    """Users of the validation set, sampled once; of text tasks, events. 0: all."""
     select: Literal["auto", "ndcg@10", "nll"] = "auto"
-    """What the weights are selected by: NDCG@10 of the validation items, or the negative log-likelihood of validation
-    events' answers in words; "auto" takes the first where a task ranks items."""
+    """Validation metric that selects the best weights: NDCG@10 on the validation items, or the negative log-likelihood
+    of the text answers of validation events. "auto": "ndcg@10" where a task ranks items, else "nll"."""
     patience: int = 3
-    """Validations that are no better by `select` before training stops; 0 never stops early."""
+    """Validations without a better value of the selected metric before training stops; 0 never stops early."""
     checkpoint_minutes: float = 10.0
-    """Also checkpointed at every validation."""
+    """Minutes between checkpoints; every validation writes one, too."""
     log_every: int = 20
-    """Steps between lines of metrics.jsonl."""
+    """Steps between two lines of metrics.jsonl."""
     data_parallel: int = 0
-    """Size of the mesh's `data` axis; 0 takes all devices that `model_parallel` leaves."""
+    """Size of the mesh's `data` axis; 0: the number of devices divided by `model_parallel`."""
     model_parallel: int = 1
-    """Size of the mesh's `model` axis, over which tables and a decoder-only model's matrices are cut."""
+    """Size of the mesh's `model` axis, over which embedding tables and a decoder-only model's matrices are sharded."""
     fsdp: bool = False
-    """Whether the matrices of a decoder-only model are cut over the mesh's `data` axis as well."""
+    """Whether the matrices of a decoder-only model are sharded over the mesh's `data` axis as well."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """How a trained model is asked and measured."""
+    """Settings of recommendation and evaluation."""
 
     recommender: Literal["beam", "exact"] = "beam"
+    """For answer "id": "beam", beam search over the item ids; "exact", score every item of the catalogue."""
     beams: int = 20
     batch_users: int = 64
+    """Users per batch."""
     prompt: Literal["seen", "unseen", "both"] = "seen"
-    """Whether the evaluation's template was among those of training; "both" measures one after the other."""
+    """Prompt template: one that training used ("seen"), one that it did not ("unseen"), or each in turn ("both")."""
     mask_seen: bool = True
-    """Leave items of the history out of the recommendations, for baselines and model alike."""
+    """Exclude items of the user's history from the ranking, of model and baselines alike."""
     text_beams: int = 1
-    """Beams for free text; 1 is greedy (the paper, section C.3.2)."""
+    """Beams for generated text; 1: greedy decoding (the paper, section C.3.2)."""
     text_events: int = 0
-    """Test events of each text task that are measured, drawn once; 0 takes all."""
+    """Number of held-out events on which each text task is evaluated, sampled once; 0: all."""
