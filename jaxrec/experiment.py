@@ -27,60 +27,81 @@ from jaxrec.types import TopK
 
 
 def train(config: Config) -> tuple[System, dict[str, Any]]:
-    """Trains what a config describes, or goes on with it, and measures it beside the baselines.
+    """Trains a config's run, or resumes it, and evaluates it and the baselines on the test part.
 
+    Writes results.json and report.html into the run's folder.
+
+    Args:
+      config: of the run.
     Returns:
-      the trained system, and what results.json holds; `jaxrec.system.measuring.report_lines` shows it.
+      The trained system, and the content of results.json, which `jaxrec.system.measuring.report_lines` formats.
+    Raises:
+      ValueError: the config contradicts itself, its data can't be read, or the folder holds a run of another config.
     """
     started = time.monotonic()
     system, _ = training.train_model(build(runs.start(config)))
     system = with_unseen(system)
     newcomers.fill_store(system)
     measured = measure(system, "test")
-    # A call that went on with an older one's work doesn't know how long that took.
-    report = report_of(system, "test", measured, time.monotonic() - started if system.fresh else _seconds(system))
+    # A call that resumed a run does not know how long the earlier call took.
+    seconds = time.monotonic() - started if system.fresh else _stored_seconds(system)
+    report = report_of(system, "test", measured, seconds)
     write_results(system.folder, report, measured.ranks)
     leave_report(system)
     return system, report
 
 
 def leave_report(system: System, file: str | os.PathLike[str] | None = None) -> pathlib.Path:
-    """Writes the report of a measured run, by default as report.html in its folder; returns where it is."""
+    """Writes the HTML report of a measured run.
+
+    Args:
+      system: the run; its folder holds results.json.
+      file: where to write; None: report.html in the run's folder.
+    Returns:
+      The path of the report.
+    Raises:
+      ValueError: the run is not measured yet.
+    """
     if not system.config.task.ranking:
         return write_report(system, [], file)
     users, task = some_users(system), system.config.task.ranking[0]
-    truth = system.split.test[users]
-    top = system.recommend(users, min(10, system.data.n_items))  # compiled already where a list's time was measured
-    shown = []
-    for row in generator(system.config.seed, "examples").permutation(np.flatnonzero(truth >= 0))[:3]:
-        user, history = users[row : row + 1], histories_of(system.histories, users[row : row + 1])
-        one, name = TopK(top.items[row : row + 1], top.scores[row : row + 1]), system.data.user_names[user[0]]
-        who = f"user {name}, {system.user_name(system.user_codes(history, user), 0)}".removesuffix(", ")
-        shown.append(listing(system, history, one, task, who, int(truth[row])))
-    return write_report(system, shown, file)
+    test_items = system.split.test[users]
+    top = system.recommend(users, min(10, system.data.n_items))  # the shape that timing has compiled already
+    examples = []
+    for row in generator(system.config.seed, "examples").permutation(np.flatnonzero(test_items >= 0))[:3]:
+        user = users[row : row + 1]
+        history = histories_of(system.histories, user)
+        user_top = TopK(top.items[row : row + 1], top.scores[row : row + 1])
+        user_id = system.user_name(system.user_codes(history, user), 0)
+        heading = f"user {system.data.user_names[user[0]]}, {user_id}".removesuffix(", ")
+        examples.append(listing(system, history, user_top, task, heading, int(test_items[row])))
+    return write_report(system, examples, file)
 
 
-def _seconds(system: System) -> float | None:
-    """What results.json says of the run's time, if there is one and it does."""
+def _stored_seconds(system: System) -> float | None:
+    """The run's duration in seconds from results.json; None where there is none."""
     file = system.folder / "results.json"
     return json.loads(file.read_text()).get("seconds") if file.is_file() else None
 
 
 def evaluate(system: System, part: str) -> tuple[dict[str, Any], str]:
-    """Measures a trained system again, and leaves the report in its folder under evaluations/.
+    """Evaluates a trained system again, and writes the results into its folder under evaluations/.
 
+    Args:
+      system: with the eval settings to use.
+      part: "valid" or "test".
     Returns:
-      what results.json holds, and where every item was scored a line that says how far beam search is from it, else "".
+      The content of results.json, and, after exact scoring, a line that compares beam search with it, else "".
     """
     started = time.monotonic()
     measured = measure(system, part)
     report = report_of(system, part, measured, time.monotonic() - started)
     settings = system.config.eval
-    how = "retrieval" if isinstance(system.model, Retriever) else f"{settings.recommender}-{settings.beams}"
+    method = "retrieval" if isinstance(system.model, Retriever) else f"{settings.recommender}-{settings.beams}"
     if not system.config.task.ranking:
-        how = "texts"
+        method = "texts"
     if system.config.task.writing:
-        how += f"-{settings.text_beams}" + (f"-{settings.text_events}" if settings.text_events else "")
-    write_results(system.folder / "evaluations" / f"{part}-{how}-{settings.prompt}", report, measured.ranks)
+        method += f"-{settings.text_beams}" + (f"-{settings.text_events}" if settings.text_events else "")
+    write_results(system.folder / "evaluations" / f"{part}-{method}-{settings.prompt}", report, measured.ranks)
     exact = settings.recommender == "exact" and not isinstance(system.model, Retriever)
     return report, beams_gap(system, part) if exact and report["rows"] else ""

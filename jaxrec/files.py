@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written beside their place under another name, then renamed."""
+"""Atomic writing of files and folders: written under a temporary name beside the final one, then renamed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import shutil
 from collections.abc import Iterator
 
 PART = ".part"
-"""What is appended to the name of a file or folder while it is being written."""
+"""Suffix of the temporary name."""
 
 
 def write_whole(file: pathlib.Path, content: str | bytes) -> None:
-    """Writes text (UTF-8) or bytes to a file, replacing what was there."""
+    """Writes text (UTF-8) or bytes to a file atomically, replacing an existing one."""
     with whole_file(file) as part:
         if isinstance(content, bytes):
             part.write_bytes(content)
@@ -22,7 +22,7 @@ def write_whole(file: pathlib.Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def whole_file(file: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields the path to write to; it takes the place of `file` at the end, and is deleted after an error."""
+    """Yields a temporary path to write to; it replaces `file` on success and is deleted on error."""
     part = file.with_name(file.name + PART)
     try:
         yield part
@@ -34,12 +34,12 @@ def whole_file(file: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def whole_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields an empty folder to fill; it is renamed to `folder` at the end, and deleted after an error.
+    """Yields an empty temporary folder to fill; it is renamed to `folder` on success and deleted on error.
 
-    Parent folders are made. What a killed process left under the temporary name is deleted first.
+    Parent folders are created. A temporary folder left by a killed process is deleted first.
 
     Raises:
-      OSError: `folder` is there already and not empty.
+      OSError: `folder` exists already and is not empty.
     """
     part = folder.with_name(folder.name + PART)
     if part.is_dir():

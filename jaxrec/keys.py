@@ -1,4 +1,4 @@
-"""Named random streams: one seed, one independent key per stage, no global generators."""
+"""Named random streams: from one seed an independent key or generator for each stage."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 
 def stream(key: jax.Array, name: str) -> jax.Array:
-    """A key of its own for the stage called `name`; equal names give equal keys.
+    """The key of a named stage; independent for different names, the same for the same name.
 
     Args:
       key: the run's key, made by `jax.random.key(seed)`.
-      name: what the stream is for, for instance "walks".
+      name: of the stage, for instance "walks".
     """
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """The host's counterpart of `stream`: a NumPy generator for the stage called `name`."""
+    """The NumPy counterpart of `stream`: a generator for the stage `name` of a run with this seed."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])

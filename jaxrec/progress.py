@@ -1,7 +1,7 @@
-"""What jaxrec says while it works: messages and progress lines, both through Python's logging.
+"""Messages and progress lines, both through Python's logging.
 
-Nothing is shown by default. `logging.basicConfig(level=logging.INFO)` shows everything, a handler on the logger
-"jaxrec" receives it, `messages_to(function)` hands each line to a function, and the command line calls `log_to_stderr`.
+Nothing is shown by default. `logging.basicConfig(level=logging.INFO)` or a handler of one's own on the logger "jaxrec"
+shows everything, `messages_to(function)` passes each line to a function, and the command line calls `log_to_stderr`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import time
 from collections.abc import Callable, Iterator
 
 logger = logging.getLogger("jaxrec")
-"""The parent of everything that the library logs."""
+"""The logger that the whole library uses."""
 logger.addHandler(logging.NullHandler())  # without any handler, Python would print warnings to stderr
 
 
 @dataclasses.dataclass(frozen=True)
 class ProgressState:
-    """How far a piece of work is; the `progress` attribute of the log records that `Progress` makes.
+    """State of a `Progress`, in the attribute `progress` of its log records.
 
     Attributes:
-      name: what is being done.
-      done, total: amounts of work; `total` is None where nobody knows it.
-      seconds_left: an estimate; None before there is one.
-      finished: whether this is the last record of the work.
+      name: of the work.
+      done, total: amount of work done and in all; `total` is None where it is not known.
+      seconds_left: estimated; None before there is an estimate.
+      finished: whether this is the last record of this work.
     """
 
     name: str
@@ -37,13 +37,14 @@ class ProgressState:
 
 
 class Progress:
-    """The one progress line: `NAME 40/100 UNIT (40%)  NOTES  812 UNIT/s  ETA 0:42`.
+    """A progress line: `NAME 40/100 UNIT (40%)  NOTES  812 UNIT/s  ETA 0:42`.
 
-    Lines are logged at level INFO at growing intervals, 2 s to 60 s apart; in between, for displays that show one line
-    in place, at level DEBUG at most five times a second. Each record has a `ProgressState` as attribute `progress`.
+    Lines are logged at level INFO at growing intervals, 2 s to 60 s apart; in between, for displays that redraw one
+    line, at level DEBUG at most five times a second. Each record has a `ProgressState` as attribute `progress`.
     """
 
     FIRST, GROWTH, LAST = 2.0, 1.5, 60.0
+    """Seconds between the first two lines of level INFO, growth factor of that interval, and its maximum in seconds."""
     REFRESH = 0.2
     """Seconds between records of level DEBUG."""
 
@@ -51,13 +52,15 @@ class Progress:
         """Starts the clock.
 
         Args:
-          name: what is being done.
-          total: amount of work, or None where nobody knows it; floats are shown with one decimal.
+          name: of the work.
+          total: amount of work, or None where it is not known; floats are shown with one decimal.
           unit: of the amounts and of the rate, "" for none.
-          quiet: seconds without any line, so that short work says nothing.
+          quiet: seconds before the first line, so that short work logs nothing.
         """
         self._name, self._total, self._unit = name, total, unit
-        self._first: tuple[float, float] | None = None  # time and amount of the first update: what came before is setup
+        self._first: tuple[float, float] | None = (
+            None  # time and amount of the first update; rates exclude the setup before it
+        )
         self._interval = self.FIRST
         self._next_line = self._next_refresh = time.monotonic() + quiet if quiet else 0.0
         self._newest: tuple[str, ProgressState] | None = None
@@ -70,23 +73,25 @@ class Progress:
         self.close()
 
     def update(self, done: float, notes: str = "", rates: dict[str, float] | None = None) -> None:
-        """Takes note of the amount done; logs a line when it is time to.
+        """Records the amount of work done, and logs a line when the interval has passed.
 
         Args:
           done: amount of work done so far.
-          notes: what else the line says, such as a loss.
-          rates: per second, by unit; None computes the rate of `done` since the first update.
+          notes: text to append, such as a loss.
+          rates: per second, by unit; None: the rate of `done` since the first update.
         """
         now = time.monotonic()
-        since, first = self._first = self._first or (now, done)
-        moving = done > first and now > since
+        start, done_at_start = self._first = self._first or (now, done)
+        moving = done > done_at_start and now > start
         if rates is None:
-            rates = {self._unit: (done - first) / (now - since)} if moving and self._unit else {}
-        left = (now - since) / (done - first) * (self._total - done) if moving and self._total is not None else None
+            rates = {self._unit: (done - done_at_start) / (now - start)} if moving and self._unit else {}
+        seconds_left = None
+        if moving and self._total is not None:
+            seconds_left = (now - start) / (done - done_at_start) * (self._total - done)
         parts = [self._amount(done), *([notes] if notes else [])]
-        parts += [f"{short(rate)} {unit}/s" for unit, rate in rates.items() if done > first]
-        parts += [f"ETA {clock(left)}"] if left is not None else []
-        self._newest = "  ".join(parts), ProgressState(self._name, done, self._total, left, finished=False)
+        parts += [f"{short(rate)} {unit}/s" for unit, rate in rates.items() if done > done_at_start]
+        parts += [f"ETA {clock(seconds_left)}"] if seconds_left is not None else []
+        self._newest = "  ".join(parts), ProgressState(self._name, done, self._total, seconds_left, finished=False)
         self._logged = False
         if now >= self._next_line:
             self._log(logging.INFO)
@@ -99,7 +104,7 @@ class Progress:
         self._next_refresh = now + self.REFRESH
 
     def close(self) -> None:
-        """Logs the newest state if it was not logged yet; work that stayed quiet all the time stays so."""
+        """Logs the newest state if it was not logged yet; nothing where no line was logged before."""
         if self._newest is None or not self._shown:
             return
         line, state = self._newest
@@ -118,45 +123,45 @@ class Progress:
         unit = f" {self._unit}" if self._unit else ""
         if self._total is None:
             return f"{self._name} {_number(done)}{unit}"
-        share = done / self._total if self._total else 1.0
-        return f"{self._name} {_number(done)}/{_number(self._total)}{unit} ({share:.0%})"
+        fraction = done / self._total if self._total else 1.0
+        return f"{self._name} {_number(done)}/{_number(self._total)}{unit} ({fraction:.0%})"
 
 
 @contextlib.contextmanager
 def messages_to(callback: Callable[[str], None]) -> Iterator[None]:
-    """Calls `callback(line)` for every message and progress line while the context is entered."""
+    """Calls `callback(line)` for every message and progress line inside the `with` block."""
     handler = _Callback(callback)
-    before = logger.level
+    level_before = logger.level
     logger.addHandler(handler)
-    logger.setLevel(min(before or logging.INFO, logging.INFO))
+    logger.setLevel(min(level_before or logging.INFO, logging.INFO))
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(before)
+        logger.setLevel(level_before)
 
 
 def log_to_stderr() -> None:
-    """Shows everything on stderr, as the command line does: on a terminal the progress line in place, else as lines."""
+    """Writes messages and progress to stderr; on a terminal the progress line is redrawn in place."""
     if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
         logger.addHandler(_StderrHandler())
-    logger.propagate = False  # libraries that give the root logger a handler would show everything twice
+    logger.propagate = False  # else a handler on the root logger, which some libraries add, would show every line twice
     logger.setLevel(logging.DEBUG if sys.stderr.isatty() else logging.INFO)
 
 
 def short(rate: float) -> str:
-    """A rate for people: 812, 34.1k, 2.50M."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if rate >= size:
-            return f"{rate / size:.{2 if rate < 10 * size else 1}f}{letter}"
+    """A rate in short form: 812, 34.1k, 2.50M."""
+    for scale, letter in ((1e6, "M"), (1e3, "k")):
+        if rate >= scale:
+            return f"{rate / scale:.{2 if rate < 10 * scale else 1}f}{letter}"
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.2f}"
 
 
 def clock(seconds: float) -> str:
-    """A duration for people: 0:42, 12:05, 3:10:00."""
-    minutes, left = divmod(round(seconds), 60)
+    """A duration as M:SS or H:MM:SS: 0:42, 12:05, 3:10:00."""
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _number(amount: float) -> str:
@@ -173,11 +178,11 @@ class _Callback(logging.Handler):
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to whatever `sys.stderr` is at the time."""
+    """Writes to `sys.stderr` as it is when a record comes, which tests and notebooks replace."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self._in_place = False  # whether the cursor stands behind a progress line
+        self._in_place = False  # whether the cursor is at the end of a progress line
 
     def emit(self, record: logging.LogRecord) -> None:
         state: ProgressState | None = getattr(record, "progress", None)

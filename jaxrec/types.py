@@ -1,10 +1,10 @@
-"""The types that rooms hand to each other, and the legend of axis letters.
+"""Types shared by several packages, and the legend of axis letters.
 
 Axis letters, one legend for the whole project:
   U users, I items, N events, F collaborative width, L codes in an id, M new tokens, V vocabulary,
   B batch, S source length, T target length, D model width, W beams, H heads, K width of a head, X seen items.
 In attention also: Q queries of a step, h heads of keys and values that G = H / h heads of queries share, Y layers,
-  Z width of the feed-forward part, P = S + T positions of prompt and answer, A and R what two axes make together.
+  Z width of the feed-forward layer, P = S + T positions of prompt and answer, A and R two axes flattened into one.
 
 Padding is 0, "no item" is -1, masks are True = keep, ids are int32 and losses float32.
 """
@@ -17,22 +17,22 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-Array = Any  # a jax.Array or a numpy array; shapes and dtypes stand in the docstrings
+Array = Any  # a jax.Array or a numpy array; docstrings give shapes and dtypes
 
 
 @dataclasses.dataclass(frozen=True)
 class Interactions:
-    """Events of users with items; the rows of a user stand in time order.
+    """Events of users with items, grouped by user and in time order within a user.
 
     Attributes:
-      user: i32[N], numbers into `user_names`.
-      item: i32[N], numbers into `item_names`.
-      user_names: str[U], as they stood in the data.
-      item_names: str[I], as they stood in the data.
+      user: i32[N], indices into `user_names`.
+      item: i32[N], indices into `item_names`.
+      user_names: str[U], as in the data.
+      item_names: str[I], as in the data.
       rating: f32[N] or None where the data has none.
       time: i64[N] in seconds since 1970, or None where only the order is known.
       text: columns of strings by name ("review", "summary", ...), each object[N], or None.
-      item_titles: str[I] for people to read, or None (then the name is all there is).
+      item_titles: str[I], human-readable, or None where the data has no titles.
     """
 
     user: np.ndarray
@@ -57,7 +57,7 @@ class Interactions:
         return len(self.user)
 
     def titles(self) -> np.ndarray:
-        """What a person reads for each item, str[I]."""
+        """Titles of the items, or their names where there are no titles, str[I]."""
         return self.item_names if self.item_titles is None else self.item_titles
 
 
@@ -69,7 +69,7 @@ class Histories:
       offsets: i64[U+1]; the items of user u are items[offsets[u]:offsets[u+1]].
       items: i32[N].
       n_items: size of the catalogue, at least max(items) + 1.
-      ratings: f32[N] or None; NaN where one is held back.
+      ratings: f32[N] or None; NaN for ratings that are held out.
     """
 
     offsets: np.ndarray
@@ -97,17 +97,17 @@ class Histories:
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Training histories and held-out targets. What learns is handed `train`, which holds no held-out event.
+    """Training histories and held-out targets. Everything that learns gets `train`, which holds no held-out event.
 
     Attributes:
-      train: what learning may see.
-      valid: i32[U], the item that selects, -1 where a user has none.
-      test: i32[U], the item that tests, -1 where a user has none.
-      between: events after training and before the test item (under leave-one-out: the validation item).
-      protocol: "strict", "temporal" or "as-released"; printed in every table.
-      known: all events before `between`: `train` and, where users or items were held out as unseen, theirs.
-      unseen_users: bool[U], users that `train` holds nothing of.
-      unseen_items: bool[I], likewise.
+      train: the training events.
+      valid: i32[U], validation item of each user, -1 where there is none.
+      test: i32[U], test item of each user, -1 where there is none.
+      between: events after training and before the test item (under leave-one-out: the validation items).
+      protocol: "strict", "temporal" or "as-released"; every table shows it.
+      known: all events before `between`: those of `train`, and those of the unseen users and items.
+      unseen_users: bool[U], users without events in `train`, held out on purpose.
+      unseen_items: bool[I], likewise for items.
     """
 
     train: Histories
@@ -130,7 +130,11 @@ class Split:
         return {"valid": self.valid, "test": self.test}[part]
 
     def history(self, part: str) -> Histories:
-        """All that is known of each user when `part` ("train", "valid" or "test") is predicted."""
+        """The histories from which items of `part` ("train", "valid" or "test") are predicted.
+
+        Raises:
+          ValueError: `part` is none of these.
+        """
         if part == "train":
             return self.train
         if part == "valid":
@@ -153,11 +157,12 @@ def join_histories(first: Histories, then: Histories) -> Histories:
 
 @dataclasses.dataclass(frozen=True)
 class EventSplit:
-    """Which events teach ratings and texts, which select and which test: numbers into the rows of `Interactions`.
+    """Training, validation and test events of the tasks that predict ratings or write text, as row indices of
+    `Interactions`.
 
     Attributes:
-      train, valid, test: i64[*] each, rising; no event is in two of them.
-      kept_out: the rest of the training part, i64[*]: left out of it because a leave-one-out split holds them back.
+      train, valid, test: i64[*] each, ascending and disjoint.
+      kept_out: i64[*], events removed from `train` because a leave-one-out split holds them out.
     """
 
     train: np.ndarray
@@ -170,7 +175,7 @@ class EventSplit:
 class Vectors:
     """One collaborative vector per user and item: user f32[U,F], item f32[I,F].
 
-    A row of zeros means that no training event touches the entity.
+    A row of zeros belongs to an entity without training events.
     """
 
     user: np.ndarray
@@ -179,12 +184,12 @@ class Vectors:
 
 @dataclasses.dataclass(frozen=True)
 class Codes:
-    """Local numbers per entity, and how each level's tokens are called.
+    """Codes of entities, and the token names of each level.
 
     Attributes:
       values: i32[n,L]; values[:, l] < sizes[l].
-      sizes: how many codes each level has.
-      levels: a token's name at each level, "{}" where its number stands: ("<CT{}>", "<CI{}>").
+      sizes: number of codes at each level.
+      levels: format string of the token names of each level, "{}" for the code: ("<CT{}>", "<CI{}>").
     """
 
     values: np.ndarray
@@ -194,7 +199,7 @@ class Codes:
 
 @dataclasses.dataclass(frozen=True)
 class IdTable:
-    """Rows of vocabulary tokens that name entities: tokens i32[n, 1+L] = prefix (<User> or <Item>), then codes."""
+    """Ids of entities as vocabulary tokens: tokens i32[n, 1+L] = prefix (<User> or <Item>), then one per code."""
 
     tokens: np.ndarray
 
@@ -202,14 +207,14 @@ class IdTable:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Token rows for an encoder-decoder; several short examples may share a row.
+    """Packed rows of prompts and answers; several short examples may share a row.
 
     Attributes:
       source: i32[B,S], padded with 0.
       source_segments: i32[B,S]; 1, 2, ... number the examples of a row, 0 is padding.
-      target: i32[B,T], what the decoder has to say (labels), padded with 0.
+      target: i32[B,T], labels, padded with 0.
       target_segments: i32[B,T], as source_segments.
-      weights: f32[B,T], how much each label counts; 0 on padding.
+      weights: f32[B,T], weight of each label in the loss; 0 on padding.
     """
 
     source: Array
@@ -229,8 +234,8 @@ class TopK:
 
 
 class Recommender(Protocol):
-    """Anything that ranks the catalogue for a batch of prompts."""
+    """Ranks the catalogue for a batch of prompts."""
 
     def __call__(self, source: Array, seen: Array | None, k: int) -> TopK:
-        """Best k items for prompts i32[B,S] (0 = padding); `seen` i32[B,X] (-1 = padding) is left out."""
+        """Best k items for prompts i32[B,S] (0 = padding), without the items `seen` i32[B,X] (-1 = padding)."""
         ...

@@ -1,1 +1,1 @@
-"""The public functions and objects, which `import jaxrec` offers under their own names."""
+"""The public functions and classes; `import jaxrec` exports them."""

@@ -1,4 +1,4 @@
-"""What is given as data - nothing, a file's path, or a data frame - as the config that names it."""
+"""The `data` argument of public functions (None, a file's path, or a data frame) as a `DataConfig`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from jaxrec.data.frames import store_frame
 
 
 def on_data(config: Config, data: Any, folder: pathlib.Path) -> Config:
-    """The config on other data; what it said of its own file's format, columns and titles is dropped.
+    """The config with other data; format, columns and titles of the config's own data are reset.
 
     Args:
       config: of the run.
-      data: None keeps the config's own; else as of `events_config`.
-      folder: gets the events of a data frame.
+      data: None keeps the config's data; else as for `events_config`.
+      folder: where the events of a data frame are stored.
+    Raises:
+      ValueError: `data` is neither None, a path nor a data frame, or the frame can't be read.
     """
     if data is None:
         return config
     events = events_config(data, folder)
-    changed = {name: getattr(events, name) for name in ("name", "path", "format", "columns", "items_path")}
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **changed))
+    source = {name: getattr(events, name) for name in ("name", "path", "format", "columns", "items_path")}
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **source))
 
 
 def events_config(
@@ -35,16 +37,16 @@ def events_config(
     columns: Sequence[str] = (),
     items_path: str | os.PathLike[str] | None = None,
 ) -> DataConfig:
-    """A config that names some events.
+    """The data config of a file or data frame.
 
     Args:
-      data: a file's path, or a data frame, whose events are written into `folder` whole.
-      folder: gets a data frame's events.
-      format: of a file; "auto" recognises it.
-      columns: "ROLE=COLUMN" where names of columns don't say what they hold.
-      items_path: a file of item titles.
+      data: a file's path, or a data frame, whose events are written into `folder` atomically.
+      folder: where the events of a data frame are stored.
+      format: name of a reader; "auto" detects it from the file.
+      columns: ROLE=COLUMN, for columns whose role is not recognised by name.
+      items_path: file of item titles.
     Raises:
-      ValueError: `data` is neither.
+      ValueError: `data` is neither a path nor a data frame, or the frame can't be read.
     """
     titles = None if items_path is None else os.fspath(items_path)
     if isinstance(data, str | os.PathLike):

@@ -1,4 +1,4 @@
-"""Rows as an HTML table for notebooks."""
+"""HTML tables for notebooks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from jaxrec.report.page import render
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", note: str = "") -> str:
-    """An HTML table; every text is escaped, floats have four decimals and None is "–".
+    """An HTML table; text is escaped, floats have four decimals and None is shown as "–".
 
     Args:
-      columns: their names.
-      rows: a value for each column.
-      caption: above the table.
-      note: a paragraph below it.
+      columns: names of the columns.
+      rows: each holds one value per column.
+      caption: text above the table.
+      note: text below the table.
     """
     return str(render("notebook_table.html", columns=columns, rows=rows, caption=caption, note=note))

@@ -1,4 +1,4 @@
-"""What a notebook calls: train, load, compare, choose settings, fill tables, look at data."""
+"""The public functions that train, load, compare and sweep runs."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ from jaxrec.studies.sweep.choose import choose_settings
 from jaxrec.studies.sweep.result import SweepResult
 from jaxrec.system import loading
 
-Named = Config | str | os.PathLike[str]
-"""A config, or a preset's name, or a file that builds one."""
-Say = Callable[[str], None] | None
+ConfigLike = Config | str | os.PathLike[str]
+"""A config, a preset's name, or the path of a file that builds a config."""
+OnMessage = Callable[[str], None] | None
+"""Called with each message and progress line."""
 
 
 def train(
-    config: Named, data: Any = None, out: str | os.PathLike[str] | None = None, *, progress: Say = None
+    config: ConfigLike, data: Any = None, out: str | os.PathLike[str] | None = None, *, progress: OnMessage = None
 ) -> TrainedRun:
-    """Trains what a config describes, measures it beside the baselines, and leaves all of it in the run's folder.
+    """Trains a run, evaluates it and the baselines on the test part, and stores everything in the run's folder.
 
-    A call that is given again goes on where the last one stopped; a finished run is measured again, not trained again.
+    Calling it again resumes an interrupted run; a finished run is evaluated again but not trained again.
 
     Args:
       config: a config, a preset's name or a file.
-      data: a file's path, or a data frame of polars, pandas or pyarrow with a row for each event, columns user and item
-        and maybe time, rating, review, summary and title; it takes the place of the config's own data. A frame's events
-        are kept in the run's folder.
-      out: the run's folder; default: as the config says, or runs/NAME.
-      progress: is called with each message and progress line; the logger "jaxrec" has them, too.
+      data: replaces the config's data: a file's path, or a data frame of polars, pandas or pyarrow with a row per
+        event, columns user and item, and optionally time, rating, review, summary and title. The events of a data frame
+        are stored in the run's folder.
+      out: the run's folder; None: the config's `out`, or runs/NAME.
+      progress: called with each message and progress line, which also go to the logger "jaxrec".
     Raises:
       ValueError: the config contradicts itself, the data can't be read, or the folder holds a run of another config.
-      FloatingPointError: loss or gradient was not finite.
+      FloatingPointError: loss or gradient became NaN or infinite.
     """
     config = _config(config, out)
-    with _telling(progress):
+    with _sending_messages_to(progress):
         system, _ = experiment.train(on_data(config, data, config.folder))
     return TrainedRun(system)
 
@@ -56,64 +57,66 @@ def train(
 def load(
     folder: str | os.PathLike[str], *, recommender: Literal["beam", "exact"] | None = None, beams: int | None = None
 ) -> TrainedRun:
-    """The trained run in a folder, with its best weights and all that updates brought.
+    """Loads a trained run from its folder, with its best weights and the users and items of later updates.
 
     Args:
-      folder: what `train` left.
-      recommender: "beam" searches, "exact" scores the whole catalogue; None: as the run's config says.
-      beams: prefixes that the search keeps; None: as the run's config says.
+      folder: written by `train`.
+      recommender: "beam" for beam search, "exact" to score the whole catalogue; None: as in the run's config.
+      beams: beam width; None: as in the run's config.
     Raises:
-      ValueError: the folder holds no trained run, or a setting is not one of this kind of run.
+      ValueError: the folder holds no trained run, or `recommender` or `beams` is given for a run without beam search.
     """
-    changed = {name: value for name, value in (("recommender", recommender), ("beams", beams)) if value is not None}
-    return TrainedRun(loading.load(folder, **changed))
+    overrides = {name: value for name, value in (("recommender", recommender), ("beams", beams)) if value is not None}
+    return TrainedRun(loading.load(folder, **overrides))
 
 
 def compare(
-    study: Mapping[str, Named],
+    study: Mapping[str, ConfigLike],
     seeds: Sequence[int] = (0,),
     *,
     data: Any = None,
     out: str | os.PathLike[str] = "runs/comparison",
-    progress: Say = None,
+    progress: OnMessage = None,
 ) -> Comparison:
-    """Trains and measures several configs with several seeds as one table; finished runs in the folder are kept.
+    """Trains and evaluates several configs with several seeds; finished runs in the folder are reused.
 
     Args:
-      study: configs (or presets' names) by the names of their rows.
-      seeds: each config is run with each; several give a mean and a standard deviation.
-      data: as of `train`, for all of them.
-      out: gets results.json and a folder NAME-SEED for each run, which `load` reads.
-      progress: is called with each message and progress line.
+      study: configs, or presets' names, by row name.
+      seeds: every config is run with every seed; with several, the table shows mean and standard deviation.
+      data: as for `train`; used by all runs.
+      out: folder for results.json and one run folder NAME-SEED per run, which `load` reads.
+      progress: called with each message and progress line.
+    Returns:
+      The table of all runs.
     Raises:
-      ValueError: there are no seeds or configs, or one of them can't be run; nothing is trained before all are checked.
+      ValueError: `study` or `seeds` is empty, or a config is invalid; all configs are checked before any training.
     """
     folder = pathlib.Path(out)
-    with _telling(progress):
+    with _sending_messages_to(progress):
         return compare_configs(_study(study, data, folder), seeds, folder)
 
 
 def compare_protocols(
-    study: Mapping[str, Named],
+    study: Mapping[str, ConfigLike],
     seeds: Sequence[int] = (0,),
     *,
     data: Any = None,
     out: str | os.PathLike[str] = "runs/protocols",
-    progress: Say = None,
+    progress: OnMessage = None,
 ) -> Inflation:
-    """`compare` under the strict protocol and as the papers' code was released, and what its leak adds.
+    """`compare` under the strict protocol and under that of the papers' released code, and the inflation by its leak.
 
-    Args, Raises: as of `compare`; `out` gets the folders strict/ and as-released/.
+    Args, Raises: as for `compare`; `out` gets the folders strict/ and as-released/.
     """
     folder = pathlib.Path(out)
-    with _telling(progress):
-        # A run finds a frame's events in its own folder and in the one above, of which there are two here.
+    with _sending_messages_to(progress):
+        # A run looks for a data frame's events in its own folder and in the parent, here strict/ or as-released/.
         strict, _ = (_study(study, data, folder / protocol) for protocol in ("strict", "as-released"))
         return compare_protocols_in(strict, seeds, folder)
 
 
 def compare_baselines(
-    config: Named,
+    config: ConfigLike,
     systems: Sequence[str] = ("sasrec",),
     seeds: Sequence[int] = (0,),
     *,
@@ -121,31 +124,33 @@ def compare_baselines(
     data: Any = None,
     part: Literal["valid", "test"] = "test",
     out: str | os.PathLike[str] | None = None,
-    progress: Say = None,
+    progress: OnMessage = None,
 ) -> Comparison:
-    """Trains and measures baselines on a config's data, beside those that only count.
+    """Trains and evaluates baselines on a config's data, beside baselines without training, such as popularity.
 
     Args:
-      config: whose data, split and eval.mask_seen are taken.
-      systems: "mf", "lightgcn", "sasrec", "ease", ...: fields of `BaselineSettings`.
-      seeds: each is trained with each.
-      settings: of all baselines; None takes the defaults.
-      data: as of `train`.
-      part: which held-out items are ranked; settings are chosen on "valid".
-      out: gets the table and the runs; default: runs/NAME_baselines.
-      progress: is called with each message and progress line.
+      config: its data, split and eval.mask_seen are used.
+      systems: names of baselines, fields of `BaselineSettings`: "mf", "lightgcn", "sasrec", "ease", ...
+      seeds: every baseline is trained with every seed.
+      settings: `BaselineSettings` of all baselines; None: the defaults.
+      data: as for `train`.
+      part: held-out items to rank; use "valid" to choose settings.
+      out: folder for the table and the runs; None: runs/NAME_baselines.
+      progress: called with each message and progress line.
+    Returns:
+      The table of all baselines.
     Raises:
-      ValueError: there are no seeds, a name is unknown, or the folder holds baselines of other settings.
+      ValueError: `seeds` is empty, a baseline's name is unknown, or the folder holds baselines with other settings.
     """
     config = _config(config)
     folder = pathlib.Path(out or f"runs/{config.name}_baselines")
-    with _telling(progress):
+    with _sending_messages_to(progress):
         config = on_data(config, data, folder)
         return compare_baselines_in(systems, config, seeds, folder, settings or BaselineSettings(), part=part)
 
 
 def sweep(
-    config: Named,
+    config: ConfigLike,
     grid: Sequence[str],
     seeds: Sequence[int] = (0,),
     *,
@@ -153,43 +158,47 @@ def sweep(
     show_test: bool = False,
     data: Any = None,
     out: str | os.PathLike[str] | None = None,
-    progress: Say = None,
+    progress: OnMessage = None,
 ) -> SweepResult:
-    """Trains a config with other settings and chooses by NDCG@10 on the validation items.
+    """Hyperparameter search: trains a config with different settings and selects by validation NDCG@10.
 
     Args:
-      config: what the settings are changed in.
-      grid: "FIELD=VALUE,VALUE", as "train.learning_rate=1e-3,1e-2"; with `trials` also ranges, "ids.clusters=20..200".
-      seeds: each setting is trained with each; the mean chooses.
-      trials: so many settings are drawn by Optuna; None tries all combinations.
-      show_test: measure every setting on the test items; choosing by that table would be choosing on the test items.
-      data: as of `train`.
-      out: gets sweep.json and the runs; default: runs/NAME_sweep.
-      progress: is called with each message and progress line.
+      config: the config whose fields are varied.
+      grid: FIELD=VALUE,VALUE, such as "train.learning_rate=1e-3,1e-2"; with `trials` also ranges,
+        "ids.clusters=20..200".
+      seeds: every setting is trained with every seed; the mean over seeds selects.
+      trials: number of settings sampled by Optuna; None: grid search over all combinations.
+      show_test: evaluate every setting on the test items, not only the selected one; do not select by that table.
+      data: as for `train`.
+      out: folder for sweep.json and the runs; None: runs/NAME_sweep.
+      progress: called with each message and progress line.
+    Returns:
+      All settings with their validation metrics, and the test results.
     Raises:
-      ValueError: a field or value is wrong, no task ranks items, no run was finite, or Optuna is not installed.
+      ValueError: a field or value of `grid` is invalid, the config has no task that ranks items, the loss of every run
+        became NaN or infinite, or `trials` is given and Optuna is not installed.
     """
     config = _config(config)
     folder = pathlib.Path(out or f"runs/{config.name}_sweep")
-    with _telling(progress):
+    with _sending_messages_to(progress):
         config = on_data(config, data, folder)
         return choose_settings(config, read_axes(grid, config), seeds, folder, trials=trials, show_test=show_test)
 
 
-def _config(named: Named, out: str | os.PathLike[str] | None = None) -> Config:
-    config = named if isinstance(named, Config) else load_config(named)
+def _config(source: ConfigLike, out: str | os.PathLike[str] | None = None) -> Config:
+    config = source if isinstance(source, Config) else load_config(source)
     return config if out is None else dataclasses.replace(config, out=os.fspath(out))
 
 
-def _study(study: Mapping[str, Named], data: Any, folder: pathlib.Path) -> dict[str, Config]:
+def _study(study: Mapping[str, ConfigLike], data: Any, folder: pathlib.Path) -> dict[str, Config]:
     if not study:
-        raise ValueError('study holds no config; give some by the names of their rows: {"META ID": config}')
-    return {name: on_data(_config(named), data, folder) for name, named in study.items()}
+        raise ValueError('study holds no config; give at least one by row name: {"META ID": config}')
+    return {name: on_data(_config(source), data, folder) for name, source in study.items()}
 
 
 @contextlib.contextmanager
-def _telling(progress: Say) -> Iterator[None]:
-    """Hands messages and progress lines to a function while it lasts."""
+def _sending_messages_to(progress: OnMessage) -> Iterator[None]:
+    """Passes messages and progress lines to `progress` inside the `with` block; does nothing where it is None."""
     if progress is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Looking at data and ids before trusting them, and fetching public data."""
+"""Audits of data and ids, scores of ids, and download of public data sets."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from jaxrec.tokenizers.meta_id import LEVELS
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class AuditReport:
-    """What an audit finds; prints as the command line prints it.
+    """The result of `audit`; prints as on the command line.
 
     Attributes:
-      notes: what was dropped on the way in.
-      audit: counts, order and ties of the events.
-      baselines: what counting alone reaches on the test items.
-      leak: whether held-out items were in view when the ids were made; None without ids.
+      notes: the data's source, and what was dropped when it was read.
+      audit: counts, time order and ties of the events.
+      baselines: test metrics of the untrained baselines, such as popularity.
+      leak: whether the ids were fitted with held-out events in view; None where no ids are given.
     """
 
     notes: Notes
@@ -52,14 +52,14 @@ class AuditReport:
 def audit(
     data: Any = None, *, ids: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None, seed: int = 0
 ) -> AuditReport:
-    """Looks at data, and at ids that were made of it, before they are trusted.
+    """Checks a data set, and optionally ids that were computed from it, for errors and leaks.
 
     Args:
-      data: a file's path, a data frame, or a DataConfig; None is the generated world.
-      ids: files of user and item ids, `NAME <CT79><1220>` or `NAME <Item><CT3><CI17>` a line.
-      seed: of the shuffle among events at one time, and of the generated world.
+      data: a file's path, a data frame, or a `DataConfig`; None: the synthetic data.
+      ids: files of user ids and item ids, each line `NAME <CT79><1220>` or `NAME <Item><CT3><CI17>`.
+      seed: for the order of events with equal times, and for the synthetic data.
     Raises:
-      ValueError: data or ids can't be read, or the ids are not of these users and items.
+      ValueError: data or ids can't be read, or the ids belong to other users or items.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
@@ -85,20 +85,25 @@ def audit(
 
 @dataclasses.dataclass(frozen=True)
 class PublicData:
-    """Files of a public data set: `events`, which training reads, and `titles` of its items, None where it has none."""
+    """Files of a downloaded data set.
+
+    Attributes:
+      events: the file that training reads.
+      titles: file of item titles, or None where the data set has none.
+    """
 
     events: pathlib.Path
     titles: pathlib.Path | None
 
 
 def download(name: str, folder: str | os.PathLike[str] = "data") -> PublicData:
-    """Fetches a public data set from its official address; a fetch that was cut off goes on where it stopped.
+    """Downloads a public data set from its official address; an interrupted download is resumed.
 
     Args:
-      name: "ml-100k", "ml-1m", "ml-20m", "lastfm", "amazon-beauty", ...; an unknown name lists all.
-      folder: the set gets a folder of its own in it.
+      name: "ml-100k", "ml-1m", "ml-20m", "lastfm", "amazon-beauty", ...; the error for an unknown name lists all.
+      folder: where the data set's own folder is created.
     Raises:
-      ValueError: the set is not known, or can't be fetched whole.
+      ValueError: the name is unknown, or the download fails or is incomplete.
     """
     return PublicData(*download_dataset(name, pathlib.Path(folder)))
 
@@ -110,7 +115,11 @@ class IdScores:
         self._scores = {run: dict(values) for run, values in scores.items()}
 
     def to_frame(self) -> pl.DataFrame:
-        """A row for each run, entity and time: "run", "entity", "when", "diversity", "memorization", "ndcg@10"."""
+        """A row per run, entity ("items", "users") and time ("before", "after" training).
+
+        Columns: "run", "entity", "when", "diversity", "memorization", "ndcg@10" (of the test items; null where the run
+        ranks no items).
+        """
         rows = [
             [run, entity, when, score["diversity"], score["memorization"], values["ndcg@10"]]
             for run, values in self._scores.items()
@@ -122,7 +131,7 @@ class IdScores:
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def write_page(self, file: str | os.PathLike[str]) -> pathlib.Path:
-        """Draws the scores on an HTML page; returns where it is."""
+        """Writes an HTML page with charts of the scores; returns its path."""
         path = pathlib.Path(file)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, id_scores_page(self._scores))
@@ -133,13 +142,13 @@ class IdScores:
 
 
 def id_scores(folders: Sequence[str | os.PathLike[str]], *, pairs: int = 100_000) -> IdScores:
-    """Scores trained runs' ids by their token embeddings, before and after training (META ID, section 4).
+    """Diversity and memorization of runs' ids, from token embeddings before and after training; META ID, section 4.
 
     Args:
-      folders: of trained runs; from three on, rank correlations with NDCG@10 are shown.
-      pairs: how many pairs are sampled for diversity.
+      folders: of trained runs; with three or more, rank correlations with NDCG@10 are shown.
+      pairs: number of pairs sampled for diversity.
     Raises:
-      ValueError: there are no folders, or one holds no measured run.
+      ValueError: `folders` is empty, or a folder holds no run, or one without results.json.
     """
     if not folders:
         raise ValueError("give the folder of a trained run: jaxrec id-scores runs/demo")

@@ -1,4 +1,4 @@
-"""Tables of the META ID and TokenRec papers, filled with one's own runs."""
+"""Tables of the META ID and TokenRec papers, filled from runs of one's own."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from jaxrec.studies.papers.render import table_markdown, table_text
 
 
 class PaperTable:
-    """One table, ours beside the paper's figures; prints as text, in a notebook as Markdown."""
+    """A paper's table with our results beside the published ones; prints as text, in a notebook as Markdown."""
 
     def __init__(self, table: FilledTable) -> None:
         self.table = table
 
     def to_dict(self) -> dict[str, Any]:
-        """What the table's JSON file holds: rows with cells, notes, settings."""
+        """The content of the table's JSON file: rows with cells, notes, settings."""
         return json.loads(self.table.to_json())
 
     def to_frame(self) -> pl.DataFrame:
-        """A row a figure; see `jaxrec.studies.papers.paper_table.PaperTable.to_frame`."""
+        """A row per published value; see `jaxrec.studies.papers.paper_table.PaperTable.to_frame`."""
         return self.table.to_frame()
 
     def __repr__(self) -> str:
@@ -49,22 +49,22 @@ def paper_tables(
     runs: str | os.PathLike[str] | None = None,
     finished_only: bool = False,
 ) -> Iterator[PaperTable]:
-    """Trains what a paper's tables need and fills them, ours beside the paper's; finished runs are kept.
+    """Trains the runs that a paper's tables need, and puts our results beside the paper's; finished runs are reused.
 
     Args:
       paper: META ID has tables 1, 2, 3, 4, 5, 8, 11, 12 and 13, TokenRec 2 to 6.
-      numbers: which of them.
-      seeds: each run is made with each; META ID's table 12 wants several.
-      study: a file or preset whose rows are the runs; default: the table's own.
-      dataset: "Last.fm" or "Amazon Beauty", where there is a study for each.
-      settings: `BaselineSettings`; None takes the defaults.
-      out: gets each table as JSON and Markdown.
-      runs: folder of the study's runs; default: OUT/STUDY.
-      finished_only: train nothing; the tables say what is missing.
+      numbers: of the tables.
+      seeds: every run is trained with every seed; META ID's table 12 needs several.
+      study: file or preset whose rows are the runs; None: the table's own.
+      dataset: "Last.fm" or "Amazon Beauty", for tables with a study for each.
+      settings: `BaselineSettings`; None: the defaults.
+      out: folder for each table as JSON and Markdown.
+      runs: folder of the study's runs; None: OUT/STUDY.
+      finished_only: train nothing; the tables list the runs that are missing.
     Yields:
       Each table as soon as its runs are done.
     Raises:
-      ValueError: a number, dataset, study, seed or config is wrong; nothing is trained before all are checked.
+      ValueError: a table number, data set, study, seed or config is invalid; all are checked before any training.
     """
     filled = tables.paper_tables(
         paper,

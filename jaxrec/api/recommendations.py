@@ -1,4 +1,4 @@
-"""Recommendations and answers as small records that print well."""
+"""Recommendations and answers, as records that print well."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Recommendation:
     """One recommended item.
 
     Attributes:
-      item: its name in the data.
-      title: what people read; the name where the data has no titles.
-      score: log-probability of its id, or cosine; higher is better.
-      id_tokens: the item's id as the model says it, "<Item><CT3><CI17>".
-      held_out: whether it is the item that the run's test holds back for this user.
+      item: name of the item in the data.
+      title: its title; the name where the data has no titles.
+      score: log-probability of its id, or cosine similarity; higher is better.
+      id_tokens: its id, as tokens: "<Item><CT3><CI17>".
+      held_out: whether it is this user's test item.
     """
 
     item: str
@@ -32,10 +32,10 @@ class Recommendation:
 
 
 class Recommendations(Sequence[Recommendation]):
-    """One user's recommendations, best first; prints with the history they were made from.
+    """One user's recommendations, best first; prints with the history they are based on.
 
     Attributes:
-      note: why there are fewer items than were wanted; "" where there are not.
+      note: why there are fewer than k items; "" where there are k.
     """
 
     def __init__(self, items: Sequence[Recommendation], shown: RecommendationList, note: str = "") -> None:
@@ -55,7 +55,7 @@ class Recommendations(Sequence[Recommendation]):
         return iter(self._items)
 
     def to_frame(self) -> pl.DataFrame:
-        """A row an item, best first: "item", "title", "score", "id_tokens", "held_out"."""
+        """A row per item, best first: "item", "title", "score", "id_tokens", "held_out"."""
         schema = {"item": pl.String, "title": pl.String, "score": pl.Float64, "id_tokens": pl.String}
         rows = [dataclasses.astuple(item) for item in self._items]
         return pl.DataFrame(rows, schema=schema | {"held_out": pl.Boolean}, orient="row")
@@ -71,11 +71,11 @@ class Recommendations(Sequence[Recommendation]):
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a run says of an item or of a review; prints as a line.
+    """The model's answer about an item or a review; prints as a line.
 
     Attributes:
-      about: the item's title; "" where the question is about a review.
-      text: the words, or the stars with the probability of each.
+      about: the item's title; "" where the prompt is about a review.
+      text: the generated text, or the predicted stars with the probability of each rating.
     """
 
     about: str

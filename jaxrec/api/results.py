@@ -1,4 +1,4 @@
-"""Results of one run: a row for each system, printed as the command line prints them."""
+"""Results of a run: metrics of each system, printed as on the command line."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class ResultRow:
     """One system's metrics.
 
     Attributes:
-      system: its name; the run's own comes first, then baselines.
-      task: what was predicted: "ranking", or a task that writes, such as "rating".
+      system: its name; the run comes first, then baselines.
+      task: "ranking", or a text task, such as "rating".
       metrics: by name: "hr@10", "ndcg@10", ... in [0, 1]; "rmse", "mae" in stars; "bleu-4", "rouge-l", ... in percent.
-      n: users that were ranked for, or events that were answered.
-      baseline: whether it is one.
+      n: number of evaluated users ("ranking") or events (text tasks).
+      baseline: whether the system is a baseline.
     """
 
     system: str
@@ -38,14 +38,14 @@ class ResultRow:
 
 
 class Results:
-    """What a run and its baselines reached on one part of the data; prints as a table at a prompt and in a notebook.
+    """Metrics of a run and its baselines on one part of the data; prints as a table.
 
     Attributes:
-      rows: one a system and task, in the order of the table.
-      dataset, protocol, part, seed: what was measured; part is "valid" or "test".
-      ms_per_user: milliseconds that a list of ten takes; None where nothing is ranked.
-      seconds: duration of training and measuring; None where a later call went on with the run.
-      note: a line about how it was measured, "" for none.
+      rows: one per system and task, in the order of the table.
+      dataset, protocol, part, seed: of the evaluation; part is "valid" or "test".
+      ms_per_user: milliseconds per user for a list of ten; None where no task ranks items.
+      seconds: duration of training and evaluation; None where it is not known, as of a resumed run.
+      note: a line that compares beam search with exact scoring, "" for none.
     """
 
     def __init__(self, report: Mapping[str, Any], note: str = "") -> None:
@@ -58,31 +58,33 @@ class Results:
         self.ms_per_user: float | None = report.get("ms_per_user")
         self.seconds: float | None = report.get("seconds")
         ranking = [
-            ResultRow(row["system"], "ranking", _some(row, RANKING_METRICS), row["n_users"], bool(row.get("baseline")))
+            ResultRow(
+                row["system"], "ranking", _present(row, RANKING_METRICS), row["n_users"], bool(row.get("baseline"))
+            )
             for row in report["rows"]
         ]
         writing = [
-            ResultRow(row["system"], row["task"], _some(row, TEXT_METRICS), row["n"], bool(row["baseline"]))
+            ResultRow(row["system"], row["task"], _present(row, TEXT_METRICS), row["n"], bool(row["baseline"]))
             for row in report.get("texts", {}).get("rows", ())
         ]
         self.rows: tuple[ResultRow, ...] = (*ranking, *writing)
 
     @classmethod
     def read(cls, file: pathlib.Path) -> Results:
-        """Of a results.json.
+        """The results in a results.json.
 
         Raises:
-          ValueError: it is not there.
+          ValueError: the file does not exist.
         """
         if not file.is_file():
             raise ValueError(f"{file.parent} is not measured yet (no results.json); jaxrec.train(...) finishes the run")
         return cls(json.loads(file.read_text()))
 
     def row(self, system: str, task: str = "ranking") -> ResultRow:
-        """The row of a system.
+        """The row of a system and task.
 
         Raises:
-          ValueError: there is none; names those there are.
+          ValueError: there is no such row; the message lists all rows.
         """
         for row in self.rows:
             if (row.system, row.task) == (system, task):
@@ -91,16 +93,16 @@ class Results:
         raise ValueError(f"system {system!r} has no row for task {task!r}; there are: {names}")
 
     def to_frame(self) -> pl.DataFrame:
-        """A row a system and task: "system", "task", a column for each metric that some row has, "n", "baseline"."""
+        """A row per system and task: "system", "task", a column per metric that any row has, "n", "baseline"."""
         names = [m for m in (*RANKING_METRICS, *TEXT_METRICS) if any(m in row.metrics for row in self.rows)]
         schema = {"system": pl.String, "task": pl.String, **dict.fromkeys(names, pl.Float64)}
-        values = [
+        rows = [
             [row.system, row.task, *(row.metrics.get(name) for name in names), row.n, row.baseline] for row in self.rows
         ]
-        return pl.DataFrame(values, schema=schema | {"n": pl.Int64, "baseline": pl.Boolean}, orient="row")
+        return pl.DataFrame(rows, schema=schema | {"n": pl.Int64, "baseline": pl.Boolean}, orient="row")
 
     def to_dict(self) -> dict[str, Any]:
-        """All that results.json holds, with intervals, versions and device."""
+        """The content of results.json, with confidence intervals, versions and device."""
         return dict(self._report)
 
     def __repr__(self) -> str:
@@ -113,5 +115,5 @@ class Results:
         return html_table(frame.columns, frame.rows(), caption)
 
 
-def _some(row: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:
+def _present(row: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:
     return {name: row[name] for name in names if row.get(name) is not None}

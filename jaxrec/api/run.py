@@ -1,4 +1,4 @@
-"""A trained run: its results and report, and what is asked of it."""
+"""A trained run: its results, recommendations, updates and export."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from jaxrec.system.system import System
 
 Part = Literal["valid", "test"]
 EXPORTED_ABOUT_USERS = ABOUT_USERS
-"""Files of an export that hold names and histories of users."""
+"""Files of an export that hold users' names and histories."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Update:
-    """What new events brought; prints as a line.
+    """Summary of an update; prints as a line.
 
     Attributes:
-      users: names of those with new events.
-      events, new_users, new_items: how many were new.
-      known_events: how many were known already, and skipped.
+      users: names of the users with new events.
+      events, new_users, new_items: number of new events, users and items.
+      known_events: number of events that the run had already, which were skipped.
     """
 
     users: tuple[str, ...]
@@ -48,28 +48,28 @@ class Update:
 
 
 class TrainedRun:
-    """A run that `jaxrec.train` made or `jaxrec.load` read; all of it lies in its folder.
+    """A trained run, returned by `jaxrec.train` and `jaxrec.load`; its folder holds everything about it.
 
-    It recommends from the run's store: to newcomers of earlier updates, too.
+    Recommendations use the run's store, so they include users and items of earlier updates.
     """
 
     def __init__(self, system: System) -> None:
         self._trained = system
-        self._current: System | None = None
+        self._with_updates: System | None = None
 
     @property
     def folder(self) -> pathlib.Path:
-        """Where everything about the run lies."""
+        """The run's folder."""
         return self._trained.folder
 
     @property
     def config(self) -> Config:
-        """What the run was trained with."""
+        """The config that the run was trained with."""
         return self._trained.config
 
     @property
     def results(self) -> Results:
-        """What the run and its baselines reached on the test items.
+        """Metrics of the run and its baselines on the test items.
 
         Raises:
           ValueError: the run is not measured yet.
@@ -78,7 +78,7 @@ class TrainedRun:
 
     @property
     def report(self) -> pathlib.Path:
-        """The run's report, one HTML page; it is written where it is not there.
+        """Path of the run's HTML report; writes it first where it does not exist.
 
         Raises:
           ValueError: the run is not measured yet.
@@ -87,8 +87,12 @@ class TrainedRun:
         return file if file.is_file() else self.write_report()
 
     def write_report(self, file: str | os.PathLike[str] | None = None) -> pathlib.Path:
-        """Writes the report anew, by default as report.html in the run's folder; returns where it is.
+        """Writes the HTML report, also where one exists already.
 
+        Args:
+          file: where to write; None: report.html in the run's folder.
+        Returns:
+          The path of the report.
         Raises:
           ValueError: the run is not measured yet.
         """
@@ -103,23 +107,24 @@ class TrainedRun:
         exclude: Sequence[str] = (),
         task: str | None = None,
     ) -> Recommendations:
-        """The best k items for a user of the data, or for somebody new with a history.
+        """The best k items for a known user, or for a new user with a given history.
 
-        Items of the history are left out (unless the config's eval.mask_seen is off), those of `exclude` always; the
-        search itself passes them over, so that others take their places.
+        Items of the history are excluded, unless the config's eval.mask_seen is off, and so are those of `exclude`.
+        They are excluded during the search, so that k other items are returned.
 
         Args:
-          user: a name as it stands in the data or came with an update.
-          k: how many items.
-          history: names of items, oldest first, instead of a user.
-          exclude: names of items that are not recommended.
-          task: "sequential", "collaborative" or "direct", if the run was trained on it; default its first.
+          user: name of a user of the data or of an update.
+          k: number of items.
+          history: names of a new user's items, oldest first, instead of `user`.
+          exclude: names of items that are not to be recommended.
+          task: "sequential", "collaborative" or "direct", one that the run was trained on; None: its main task.
         Returns:
-          At most k items, best first; where there are fewer, `note` says why.
+          At most k items, best first; where there are fewer than k, `note` says why.
         Raises:
-          ValueError: both or neither of user and history are given, or a name, the task or k is not one of this run.
+          ValueError: both or neither of `user` and `history` are given, a user's or item's name is unknown, the run was
+            not trained on `task`, or k is not between 1 and the number of items.
         """
-        system = self._served()
+        system = self._system_with_updates()
         shown = service.recommend(system, k, user=user, history=history, task=task, exclude=exclude)
         data = system.data
         items = [
@@ -137,18 +142,19 @@ class TrainedRun:
         feature: str = "",
         review: str = "",
     ) -> list[Answer]:
-        """What a user of the data would give to items, or say about them.
+        """Predicts ratings or generates texts for a user of the data.
 
         Args:
           task: one that the run was trained on.
-          user: a name as it stands in the data.
+          user: name of a user of the data.
           items: names of items, for "rating" and "explanation".
-          feature: the word that an explanation is about.
-          review: the text that "review" sums up and "preference" rates.
+          feature: the feature word of an "explanation".
+          review: the review that "review" summarises and "preference" rates.
         Returns:
-          An answer for each item, or one about the review.
+          One answer per item, or one about the review.
         Raises:
-          ValueError: the task was not trained, a name is unknown, or something is missing that the task needs.
+          ValueError: the run was not trained on `task`, a user's or item's name is unknown, an argument that the task
+            needs is missing, or one that it does not read is given.
         """
         answers = service.ask(self._trained, task, user=user, items=items, feature=feature, review=review)
         return [Answer(about, text) for about, text in answers]
@@ -163,24 +169,24 @@ class TrainedRun:
         text_beams: int | None = None,
         text_events: int | None = None,
     ) -> Results:
-        """Measures the run again, beside the baselines; None keeps what the run's config says.
+        """Evaluates the run and the baselines again; arguments that are None keep the value of the run's config.
 
         Args:
-          part: which held-out items.
-          recommender: "beam" searches, "exact" scores the whole catalogue.
-          beams: prefixes that the search keeps.
-          prompt: whether the question was among those of training; "both" measures one after the other.
-          text_beams: beams for explanations and summaries; 1 is greedy.
-          text_events: held-out events that each task that writes is measured on; 0 takes all.
+          part: the held-out items, "valid" or "test".
+          recommender: "beam" for beam search, "exact" to score the whole catalogue.
+          beams: beam width.
+          prompt: template of training ("seen"), another one ("unseen"), or each in turn ("both").
+          text_beams: beams for explanations and summaries; 1: greedy decoding.
+          text_events: number of held-out events on which each text task is evaluated; 0: all.
         Returns:
-          Results, which are left in the folder under evaluations/ as well.
+          The results, which are also written into the folder under evaluations/.
         Raises:
-          ValueError: a setting is not one of this kind of run, or out of range.
+          ValueError: a value is out of range, or `recommender` or `beams` is given for a run without beam search.
         """
-        changed: dict[str, Any] = {"recommender": recommender, "beams": beams, "prompt": prompt}
-        changed |= {"text_beams": text_beams, "text_events": text_events}
-        changed = {name: value for name, value in changed.items() if value is not None}
-        return evaluate_run(self.folder, part, **changed) if changed else _measured(self._trained, part)
+        settings: dict[str, Any] = {"recommender": recommender, "beams": beams, "prompt": prompt}
+        settings |= {"text_beams": text_beams, "text_events": text_events}
+        overrides = {name: value for name, value in settings.items() if value is not None}
+        return evaluate_run(self.folder, part, **overrides) if overrides else _measured(self._trained, part)
 
     def update(
         self,
@@ -190,24 +196,24 @@ class TrainedRun:
         columns: Sequence[str] = (),
         items_path: str | os.PathLike[str] | None = None,
     ) -> Update:
-        """Takes events of known and new users with known and new items into the run's store; nothing is trained.
+        """Adds events, new users and new items to the run's store, without training (TokenRec, section 2.5.2).
 
         Args:
           events: a file's path, or a data frame of polars, pandas or pyarrow.
-          format: a reader's name; "auto" recognises it.
-          columns: "ROLE=COLUMN" where names of columns don't say what they hold.
-          items_path: a file of item titles.
+          format: name of a reader; "auto" detects it from the file.
+          columns: ROLE=COLUMN, for columns whose role is not recognised by name.
+          items_path: file of item titles.
         Returns:
-          What was new.
+          The users with new events, and the numbers of new events, users and items.
         Raises:
-          ValueError: the events can't be read, or the store is damaged or of another run.
+          ValueError: the events can't be read, or the store is damaged or belongs to another run.
         """
         config = events_config(events, self.folder, format=format, columns=columns, items_path=items_path)
         interactions, _ = load_interactions(dataclasses.replace(config, min_events=1), seed=0, beside=(self.folder,))
-        system, done = newcomers.update(self._served(), interactions)
-        self._current = system
-        names = tuple(str(system.data.user_names[user]) for user in done.users)
-        return Update(names, done.events, done.new_users, done.new_items, done.known_events)
+        system, summary = newcomers.update(self._system_with_updates(), interactions)
+        self._with_updates = system
+        names = tuple(str(system.data.user_names[user]) for user in summary.users)
+        return Update(names, summary.events, summary.new_users, summary.new_items, summary.known_events)
 
     def export(
         self,
@@ -218,23 +224,31 @@ class TrainedRun:
         samples: int = 64,
         adapter: bool = False,
     ) -> pathlib.Path:
-        """Writes the model, its ids and its tokenizer into a folder that transformers loads unchanged.
+        """Exports model, ids and tokenizer as a folder that transformers loads without jaxrec.
 
         Args:
-          out: the folder to make.
+          out: folder to create.
           dtype: of the stored weights.
-          shard_gb: weights above this size are stored in several files of it.
-          samples: for how many users jaxrec's own lists are stored, for recommend.py --check.
-          adapter: of a LoRA run, store the factors instead of merged weights.
+          shard_gb: maximum size of a weight file in GB; larger weights are split into shards.
+          samples: number of users whose recommendations are stored, for recommend.py --check.
+          adapter: store the LoRA factors instead of merged weights.
         Returns:
           The folder.
         Raises:
-          ValueError: the folder is there and not empty, or the run can't be exported so.
+          ValueError: the folder exists and is not empty, an argument is out of range, `adapter` is set for a run
+            without LoRA, the run ranks no items or has no user with a history, or its backbone can't be exported.
         """
-        return export(self._served(), os.fspath(out), dtype=dtype, shard_gb=shard_gb, samples=samples, adapter=adapter)
+        return export(
+            self._system_with_updates(),
+            os.fspath(out),
+            dtype=dtype,
+            shard_gb=shard_gb,
+            samples=samples,
+            adapter=adapter,
+        )
 
     def examples(self, n: int = 3) -> list[str]:
-        """Names of a few users whose held-out item is known, drawn by the run's seed."""
+        """Names of n users with a test item, sampled with the run's seed."""
         return service.examples(self._trained, n)
 
     def __repr__(self) -> str:
@@ -242,29 +256,34 @@ class TrainedRun:
         size = f"{data.n_users:,} users, {data.n_items:,} items"
         return f"<{self._trained.name} on {self.config.data.name}: {size}, in {self.folder}>"
 
-    def _served(self) -> System:
-        """The system with all that the store knows by now."""
-        if self._current is None:
-            self._current = newcomers.served(self._trained)
-        return self._current
+    def _system_with_updates(self) -> System:
+        """The system with the users, items and events of the store."""
+        if self._with_updates is None:
+            self._with_updates = newcomers.served(self._trained)
+        return self._with_updates
 
     def _why_fewer(self, n: int, k: int) -> str:
         settings = self.config.eval
         if self.config.answer == "id" and settings.recommender == "beam":
             return (
-                f"{n} of {k} items: the search with {max(settings.beams, k)} beams reached no more that are not left "
-                "out; jaxrec.load(folder, recommender='exact') scores all items"
+                f"{n} of {k} items: beam search with {max(settings.beams, k)} beams found no more that are not "
+                "excluded; jaxrec.load(folder, recommender='exact') scores all items"
             )
-        return f"{n} of {k} items: all others of the catalogue are left out"
+        return f"{n} of {k} items: all others of the catalogue are excluded"
 
 
-def evaluate_run(folder: str | os.PathLike[str], part: Part = "test", **changed: Any) -> Results:
-    """Measures the run in a folder again with some settings changed; `TrainedRun.evaluate` says which there are.
+def evaluate_run(folder: str | os.PathLike[str], part: Part = "test", **overrides: Any) -> Results:
+    """Evaluates the run in a folder again.
 
+    Args:
+      folder: of a trained run.
+      part: the held-out items, "valid" or "test".
+      overrides: eval settings to change, see `TrainedRun.evaluate`.
     Raises:
-      ValueError: the folder holds no trained run, or a setting is not one of this kind of run.
+      ValueError: the folder holds no trained run, a value is out of range, or `recommender` or `beams` is given for a
+        run without beam search.
     """
-    return _measured(loading.load(folder, **changed), part)
+    return _measured(loading.load(folder, **overrides), part)
 
 
 def _measured(system: System, part: Part) -> Results:
@@ -272,13 +291,15 @@ def _measured(system: System, part: Part) -> Results:
 
 
 def push_export(folder: str | os.PathLike[str], name: str, *, users: bool = False) -> str:
-    """Uploads what `TrainedRun.export` made to the Hugging Face hub; returns its address.
+    """Uploads an export to the Hugging Face hub.
 
     Args:
-      folder: of the export.
-      name: the model's name there, as "me/model"; it is private where it is new.
-      users: whether users.tsv and samples.json, which hold users' names and histories, are uploaded, too.
+      folder: written by `TrainedRun.export`.
+      name: repository on the hub, such as "me/model"; created as private where it does not exist.
+      users: whether to upload users.tsv and samples.json, which hold users' names and histories, too.
+    Returns:
+      The URL of the model.
     Raises:
-      ValueError: the hub refuses, or can't be reached.
+      ValueError: nobody is logged in, the hub rejects the request, or it can't be reached.
     """
     return push(pathlib.Path(folder), name, users=users)

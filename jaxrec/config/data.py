@@ -81,8 +81,7 @@ class SkipGramConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LightGcnConfig:
-    """LightGCN (He et al. 2020) and, with 0 layers, matrix factorisation; both trained with BPR (Rendle et al.
-    2009)."""
+    """LightGCN (He et al. 2020) and, with 0 layers, matrix factorisation, trained with BPR (Rendle et al. 2009)."""
 
     dim: int = 64
     layers: int = 3
