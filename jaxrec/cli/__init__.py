@@ -1,1 +1,1 @@
-"""The command line: one file a command, whose `main` parses arguments, calls the library and prints."""
+"""The command line: one module per command; its `main` parses arguments, calls the library and prints."""

@@ -1,4 +1,4 @@
-"""What the commands share: typed arguments, a config with overrides, and errors as one line."""
+"""Shared by the commands: typed arguments, configs with overrides, and errors as a single line."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ Arguments = TypeVar("Arguments")
 
 
 class Main(Protocol):
-    """A command; None reads the arguments of this process."""
+    """The `main` of a command; `argv` None: the arguments of this process."""
 
     def __call__(self, argv: Sequence[str] | None = None) -> None: ...
 
 
 def parsed(kind: type[Arguments], name: str, argv: Sequence[str] | None) -> Arguments:
-    """A command's arguments, read from `argv` or, where it is None, from the command line of this process."""
+    """Parses a command's arguments from `argv`, or from the command line of this process where it is None."""
     return tyro.cli(kind, prog=f"jaxrec {name}", args=None if argv is None else list(argv))
 
 
 def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
-    """A config with its overrides, and whether `--show` was given (examples are printed at the end).
+    """The config with its overrides, and whether `--show` was given.
 
     Args:
-      argv: PRESET-OR-FILE [--data FILE] [--show] [--FIELD VALUE ...]; None takes the command line of this process.
+      argv: PRESET-OR-FILE [--data FILE] [--show] [--FIELD VALUE ...]; None: the command line of this process.
     Raises:
-      ValueError: the first argument names no config, or `--data` no file.
+      ValueError: the first argument is missing or names no config, or `--data` has no value.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv in (["--help"], ["-h"]):
@@ -46,21 +46,21 @@ def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
         raise ValueError("the first argument is a config: jaxrec train demo, or a file: jaxrec train configs/demo.py")
     preset, *rest = argv
     config = load_config(preset)
-    show, rest = "--show" in rest, [a for a in rest if a != "--show"]
-    if (file := _option(rest, "--data")) is not None:
-        config = _on_file(config, file)
+    show, rest = "--show" in rest, [argument for argument in rest if argument != "--show"]
+    if (file := _pop_option(rest, "--data")) is not None:
+        config = _with_data_file(config, file)
     return tyro.cli(Config, default=config, args=rest, prog=f"jaxrec train {preset}"), show
 
 
 def names(text: str) -> list[str]:
-    """Names with commas between them."""
+    """Splits comma-separated names."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def explained(main: Main) -> Main:
-    """A command that shows progress, can be stopped while it compiles, and prints errors meant for the user alone.
+    """Decorates a command: shows progress, lets signals stop a compilation, and prints user errors without a traceback.
 
-    $JAXREC_TRACEBACK=1 shows where such an error came from.
+    User errors are ValueError and FloatingPointError; $JAXREC_TRACEBACK=1 shows their traceback.
     """
 
     @functools.wraps(main)
@@ -78,8 +78,8 @@ def explained(main: Main) -> Main:
     return wrapped
 
 
-def _option(argv: list[str], name: str) -> str | None:
-    """The value of `name VALUE` or `name=VALUE`, which is taken out of `argv`; None where it is not there."""
+def _pop_option(argv: list[str], name: str) -> str | None:
+    """Removes `name VALUE` or `name=VALUE` from `argv` and returns the value; None where the option is absent."""
     for position, argument in enumerate(argv):
         if argument.startswith(f"{name}="):
             return argv.pop(position).partition("=")[2]
@@ -91,8 +91,8 @@ def _option(argv: list[str], name: str) -> str | None:
     return None
 
 
-def _on_file(config: Config, file: str) -> Config:
-    """The config on the events of another file; what it said of its own file's format and columns is dropped."""
+def _with_data_file(config: Config, file: str) -> Config:
+    """The config with another data file; format, columns and titles of its own file are reset."""
     data = dataclasses.replace(
         config.data, name=pathlib.Path(file).name, path=file, format="auto", columns=(), items_path=None
     )
@@ -103,8 +103,8 @@ def _train_usage() -> str:
     lines = [
         "usage: jaxrec train PRESET-OR-FILE [--data FILE] [--out FOLDER] [--show] [--train.epochs 2 ...]",
         "",
-        "Trains what a config describes, measures it beside the baselines, and leaves all of it in the run's folder.",
-        "Called again after it was stopped, it goes on.",
+        "Trains a run, evaluates it and the baselines, and stores everything in the run's folder.",
+        "Called again, it resumes an interrupted run.",
         "",
         "  --data FILE    events of a file in place of the config's (CSV, Parquet, JSON lines, MovieLens, RecBole ...)",
         "  --out FOLDER   the run's folder; default: runs/NAME",

@@ -1,4 +1,4 @@
-"""Ask a trained run for stars and words: `jaxrec ask runs/instruments_cpu rating --user NAME --items a,b`."""
+"""Predict ratings or generate texts: `jaxrec ask runs/instruments_cpu rating --user NAME --items a,b`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from jaxrec.cli.arguments import explained, names, parsed
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """What a user of the data would give to items, or say about them."""
+    """Predicts a user's ratings of items, or generates texts about items or a review."""
 
     run: tyro.conf.Positional[str]
     """The run's folder."""
     task: tyro.conf.Positional[Literal["rating", "explanation", "review", "preference"]]
-    """One that the run was trained on."""
+    """A task that the run was trained on."""
     user: str
-    """A user's name as it stands in the data."""
+    """Name of a user of the data."""
     items: str = ""
-    """Names of items, with commas between: for "rating" and "explanation"."""
+    """Names of items, comma-separated; for "rating" and "explanation"."""
     feature: str = ""
-    """The word that an explanation is about."""
+    """Feature word of an "explanation"."""
     review: str = ""
-    """The text that "review" sums up and "preference" rates."""
+    """The review that "review" summarises and "preference" rates."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints an answer for each item: stars with the odds of each, or a text."""
+    """Prints an answer per item: stars with the probability of each rating, or a text."""
     arguments = parsed(Arguments, "ask", argv)
     answers = jaxrec.load(arguments.run).ask(
         arguments.task,

@@ -1,4 +1,4 @@
-"""Look at data and ids before trusting them: `jaxrec audit --data.path FILE [--ids USERS ITEMS]`."""
+"""Check data and ids for errors and leaks: `jaxrec audit --data.path FILE [--ids USERS ITEMS]`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from jaxrec.config import DataConfig
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Counts, order, ties, three baselines, and, where ids are given, whether held-out items were in view."""
+    """Shows counts, time order and ties of the events, untrained baselines, and, given ids, whether they leak held-out
+    items.
+    """
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    """Any supported file; without a path, the generated world."""
+    """Data in any supported format; without a path, the synthetic data."""
     ids: tuple[str, str] | None = None
-    """Files of user and item ids, `NAME <CT79><1220>` or `NAME <Item><CT3><CI17>` a line."""
+    """Files of user ids and item ids, each line `NAME <CT79><1220>` or `NAME <Item><CT3><CI17>`."""
     seed: int = 0
-    """Of the shuffle among events at one time, and of the generated world."""
+    """For the order of events with equal times, and for the synthetic data."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the findings."""
+    """Prints the audit."""
     arguments = parsed(Arguments, "audit", argv)
     print(jaxrec.audit(arguments.data, ids=arguments.ids, seed=arguments.seed))

@@ -1,4 +1,4 @@
-"""Train and measure baselines: `jaxrec baselines configs/NAME.py --systems sasrec ease --seeds 0 1 2`."""
+"""Train and evaluate baselines: `jaxrec baselines configs/NAME.py --systems sasrec ease --seeds 0 1 2`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from jaxrec.studies.comparison import BaselineRun
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(Settings):
-    """Trains baselines on a config's data, each with every seed; what an earlier call finished is not done again."""
+    """Trains baselines on a config's data, each with every seed; finished runs are reused."""
 
     config: tyro.conf.Positional[str] = "configs/demo.py"
-    """Whose data, split and mask_seen are taken."""
+    """Config whose data, split and eval.mask_seen are used."""
     systems: tuple[str, ...] = ("sasrec",)
-    """Which: mf, lightgcn, sasrec, ..., named as their settings below."""
+    """Names of baselines, as in the settings below: mf, lightgcn, sasrec, ..."""
     seeds: tuple[int, ...] = (0,)
-    """Several give a mean and a standard deviation."""
+    """With several, the table shows mean and standard deviation."""
     part: Part = "test"
-    """Which held-out items are ranked; settings are chosen on "valid"."""
+    """Held-out items to rank; use "valid" to choose settings."""
     out: str | None = None
     """Default: runs/CONFIG_baselines."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the table and leaves it in the folder, beside the runs."""
+    """Prints the table; it is also written into the folder, beside the runs."""
     arguments = parsed(Arguments, "baselines", argv)
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.config).stem}_baselines")
     comparison = jaxrec.compare_baselines(
@@ -41,6 +41,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     print(f"\n{comparison}\n")
     for name, runs in comparison.runs.items():
-        chosen = " ".join(f"{run.validation['ndcg@10']:.4f}" for run in runs if isinstance(run, BaselineRun))
-        print(f"{name}: NDCG@10 on the validation items, by seed: {chosen}")
+        ndcg_by_seed = " ".join(f"{run.validation['ndcg@10']:.4f}" for run in runs if isinstance(run, BaselineRun))
+        print(f"{name}: NDCG@10 on the validation items, by seed: {ndcg_by_seed}")
     print(f"\nfolder: {folder}  (the table, and a run folder for each system and seed)")

@@ -1,4 +1,4 @@
-"""Train and measure several runs as one table: `jaxrec compare demo_study [--seeds 0 1 2]`."""
+"""Train and evaluate several configs: `jaxrec compare demo_study [--seeds 0 1 2]`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from jaxrec.studies.run_folders import run_folder
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Runs every config of a study with every seed; what an earlier call finished is not done again."""
+    """Runs every config of a study with every seed; finished runs are reused."""
 
     study: tyro.conf.Positional[str]
-    """A configs/*.py file that builds `study`, configs by the names of their rows, or one `config`."""
+    """Preset or configs/*.py file that builds a `study`, configs by row name, or a single `config`."""
     seeds: tuple[int, ...] = (0,)
-    """Each config is run with each; several give a mean and a standard deviation."""
+    """With several, the table shows mean and standard deviation."""
     out: str | None = None
     """Default: runs/STUDY."""
     protocols: tuple[Literal["strict", "as-released"], ...] = ()
-    """One replaces the configs' own; `strict as-released` trains under both and prints what the papers' leak adds."""
+    """Replaces the protocol of the configs; `strict as-released` trains under both and prints the inflation by the
+    leak."""
     show: int = 0
-    """Print recommendations of the first seed's runs for so many users."""
+    """Number of users for whom recommendations of the first seed's runs are printed."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the table and leaves it in the folder as results.json, beside the runs."""
+    """Prints the table; it is also written into the folder as results.json, beside the runs."""
     arguments = parsed(Arguments, "compare", argv)
     study = load_study(arguments.study)
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.study).stem}")
@@ -56,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"\n{comparison}")
     if inflation:
         print(f"\n{inflation}")
-    inside = "beside it as-released/ and inflation.json; " if inflation else ""
-    print(f"\nfolder: {folder}  ({inside}results.json, and a run folder for each row and seed)")
+    both_protocols = "beside it as-released/ and inflation.json; " if inflation else ""
+    print(f"\nfolder: {folder}  ({both_protocols}results.json, and a run folder for each row and seed)")
     for name in study:
-        page = run_folder(folder, name, arguments.seeds[0]) / "report.html"
-        if page.is_file():
-            print(f"report of {name}: {page}")
+        report = run_folder(folder, name, arguments.seeds[0]) / "report.html"
+        if report.is_file():
+            print(f"report of {name}: {report}")

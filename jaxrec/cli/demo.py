@@ -1,4 +1,4 @@
-"""META ID and TokenRec side by side on a generated world: `jaxrec demo`, which is what `make demo` runs."""
+"""Compare META ID and TokenRec on synthetic data: `jaxrec demo`, which `make demo` runs."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from jaxrec.cli.arguments import explained
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Trains and compares both in a few minutes on two CPU cores, with no network; further arguments as of compare."""
+    """Trains and compares both, in a few minutes on two CPU cores without network; takes the arguments of `compare`."""
     compare.main(["demo_study", "--show", "1", *(sys.argv[1:] if argv is None else argv)])

@@ -1,4 +1,4 @@
-"""Fetch a public data set: `jaxrec download ml-100k`."""
+"""Download a public data set: `jaxrec download ml-100k`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from jaxrec.cli.arguments import explained, parsed
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Fetches a public data set from its official address; a fetch that was cut off goes on where it stopped."""
+    """Downloads a public data set from its official address; an interrupted download is resumed."""
 
     name: tyro.conf.Positional[str]
-    """ml-100k, ml-1m, ml-20m, lastfm, amazon-beauty, amazon-sports-and-outdoors, ...; an unknown name lists all."""
+    """ml-100k, ml-1m, ml-20m, lastfm, amazon-beauty, amazon-sports-and-outdoors, ...; the error for an unknown name
+    lists all."""
     folder: pathlib.Path = pathlib.Path("data")
-    """The set gets a folder of its own in it."""
+    """Where the data set's own folder is created."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints where the files lie and what to do with them."""
+    """Prints the paths of the files and the command that audits them."""
     arguments = parsed(Arguments, "download", argv)
     data = jaxrec.download(arguments.name, arguments.folder)
     print(f"events: {data.events}")

@@ -1,4 +1,4 @@
-"""Measure a trained run again: `jaxrec evaluate runs/demo [--recommender exact] [--beams 50]`."""
+"""Evaluate a trained run again: `jaxrec evaluate runs/demo [--recommender exact] [--beams 50]`."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from jaxrec.cli.arguments import explained, parsed
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Measures a run's best checkpoint beside the baselines on the held-out items, by full ranking, and events."""
+    """Evaluates a run's best checkpoint and the baselines on held-out items (full ranking) and events (text tasks)."""
 
     run: tyro.conf.Positional[str]
     """The run's folder."""
     part: Literal["valid", "test"] = "test"
-    """Which held-out items."""
+    """Held-out items and events to evaluate on."""
     recommender: Literal["beam", "exact"] | None = None
-    """Default: as the run's config says."""
+    """Beam search, or exact scores of the whole catalogue. Default: as in the run's config; so for all below."""
     beams: int | None = None
+    """Beam width."""
     prompt: Literal["seen", "unseen", "both"] | None = None
-    """Whether the question was among those of training."""
+    """Prompt template: of training ("seen"), another one ("unseen"), or each in turn ("both")."""
     text_beams: int | None = None
-    """Beams for explanations and summaries; 1 is greedy."""
+    """Beams for explanations and summaries; 1: greedy decoding."""
     text_events: int | None = None
-    """Held-out events that each task that writes is measured on, drawn by the run's seed; 0 takes all."""
+    """Number of held-out events on which each text task is evaluated, sampled with the run's seed; 0: all."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the table and leaves it in the run's folder, under evaluations/."""
+    """Prints the table; it is also written into the run's folder, under evaluations/."""
     arguments = parsed(Arguments, "evaluate", argv)
     settings = ("recommender", "beams", "prompt", "text_beams", "text_events")
-    changed = {name: value for name in settings if (value := getattr(arguments, name)) is not None}
-    print(jaxrec.evaluate_run(arguments.run, arguments.part, **changed))
+    overrides = {name: value for name in settings if (value := getattr(arguments, name)) is not None}
+    print(jaxrec.evaluate_run(arguments.run, arguments.part, **overrides))

@@ -14,30 +14,30 @@ from jaxrec.cli.arguments import explained, parsed
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Writes a run's best checkpoint, its ids and its tokenizer into a folder that transformers loads unchanged."""
+    """Exports a run's best weights, its ids and its tokenizer as a folder that transformers loads without jaxrec."""
 
     run: tyro.conf.Positional[str]
     """The run's folder."""
     out: tyro.conf.Positional[str]
-    """The folder to make."""
+    """Folder to create."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the stored weights."""
+    """Dtype of the stored weights."""
     shard_gb: float = 5.0
-    """Weights above this size are stored in several files of it."""
+    """Maximum size of a weight file in GB; larger weights are split into shards."""
     samples: int = 64
-    """For how many users jaxrec's own lists are stored, for recommend.py --check."""
+    """Number of users whose recommendations are stored, for recommend.py --check."""
     adapter: bool = False
-    """Of a LoRA run, store the factors instead of merged weights."""
+    """Store the LoRA factors instead of merged weights."""
     push: str | None = None
-    """Also upload the folder under this name of the Hugging Face hub, as a private model where it is new; without
-    users.tsv and samples.json."""
+    """Also upload the folder to this repository of the Hugging Face hub, created as private where it does not exist;
+    users.tsv and samples.json are not uploaded."""
     push_users: bool = False
-    """Upload these two also, which hold users' names and histories."""
+    """Upload users.tsv and samples.json too, which hold users' names and histories."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints where the folder is and how to look at it."""
+    """Prints the folder and the command that checks it."""
     arguments = parsed(Arguments, "export", argv)
     folder = jaxrec.load(arguments.run).export(
         arguments.out,

@@ -13,19 +13,19 @@ from jaxrec.cli.arguments import explained, parsed
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Scores ids by their token embeddings, before and after training (META ID, section 4), beside NDCG@10."""
+    """Diversity and memorization of ids, from token embeddings before and after training (META ID, section 4)."""
 
     runs: tyro.conf.Positional[tuple[str, ...]]
-    """Folders of trained runs; from three on, rank correlations are shown."""
+    """Folders of trained runs; with three or more, rank correlations with NDCG@10 are shown."""
     pairs: int = 100_000
-    """How many pairs are sampled for diversity."""
+    """Number of pairs sampled for diversity."""
     out: str = "runs/id_scores.html"
-    """Gets a page with pictures of the scores."""
+    """HTML page with charts of the scores."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints a table of the runs and draws it; each run's scores are left in its folder."""
+    """Prints a table of the runs and writes a page of charts; each run's scores are also written into its folder."""
     arguments = parsed(Arguments, "id-scores", argv)
     scores = jaxrec.id_scores(arguments.runs, pairs=arguments.pairs)
     print(scores)

@@ -1,4 +1,4 @@
-"""The console command `jaxrec NAME ...`: finds the command of that name and runs it."""
+"""The console command `jaxrec COMMAND ...`, which dispatches to a module of `jaxrec.cli`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Sequence
 from jaxrec import __version__
 
 COMMANDS = {
-    "demo": "train META ID and TokenRec on a generated world and compare them; a few minutes, no network",
-    "train": "train and measure a run: jaxrec train PRESET-OR-FILE --data FILE --out FOLDER",
-    "recommend": "items for a user of the data, or for somebody new whose history is given",
-    "evaluate": "measure a trained run again, with other beams or prompts, say",
-    "report": "write a run's report.html anew",
-    "compare": "train and measure several configs and seeds as one table",
-    "baselines": "train and measure baselines that learn: SASRec, EASE, LightGCN, ...",
-    "sweep": "choose settings on the validation items",
-    "ask": "stars and texts of a run that was trained on reviews",
-    "update": "take new events, users and items into a trained run without training",
-    "export": "write a run as a folder that Hugging Face transformers loads",
-    "audit": "look at data and ids before trusting them",
-    "download": "fetch a public data set",
+    "demo": "train META ID and TokenRec on synthetic data and compare them; a few minutes, no network",
+    "train": "train and evaluate a run: jaxrec train PRESET-OR-FILE --data FILE --out FOLDER",
+    "recommend": "recommend items to a known user, or to a new user with a given history",
+    "evaluate": "evaluate a trained run again, for instance with another beam width or prompt",
+    "report": "write a run's report.html again",
+    "compare": "train and evaluate several configs with several seeds, as one table",
+    "baselines": "train and evaluate baselines: SASRec, EASE, LightGCN, ...",
+    "sweep": "hyperparameter search on the validation items",
+    "ask": "predict ratings or generate texts with a run that was trained on reviews",
+    "update": "add new events, users and items to a trained run without training",
+    "export": "export a run as a folder that Hugging Face transformers loads",
+    "audit": "check data and ids for errors and leaks",
+    "download": "download a public data set",
     "id-scores": "diversity and memorization of trained runs' ids",
     "tables": "fill a table of the META ID or TokenRec paper",
 }
-"""In the order in which somebody new meets them; each is the module of `jaxrec.cli` of its name."""
+"""Help text of each command, in the order of `jaxrec --help`; a command is the module of `jaxrec.cli` of its name."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,4 +46,4 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = ["usage: jaxrec COMMAND ...", "", "Recommenders whose users and items are new tokens of a language model."]
     lines += ["", *(f"  {name:<{width}}  {about}" for name, about in COMMANDS.items()), ""]
-    return "\n".join([*lines, "jaxrec COMMAND --help tells a command's arguments."])
+    return "\n".join([*lines, "jaxrec COMMAND --help lists a command's arguments."])

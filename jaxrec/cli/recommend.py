@@ -14,25 +14,25 @@ from jaxrec.cli.arguments import explained, names, parsed
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Items for a user of the data, or for somebody new whose history is given."""
+    """Recommends items to a known user, or to a new user with a given history."""
 
     run: tyro.conf.Positional[str]
     """The run's folder."""
     user: str | None = None
-    """A user's name as it stands in the data."""
+    """Name of a user of the data or of an update."""
     history: str | None = None
-    """Names of items, oldest first, with commas between: for somebody new."""
+    """Names of a new user's items, oldest first, comma-separated."""
     exclude: str = ""
-    """Names of items that are not recommended, with commas between."""
+    """Names of items that are not to be recommended, comma-separated."""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
-    """How many items."""
+    """Number of items."""
     task: Literal["sequential", "collaborative", "direct"] | None = None
-    """Default: the first that the run was trained on."""
+    """Default: the main task of the run."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the history, the ids that stand for it, and the recommendations with their scores."""
+    """Prints the history with its item ids, and the recommendations with their scores."""
     arguments = parsed(Arguments, "recommend", argv)
     if (arguments.user is None) == (arguments.history is None):
         raise ValueError("give either --user NAME or --history a,b,c")

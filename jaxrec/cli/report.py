@@ -1,4 +1,4 @@
-"""Write a run's report anew: `jaxrec report runs/demo [--out FILE]`."""
+"""Write a run's report again: `jaxrec report runs/demo [--out FILE]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxrec.cli.arguments import explained, parsed
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Writes a measured run's report.html: results, curves, ids, attention and recommendations on one page."""
+    """Writes the HTML report of an evaluated run: results, curves, ids, attention and recommendations."""
 
     run: tyro.conf.Positional[str]
     """The run's folder."""
@@ -23,6 +23,6 @@ class Arguments:
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Writes the file and names it."""
+    """Writes the report and prints its path."""
     arguments = parsed(Arguments, "report", argv)
     print(f"report: {jaxrec.load(arguments.run).write_report(arguments.out)}")

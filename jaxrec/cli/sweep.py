@@ -1,4 +1,4 @@
-"""Choose settings on validation: `jaxrec sweep configs/demo.py --grid train.learning_rate=1e-3,1e-2`."""
+"""Hyperparameter search: `jaxrec sweep configs/demo.py --grid train.learning_rate=1e-3,1e-2`."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ from jaxrec.cli.arguments import explained, parsed
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Trains a config with every combination of some settings, and each with every seed; NDCG@10 on the validation
-    items chooses, and the chosen setting alone is measured on the test items. A call goes on with what an earlier one
-    left.
+    """Trains a config with every combination of some settings and every seed. The setting with the highest validation
+    NDCG@10 is selected, and it alone is evaluated on the test items. Finished runs are reused.
     """
 
     config: tyro.conf.Positional[str]
-    """A configs/*.py file."""
+    """Preset or configs/*.py file."""
     grid: tuple[str, ...]
-    """Fields and what to try: `train.learning_rate=1e-3,1e-2 ids.clusters=50,100`; numbers of a tuple are joined by +.
+    """Fields and values: `train.learning_rate=1e-3,1e-2 ids.clusters=50,100`; the numbers of a tuple are joined by +.
     With --trials also ranges: `train.learning_rate=log:1e-4..1e-1 ids.clusters=20..200`."""
     seeds: tuple[int, ...] = (0,)
-    """Each setting is trained with each; the mean chooses."""
+    """Every setting is trained with every seed; the mean over seeds selects."""
     trials: int | None = None
-    """So many settings are drawn by Optuna (pip install -e '.[sweep]') in place of all combinations."""
+    """Number of settings sampled by Optuna (pip install -e '.[sweep]'), instead of all combinations."""
     out: str | None = None
     """Default: runs/CONFIG_sweep."""
     show_test: bool = False
-    """Measure every setting on the test items; choosing by that table would be choosing on the test items."""
+    """Evaluate every setting on the test items, not only the selected one; do not select by that table."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the settings by their validation and the table of what was tested, and leaves both in the folder."""
+    """Prints the settings by validation NDCG@10, and the test results; both are also written into the folder."""
     arguments = parsed(Arguments, "sweep", argv)
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.config).stem}_sweep")
     result = jaxrec.sweep(

@@ -16,29 +16,29 @@ from jaxrec.cli.arguments import explained, parsed
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(Settings):
-    """Trains what the tables need and prints them, ours beside the paper's; what an earlier call finished is kept."""
+    """Trains the runs that a paper's tables need, and prints our results beside its own; finished runs are reused."""
 
     paper: tyro.conf.Positional[Literal["meta_id", "token_rec"]] = "meta_id"
     """META ID: tables 1, 2, 3, 4, 5, 8, 11, 12 and 13. TokenRec: tables 2 to 6."""
     tables: tyro.conf.Positional[tuple[int, ...]] = ()
     """Numbers of tables."""
     study: str | None = None
-    """A configs/*.py file whose rows are the runs, at the size that it says; default: the table's own."""
+    """Preset or configs/*.py file of a study whose rows are the runs. Default: the table's own."""
     dataset: str | None = None
-    """One of the table's: "Last.fm" or "Amazon Beauty", where there is a study for each."""
+    """"Last.fm" or "Amazon Beauty", for tables with a study for each."""
     seeds: tuple[int, ...] = (0,)
-    """Each run is made with each; META ID's table 12 wants several."""
+    """Every run is trained with every seed; META ID's table 12 needs several."""
     out: str = "runs/tables"
-    """Gets a table as META_ID-1.json and META_ID-1.md."""
+    """Folder for the tables, such as META_ID-1.json and META_ID-1.md."""
     runs: str | None = None
     """Folder of the study's runs; default: OUT/STUDY."""
     finished_only: bool = False
-    """Train nothing: print with what is there, and say what is not."""
+    """Train nothing: fill the tables from finished runs, and list the runs that are missing."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints each table as soon as its runs are done."""
+    """Prints each table as soon as its runs are finished."""
     arguments = parsed(Arguments, "tables", argv)
     filled = jaxrec.paper_tables(
         arguments.paper,

@@ -1,4 +1,4 @@
-"""Train and measure a run: `jaxrec train demo [--data FILE] [--train.steps 200 ...]`."""
+"""Train and evaluate a run: `jaxrec train demo [--data FILE] [--train.steps 200 ...]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxrec.cli.arguments import config_from_command_line, explained
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Trains what a config describes, measures it beside the baselines, and leaves all of it in the run's folder."""
+    """Trains a run, evaluates it and the baselines, and prints the results and the run's folder."""
     config, show = config_from_command_line(argv)
     run = jaxrec.train(config)
     results = run.results

@@ -1,4 +1,4 @@
-"""Take new events into a trained run: `jaxrec update runs/demo --data new_events.csv`."""
+"""Add new events to a trained run: `jaxrec update runs/demo --data new_events.csv`."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from jaxrec.cli.arguments import explained, parsed
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Events of known and new users with known and new items; nothing is trained."""
+    """Adds events, new users and new items to a trained run, without training."""
 
     run: tyro.conf.Positional[str]
     """The run's folder."""
     data: str
-    """The events, in any format that training reads."""
+    """File of events, in any format that training reads."""
     format: str = "auto"
-    """A reader's name; "auto" recognises it."""
+    """Name of a reader; "auto" detects it from the file."""
     columns: tuple[str, ...] = ()
-    """What a table's columns mean, as in `data.columns` of a config."""
+    """ROLE=COLUMN, as in `data.columns` of a config."""
     items_path: str | None = None
-    """A file of item titles, where the format has one."""
+    """File of item titles, for formats that store them separately."""
     show: int = 3
-    """Print recommendations for so many of the users with new events."""
+    """Number of users with new events for whom recommendations are printed."""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
-    """How many."""
+    """Number of items in a list."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
-    """Refreshes vectors, encodes newcomers, writes the run's store, and recommends to some of the users."""
+    """Updates the run's store, and prints recommendations for some of the users with new events."""
     arguments = parsed(Arguments, "update", argv)
     run = jaxrec.load(arguments.run)
     started = time.monotonic()
     update = run.update(
         arguments.data, format=arguments.format, columns=arguments.columns, items_path=arguments.items_path
     )
-    print(f"{update}; taken in within {time.monotonic() - started:.1f} s, nothing trained\n")
+    print(f"{update}; added in {time.monotonic() - started:.1f} s, nothing trained\n")
     for user in update.users[: arguments.show]:
         print(f"{run.recommend(user, arguments.k)}\n")
