@@ -1,4 +1,4 @@
-"""The stage that embeds the events of a run, and what it leaves in the run's folder."""
+"""The embedding stage: computes a run's collaborative vectors and stores them as vectors.npz."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from jaxrec.types import Vectors
 
 
 def embed(run: Run) -> Embedding:
-    """The vectors of a run, from its folder where an earlier call left them.
+    """A run's collaborative vectors; read from vectors.npz where an earlier call stored them.
 
     Raises:
-      ValueError: vectors.npz is damaged.
+      ValueError: vectors.npz can't be read.
     """
     config, file = run.config, run.folder / "vectors.npz"
     if file.is_file():
         try:
-            with np.load(file) as kept:
-                tables = Vectors(kept["user_table"], kept["item_table"]) if "user_table" in kept else None
-                return Embedding(Vectors(kept["user"], kept["item"]), tables)
+            with np.load(file) as arrays:
+                tables = Vectors(arrays["user_table"], arrays["item_table"]) if "user_table" in arrays else None
+                return Embedding(Vectors(arrays["user"], arrays["item"]), tables)
         except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{file} can't be read ({error}); delete it, and it is made again") from error
+            raise ValueError(f"{file} can't be read ({error}); delete it, and the run computes it again") from error
     record = embedder(config.embedder)
     run.say(f"embedding users and items: {record.title}")
     embedding = record.fit(
@@ -42,9 +42,12 @@ def embed(run: Run) -> Embedding:
 
 
 def _save(run: Run, embedding: Embedding) -> None:
-    """Leaves an embedding in the run's folder, whole or not at all."""
+    """Writes vectors.npz atomically."""
     arrays: dict[str, Any] = {"user": embedding.vectors.user, "item": embedding.vectors.item}
     if embedding.tables is not None:
         arrays |= {"user_table": embedding.tables.user, "item_table": embedding.tables.item}
-    with whole_file(run.folder / "vectors.npz") as part, part.open("wb") as opened:  # given a name, numpy appends .npz
-        np.savez(opened, **arrays)
+    with (
+        whole_file(run.folder / "vectors.npz") as part,
+        part.open("wb") as stream,
+    ):  # np.savez adds .npz to paths
+        np.savez(stream, **arrays)

@@ -1,4 +1,4 @@
-"""Scores of a run's ids before and after its training, and what they have to do with how well it recommends."""
+"""Diversity and memorization of a run's ids before and after training, and their correlation with NDCG@10."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ WHEN = ("before", "after")
 
 
 def representations(system: System) -> dict[str, np.ndarray]:
-    """The mean of each id's token embeddings, f32[n,D], for "items" and, where there are user ids, "users"; eq. (2).
+    """Mean token embedding of each id, f32[n,D], for "items" and, if prompts hold user ids, "users"; META ID, eq. 2.
 
-    Embeddings are what the encoder (a decoder-only model) is fed: with the projected anchors and adapters. A causal
-    user id is that of all training events.
+    The embeddings are the input embeddings of the encoder (or decoder-only model), with OOV projection and LoRA.
+    Causal user ids are those of the whole training history.
     """
     model = language_model(system.model)
     tokens = {"items": system.item_tokens}
@@ -38,47 +38,47 @@ def representations(system: System) -> dict[str, np.ndarray]:
     codes = system.user_codes(train, np.arange(train.n_users))
     if codes is not None:
         tokens["users"] = system.vocabulary.ids("<User>", codes).tokens
-    return {who: np.asarray(model.embed(jnp.asarray(rows)).mean(axis=1)) for who, rows in tokens.items()}
+    return {entity: np.asarray(model.embed(jnp.asarray(rows)).mean(axis=1)) for entity, rows in tokens.items()}
 
 
 def score_ids(system: System, *, pairs: int = 100_000) -> dict[str, Any]:
-    """Diversity and memorization of a system's ids as it stands; META ID, section 4.
+    """Diversity and memorization of a system's ids with its current weights; META ID, section 4.
 
-    Memorization is measured against the training events alone.
+    Memorization is computed from training events only.
 
     Args:
-      system: trained or not.
-      pairs: how many are sampled for diversity.
+      system: trained or untrained.
+      pairs: number of pairs sampled for diversity.
     Returns:
-      For JSON, for "items" and maybe "users": "diversity" of sampled pairs, its standard "error" and its "curve"
-      ([pairs, mean, standard error]), "diversity_of_all", "memorization", "fast_memorization".
+      JSON values by "items" and, if prompts hold user ids, "users": "diversity" of sampled pairs, its standard "error"
+      and its "curve" ([pairs, mean, standard error]), "diversity_of_all", "memorization", "fast_memorization".
     """
     scores = {}
-    for who, rows in representations(system).items():
-        truth = RatingSimilarity.of(system.split.train, "item" if who == "items" else "user")
-        sampled = diversity(rows, pairs=pairs, key=stream(system.key, f"pairs of {who}"))
-        scores[who] = {
+    for entity, rows in representations(system).items():
+        similarity = RatingSimilarity.of(system.split.train, "item" if entity == "items" else "user")
+        sampled = diversity(rows, pairs=pairs, key=stream(system.key, f"pairs of {entity}"))
+        scores[entity] = {
             "diversity": sampled.score,
             "error": sampled.error,
             "curve": list(zip(sampled.sizes.tolist(), sampled.curve.tolist(), sampled.errors.tolist())),
             "diversity_of_all": float(diversity_of_all(rows)),
-            "memorization": memorization(rows, truth),
-            "fast_memorization": fast_memorization(rows, truth),
+            "memorization": memorization(rows, similarity),
+            "fast_memorization": fast_memorization(rows, similarity),
         }
     return scores
 
 
 def before_and_after(folder: str | os.PathLike[str], *, pairs: int = 100_000) -> dict[str, Any]:
-    """Scores of a run's ids at the start of its training and with its best weights; leaves them in the folder.
+    """Scores of a run's ids with its initial and its best weights; also written to id_scores.json in its folder.
 
     Args:
-      folder: a trained run's.
-      pairs: how many are sampled for diversity.
+      folder: of a trained run.
+      pairs: number of pairs sampled for diversity.
     Returns:
-      What id_scores.json holds: "system", "ids", "ndcg@10" (None of a run that ranks no items), and "before" and
-      "after" as `score_ids` gives them.
+      The content of id_scores.json: "system", "ids", "ndcg@10" (None where the run ranks no items), and "before" and
+      "after" as returned by `score_ids`.
     Raises:
-      ValueError: the folder holds no run, or one that is not measured yet.
+      ValueError: the folder holds no run, or one without results.json.
     """
     folder = pathlib.Path(folder)
     run = runs.reopen(folder)
@@ -97,63 +97,66 @@ def before_and_after(folder: str | os.PathLike[str], *, pairs: int = 100_000) ->
     return scores
 
 
-def correlations(runs: Sequence[dict[str, Any]], who: str) -> dict[str, tuple[float, float]]:
-    """Rank correlation (Spearman) of NDCG@10 with the scores after training, and with their sum as in figure 2c.
+def correlations(runs: Sequence[dict[str, Any]], entity: str) -> dict[str, tuple[float, float]]:
+    """Spearman correlation of NDCG@10 with each score after training, and with their sum; META ID, figure 2c.
 
+    Args:
+      runs: each as returned by `before_and_after`.
+      entity: "items" or "users".
     Returns:
-      by score the correlation and its p: how often as large a one, up or down, comes of scores that are dealt out by
-      chance, over all ways to deal them or 9,999 random ones. Empty for fewer than three runs; NaN where a score is the
-      same for all.
+      By score ("diversity", "memorization", "sum"), the correlation and its two-sided p-value by a permutation test
+      over all permutations, or 9,999 random ones. Empty for fewer than three runs; NaN where a score is the same for
+      all.
     """
-    rows = [run for run in runs if who in run["after"] and run["ndcg@10"] is not None]
+    rows = [run for run in runs if entity in run["after"] and run["ndcg@10"] is not None]
     if len(rows) < 3:
         return {}
-    scores = {name: [run["after"][who][name] for run in rows] for name in ("diversity", "memorization")}
+    scores = {name: [run["after"][entity][name] for run in rows] for name in ("diversity", "memorization")}
     scores["sum"] = np.add(scores["diversity"], scores["memorization"]).tolist()
     ndcg = [run["ndcg@10"] for run in rows]
     return {name: _rank_correlation(values, ndcg) for name, values in scores.items()}
 
 
-def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    ranks, fixed = (scipy.stats.rankdata(values) for values in (one, other))
-    if not np.ptp(ranks) or not np.ptp(fixed):
+def _rank_correlation(scores: Sequence[float], ndcg: Sequence[float]) -> tuple[float, float]:
+    score_ranks, ndcg_ranks = (scipy.stats.rankdata(values) for values in (scores, ndcg))
+    if not np.ptp(score_ranks) or not np.ptp(ndcg_ranks):
         return float("nan"), float("nan")
     test = scipy.stats.permutation_test(
-        (ranks,),
-        lambda dealt: np.corrcoef(dealt, fixed)[0, 1],
+        (score_ranks,),
+        lambda permuted: np.corrcoef(permuted, ndcg_ranks)[0, 1],
         permutation_type="pairings",
         rng=np.random.default_rng(0),
     )
     return float(test.statistic), float(test.pvalue)
 
 
-def correlations_line(runs: Sequence[dict[str, Any]], who: str) -> str:
-    """What `correlations` finds, in words; "" where it finds nothing."""
-    if not (related := correlations(runs, who)):
+def correlations_line(runs: Sequence[dict[str, Any]], entity: str) -> str:
+    """`correlations` as a line of text; "" for fewer than three runs."""
+    if not (by_score := correlations(runs, entity)):
         return ""
-    n_runs = sum(who in run["after"] and run["ndcg@10"] is not None for run in runs)
-    values = ", ".join(f"{name} {value:+.2f} (p {p:.2g})" for name, (value, p) in related.items())
+    n_runs = sum(entity in run["after"] and run["ndcg@10"] is not None for run in runs)
+    values = ", ".join(f"{name} {value:+.2f} (p {p:.2g})" for name, (value, p) in by_score.items())
     return f"rank correlation with NDCG@10 over {n_runs} runs (after training): {values}"
 
 
 def id_scores_table(runs: dict[str, dict[str, Any]]) -> str:
-    """Runs by name as aligned lines: for items and users the scores before and after, then the correlations."""
+    """Scores of runs, by name, as a text table: for items and users before and after training, then correlations."""
     lines = []
     width = max(len("run"), *map(len, runs))
-    for who in ("items", "users"):
-        runs_with = {name: run for name, run in runs.items() if who in run["after"]}
+    for entity in ("items", "users"):
+        runs_with = {name: run for name, run in runs.items() if entity in run["after"]}
         if not runs_with:
             continue
         titles = "".join(f"{f'{score} {when}':>22}" for score in ("diversity", "memorization") for when in WHEN)
-        lines.append(f"{f'ids of {who}':<{width}}{titles}{'NDCG@10':>10}")
+        lines.append(f"{f'ids of {entity}':<{width}}{titles}{'NDCG@10':>10}")
         for name, run in runs_with.items():
             cells = "".join(
-                [f"{run[when][who]['diversity']:>13.4f} ± {run[when][who]['error']:.4f}" for when in WHEN]
-                + [f"{run[when][who]['memorization']:>22.4f}" for when in WHEN]
+                [f"{run[when][entity]['diversity']:>13.4f} ± {run[when][entity]['error']:.4f}" for when in WHEN]
+                + [f"{run[when][entity]['memorization']:>22.4f}" for when in WHEN]
             )
             ndcg = "-" if run["ndcg@10"] is None else f"{run['ndcg@10']:.4f}"
             lines.append(f"{name:<{width}}{cells}{ndcg:>10}")
-        if line := correlations_line(list(runs_with.values()), who):
+        if line := correlations_line(list(runs_with.values()), entity):
             lines.append(line)
         lines.append("")
     return "\n".join(lines).rstrip()

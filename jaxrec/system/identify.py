@@ -1,4 +1,4 @@
-"""The stage that makes the ids of a run."""
+"""The id stage: fits a run's user and item ids, and stores them in ids/."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jaxrec.types import Histories, Vectors
 
 
 def identify(run: Run, vectors: Vectors) -> Ids:
-    """The ids of a run, from its folder where an earlier call left them."""
+    """A run's ids; read from ids/ where an earlier call stored them."""
     folder, config = run.folder / "ids", run.config
     names = run.data.user_names, run.data.item_names
     if folder.is_dir():
@@ -28,21 +28,21 @@ def identify(run: Run, vectors: Vectors) -> Ids:
     if kind.activity:
         run.say(kind.activity)
     if config.ids.users == "causal" and kind.learns_histories:
-        inputs = _of_histories(inputs, run.split.train)
+        inputs = _with_folded_in_users(inputs, run.split.train)
     ids = fit_ids(inputs)
     write_whole(run.folder / "ids.json", json.dumps(ids.report(), indent=2) + "\n")
     ids.save(folder, *names)
     return ids
 
 
-def _of_histories(inputs: IdInputs, train: Histories) -> IdInputs:
-    """Inputs whose user vectors are folded in, and users are learned from parts of histories as well as whole ones.
+def _with_folded_in_users(inputs: IdInputs, train: Histories) -> IdInputs:
+    """Inputs with user vectors folded in from item vectors, for whole histories and for a sample of their prefixes.
 
-    A causal id is made of the history before an event, so what makes it has to have seen vectors of that kind.
+    A causal id is computed from the history before an event, so the tokenizer has to be fitted to such vectors.
     """
     item = inputs.vectors.item
     vectors = Vectors(of_each_user(train, item), item)
-    parts = before_each_event(train, item)
-    parts = parts[parts.any(axis=1)]
-    drawn = generator(inputs.config.seed, "parts of histories").permutation(len(parts))[: train.n_users]
-    return dataclasses.replace(inputs, vectors=vectors, user_rows=np.concatenate([parts[drawn], vectors.user]))
+    prefixes = before_each_event(train, item)
+    prefixes = prefixes[prefixes.any(axis=1)]
+    sample = generator(inputs.config.seed, "parts of histories").permutation(len(prefixes))[: train.n_users]
+    return dataclasses.replace(inputs, vectors=vectors, user_rows=np.concatenate([prefixes[sample], vectors.user]))

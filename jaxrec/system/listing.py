@@ -1,4 +1,4 @@
-"""A system's recommendations for one user, as people read them."""
+"""One user's recommendations in readable form: names, titles, ids and scores."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from jaxrec.types import Histories, TopK
 
 
 def listing(system: System, histories: Histories, top: TopK, task: str, who: str, truth: int) -> RecommendationList:
-    """The first list of `top` beside the history that it was made from, in the words of the data.
+    """The first list of `top`, and the history it is based on, with the names and titles of the data.
 
     Args:
-      system: what recommended.
-      histories: of the user, the first of them.
-      top: what was recommended, the user's in the first row.
-      task: of the prompt; "direct" shows no history.
-      who: whom the list is for, for people.
-      truth: the held-out item's number, -1 where there is none.
+      system: that recommended.
+      histories: the user's history is the first.
+      top: the user's list is the first row.
+      task: of the prompt; a list of "direct" shows no history.
+      who: heading, such as the user's name.
+      truth: number of the held-out item, -1 where there is none.
     """
     data = system.data
 
@@ -25,10 +25,10 @@ def listing(system: System, histories: Histories, top: TopK, task: str, who: str
         name, title = str(data.item_names[item]), str(data.titles()[item])
         return name if name == title else f"{title} ({name})"
 
-    shown = () if task == "direct" else histories.of(0)[-system.config.task.max_history :]
+    history = () if task == "direct" else histories.of(0)[-system.config.task.max_history :]
     return RecommendationList(
         who,
-        [(label(i), system.item_name(i)) for i in shown],
+        [(label(i), system.item_name(i)) for i in history],
         [
             (label(i), system.item_name(i), float(score), bool(i == truth))
             for i, score in zip(top.items[0], top.scores[0])

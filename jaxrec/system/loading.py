@@ -1,4 +1,4 @@
-"""A trained system read back from its run's folder."""
+"""Loads a trained system from its run's folder."""
 
 from __future__ import annotations
 
@@ -14,37 +14,36 @@ from jaxrec.system.system import System
 from jaxrec.system.training import restore
 
 
-def load(folder: str | os.PathLike[str], **changed: Any) -> System:
-    """The trained system in a run's folder, with the best weights; it knows nobody whom the run's data doesn't.
+def load(folder: str | os.PathLike[str], **overrides: Any) -> System:
+    """Loads the system in a run's folder with its best weights, and the users and items of the run's data.
 
     Args:
-      folder: what `launch.train` left.
-      changed: fields of the run's eval config to override.
+      folder: written by `launch.train`.
+      overrides: fields of the run's eval config to change.
     Raises:
-      ValueError: the folder holds no run, or one that has no checkpoint yet, or a field is overridden that
-        the run does not use.
+      ValueError: the folder holds no run or no checkpoint yet, or `overrides` holds "recommender" or "beams" and the
+        run answers with vectors or ranks no items.
     """
     run = reopen(folder)
-    ignored = sorted({"recommender", "beams"} & set(changed)) if run.config.answer == "vector" else []
-    if ignored:
+    unused = sorted({"recommender", "beams"} & set(overrides))
+    if unused and run.config.answer == "vector":
         raise ValueError(
-            f"{run.folder} answers with vectors, which are searched without beams: leave out {', '.join(ignored)}"
+            f"{run.folder} answers with vectors, which are searched without beams: leave out {', '.join(unused)}"
         )
     if (
         not all((run.folder / part).is_dir() for part in ("ids", "tokenizer", "checkpoints"))
         or not (run.folder / "vectors.npz").is_file()
     ):
-        raise ValueError(f"{run.folder} holds no checkpoints yet; python -m launch.train makes or finishes the run")
-    ignored = sorted({"recommender", "beams"} & set(changed)) if not run.config.task.ranking else []
-    if ignored:
-        raise ValueError(f"{run.folder} ranks no items: leave out {', '.join(ignored)}")
-    settings = dataclasses.replace(run.config.eval, **changed)
+        raise ValueError(f"{run.folder} holds no checkpoints yet; python -m launch.train starts or finishes the run")
+    if unused and not run.config.task.ranking:
+        raise ValueError(f"{run.folder} ranks no items: leave out {', '.join(unused)}")
+    settings = dataclasses.replace(run.config.eval, **overrides)
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, eval=settings))
     return with_unseen(restore(build(run)))
 
 
 def with_unseen(system: System) -> System:
-    """The system with vectors and ids for the users and items that were held out of its training."""
+    """The system with vectors and ids for the unseen users and items of its split."""
     split = system.split
     users, items = np.flatnonzero(split.unseen_users), np.flatnonzero(split.unseen_items)
     if not len(users) and not len(items):

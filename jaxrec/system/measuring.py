@@ -1,4 +1,4 @@
-"""Measuring a system: ranks for the tasks that rank items, answers for those that write, and both as results.json."""
+"""Evaluates a system and its baselines on ranking and text tasks, and builds the content of results.json."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from jaxrec.system.timing import milliseconds_each
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a system and its baselines did on one part of the data.
+    """Results of a system and its baselines on one part of the data.
 
     Attributes:
-      ranks: of the tasks that rank items; empty where there is none.
-      texts: of the tasks that write.
-      examples: by task, what was answered about a few events; see `Writer.examples`.
+      ranks: results of the ranking tasks; empty where there are none.
+      texts: results of the text tasks.
+      examples: by text task, answers for a few events; see `Writer.examples`.
     """
 
     ranks: list[Result]
@@ -38,7 +38,12 @@ class Measured:
 
 
 def measure(system: System, part: str) -> Measured:
-    """The system's answers, for each task it was trained on, and those of the baselines of the same split."""
+    """Evaluates the system on each of its tasks, and the baselines on the same events.
+
+    Args:
+      system: trained.
+      part: "valid" or "test".
+    """
     task = system.config.task
     ranks = _ranks(system, part) if task.ranking else []
     if not task.writing:
@@ -50,11 +55,11 @@ def measure(system: System, part: str) -> Measured:
 def _ranks(system: System, part: str) -> list[Result]:
     config, split = system.config, system.split
     system.say(f"measuring on the {part} items of all users")
-    _, *others = config.task.ranking
+    _, *other_tasks = config.task.ranking
     results = [system.measure(part)]
     if config.eval.prompt == "both":
         results.append(system.measure(part, prompt="unseen", name=f"{system.name} (unseen prompt)"))
-    for task in others:
+    for task in other_tasks:
         suffix = "user id only" if task == "direct" else task
         results.append(system.measure(part, task=task, name=f"{system.name} ({suffix})"))
     if (record := embedder(config.embedder)).ranks:
@@ -77,12 +82,19 @@ def _ranks(system: System, part: str) -> list[Result]:
         unseen = split.unseen_items[split.target(part)]
         groups |= {"seen items": ~unseen, "unseen items": unseen}
     return results + [
-        part for group in groups.items() for result in results for part in result_of_group(result, *group)
+        subset for name, mask in groups.items() for result in results for subset in result_of_group(result, name, mask)
     ]
 
 
 def report_of(system: System, part: str, measured: Measured, seconds: float | None) -> dict[str, Any]:
-    """What results.json holds; `report_lines` shows it."""
+    """The content of results.json.
+
+    Args:
+      system: that was evaluated.
+      part: "valid" or "test".
+      measured: its results.
+      seconds: duration of training and evaluation; None where it is not known.
+    """
     config, events = system.config, system.events
     report = results_report(
         measured.ranks,
@@ -94,30 +106,36 @@ def report_of(system: System, part: str, measured: Measured, seconds: float | No
         command=runs.command(),
         seconds=seconds,
     )
-    notes = system.folder / "ids.json"
-    if notes.is_file():
-        report["ids"] = json.loads(notes.read_text())
+    id_report = system.folder / "ids.json"
+    if id_report.is_file():
+        report["ids"] = json.loads(id_report.read_text())
     if config.task.ranking:
         report["ms_by_task"] = {task: round(milliseconds_per_user(system, task), 3) for task in config.task.ranking}
         report["ms_per_user"] = report["ms_by_task"][config.task.ranking[0]]
     if events is not None:
         sizes = {"train": len(events.train), "valid": len(events.valid), "test": len(events.test)}
-        about = {"events": sizes | {"kept_out": len(events.kept_out)}, "examples": measured.examples}
-        report["texts"] = text_report(measured.texts) | about
+        sizes["kept_out"] = len(events.kept_out)
+        report["texts"] = text_report(measured.texts) | {"events": sizes, "examples": measured.examples}
     return report
 
 
 def report_lines(report: dict[str, Any]) -> str:
-    """What results.json holds, as aligned lines."""
+    """The content of results.json as text tables."""
     return "\n\n".join(
         ([results_table(report)] if report["rows"] else []) + ([text_table(report)] if "texts" in report else [])
     )
 
 
-def beams_gap(system: System, part: str, most: int = 256) -> str:
-    """How far beam search is from exact scoring, on the lists of ten for some users; `system` scores exactly."""
+def beams_gap(system: System, part: str, limit: int = 256) -> str:
+    """A line that compares beam search with exact scoring: recall of the exact top ten, and log-probability shortfall.
+
+    Args:
+      system: with the recommender "exact".
+      part: "valid" or "test".
+      limit: maximum number of users to compare.
+    """
     beam = dataclasses.replace(system, config=system.config.replace(eval__recommender="beam"))
-    users, k = np.flatnonzero(system.split.target(part) >= 0)[:most], min(10, system.data.n_items)
+    users, k = np.flatnonzero(system.split.target(part) >= 0)[:limit], min(10, system.data.n_items)
     histories = system.split.history(part)
     beam, exact = (dataclasses.replace(s, histories=histories) for s in (beam, system))
     gap = beam_gap(beam.recommend(users, k), exact.recommend(users, k))
@@ -128,11 +146,11 @@ def beams_gap(system: System, part: str, most: int = 256) -> str:
 
 
 def milliseconds_per_user(system: System, task: str | None = None) -> float:
-    """How long a list of ten takes, prompt included, in batches as the config says."""
-    most = min(10, system.data.n_items)
-    return milliseconds_each(lambda users: system.recommend(users, most, task), some_users(system))
+    """Milliseconds per user for a list of ten, prompt included, with the batch size of the config."""
+    k = min(10, system.data.n_items)
+    return milliseconds_each(lambda users: system.recommend(users, k, task), some_users(system))
 
 
-def some_users(system: System, most: int = 256) -> np.ndarray:
-    """The first users of whom something is known, i64[*]."""
-    return np.flatnonzero(np.diff(system.histories.offsets))[:most]
+def some_users(system: System, limit: int = 256) -> np.ndarray:
+    """The first users with a history, at most `limit`, i64[*]."""
+    return np.flatnonzero(np.diff(system.histories.offsets))[:limit]

@@ -1,4 +1,4 @@
-"""The stage that lays out a run's vocabulary and language model, from random or pretrained weights."""
+"""The model stage: builds a run's vocabulary and language model, with random or pretrained weights."""
 
 from __future__ import annotations
 
@@ -29,13 +29,18 @@ from jaxrec.types import Vectors
 def make_model(
     run: Run, ids: Ids, vectors: Vectors, *, untrained: bool
 ) -> tuple[Vocabulary, LanguageModel | Retriever]:
-    """The vocabulary of a run's ids and texts, and a model with the weights that training starts from.
+    """Builds a run's vocabulary, and its model with initial weights.
 
     Args:
-      run: config and folder; what an earlier call left there is read.
-      ids: whose codes are the new tokens.
-      vectors: what a retriever searches.
-      untrained: whether pretrained weights are wanted even where training has left its own.
+      run: config and folder; a tokenizer stored there by an earlier call is reused.
+      ids: user and item ids, whose codes become new tokens.
+      vectors: collaborative vectors, for the retrieval head.
+      untrained: load pretrained weights even where the run has checkpoints.
+    Returns:
+      The vocabulary; and a language model (answer "id") or a retriever (answer "vector"). Where the run has
+      checkpoints, the weights are random, to be replaced by `restore`, unless `untrained` is set.
+    Raises:
+      ValueError: the pretrained model can't be read, or its tokenizer has more tokens than its embedding table rows.
     """
     vocabulary, shape, weights = _vocabulary(run, ids, untrained=untrained)
     rngs = nnx.Rngs(params=stream(run.key, "model"))
@@ -66,22 +71,22 @@ def make_model(
 
 
 def _vocabulary(run: Run, ids: Ids, *, untrained: bool) -> tuple[Vocabulary, Any, dict[str, np.ndarray] | None]:
-    """The vocabulary, the model's shape, and pretrained weights where the config names some and training starts."""
+    """The vocabulary, the model's sizes, and pretrained weights; no weights where the run has checkpoints."""
     config, folder, file = run.config.model, run.folder / "tokenizer", run.folder / "backbone.json"
     record = backbone(config.backbone)
     shape, weights = record.shape(config), None
     names = vocabularies.new_token_names(ids.users.codes, ids.items.codes, answer=record.decoder_only)
-    # A save that a kill cut off leaves a folder whose name only begins with a number: nothing is trained by that.
+    # An interrupted save leaves a folder whose name has a suffix after the step; it is no checkpoint.
     trained = any(step.name.isdigit() for step in (run.folder / "checkpoints").glob("*"))
-    if file.is_file() and trained and not untrained:  # what was pretrained is not needed again
+    if file.is_file() and trained and not untrained:  # checkpoints replace the pretrained weights
         return vocabularies.load(folder, names), from_dict(type(shape), json.loads(file.read_text())), None
     if config.init_from is not None:
         assert record.hugging_face is not None
         stored_shape, weights = record.hugging_face.read(config.init_from)
-        kept = {name: getattr(shape, name) for name in ("dropout", "compute_dtype", "remat")}
-        shape = dataclasses.replace(stored_shape, **kept)
+        from_config = {name: getattr(shape, name) for name in ("dropout", "compute_dtype", "remat")}
+        shape = dataclasses.replace(stored_shape, **from_config)
     write_whole(file, to_json(shape) + "\n")
-    if folder.is_dir():  # whole: it was renamed when it was
+    if folder.is_dir():  # complete, as it is written atomically
         return vocabularies.load(folder, names), shape, weights
     if config.init_from is not None:
         text = vocabularies.load_text_tokenizer(config.init_from, decoder_only=record.decoder_only)
@@ -92,18 +97,16 @@ def _vocabulary(run: Run, ids: Ids, *, untrained: bool) -> tuple[Vocabulary, Any
             )
     else:
         text = vocabularies.train_text_tokenizer(_texts(run), run.config.task.words, ends=not record.decoder_only)
-    rows, single = (
-        shape.vocab if weights is not None else 0,
-        vocabularies.text_token_names(ids.users.codes, ids.items.codes),
-    )
-    made = vocabularies.extend(text, names, rows, single=single)
+    pretrained_rows = shape.vocab if weights is not None else 0
+    single = vocabularies.text_token_names(ids.users.codes, ids.items.codes)
+    vocabulary = vocabularies.extend(text, names, pretrained_rows, single=single)
     with whole_folder(folder) as part:
-        made.save(part)
-    return made, shape, weights
+        vocabulary.save(part)
+    return vocabulary, shape, weights
 
 
 def _texts(run: Run) -> list[str]:
-    """What a text tokenizer is trained on: the templates and, where tasks write, texts of training events."""
+    """Training texts of the tokenizer: prompt templates and, with text tasks, the texts of training events."""
     texts = template_texts(run.config.task.writing)
     if run.events is not None and run.data.text is not None:
         texts += [text for column in run.data.text.values() for text in column[run.events.train].tolist()]

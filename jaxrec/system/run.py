@@ -1,4 +1,4 @@
-"""A run and its folder: one config, the data it names, and where each stage leaves what it made."""
+"""A run: its config, its data, and the folder in which each stage stores its results."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Run:
 
     Attributes:
       config: all settings.
-      folder: where stages leave their files.
+      folder: where stages store their files.
       data: events and names.
-      split: training histories and held-out targets.
-      events: which events train, validate and test ratings and texts; None where no task writes.
-      material: stars and texts of the events; None where no task writes.
-      fresh: whether this call is the first on the folder.
+      split: training histories and held-out targets of the ranking tasks.
+      events: training, validation and test events of the text tasks; None without text tasks.
+      material: stars and texts of the events; None without text tasks.
+      fresh: whether the folder held no run before this call.
     """
 
     config: Config
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def learned_from(self) -> Histories:
-        """What the embedder may see: training alone or, under `as-released`, every event, as the papers' code did."""
+        """Histories that embedder and ids are fitted to: training events or, under "as-released", all events."""
         if self.config.protocol == "strict":
             return self.split.train
         offsets = np.searchsorted(self.data.user, np.arange(self.data.n_users + 1))
@@ -58,58 +58,58 @@ class Run:
 
     @property
     def key(self) -> jax.Array:
-        """The key that every stage's stream is derived from."""
+        """The run's random key, from which every stage derives its own; see `jaxrec.keys.stream`."""
         return jax.random.key(self.config.seed)
 
     def say(self, message: str) -> None:
-        """Logs one line about where the run is."""
+        """Logs a message with the run's name."""
         logger.info("[%s] %s", self.config.name, message)
 
 
 def start(config: Config) -> Run:
-    """Opens a run's folder and loads its data; a folder that holds the same config is gone on with.
+    """Starts a run, or resumes the run of the same config in its folder; loads the data and writes config.json.
 
     Raises:
       ValueError: the config contradicts itself, its data can't be read, or the folder holds a run of another
-        config; names the fields that differ.
+        config; the message names the fields that differ.
     """
     check_run(config)
     folder = config.folder
     file = folder / "config.json"
-    run = _opened(config, folder, fresh=not file.is_file())
+    run = _load(config, folder, fresh=not file.is_file())
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, to_json(config) + "\n")
     return run
 
 
 def reopen(folder: str | os.PathLike[str]) -> Run:
-    """The run in a folder.
+    """Opens the run in a folder and loads its data.
 
     Raises:
-      ValueError: the folder holds no run, or its config is not of this version.
+      ValueError: the folder holds no run, its config is of another version of jaxrec, or its data can't be read.
     """
     folder = pathlib.Path(folder)
     file = folder / "config.json"
     if not file.is_file():
         raise ValueError(f"{folder} holds no run (no config.json); train one with python -m launch.train")
-    return _opened(_read_config(file), folder)
+    return _load(_read_config(file), folder)
 
 
 def command() -> str:
-    """The command line of this process, as a reader would repeat it."""
+    """The command line of this process, in a form that can be run again."""
     module = sys.modules["__main__"].__spec__
     program = pathlib.Path(sys.argv[0]).stem
-    if module or program != "jaxrec":  # the console command is a script that has no module
+    if module or program != "jaxrec":  # the console script has no module
         program = f"python -m {module.name if module else program}"
     return f"{program} {shlex.join(sys.argv[1:])}".strip()
 
 
 def check_run(config: Config) -> None:
-    """Looks at a config, and at the folder that it names, before anything is loaded.
+    """Checks a config and its folder before anything is loaded.
 
     Raises:
-      ValueError: it contradicts itself, names a part that no registry has or that does not go with the others, or its
-        folder holds a run of another config; names the fields that differ.
+      ValueError: settings are out of range or contradict each other, a name is in no registry, the folder holds a run
+        of another config (the message names the fields that differ), or jax runs in several processes.
     """
     file = config.folder / "config.json"
     if file.is_file():
@@ -120,15 +120,15 @@ def check_run(config: Config) -> None:
     _check_ids(config)
     _check_backbone(config)
     if jax.process_count() > 1:
-        raise ValueError("a run's stages are made by one process; start one, with all devices of a host")
+        raise ValueError("a run needs a single process; start one, with all devices of a host")
 
 
 def _check_ids(config: Config) -> None:
     id_kind(config.ids.kind)
-    of_users = kind_name("user", config.ids.kind, config.ids.entities)
-    if config.ids.users == "causal" and not id_kind(of_users).from_vectors:
+    user_kind = kind_name("user", config.ids.kind, config.ids.entities)
+    if config.ids.users == "causal" and not id_kind(user_kind).from_vectors:
         raise ValueError(
-            f"ids.users causal makes users' ids of their histories, and {of_users} ids are not made of anything; "
+            f"ids.users causal computes user ids from histories, and {user_kind} ids are not made of anything; "
             "set ids.users static or none"
         )
 
@@ -137,7 +137,7 @@ def _check_backbone(config: Config) -> None:
     name, rank = config.model.backbone, config.model.lora.rank
     record = backbone(name)
     if rank and not record.lora:
-        adaptable = " or ".join(name for name, other in BACKBONES.items() if other.lora)
+        adaptable = " or ".join(name for name, candidate in BACKBONES.items() if candidate.lora)
         raise ValueError(
             f"model.lora.rank={rank} does not go with model.backbone {name}, which LoRA cannot adapt; "
             f"set model.backbone {adaptable}, or rank 0"
@@ -146,7 +146,7 @@ def _check_backbone(config: Config) -> None:
         raise ValueError(f"model.backbone {name} reads no weights of Hugging Face; leave model.init_from out")
 
 
-def _opened(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
+def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
     data, split, events, material = load_run_data(config, folder)
     return Run(config, folder, data, split, events, material, fresh)
 
@@ -159,8 +159,8 @@ def _read_config(file: pathlib.Path) -> Config:
 
 
 def _check_same(config: Config, stored: Config, folder: pathlib.Path) -> None:
-    one, other = (flatten_dict(dataclasses.asdict(c), sep=".") for c in (config, stored))
-    differing = sorted(n for n in one if one[n] != other[n] and n != "out")
+    new, old = (flatten_dict(dataclasses.asdict(c), sep=".") for c in (config, stored))
+    differing = sorted(field for field in new if new[field] != old[field] and field != "out")
     if differing:
         raise ValueError(
             f"{folder} holds a run of another config ({', '.join(differing)} differ); "

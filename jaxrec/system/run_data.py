@@ -1,4 +1,4 @@
-"""The data that a run learns and is measured on: events, their splits, and the texts of prompts and answers."""
+"""Loads a run's data: events, their splits, and the texts of the text tasks."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ from jaxrec.tasks.writing_examples import TextEvents, stars_text
 from jaxrec.types import EventSplit, Interactions, Split
 
 CHOICES = 20
-"""Different ratings that data may have where they are asked for: each is a possible answer."""
+"""Maximum number of distinct ratings for the tasks that predict stars; each is a possible answer."""
 
 
 def load_run_data(
     config: Config, folder: pathlib.Path
 ) -> tuple[Interactions, Split, EventSplit | None, TextEvents | None]:
-    """The data of a run and its splits: what `Run` calls data, split, events and material.
+    """Loads the data of a run and splits it.
 
-    Items are ranked by a leave-one-out split, ratings and texts by one of events. Where a run has both, no event
-    that the first holds out trains the second, and embedders don't see the rating of an event that the second holds
-    out.
+    Ranking tasks use a leave-one-out or temporal split of histories, text tasks an 80/10/10 split of events. In a run
+    with both, events held out for ranking are not used to train text tasks, and the embedder does not see the ratings
+    of events held out for text tasks.
 
     Args:
-      config: names the data.
-      folder: of the run; the data's file is looked for in it and beside it, too.
+      config: of the run.
+      folder: of the run; the data file is also looked up there and in its parent.
+    Returns:
+      `data`, `split`, `events` and `material` of `Run`.
     Raises:
-      ValueError: the data can't be read, or lacks what a task asks about.
+      ValueError: the data can't be read, or lacks a column that a task needs, or has more than `CHOICES` distinct
+        ratings for a task that predicts them.
     """
     data, _ = load_interactions(config.data, seed=config.seed, beside=(folder, folder.parent))
     events = None
@@ -59,10 +62,10 @@ def load_run_data(
 
 
 def _text_events(config: Config, data: Interactions, events: EventSplit) -> TextEvents:
-    """Stars and texts of the events, for prompts and answers.
+    """Stars and texts of all events, for prompts and answers.
 
-    Feature words come from training reviews, but for those of a user's last two events, which leave-one-out holds out:
-    so prompts and answers are the same in runs with and without tasks that rank.
+    Feature words are taken from training reviews, without those of each user's last two events, which leave-one-out
+    holds out; so runs with and without ranking tasks have the same prompts and answers.
     """
     empty = np.full(data.n_events, "", object)
     text = data.text or {}
@@ -76,15 +79,15 @@ def _text_events(config: Config, data: Interactions, events: EventSplit) -> Text
 
 
 def _check_columns(config: Config, data: Interactions) -> None:
-    """Looks for what the tasks ask about.
+    """Checks that the data has the columns that the tasks need.
 
     Raises:
-      ValueError: the data has no ratings, reviews or summaries, or too many different ratings, for a task.
+      ValueError: ratings, reviews or summaries are missing, or there are too many distinct ratings.
     """
-    different = 0 if data.rating is None else len(np.unique(data.rating))
-    if different > CHOICES and {"rating", "preference"} & set(config.task.writing):
+    n_ratings = 0 if data.rating is None else len(np.unique(data.rating))
+    if n_ratings > CHOICES and {"rating", "preference"} & set(config.task.writing):
         raise ValueError(
-            f"the ratings of {config.data.path or 'the data'} take {different} different values, and each is a "
+            f"the ratings of {config.data.path or 'the data'} take {n_ratings} different values, and each is a "
             f"possible answer: round them to at most {CHOICES}, or leave rating and preference out"
         )
     needs = {"rating": ("rating",), "preference": ("rating", "review")}

@@ -1,4 +1,4 @@
-"""The stages of a run before the language model is trained: embed, identify, lay out vocabulary and model."""
+"""Runs the stages before training (embedding, ids, vocabulary and model), and adds new users and items later."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from jaxrec.types import Histories, Vectors
 
 
 def build(run: Run, *, untrained: bool = False) -> System:
-    """Everything but the trained weights; what an earlier call left in the run's folder is read, not made again.
+    """Builds a run's system, without trained weights; results of stages that the run's folder holds are reused.
 
     Args:
       run: config, data and folder.
-      untrained: whether pretrained weights are wanted even where training has left its own: the system as it began.
+      untrained: use the initial weights of training, pretrained ones included, even where the run has checkpoints.
     """
     embedding = embed(run)
     ids = identify(run, embedding.vectors)
@@ -37,35 +37,38 @@ def build(run: Run, *, untrained: bool = False) -> System:
 
 
 def welcome(system: System, histories: Histories, users: np.ndarray, items: np.ndarray) -> System:
-    """The system once some users and items are known that it was not trained with; nothing is trained.
+    """Adds new users and items to a system without training; TokenRec, section 2.5.2.
 
-    The embedder is refreshed over all histories; the newcomers' vectors, made as long as the others, are encoded
-    by the frozen tokenizer, and both take their rows. Everybody else keeps vector and id (TokenRec, section 2.5.2).
+    The embedder recomputes vectors from all histories. The vectors of new users and items are scaled to the norm of the
+    existing ones and encoded by the frozen tokenizer. All other users and items keep vector and id.
 
     Args:
-      system: a system, trained or about to be.
-      histories: all that is known; newcomers are numbered behind those that the system has, or have rows in it already.
-      users: i64[*], who is new or has new events.
-      items: i64[*], which are new.
+      system: trained or untrained.
+      histories: of all users, old and new; new users and items have numbers after the existing ones, or already have
+        rows in the system, as unseen ones do.
+      users: i64[*], new users and users with new events.
+      items: i64[*], new items.
+    Returns:
+      The system with `histories`, and vectors and ids for `users` and `items`.
     """
     record = embedder(system.config.embedder)
-    fresh = record.refresh(system.embedding, histories, record.settings(system.config))
+    refreshed = record.refresh(system.embedding, histories, record.settings(system.config))
     vectors, ids = system.embedding.vectors, system.ids
     vectors = Vectors(
-        _rows_set(vectors.user, users, scale_to_mean_length(fresh.user[users], vectors.user), histories.n_users),
-        _rows_set(vectors.item, items, scale_to_mean_length(fresh.item[items], vectors.item), histories.n_items),
+        _with_rows(vectors.user, users, scale_to_mean_length(refreshed.user[users], vectors.user), histories.n_users),
+        _with_rows(vectors.item, items, scale_to_mean_length(refreshed.item[items], vectors.item), histories.n_items),
     )
     ids = ids.with_items(items, vectors.item[items])
-    rows = vectors.user[users]
-    if system.config.ids.users == "causal":  # made from histories whenever a user is asked about
-        rows = of_each_user(histories, vectors.item)[users]
-    ids = ids.with_users(users, rows)
+    user_vectors = vectors.user[users]
+    if system.config.ids.users == "causal":  # whose ids are computed from folded-in vectors
+        user_vectors = of_each_user(histories, vectors.item)[users]
+    ids = ids.with_users(users, user_vectors)
     embedding = dataclasses.replace(system.embedding, vectors=vectors)
     return dataclasses.replace(system, embedding=embedding, ids=ids, histories=histories)
 
 
-def _rows_set(rows: np.ndarray, which: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
-    """Rows padded with zeros to n, those of `which` taken from `values`."""
-    out = np.concatenate([rows, np.zeros((n - len(rows), rows.shape[1]), rows.dtype)])
-    out[which] = values
-    return out
+def _with_rows(rows: np.ndarray, indices: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
+    """`rows` padded with zero rows to length n, with `values` at `indices`."""
+    padded = np.concatenate([rows, np.zeros((n - len(rows), rows.shape[1]), rows.dtype)])
+    padded[indices] = values
+    return padded

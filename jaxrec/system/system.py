@@ -1,4 +1,4 @@
-"""A recommender of any of the crossed methods: the parts of one run, and how users are asked about with them."""
+"""A run with all its parts (vectors, ids, vocabulary, model): builds prompts, recommends and ranks."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from jaxrec.training.sharding import make_mesh
 from jaxrec.types import Codes, Histories, TopK
 
 LISTED = 30
-"""How long retrieval's lists are when they are measured: TokenRec's tables end there."""
+"""Length of the lists by which retrieval is evaluated; the largest cutoff in TokenRec's tables."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class System(Run):
-    """A run whose parts are made: what recommends together.
+    """A run with its parts, which together recommend.
 
     Attributes:
-      embedding: vectors of users and items; retrieval searches the items'.
+      embedding: collaborative vectors of users and items; retrieval searches those of the items.
       ids: codes of users and items.
-      vocabulary: text and new tokens.
-      model: a language model that says ids, or a retriever that answers with vectors.
-      histories: of each user by now; newcomers stand behind the users of the run's data.
+      vocabulary: text tokens and new tokens.
+      model: a language model that generates ids, or a retriever that outputs vectors.
+      histories: current history of each user; new users come after those of the run's data.
     """
 
     embedding: Embedding
@@ -56,25 +56,25 @@ class System(Run):
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """The method's name in tables."""
         return method_name(self.config)
 
     @functools.cached_property
     def item_tokens(self) -> np.ndarray:
-        """The items' ids as tokens, i32[I,1+L]."""
+        """Ids of the items as tokens, i32[I,1+L]."""
         return self.vocabulary.ids("<Item>", self.ids.items.codes).tokens
 
     def item_name(self, item: int) -> str:
-        """An item's id as people read it, `<Item><CT3><CI17>`."""
+        """An item's id as text: `<Item><CT3><CI17>`."""
         return self.ids.items.text(item)
 
     def user_name(self, codes: Codes | None, user: int) -> str:
-        """A user's id as the prompts hold it, `<User><CT3><CI17>`; empty without user ids."""
+        """A user's id as text, as in prompts: `<User><CT3><CI17>`; "" without user ids."""
         return "" if codes is None else "<User>" + code_text(codes, codes.values[user])
 
     @functools.cached_property
     def recommender(self) -> TrieRecommender | VectorRecommender:
-        """Ranks items for prompts, by the config's recommender."""
+        """The recommender that the config names; it ranks items for prompts."""
         settings = self.config.eval
         if isinstance(self.model, Retriever):
             return VectorRecommender(
@@ -94,7 +94,7 @@ class System(Run):
         )
 
     def _mesh(self) -> Mesh | None:
-        """The mesh that shares the catalogue, where training shared the model and this process has the devices."""
+        """The mesh over which the catalogue is sharded; None unless the model was sharded and the devices are there."""
         settings = self.config.train
         if (
             settings.model_parallel == 1
@@ -104,67 +104,69 @@ class System(Run):
         return make_mesh(settings.data_parallel, settings.model_parallel)
 
     def user_codes(self, histories: Histories, users: np.ndarray | None = None) -> Codes | None:
-        """The codes that the prompts hold; None where the config has no user ids.
+        """Codes of the user ids in prompts, a row per history; None where the config has no user ids.
 
         Args:
-          histories: what is known of somebody, i.e. whom to encode by folding in.
-          users: i64[n], whom of the system's users these are: static ids are theirs. None: strangers, or causal ids.
+          histories: from which ids of new users, and causal ids, are computed by folding in.
+          users: i64[n], the system's users whose histories these are, for static ids; None: new users.
         """
-        kind, table = self.config.ids.users, self.ids.users.codes
+        kind, static_codes = self.config.ids.users, self.ids.users.codes
         if kind == "none":
             return None
         if kind == "static" and users is not None:
-            return dataclasses.replace(table, values=table.values[users])
+            return dataclasses.replace(static_codes, values=static_codes.values[users])
         vectors = of_each_user(histories, self.embedding.vectors.item)
-        if kind == "static":  # the ids were made of the embedder's own vectors, which are longer
+        if kind == "static":  # fitted to the embedder's user vectors, which have larger norms
             vectors = scale_to_mean_length(vectors, self.embedding.vectors.user)
         return self.ids.user_codes(vectors)
 
     def asker(self, histories: Histories, codes: Codes | None, task: str, prompt: str) -> Callable[..., np.ndarray]:
-        """A function that asks about users: numbers i64[B] in, prompts i32[B,S] padded with 0 out.
+        """A function that builds prompts: user numbers i64[B] -> prompts i32[B,S], padded with 0.
 
         Args:
-          histories: what is known of all users.
-          codes: of `user_codes`, a row a user.
+          histories: of all users.
+          codes: from `user_codes`, a row per user.
           task: "sequential", "collaborative" or "direct".
-          prompt: "seen" or "unseen", whether training used the template.
+          prompt: "seen" or "unseen": a template that training used, or one that it did not.
         Returns:
-          ask(users, draw=users): a shuffled history's order is a function of the user's number in `draw`.
+          ask(users, draw=users): where the history is shuffled, its order depends only on the number in `draw`.
         """
         settings = self.config.task
         template = templates(task, seen=prompt == "seen")[0]
         tokens = None if codes is None else self.vocabulary.ids("<User>", codes).tokens
         prompts = Prompts.make(self.vocabulary, [template], self.item_tokens, histories, tokens)
-        most = settings.max_history if "history" in template.slots else 0
+        max_history = settings.max_history if "history" in template.slots else 0
         shuffles = settings.shuffle and task == "collaborative"
 
         def ask(users: np.ndarray, draw: np.ndarray | None = None) -> np.ndarray:
             numbers = (users if draw is None else draw).astype(np.uint64)
-            items = shuffle_rows(recent_events(histories, users, most), np.full(len(users), shuffles), numbers)
+            items = shuffle_rows(recent_events(histories, users, max_history), np.full(len(users), shuffles), numbers)
             rows = prompts.splice(np.zeros(len(users), np.int32), users, items)
             return pad_rows(rows, int(np.diff(rows[1]).max(initial=1)))
 
         return ask
 
     def recommend(self, users: np.ndarray, k: int, task: str | None = None, exclude: np.ndarray | None = None) -> TopK:
-        """The best k items for some of the system's users, by all that is known of them.
+        """The best k items for some of the system's users, from their current histories.
 
         Args:
-          users: i64[B], which of them.
-          k: how many.
-          task: one that the run was trained on; default its first.
-          exclude: items that are not recommended, i64[X].
+          users: i64[B].
+          k: number of items.
+          task: one that the run was trained on; None: its main task.
+          exclude: items that are not to be recommended, i64[X].
+        Returns:
+          TopK of B rows.
         """
         histories = histories_of(self.histories, users)
-        return self._answer(histories, self.user_codes(histories, users), users, k, task, exclude)
+        return self._top_k(histories, self.user_codes(histories, users), users, k, task, exclude)
 
     def recommend_to_strangers(
         self, histories: Histories, k: int, task: str | None = None, exclude: np.ndarray | None = None
     ) -> TopK:
-        """The best k items for each of some histories; whoever they belong to is folded in."""
-        return self._answer(histories, self.user_codes(histories), np.arange(histories.n_users), k, task, exclude)
+        """The best k items for each of some histories of new users, whose ids are computed by folding in."""
+        return self._top_k(histories, self.user_codes(histories), np.arange(histories.n_users), k, task, exclude)
 
-    def _answer(
+    def _top_k(
         self,
         histories: Histories,
         codes: Codes | None,
@@ -173,7 +175,7 @@ class System(Run):
         task: str | None,
         exclude: np.ndarray | None,
     ) -> TopK:
-        """Lists for all of these histories; what they hold is left out where the config says so, `exclude` always."""
+        """Top-k lists for all of these histories, without `exclude` and, if eval.mask_seen is set, their own items."""
         settings, users = self.config.eval, np.arange(histories.n_users)
         width = int(np.diff(histories.offsets).max(initial=1))
         seen = seen_rows(histories, users, max(width, 1)) if settings.mask_seen else None
@@ -191,24 +193,29 @@ class System(Run):
         users: np.ndarray | None = None,
         name: str | None = None,
     ) -> Result:
-        """Ranks of the held-out items of a part ("valid" or "test"), for all users or some.
+        """Full ranking of the held-out items.
 
-        `task` and `prompt` are by default the first that the config names.
+        Args:
+          part: "valid" or "test".
+          task: None: the main task.
+          prompt: "seen" or "unseen"; None: as in the config, "seen" where it is "both".
+          users: i64[n]; None: all users with a held-out item.
+          name: of the row in tables; None: the method's name.
         """
         settings, split = self.config.eval, self.split
-        history, everybody = split.history(part), np.arange(self.data.n_users)
+        histories, all_users = split.history(part), np.arange(self.data.n_users)
         task = task or self.config.task.ranking[0]
         n_users = int((split.target(part) >= 0).sum()) if users is None else len(users)
-        # The recommender sorts what it is given by length; batches of one size, so that none is filled up for nothing.
+        # The recommender sorts prompts by length, so it gets many at once; batches of equal size avoid padding.
         batches = max(1, -(-n_users // (16 * settings.batch_users)))
-        most = LISTED if isinstance(self.model, Retriever) else settings.beams
+        list_length = LISTED if isinstance(self.model, Retriever) else settings.beams
         return evaluate_recommender(
             name or self.name,
             self.recommender,
-            self.asker(history, self.user_codes(history, everybody), task, prompt or _prompt(settings.prompt)),
+            self.asker(histories, self.user_codes(histories, all_users), task, prompt or _prompt(settings.prompt)),
             split,
             part,
-            k=min(most, self.data.n_items),
+            k=min(list_length, self.data.n_items),
             mask_seen=settings.mask_seen,
             batch_users=max(1, -(-n_users // batches)),
             users=users,
@@ -216,7 +223,7 @@ class System(Run):
 
 
 def method_name(config: Config) -> str:
-    """META ID and TokenRec by their names, what is crossed by its parts; each with its backbone's suffix."""
+    """The method's name in tables: "META ID", "TokenRec", or its parts, with the backbone's suffix."""
     parts = config.embedder, config.ids.kind, config.answer
     suffix = backbone(config.model.backbone).suffix
     if parts == ("walks", "meta_id", "id") and config.ids.entities == "both":
@@ -230,22 +237,22 @@ def method_name(config: Config) -> str:
 
 
 def histories_of(histories: Histories, users: np.ndarray) -> Histories:
-    """The histories of some users i64[n] alone, in their order."""
+    """The histories of some users i64[n], in that order."""
     items, offsets = ragged_take(histories.items, histories.offsets[users], np.diff(histories.offsets)[users])
     return Histories(offsets, items, histories.n_items)
 
 
 def _with_excluded(seen: np.ndarray | None, exclude: np.ndarray, n_users: int) -> np.ndarray:
-    """Items to leave out, i32[B,X]: those of `seen` (padded with -1) and `exclude`, each once a row."""
+    """Items to exclude, i32[B,X], padded with -1: those of `seen` and of `exclude`, without duplicates in a row."""
     rows = np.tile(exclude.astype(np.int32), (n_users, 1))
     if seen is None:
         return rows
-    again = (rows[:, :, None] == seen[:, None, :]).any(axis=2)
-    return np.concatenate([seen, np.where(again, -1, rows)], axis=1)
+    duplicate = (rows[:, :, None] == seen[:, None, :]).any(axis=2)
+    return np.concatenate([seen, np.where(duplicate, -1, rows)], axis=1)
 
 
 def _prompt(setting: str) -> str:
-    """The prompt that selects and recommends where both are measured."""
+    """The prompt for recommendation and validation: "seen" where the config says "both"."""
     return "seen" if setting == "both" else setting
 
 

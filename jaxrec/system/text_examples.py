@@ -1,4 +1,4 @@
-"""Ratings and texts: what a system is taught of its run's events."""
+"""Training and validation examples of the text tasks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from jaxrec.training.state import PureLoss, Tree
 
 
 def examples(system: System, rows: np.ndarray) -> WritingExamples:
-    """Examples of all tasks that write, about some events i64[*].
+    """Examples of all text tasks for the events `rows`, i64[*].
 
     Raises:
-      ValueError: none of them has what a task needs.
+      ValueError: for a task, no event has the texts or ratings it needs.
     """
     material, tokens = with_user_tokens(system)
     return WritingExamples(
@@ -35,7 +35,7 @@ def examples(system: System, rows: np.ndarray) -> WritingExamples:
 
 
 def validator(system: System, loss_fn: PureLoss) -> Callable[[Tree, Tree], dict[str, float]]:
-    """A function of parameters and buffers: the mean negative log-likelihood of validation answers' tokens."""
+    """A function (params, buffers) -> {"nll": mean negative log-likelihood per answer token of validation events}."""
     settings = system.config.train
     assert system.events is not None
     rows = system.events.valid
@@ -55,18 +55,19 @@ def validator(system: System, loss_fn: PureLoss) -> Callable[[Tree, Tree], dict[
         total, weight = 0.0, 0.0
         for _ in range(data.steps_per_epoch):
             batch = next(batches)
-            here = float(batch.weights.sum())
-            total, weight = total + here * float(compiled(params, buffers, batch)), weight + here
+            batch_weight = float(batch.weights.sum())
+            total += batch_weight * float(compiled(params, buffers, batch))
+            weight += batch_weight
         return {"nll": total / weight}
 
     return validate
 
 
 def with_user_tokens(system: System) -> tuple[TextEvents, np.ndarray | None]:
-    """The run's material with rows of the users' tokens, and those tokens; None where prompts hold no user ids.
+    """The run's events, and user-id tokens i32[*,1+L] that their `user` column indexes; None without user ids.
 
-    A causal id is made of the user's other training events: an event that teaches is not in it, as one that tests
-    never is.
+    The causal user id of an event is computed from the user's other training events, so that it contains neither the
+    event itself nor any held-out event.
     """
     material = system.material
     assert material is not None
@@ -81,12 +82,12 @@ def with_user_tokens(system: System) -> tuple[TextEvents, np.ndarray | None]:
 
 
 def _of_other_events(system: System) -> np.ndarray:
-    """For every event the mean over the user's training events but itself, f32[N,F]; zeros where there is none."""
+    """For every event the mean unit item vector of the user's other training events, f32[N,F]; zeros without any."""
     data, train = system.data, system.split.train
     units = unit_rows(system.embedding.vectors.item).astype(np.float64)
     sums, counts = np.zeros((data.n_users, units.shape[1])), np.bincount(train.users, minlength=data.n_users)
     np.add.at(sums, train.users, units[train.items])
     pair = data.user.astype(np.int64) * data.n_items + data.item
-    mine = np.isin(pair, train.users.astype(np.int64) * data.n_items + train.items)[:, None]
-    others = sums[data.user] - np.where(mine, units[data.item], 0)
-    return (others / np.maximum(counts[data.user][:, None] - mine, 1)).astype(np.float32)
+    in_train = np.isin(pair, train.users.astype(np.int64) * data.n_items + train.items)[:, None]
+    others = sums[data.user] - np.where(in_train, units[data.item], 0)
+    return (others / np.maximum(counts[data.user][:, None] - in_train, 1)).astype(np.float32)

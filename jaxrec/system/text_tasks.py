@@ -1,4 +1,4 @@
-"""Asks a trained system for stars and texts, and measures its answers beside those of baselines."""
+"""Rating prediction and text generation with a trained system, and their evaluation beside baselines."""
 
 from __future__ import annotations
 
@@ -29,16 +29,21 @@ from jaxrec.tasks.writing_examples import ANSWERS, TextEvents, WritingPrompts, s
 from jaxrec.types import Histories
 
 TIMED = 256
-"""Answers that are timed at most."""
+"""Maximum number of answers for timing."""
 CALIBRATED = 1000
-"""Validation events at most that the temperature of a task is fitted to."""
+"""Maximum number of validation events to fit a task's temperature to."""
 
 
 class Writer:
-    """Asks a trained system for stars and texts."""
+    """Predicts ratings and generates texts with a trained system.
+
+    Attributes:
+      system: that answers; it has text tasks.
+      stars: distinct ratings of the training events, ascending, f64[*].
+    """
 
     def __init__(self, system: System) -> None:
-        """Prepares the two ways to ask: what answer is likely, and how likely given answers are."""
+        """Prepares text generation and, where the data has ratings, the scoring of each possible rating."""
         vocabulary, settings = system.vocabulary, system.config
         assert system.events is not None
         self.system = system
@@ -47,15 +52,14 @@ class Writer:
         allowed = np.zeros(vocabulary.size, bool)
         allowed[: vocabulary.first_oov] = [n not in banned and not t.startswith("<unused") for n, t in enumerate(names)]
         self._generator = TextGenerator(
-            system.model,  # pyright: ignore[reportArgumentType]  # check_run refuses a retriever
+            system.model,  # pyright: ignore[reportArgumentType]  # check_config rejects a retriever
             end=vocabulary.end,
             allowed=allowed,
-            longest=settings.task.max_answer + 1,  # and its end
+            longest=settings.task.max_answer + 1,  # and the end token
             beams=settings.eval.text_beams,
             batch=settings.eval.batch_users,
         )
         self.stars = np.zeros(0)
-        """Ratings of the training events, each once, rising."""
         self._temperatures: dict[str, float] = {}
         if system.data.rating is not None:
             self.stars = np.unique(system.data.rating[system.events.train].astype(np.float64))
@@ -70,7 +74,7 @@ class Writer:
         return with_user_tokens(self.system)
 
     def texts(self, source: np.ndarray) -> list[str]:
-        """Free text for prompts i32[B,S]."""
+        """Generated texts for prompts i32[B,S]."""
         answers = self._generator(source)
         return [
             str(self.system.vocabulary.tokenizer.decode(row[row != 0], skip_special_tokens=True)).strip()
@@ -78,18 +82,18 @@ class Writer:
         ]
 
     def odds(self, source: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-        """How probable each of `stars` is among them, f64[B, len(stars)], for prompts i32[B,S].
+        """Probability of each rating in `stars`, f64[B, len(stars)]; rows sum to 1.
 
         Args:
-          source: the prompts.
-          temperature: log-likelihoods are divided by it; see `temperature`.
+          source: prompts i32[B,S], padded with 0.
+          temperature: divides the log-likelihoods of the ratings; see `temperature`.
         """
         return scipy.special.softmax(np.asarray(self._scorer(source), np.float64) / temperature, axis=1)
 
     def temperature(self, task: str) -> float:
-        """The temperature that minimises the validation negative log-likelihood of stars (Guo et al. 2017).
+        """Temperature that minimises the validation negative log-likelihood of the ratings (Guo et al. 2017).
 
-        Log-likelihoods of stars are divided by it. A model trained with dropout is overconfident without it.
+        It divides the log-likelihoods of the ratings, in exp(-2) to exp(2); 1 without validation events.
         """
         if task not in self._temperatures:
             system, (material, tokens) = self.system, self._data
@@ -101,11 +105,11 @@ class Writer:
             temperature = 1.0
             if len(rows):
                 scores = np.asarray(self._scorer(self.prompts(task, material, tokens, rows)), np.float64)
-                true = np.searchsorted(self.stars, system.data.rating[rows])
+                labels = np.searchsorted(self.stars, system.data.rating[rows])
 
                 def mean_nll(log_temperature: float) -> float:
-                    logs = scipy.special.log_softmax(scores / np.exp(log_temperature), axis=1)
-                    return -float(logs[np.arange(len(rows)), true].mean())
+                    log_probabilities = scipy.special.log_softmax(scores / np.exp(log_temperature), axis=1)
+                    return -float(log_probabilities[np.arange(len(rows)), labels].mean())
 
                 best: Any = scipy.optimize.minimize_scalar(mean_nll, bounds=(-2.0, 2.0), method="bounded")
                 temperature = float(np.exp(best.x))
@@ -115,16 +119,24 @@ class Writer:
     def prompts(
         self, task: str, events: TextEvents, tokens: np.ndarray | None, rows: np.ndarray, *, prompt: str = "seen"
     ) -> np.ndarray:
-        """Prompts of a task about some events, i32[B,S]: the first template of training, or the unseen one."""
+        """Prompts of a task for the events `rows` i64[B], i32[B,S], padded with 0.
+
+        Args:
+          task: a text task.
+          events: stars and texts.
+          tokens: user-id tokens that `events.user` indexes, i32[*,1+L], or None.
+          rows: of `events`.
+          prompt: "seen" or "unseen": the first template of training, or one that training did not use.
+        """
         template, system = templates(task, seen=prompt == "seen")[0], self.system
         settings = system.config.task
-        about = events.take(rows)
-        prompts = WritingPrompts(system.vocabulary, [template], about, system.item_tokens, tokens, settings)
+        subset = events.take(rows)
+        prompts = WritingPrompts(system.vocabulary, [template], subset, system.item_tokens, tokens, settings)
         ragged = prompts.prompts(np.zeros(len(rows), np.int64), np.arange(len(rows)))
         return pad_rows(ragged, int(np.diff(ragged[1]).max(initial=1)))
 
     def measure(self, part: str) -> list[TextResult]:
-        """Answers about the held-out events of a part ("valid" or "test"), and the baselines', task by task."""
+        """Evaluates the system and the baselines on the held-out events of `part` ("valid" or "test"), task by task."""
         system, results = self.system, []
         for task in system.config.task.writing:
             system.say(f"measuring {task} on the {part} events")
@@ -133,21 +145,26 @@ class Writer:
         return results
 
     def rows(self, task: str, part: str) -> np.ndarray:
-        """Held-out events that a task is measured on, i64[*]."""
+        """Held-out events of `part` on which a task is evaluated, i64[*].
+
+        Raises:
+          ValueError: no held-out event has what the task needs.
+        """
         system, (material, _) = self.system, self._data
         assert system.events is not None
         rows = {"valid": system.events.valid, "test": system.events.test}[part]
-        rows, most = rows[material.usable(task)[rows]], system.config.eval.text_events
-        if 0 < most < len(rows):
-            rows = np.sort(generator(system.config.seed, f"{task} events").permutation(rows)[:most])
+        rows, limit = rows[material.usable(task)[rows]], system.config.eval.text_events
+        if 0 < limit < len(rows):
+            rows = np.sort(generator(system.config.seed, f"{task} events").permutation(rows)[:limit])
         if not len(rows):
             raise ValueError(f"task {task!r} can be asked of no {part} event; leave it out of task.tasks")
         return rows
 
     def _prompt_settings(self) -> list[tuple[str, str]]:
-        """What is measured: the prompt, and what the row's name gets."""
+        """The prompts to evaluate, each with the suffix of its row's name."""
         setting = self.system.config.eval.prompt
-        return [(p, "" if p == "seen" else " (unseen prompt)") for p in ("seen", "unseen") if setting in (p, "both")]
+        suffixes = {"seen": "", "unseen": " (unseen prompt)"}
+        return [(prompt, suffix) for prompt, suffix in suffixes.items() if setting in (prompt, "both")]
 
     def _stars(self, task: str, rows: np.ndarray) -> list[TextResult]:
         system, (material, tokens), name = self.system, self._data, self.system.name
@@ -159,9 +176,9 @@ class Writer:
             source = self.prompts(task, material, tokens, rows, prompt=prompt)
             odds = self.odds(source, self.temperature(task))
             ms = milliseconds_each(self.odds, source[:TIMED])
-            likely = self.stars[odds.argmax(axis=1)]
+            most_likely = self.stars[odds.argmax(axis=1)]
             results.append(TextResult.of_stars(task, name + suffix, odds @ self.stars, truth, ms=ms))
-            results.append(TextResult.of_stars(task, f"{name}, most likely{suffix}", likely, truth, ms=ms))
+            results.append(TextResult.of_stars(task, f"{name}, most likely{suffix}", most_likely, truth, ms=ms))
 
         def stars_of(rows: np.ndarray) -> Stars:
             return Stars(system.data.user[rows], system.data.item[rows], ratings[rows])
@@ -200,7 +217,7 @@ class Writer:
         return results + [TextResult.of_texts(task, name, texts, truth, baseline=True) for name, texts in rivals]
 
     def examples(self, task: str, part: str, n: int = 5) -> list[dict[str, str]]:
-        """For a few held-out events, drawn by the seed: who and what, what was given, the answer and the truth."""
+        """Sampled held-out events of `part`: user, item, given text, the model's answer and the true one."""
         system, (material, tokens) = self.system, self._data
         rows = self.rows(task, part)
         rows = generator(system.config.seed, f"examples of {task}").permutation(rows)[:n]
@@ -209,12 +226,12 @@ class Writer:
             answers = [f"{value:.2f}" for value in self.odds(source, self.temperature(task)) @ self.stars]
         else:
             answers = self.texts(source)
-        given = {"rating": None, "explanation": material.feature}.get(task, material.review)
+        given_texts = {"rating": None, "explanation": material.feature}.get(task, material.review)
         return [
             {
                 "user": str(system.data.user_names[system.data.user[row]]),
                 "item": str(titles[system.data.item[row]]),
-                "given": "" if given is None else str(given[row]),
+                "given": "" if given_texts is None else str(given_texts[row]),
                 "answer": answer,
                 "truth": str(getattr(material, ANSWERS[task])[row]),
             }
@@ -224,29 +241,30 @@ class Writer:
     def ask(
         self, task: str, user: int, items: np.ndarray, *, feature: str = "", review: str = ""
     ) -> list[dict[str, Any]]:
-        """What the system says of a user and some items.
+        """Predicts a user's ratings of items, or generates texts about them or about a review.
 
         Args:
-          task: one that was trained and writes.
-          user: a number of the run's data.
+          task: a text task that the run was trained on.
+          user: number of a user of the run's data.
           items: i64[n].
-          feature: what an explanation is about.
-          review: what is summed up or rated.
+          feature: feature word of an explanation.
+          review: text to summarise ("review") or to rate ("preference").
         Returns:
-          for each item {"text": ...} or {"stars": expected, "odds": {stars: probability}}.
+          For each item {"text": ...}, or {"stars": expected rating, "odds": {rating: probability}}.
         Raises:
-          ValueError: something is missing that the task needs, or given that it doesn't read.
+          ValueError: `feature` or `review` is missing though the task needs it, or given though it does not read it.
         """
         needs = {"explanation": "feature", "review": "review", "preference": "review"}.get(task)
-        for name, given in (("feature", feature), ("review", review)):
-            if bool(given) != (name == needs):
-                what = "needs" if name == needs else "does not read"
-                raise ValueError(f"task {task!r} {what} --{name}{', what it is about' if name == needs else ''}")
+        for name, text in (("feature", feature), ("review", review)):
+            if name == needs and not text:
+                raise ValueError(f"task {task!r} needs --{name}")
+            if name != needs and text:
+                raise ValueError(f"task {task!r} does not read --{name}; leave it out")
         n = len(items)
         texts = (np.full(n, text, object) for text in ("", feature, "", review, ""))
         events, tokens = TextEvents(np.arange(n), items, *texts), None
         histories = histories_of(self.system.histories, np.full(n, user))
-        if needs != "review":  # as in training, a causal id is made of the user's other events
+        if needs != "review":  # as in training, a causal id is computed from the user's other events
             histories = _without(histories, items)
         codes = self.system.user_codes(histories, np.full(n, user))
         if codes is not None:
@@ -262,7 +280,7 @@ class Writer:
 
 
 def _without(histories: Histories, items: np.ndarray) -> Histories:
-    """Each history without one item, i64[n]."""
-    stays = histories.items != items[histories.users]
-    counts = np.bincount(histories.users[stays], minlength=histories.n_users)
-    return Histories(np.concatenate([[0], np.cumsum(counts)]), histories.items[stays], histories.n_items)
+    """Each history without one item; `items` i64[n], one per history."""
+    keep = histories.items != items[histories.users]
+    counts = np.bincount(histories.users[keep], minlength=histories.n_users)
+    return Histories(np.concatenate([[0], np.cumsum(counts)]), histories.items[keep], histories.n_items)

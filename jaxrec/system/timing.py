@@ -1,4 +1,4 @@
-"""How long answers take."""
+"""Timing of recommendations and answers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 
 
 def milliseconds_each(answer: Callable[[np.ndarray], Any], inputs: np.ndarray, rounds: int = 3) -> float:
-    """Milliseconds that one of n answers takes: the median of some rounds, after one that compiles.
+    """Milliseconds per input: the median over rounds, after a warm-up round that compiles.
 
     Args:
-      answer: answers all that it is given, in host memory when it returns.
+      answer: processes all inputs; when it returns, its results are in host memory.
       inputs: users, prompts, ...: [n, ...].
-      rounds: that count.
+      rounds: number of timed rounds.
     """
-    taken = []
+    seconds = []
     for _ in range(rounds + 1):
-        began = time.perf_counter()
+        start = time.perf_counter()
         answer(inputs)
-        taken.append(time.perf_counter() - began)
-    return 1000 * statistics.median(taken[1:]) / len(inputs)
+        seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds[1:]) / len(inputs)

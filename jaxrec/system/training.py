@@ -1,4 +1,4 @@
-"""Training the language model of a run, validating it, and reading its best weights back."""
+"""Trains and validates a run's model, and restores its best weights."""
 
 from __future__ import annotations
 
@@ -28,14 +28,22 @@ from jaxrec.training.sharding import make_mesh, share_of_data
 from jaxrec.training.state import functional, rebuilder
 
 CATALOGUE = (r"^items$", PartitionSpec("model", None))
-"""A retriever's item vectors are cut over `model`."""
+"""A retriever's item vectors are sharded over the mesh's `model` axis."""
 
 
 def train_model(system: System) -> tuple[System, Fitted]:
-    """Trains the language model, or goes on where an earlier call was stopped; returns the best weights.
+    """Trains the model, or resumes interrupted training.
 
-    To say ids is learned by the negative log-likelihood of the answers' tokens (META ID, eq. 8), to answer with vectors
-    by their distance to the target item's (TokenRec, eq. 20, or a softmax over cosines).
+    A model that generates ids minimises the negative log-likelihood of the answer tokens (META ID, eq. 8); one that
+    outputs vectors minimises `retrieval.loss` (TokenRec, eq. 20, or a softmax over similarities).
+
+    Args:
+      system: with initial weights.
+    Returns:
+      The system with the best weights by validation, and the record of the training.
+    Raises:
+      ValueError: train.rows is not a multiple of the mesh's data axis, or the ids were edited after training began.
+      FloatingPointError: loss or gradient became NaN or infinite.
     """
     settings = system.config.train
     mesh = make_mesh(settings.data_parallel, settings.model_parallel)
@@ -44,7 +52,7 @@ def train_model(system: System) -> tuple[System, Fitted]:
             f"train.rows={settings.rows} doesn't divide over the {mesh.shape['data']} devices of the mesh's data axis; "
             "give a multiple, or lower train.data_parallel"
         )
-    _keep_to_ids(system)
+    _check_ids_unchanged(system)
     process_index, process_count = share_of_data(mesh)
     data = packed(
         _all_examples(system),
@@ -60,15 +68,15 @@ def train_model(system: System) -> tuple[System, Fitted]:
     rebuild = rebuilder(system.model)
     system.say(f"training: {steps} steps of {settings.rows} packed rows, {data.steps_per_epoch} an epoch")
     ranks, writes = bool(system.config.task.ranking), system.events is not None
-    recommender = system.recommender if ranks else None  # compiled once, given newer weights at every validation
-    likelihood = writing.validator(system, loss_fn) if writes else None
+    recommender = system.recommender if ranks else None  # compiled once; every validation sets new weights
+    validate_texts = writing.validator(system, loss_fn) if writes else None
 
     def validate_with(params, buffers) -> dict[str, float]:
         metrics = {}
         if recommender is not None:
             recommender.model = rebuild(params, buffers)
             metrics |= validate_ranking(system)
-        return metrics | (likelihood(params, buffers) if likelihood else {})
+        return metrics | (validate_texts(params, buffers) if validate_texts else {})
 
     select = ("ndcg@10" if ranks else "nll") if settings.select == "auto" else settings.select
     fitted = fit(
@@ -100,16 +108,16 @@ def restore(system: System) -> System:
     """The system with the best weights of the run's checkpoints.
 
     Raises:
-      ValueError: there are none yet, or the ids were edited since training began.
+      ValueError: there is no checkpoint yet, or the ids were edited after training began.
     """
-    _keep_to_ids(system)
+    _check_ids_unchanged(system)
     _, params, buffers = nnx.split(system.model, nnx.Param, ...)
     params, buffers = restore_best(system.folder, params, buffers)
     return dataclasses.replace(system, model=rebuilder(system.model)(params, buffers))
 
 
 def _all_examples(system: System) -> Examples:
-    """Examples of every task of the run."""
+    """Training examples of all tasks of the run."""
     parts = []
     if system.config.task.ranking:
         parts.append(training_examples(system))
@@ -125,12 +133,12 @@ def _all_examples(system: System) -> Examples:
 
 
 def training_examples(system: System) -> RankingExamples:
-    """What the model is taught to rank by: nothing but the training part of the split, whatever the protocol."""
+    """Examples of the ranking tasks, from training events only, under every protocol."""
     config, train = system.config, system.split.train
     codes, user_rows = system.user_codes(train, np.arange(train.n_users)), "users"
     if config.ids.users == "causal":
-        rows = before_each_event(train, system.embedding.vectors.item)
-        codes = system.ids.user_codes(rows)
+        user_vectors = before_each_event(train, system.embedding.vectors.item)
+        codes = system.ids.user_codes(user_vectors)
         user_rows = "events"
     return RankingExamples(
         system.vocabulary,
@@ -145,24 +153,24 @@ def training_examples(system: System) -> RankingExamples:
 
 
 def validate_ranking(system: System) -> dict[str, float]:
-    """Ranking metrics on the validation items of some users, the same users at every call."""
+    """Ranking metrics on the validation items of a fixed sample of users."""
     config = system.config
     users = validation_users(system.split, config.train.validate_users, config.seed, stream="validation users")
     return validation_metrics(system.measure("valid", users=users).ranks)
 
 
-def _keep_to_ids(system: System) -> None:
-    """Notes which ids training began with.
+def _check_ids_unchanged(system: System) -> None:
+    """Checks that the ids are those that training began with, by a hash that the first call stores.
 
     Raises:
-      ValueError: the ids were edited since.
+      ValueError: the ids were edited after training began.
     """
     file = system.folder / "trained_ids.sha256"
     rows = [np.ascontiguousarray(ids.codes.values).tobytes() for ids in (system.ids.users, system.ids.items)]
-    now = hashlib.sha256(b"".join(rows)).hexdigest()
+    digest = hashlib.sha256(b"".join(rows)).hexdigest()
     if not file.is_file():
-        write_whole(file, now + "\n")
-    elif file.read_text().strip() != now:
+        write_whole(file, digest + "\n")
+    elif file.read_text().strip() != digest:
         raise ValueError(
             f"the ids in {system.folder / 'ids'} were edited after training began; "
             "train on them in a new folder: --out NEW, after copying ids/ into it"
