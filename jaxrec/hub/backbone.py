@@ -1,4 +1,4 @@
-"""What a backbone is: a language model that users and items are new tokens of, and its form on Hugging Face."""
+"""The record of a backbone: how a language model is built and sharded, and how it is stored on Hugging Face."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jaxrec.models.language_model import LanguageModel
 
 
 class Build(Protocol):
-    """Makes a language model with random weights."""
+    """Builds a language model with random weights."""
 
     def __call__(
         self,
@@ -30,34 +30,35 @@ class Build(Protocol):
         *,
         rngs: nnx.Rngs,
     ) -> LanguageModel:
-        """The model.
+        """Builds the model.
 
         Args:
-          shape: its sizes, as `Backbone.shape` gives them; `vocab` is that of the extended vocabulary.
-          settings: its OOV projection and LoRA.
-          anchors: f32[M,F], of the tokens first_oov, first_oov + 1, ...; None: no token has any.
-          first_oov: number of the first new token.
-          start: the token that precedes an answer: of a decoder-only model one between prompt and answer, else 0.
-          rngs: its "params" stream initialises.
+          shape: sizes, from `Backbone.shape`; `vocab` is the size of the extended vocabulary.
+          settings: `oov` and `lora` are read.
+          anchors: f32[M,F], anchor vectors of the tokens first_oov, first_oov + 1, ...; None: no token has one.
+          first_oov: the first new token.
+          start: the token before an answer: in a decoder-only model the one between prompt and answer, else 0.
+          rngs: the stream "params" initialises the weights.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class HuggingFace:
-    """How weights of a backbone are stored on Hugging Face; "flat" is a dict of arrays by Hugging Face's names.
+    """How a backbone's weights are stored on Hugging Face; "flat" means a dict of arrays by Hugging Face's names.
 
     Attributes:
-      transformers_class: the class of transformers that loads an export, by name.
-      table: name of the input's embedding table.
-      head: name of the head's weights; both have a row for each token.
-      read: read(folder or hub name) -> the shape, and flat weights in their stored dtype.
-      tensor_names: tensor_names(shape) -> our path of every weight, to its name and whether it is transposed there.
+      transformers_class: name of the transformers class that loads an export.
+      table: name of the input embedding table.
+      head: name of the output head's weights; both have a row per token.
+      read: read(folder or hub name) -> the sizes, and flat weights in their stored dtype.
+      tensor_names: tensor_names(shape) -> for the path of each weight its Hugging Face name, and whether it is stored
+        transposed.
       to_hf: to_hf(model) -> flat weights f32, LoRA and the OOV projection merged.
-      exported_shape: exported_shape(model) -> the shape that `to_hf` has.
-      config_json: config_json(shape, tokens) -> what config.json says, "tokens" being the tokenizer's bos_token_id,
-        eos_token_id and pad_token_id.
-      input_table: input_table(model) -> what the input reads of each token but for the OOV projection, f32[V,D].
+      exported_shape: exported_shape(model) -> the sizes of the model that `to_hf` returns.
+      config_json: config_json(shape, tokens) -> the content of config.json; "tokens" holds the tokenizer's
+        bos_token_id, eos_token_id and pad_token_id.
+      input_table: input_table(model) -> input embeddings without the OOV projection, f32[V,D].
       peft_adapter: peft_adapter(model) -> adapter_config.json and flat LoRA factors; None where there is no LoRA.
     """
 
@@ -74,26 +75,26 @@ class HuggingFace:
 
     @property
     def tables(self) -> tuple[str, str]:
-        """Names of the tensors with a row for each token."""
+        """Names of the tensors with a row per token."""
         return self.table, self.head
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A kind of language model; a new one is a file with such a record and a line in the registry.
+    """A kind of language model; a new one is a module with such a record and a line in the registry.
 
     Attributes:
-      label: what tables and model cards call it.
+      label: its name in tables and model cards.
       model: its class.
       shape: shape(settings) -> its sizes, a frozen dataclass with `vocab`, `d_model`, `dropout`, `compute_dtype`,
-        `remat` and its own.
+        `remat` and fields of its own.
       build: see `Build`.
-      depth: depth(shape) -> how many layers it has, in words: "6+6".
+      depth: depth(shape) -> number of layers as text, such as "6+6".
       decoder_only: whether prompt and answer are one sequence, with a token between them.
-      lora: whether `ModelConfig.lora` can adapt it.
-      suffix: what the names of methods end with in tables.
-      sharding: sharding(fsdp) -> how its parameters lie on the mesh, see `jaxrec.training.sharding.shardings`.
-      hugging_face: how its weights are read and exported; None where it starts from random weights alone and cannot be
+      lora: whether it supports `ModelConfig.lora`.
+      suffix: appended to the names of methods in tables, such as " (L)".
+      sharding: sharding(fsdp) -> partition rules of its parameters, see `jaxrec.training.sharding.shardings`.
+      hugging_face: how its weights are read and exported; None: it can only start from random weights and cannot be
         exported.
     """
 

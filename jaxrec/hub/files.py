@@ -1,4 +1,4 @@
-"""Folders of stored models: config.json, and tensors in safetensors or PyTorch's files, whole or in shards."""
+"""Reads and writes model folders: config.json, and tensors in safetensors or PyTorch files, whole or sharded."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ _OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 
 
 def folder_of(folder_or_name: str | os.PathLike[str], what: str) -> pathlib.Path:
-    """The local folder of a stored model.
+    """The local folder of a stored model; a model on the hub is downloaded first.
 
-    Of a hub's model it fetches what describes it, its tokenizer and its weights, from safetensors where it has them;
-    HF_HUB_OFFLINE=1 looks only into the local cache.
+    Config, tokenizer and weights are downloaded, weights as safetensors where available. HF_HUB_OFFLINE=1 uses only the
+    local cache.
 
     Args:
-      folder_or_name: a local folder, or a name on the hub.
-      what: what is looked for, for the error: "T5".
+      folder_or_name: a local folder, or a model's name on the hub.
+      what: kind of model, for the error message: "T5".
     Raises:
-      ValueError: there is neither.
+      ValueError: it is neither a folder nor a model that the hub provides.
     """
     folder = pathlib.Path(folder_or_name)
     if folder.is_dir():
@@ -73,19 +73,19 @@ def folder_of(folder_or_name: str | os.PathLike[str], what: str) -> pathlib.Path
 
 
 def read_config(folder: pathlib.Path) -> dict[str, Any]:
-    """What config.json says.
+    """The content of config.json.
 
     Raises:
-      ValueError: there is none, or it is no JSON object.
+      ValueError: the file is missing, or is not a JSON object.
     """
     return _read_json(file_in(folder, "config.json"))
 
 
 def file_in(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """A file of a folder.
+    """The path of a file in a folder.
 
     Raises:
-      ValueError: there is none, or no such folder; it says what there is.
+      ValueError: folder or file is missing; the message lists the files there are.
     """
     file = folder / name
     if not folder.is_dir():
@@ -99,11 +99,11 @@ def file_in(folder: pathlib.Path, name: str) -> pathlib.Path:
 def read_tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """The stored tensors by name, each in its stored dtype.
 
-    They come from model.safetensors, from the shards in model.safetensors.index.json, or from pytorch_model.bin or its
-    shards: the first of these that there is. The arrays are not to be written to; safetensors stay on disk until read.
+    Read from the first of model.safetensors, its shards, pytorch_model.bin and its shards that exists. The arrays are
+    read-only; safetensors are memory-mapped.
 
     Raises:
-      ValueError: there are none, a file is damaged, a shard is missing, or shards and their index disagree.
+      ValueError: no such file exists, a file is damaged, a shard is missing, or shards and index disagree.
     """
     if (folder / WHOLE).is_file():
         return _read_safetensors(folder / WHOLE)
@@ -118,36 +118,36 @@ def read_tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def write_tensors(folder: pathlib.Path, flat: Mapping[str, np.ndarray], shard_bytes: int = SHARD_BYTES) -> None:
-    """Writes tensors as Hugging Face does, in place of those that the folder may have in safetensors.
+    """Writes tensors as safetensors in Hugging Face's layout; safetensors files already in the folder are replaced.
 
     Args:
       folder: an existing folder.
-      flat: arrays by name, of any memory layout, bfloat16 too.
-      shard_bytes: where they are more, they go into shards of at most this (a larger tensor has a shard of its own),
-        with an index beside them; else all go into model.safetensors.
+      flat: arrays by name, in any memory layout; bfloat16 is allowed.
+      shard_bytes: maximum size of a file; larger models are split into shards with an index (a tensor above the limit
+        gets a shard of its own), smaller ones go into model.safetensors.
     Raises:
-      ValueError: shard_bytes is below 1, or there are no tensors.
+      ValueError: `shard_bytes` is below 1, or `flat` is empty.
     """
     if shard_bytes < 1 or not flat:
         raise ValueError(f"nothing to write: {len(flat)} tensors in shards of {shard_bytes} bytes")
     shards: list[list[str]] = [[]]
-    filled = 0
+    bytes_in_shard = 0
     for name, value in flat.items():
-        if shards[-1] and filled + value.nbytes > shard_bytes:
+        if shards[-1] and bytes_in_shard + value.nbytes > shard_bytes:
             shards.append([])
-            filled = 0
+            bytes_in_shard = 0
         shards[-1].append(name)
-        filled += value.nbytes
+        bytes_in_shard += value.nbytes
     files = [WHOLE]
     if len(shards) > 1:
         files = [f"model-{n:05}-of-{len(shards):05}.safetensors" for n in range(1, len(shards) + 1)]
     for file, names in zip(files, shards, strict=True):
-        # safetensors writes the bytes as they lie in memory: wrong ones, without an error, of a transposed array.
+        # safetensors writes the raw memory: of a transposed array, wrong values without an error.
         part = {name: np.asarray(flat[name], order="C") for name in names}
-        # Beside and then renamed: the tensors may be read from the very file that is replaced.
-        with whole_file(folder / file) as written:
-            save_file(part, written, metadata={"format": "pt"})
-    # What an earlier export left would be read instead, or too.
+        # Atomically, as the tensors may be memory-mapped from the file that is replaced.
+        with whole_file(folder / file) as temporary:
+            save_file(part, temporary, metadata={"format": "pt"})
+    # Readers would use the files of an earlier export instead of, or beside, the new ones.
     stale = [file for file in folder.iterdir() if _OURS.fullmatch(file.name) and file.name not in files]
     for file in [*stale, folder / INDEX]:
         file.unlink(missing_ok=True)
@@ -173,7 +173,11 @@ def _read_json(file: pathlib.Path) -> dict[str, Any]:
 
 
 def _weight_map(file: pathlib.Path) -> dict[str, str]:
-    """The shard of every tensor."""
+    """The file name of each tensor's shard, from an index file.
+
+    Raises:
+      ValueError: the file is not such an index, or a name is not that of a file in the same folder.
+    """
     weights = _read_json(file).get("weight_map")
     if not isinstance(weights, dict) or not weights:
         raise ValueError(f"{file} has no weight_map that says which shard each tensor is in")
@@ -186,7 +190,7 @@ def _weight_map(file: pathlib.Path) -> dict[str, str]:
 def _read_shards(folder: pathlib.Path, index: str) -> dict[str, np.ndarray]:
     weights = _weight_map(folder / index)
     flat: dict[str, np.ndarray] = {}
-    came: dict[str, str] = {}
+    shard_of: dict[str, str] = {}
     missing = sorted({shard for shard in weights.values() if not (folder / shard).is_file()})
     if missing:
         raise ValueError(f"{folder / index} names shards that are not there: {', '.join(missing)}; fetch them too")
@@ -194,17 +198,17 @@ def _read_shards(folder: pathlib.Path, index: str) -> dict[str, np.ndarray]:
         part = (_read_safetensors if index == INDEX else read_pickled)(folder / shard)
         for name in part:
             if name in flat:
-                raise ValueError(f"{name} is in both {came[name]} and {shard} of {folder}; which is meant?")
-            came[name] = shard
+                raise ValueError(f"{name} is in both {shard_of[name]} and {shard} of {folder}; fetch the model again")
+            shard_of[name] = shard
         flat |= part
     for name, shard in weights.items():
-        if came.get(name) != shard:
+        if shard_of.get(name) != shard:
             raise ValueError(f"{folder / index} says that {name} is in {shard}, which has no such tensor")
     return flat
 
 
 def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """Arrays that are views of the mapped file: nothing is read before it is used."""
+    """The tensors of a file as memory-mapped arrays, which are read from disk on use."""
     try:
         with safe_open(file, "numpy"):  # checks the header, and that the tensors fill the rest of the file
             pass

@@ -1,4 +1,4 @@
-"""Weights of the LLaMA family from and to Hugging Face's names, and LoRA's as an adapter that `peft` loads."""
+"""Converts weights of the LLaMA family from and to Hugging Face's format, and LoRA factors to a `peft` adapter."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ TARGETS = {
     "embedding": ("embed_tokens",),
     "head": ("lm_head",),
 }
-"""Hugging Face's modules by what LoraConfig.targets calls them."""
+"""Hugging Face's module names by LoraConfig.targets."""
 UNUSED = "rotary_emb.inv_freq"
-"""Stored with old models, layer by layer; it follows from config.json."""
+"""Tensor stored per layer by old models; its values follow from config.json."""
 Path = tuple[str | int, ...]
 
 
 def tensor_names(config: LlamaConfig) -> dict[Path, tuple[str, bool]]:
-    """Our path of every weight of the base model, to Hugging Face's name and whether the array is transposed there."""
+    """For the path of each base-model weight, its Hugging Face name and whether it is stored transposed."""
     names: dict[Path, tuple[str, bool]] = {("embedding", "table"): (TABLE, False)}
     biased = {
         "attention": {"query", "key", "value"} if config.qkv_bias else set(),
@@ -50,16 +50,16 @@ def tensor_names(config: LlamaConfig) -> dict[Path, tuple[str, bool]]:
     if config.output_bias:
         biased["attention"] |= {"output"}
     for n in range(config.layers):
-        here, there = ("layers", n), f"model.layers.{n}"
+        path, prefix = ("layers", n), f"model.layers.{n}"
         for ours, theirs in NORMS.items():
-            names[*here, ours, "scale"] = (f"{there}.{theirs}.weight", False)
+            names[*path, ours, "scale"] = (f"{prefix}.{theirs}.weight", False)
         for part, projections in PROJECTIONS.items():
             for ours, theirs in projections.items():
-                names[*here, part, ours, "kernel"] = (f"{there}.{MODULES[part]}.{theirs}.weight", True)
+                names[*path, part, ours, "kernel"] = (f"{prefix}.{MODULES[part]}.{theirs}.weight", True)
                 if ours in biased[part]:
-                    names[*here, part, ours, "bias"] = (f"{there}.{MODULES[part]}.{theirs}.bias", False)
+                    names[*path, part, ours, "bias"] = (f"{prefix}.{MODULES[part]}.{theirs}.bias", False)
         for ours, theirs in {"query_norm": "q_norm", "key_norm": "k_norm"}.items() if config.qk_norm else ():
-            names[*here, "attention", ours, "scale"] = (f"{there}.self_attn.{theirs}.weight", False)
+            names[*path, "attention", ours, "scale"] = (f"{prefix}.self_attn.{theirs}.weight", False)
     names["norm", "scale"] = ("model.norm.weight", False)
     if not config.tied:
         names["head", "table"] = (HEAD, False)
@@ -67,17 +67,17 @@ def tensor_names(config: LlamaConfig) -> dict[Path, tuple[str, bool]]:
 
 
 def read_llama(folder_or_name: str | os.PathLike[str]) -> tuple[LlamaConfig, dict[str, np.ndarray]]:
-    """The shape and the weights of a stored LLaMA, Mistral, Qwen 2 or Qwen 3.
+    """Sizes and weights of a stored LLaMA, Mistral, Qwen 2 or Qwen 3.
 
     Args:
       folder_or_name: a folder with config.json and weights (see `read_tensors`), or a name on the hub; HF_HUB_OFFLINE=1
-        looks only into the local cache.
+        uses only the local cache.
     Returns:
-      The config, and arrays by Hugging Face's names, in its layouts and in their stored dtype; a head that is a copy of
-      the table is left out where they are tied.
+      The sizes, and arrays by Hugging Face's names, in its layouts and in their stored dtype; without the head where it
+      is tied to the table.
     Raises:
-      ValueError: there is no such folder or name, a file is missing or damaged, it is another kind of model, or a head
-        that should be the table is not.
+      ValueError: there is no such folder or name, a file is missing or damaged, it is another kind of model, a tied head
+        differs from the table, or the table's rows are not vocab_size.
     """
     folder = folder_of(folder_or_name, "decoder-only model")
     config = config_of(read_config(folder), folder)
@@ -95,9 +95,9 @@ def read_llama(folder_or_name: str | os.PathLike[str]) -> tuple[LlamaConfig, dic
 
 
 def exported_config(model: Llama) -> LlamaConfig:
-    """The shape that `to_hf` has: a tied head becomes its own where the input's table is another one.
+    """The sizes of the model that `to_hf` returns: `tied` is false where merging makes head and input table differ.
 
-    That is so with an OOV projection of the input alone, and with LoRA on the embedding or the head.
+    That is the case with an OOV projection of scope "encoder", and with LoRA on the embedding or the head.
     """
     adapted = model.embedding_adapter is not None or model.head_adapter is not None
     split = model.embedding.scope == "encoder" or adapted
@@ -105,7 +105,7 @@ def exported_config(model: Llama) -> LlamaConfig:
 
 
 def to_hf(model: Llama) -> dict[str, np.ndarray]:
-    """The whole model by Hugging Face's names and in its layouts, contiguous f32: LoRA and the OOV projection merged.
+    """All weights by Hugging Face's names and in its layouts, contiguous f32, with LoRA and OOV projection merged.
 
     `llama_config_json(exported_config(model))` describes it.
     """
@@ -123,23 +123,22 @@ def to_hf(model: Llama) -> dict[str, np.ndarray]:
 
 
 def input_table(model: Llama) -> jax.Array:
-    """What the input reads of each token but its anchor's projection, LoRA merged: f32[V,D]."""
+    """Input embeddings with LoRA merged, without the OOV projection, f32[V,D]."""
     table = model.embedding.whole()
     return table if model.embedding_adapter is None else table + model.embedding_adapter.whole()
 
 
 def peft_adapter(model: Llama) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What LoRA has trained, as `peft` stores it; the base model need not know the new tokens.
+    """The LoRA factors as a `peft` adapter, for a base model without the new tokens.
 
-    The base model's embeddings are resized to V rows (`resize_token_embeddings`) before the adapter is loaded, which
-    brings the input's table and the head's whole, new rows and the OOV projection among them. Where the base model ties
-    the two, and the projection is the input's alone, the input's table is one of peft's modules_to_save, with LoRA on
-    the embedding merged in.
+    Users resize the base model's embeddings to V rows (`resize_token_embeddings`) before they load the adapter. The
+    adapter holds the full input table and head, with new rows and OOV projection. Where the base model ties the two and
+    the projection has scope "encoder", the input table is in peft's modules_to_save, with its LoRA merged.
 
     Returns:
-      What adapter_config.json says, and what adapter_model.safetensors holds: contiguous f32.
+      The content of adapter_config.json, and the tensors of adapter_model.safetensors, contiguous f32.
     Raises:
-      ValueError: the model has no LoRA, or all its LoRA would be merged.
+      ValueError: the model has no LoRA, or LoRA only on an embedding into which it is merged.
     """
     lora = model.lora
     targets = [module for target in TARGETS if target in lora.targets for module in TARGETS[target]]
@@ -193,7 +192,7 @@ def _factors(adapter: LowRank, module: str, pattern: str) -> dict[str, np.ndarra
 
 
 def _folded(model: Llama, table: jax.Array) -> jax.Array:
-    """A table with the anchors' projection in the rows of new tokens."""
+    """A table with the OOV projection added to the rows of new tokens."""
     embedding = model.embedding
     if embedding.scope == "none":
         return table
@@ -204,7 +203,7 @@ def _folded(model: Llama, table: jax.Array) -> jax.Array:
 
 
 def _head_table(model: Llama, *, adapted: bool = True) -> jax.Array:
-    """What hidden states are scored against, f32[V,D], with LoRA merged where `adapted`."""
+    """Output embeddings f32[V,D], with LoRA merged if `adapted`."""
     if model.head is not None:
         table = model.head.whole()
     else:
@@ -239,9 +238,9 @@ def _build(
 
 
 def _sharding(fsdp: bool) -> tuple[tuple[str, PartitionSpec], ...]:
-    """Tables and matrices are cut over `model`, so that a layer's two products need one exchange.
+    """Tensor parallelism over `model` (Shoeybi et al. 2019): one all-reduce per attention and feed-forward block.
 
-    Shoeybi et al. 2019; with `fsdp` they are cut over `data` as well, along their other axis.
+    With `fsdp`, tables and matrices are sharded over `data` as well, along their other axis.
     """
     data = "data" if fsdp else None
     return (

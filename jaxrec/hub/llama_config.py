@@ -1,4 +1,4 @@
-"""config.json of the LLaMA family, of transformers 5 and of earlier ones, as our shape, and back."""
+"""Converts config.json of the LLaMA family, as written by transformers 5 and earlier, to LlamaConfig and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIELDS = {
     "d_ff": "intermediate_size",
     "layers": "num_hidden_layers",
 }
-"""Our fields by config.json's; no default is safe to guess."""
+"""Names in config.json of our fields; all are required, as no default is safe to guess."""
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
@@ -25,20 +25,20 @@ ARCHITECTURES = {
     "qwen3": "Qwen3ForCausalLM",
 }
 KV_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}
-"""What a config.json without num_key_value_heads means; LLaMA: as many as heads."""
+"""Key-value heads of a config.json without num_key_value_heads, by model_type; LLaMA: as many as heads."""
 KINDS = ("default", "linear", "llama3", "yarn")
 STRETCHED = ("llama3", "yarn")
-"""Those that are told the length of pretraining."""
+"""Kinds that read the context length of pretraining."""
 
 
 def config_of(values: Mapping[str, Any], where: str | os.PathLike[str]) -> LlamaConfig:
-    """The shape that a config.json describes; what it leaves out is as transformers has it.
+    """The sizes that a config.json describes; missing values have the defaults of transformers.
 
     Args:
-      values: what config.json says.
-      where: the folder it is from, for errors.
+      values: content of config.json.
+      where: its folder, for error messages.
     Raises:
-      ValueError: it is of another kind of model, lacks a size, or has an activation or rotary positions that we do not.
+      ValueError: model_type is not supported, a size is missing, or activation or rotary positions are not supported.
     """
     family, activation = values.get("model_type"), values.get("hidden_act", "silu")
     if family not in ARCHITECTURES:
@@ -77,13 +77,13 @@ def config_of(values: Mapping[str, Any], where: str | os.PathLike[str]) -> Llama
 
 
 def llama_config_json(config: LlamaConfig, tokens: Mapping[str, int | None] | None = None) -> dict[str, Any]:
-    """What config.json says of a model in float32, from which transformers 4 and 5 make its family's ForCausalLM.
+    """The config.json of a model in float32, from which transformers 4 and 5 build the family's ForCausalLM class.
 
     Args:
-      config: `jaxrec.hub.llama.exported_config(model)`, whose head may be untied where the model's is tied.
-      tokens: bos_token_id, eos_token_id and pad_token_id of the tokenizer, where there is one.
+      config: `jaxrec.hub.llama.exported_config(model)`, whose head may be untied though the model's is tied.
+      tokens: the tokenizer's bos_token_id, eos_token_id and pad_token_id; None: left out.
     Raises:
-      ValueError: its family has no place for a part of the shape; names all such parts.
+      ValueError: the family's config.json cannot express some fields; the message lists them.
     """
     rope, family = config.rope, config.family
     parameters = _rope_parameters(rope)
@@ -110,33 +110,36 @@ def llama_config_json(config: LlamaConfig, tokens: Mapping[str, int | None] | No
         values["sliding_window"] = config.window or None
     elif family != "llama":
         layers = range(config.layers)
-        near = [bool(config.window) and (not config.windowed or n in config.windowed) for n in layers]
+        has_window = [bool(config.window) and (not config.windowed or n in config.windowed) for n in layers]
         values |= {
-            "use_sliding_window": any(near),
+            "use_sliding_window": any(has_window),
             "sliding_window": config.window or None,
-            "max_window_layers": near.index(True) if any(near) else config.layers,
-            "layer_types": ["sliding_attention" if is_near else "full_attention" for is_near in near],
+            "max_window_layers": has_window.index(True) if any(has_window) else config.layers,
+            "layer_types": ["sliding_attention" if windowed else "full_attention" for windowed in has_window],
         }
     _check_round_trip(config, values)
     return values | dict(tokens or {})
 
 
 def _check_round_trip(config: LlamaConfig, values: dict[str, Any]) -> None:
-    every = config.windowed == tuple(range(config.layers)) or not config.window
+    """Raises ValueError unless reading `values` gives `config` again."""
+    all_windowed = config.windowed == tuple(range(config.layers)) or not config.window
     longest, rope = values["max_position_embeddings"], config.rope
-    if rope.kind not in STRETCHED:  # which read no original length
+    if rope.kind not in STRETCHED:  # which do not read original_length
         rope = dataclasses.replace(rope, original_length=longest)
-    wanted = dataclasses.replace(config, windowed=() if every else config.windowed, rope=rope, positions=longest)
+    expected = dataclasses.replace(
+        config, windowed=() if all_windowed else config.windowed, rope=rope, positions=longest
+    )
     read = config_of(values, "the written")
     read = dataclasses.replace(read, compute_dtype=config.compute_dtype, remat=config.remat)
-    lost = [f.name for f in dataclasses.fields(config) if getattr(read, f.name) != getattr(wanted, f.name)]
+    lost = [f.name for f in dataclasses.fields(config) if getattr(read, f.name) != getattr(expected, f.name)]
     if lost:
         parts = ", ".join(f"{name}={getattr(config, name)!r}" for name in lost)
         raise ValueError(f"Hugging Face's {config.family} has no place for {parts}; choose another llama.family")
 
 
 def _rope(values: Mapping[str, Any], where: str | os.PathLike[str]) -> RopeConfig:
-    """Rotary positions; transformers 5 has all in rope_parameters, earlier ones had rope_theta and rope_scaling."""
+    """Rotary positions: from rope_parameters (transformers 5), or rope_theta and rope_scaling (earlier)."""
     rope: dict[str, Any] = values.get("rope_scaling") or values.get("rope_parameters") or {}
     if any(isinstance(value, Mapping) for value in rope.values()):
         raise ValueError(f"{where}/config.json has other rotary positions for each type of layer, which are not read")
@@ -167,12 +170,12 @@ def _rope(values: Mapping[str, Any], where: str | os.PathLike[str]) -> RopeConfi
 
 
 def _attention_factor(rope: Mapping[str, Any]) -> float | None:
-    """DeepSeek's two scales come to one."""
-    scale, of_all = rope.get("mscale"), rope.get("mscale_all_dim")
-    if rope.get("attention_factor") is not None or not (scale and of_all):
+    """The attention factor of yarn; DeepSeek's mscale and mscale_all_dim are combined into one."""
+    scale, scale_all_dim = rope.get("mscale"), rope.get("mscale_all_dim")
+    if rope.get("attention_factor") is not None or not (scale and scale_all_dim):
         return rope.get("attention_factor")
-    grows = math.log(max(rope.get("factor") or 1, 1))
-    return (0.1 * scale * grows + 1) / (0.1 * of_all * grows + 1)
+    log_factor = math.log(max(rope.get("factor") or 1, 1))
+    return (0.1 * scale * log_factor + 1) / (0.1 * scale_all_dim * log_factor + 1)
 
 
 def _positions(rope: RopeConfig) -> int:
@@ -195,7 +198,7 @@ def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
 
 
 def _windows(values: Mapping[str, Any], family: str, layers: int) -> tuple[int, tuple[int, ...]]:
-    """The sliding window and the layers it holds for, as each family means its config.json."""
+    """Size of the sliding window (0: none) and the layers that have it (empty: all), by the family's conventions."""
     if family == "llama":
         return 0, ()
     if family == "mistral":
@@ -207,5 +210,5 @@ def _windows(values: Mapping[str, Any], family: str, layers: int) -> tuple[int, 
     kinds = values.get("layer_types") or [
         "sliding_attention" if n >= first else "full_attention" for n in range(layers)
     ]
-    near = tuple(n for n, kind in enumerate(kinds) if kind == "sliding_attention")
-    return (window, () if len(near) == layers else near) if near else (0, ())
+    windowed = tuple(n for n, kind in enumerate(kinds) if kind == "sliding_attention")
+    return (window, () if len(windowed) == layers else windowed) if windowed else (0, ())

@@ -1,7 +1,7 @@
-"""PyTorch's pytorch_model.bin as arrays, without PyTorch and without running anything that a pickle may say.
+"""Reads PyTorch's pytorch_model.bin without PyTorch and without executing any code from the pickle.
 
-`torch.save` writes a zip archive of a pickle, data.pkl, and the bytes of every storage, data/0, data/1, ... Here the
-pickle's few instructions that a dictionary of tensors needs are followed one by one; any other is refused.
+`torch.save` writes a zip archive of a pickle, data.pkl, and the bytes of every storage, data/0, data/1, ... This module
+interprets the few pickle opcodes that a dictionary of tensors needs, and refuses all others.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ ORDERED, TENSOR, PARAMETER = (
     "torch._utils _rebuild_parameter",
 )
 NAMES = {ORDERED, TENSOR, PARAMETER, *(f"torch {name}" for name in STORAGES)}
-"""All that a pickle may name, as module and name."""
+"""The globals that a pickle may refer to, as module and name."""
 LARGEST_PICKLE = 1 << 26
-"""Bytes of data.pkl; some hundred are enough for a tensor."""
+"""Maximum size of data.pkl in bytes; a tensor needs a few hundred."""
 AXES = 64
-"""As many as numpy's arrays may have."""
+"""Maximum number of axes of a numpy array."""
 REPEATS = 1 << 16
-"""How often a tensor may show each value of its storage, as `expand` does; what is made of it has room for all."""
+"""Maximum ratio of a tensor's size to its storage (`expand` repeats values); a copy would need that much memory."""
 LONGEST = 300
-"""Characters of what an error quotes: it may come from the file."""
+"""Maximum length of an error message, which may quote the file."""
 CONVERT = "load it with torch.load(weights_only=True) and save it with safetensors.torch.save_file"
 
 
 @dataclasses.dataclass(frozen=True)
 class _Name:
-    """Something that a pickle names; only a word, never the thing."""
+    """A global that a pickle refers to; only its name, it is never imported."""
 
     name: str
 
@@ -61,17 +61,17 @@ class _Storage:
 
 
 class _Refused(ValueError):
-    """An error that says already which file it is about."""
+    """An error whose message already names the file."""
 
 
 def read_pickled(file: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The tensors that `torch.save(state_dict, file)` wrote, by name and in their dtype.
+    """The tensors of a file written by `torch.save(state_dict, file)`, by name, each in its dtype.
 
-    The arrays share memory where the tensors did, and are not to be written to.
+    Tensors that shared memory when they were saved share it again; the arrays are read-only.
 
     Raises:
-      ValueError: the file is damaged, of PyTorch's format before 1.6, a TorchScript archive, or holds or names
-        anything but tensors in a dictionary.
+      ValueError: the file is damaged, in the format before PyTorch 1.6, or a TorchScript archive, or its pickle holds or
+        refers to anything but a dictionary of tensors.
     """
     file = pathlib.Path(file)
     try:
@@ -79,14 +79,14 @@ def read_pickled(file: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             return _Reader(file, archive).read()
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
         with file.open("rb") as start:
-            cut = start.read(2) == b"PK"
-        if cut:
+            is_zip = start.read(2) == b"PK"
+        if is_zip:
             raise ValueError(f"{file} is damaged or cut short ({error}); fetch it again") from error
         raise ValueError(f"{file} is no zip archive, as PyTorch 1.6 and later write; {CONVERT}") from error
 
 
 class _Reader:
-    """Follows one pickle; its values are only dicts, lists, tuples, plain values, arrays and the classes above."""
+    """Interprets one pickle; its values are dicts, lists, tuples, numbers, strings, arrays and the classes above."""
 
     def __init__(self, file: pathlib.Path, archive: zipfile.ZipFile) -> None:
         self.file, self.archive = file, archive
@@ -121,12 +121,12 @@ class _Reader:
                 raise self._error(f"holds a {type(value).__name__} under {name!r}, not tensors by name")
         return tensors
 
-    def _error(self, what: str) -> _Refused:
-        what = what if len(what) <= LONGEST else f"{what[:LONGEST]}..."
-        return _Refused(f"{self.file} {what}; if you trust it, {CONVERT}")
+    def _error(self, problem: str) -> _Refused:
+        problem = problem if len(problem) <= LONGEST else f"{problem[:LONGEST]}..."
+        return _Refused(f"{self.file} {problem}; if you trust it, {CONVERT}")
 
     def _bytes(self, name: str) -> bytes:
-        # torch.save never compresses, and gives each member a place of its own: all that is read fits into the file.
+        # torch.save does not compress, and members do not overlap; so all members together fit into the file.
         member = self.archive.getinfo(name)
         if member.compress_type != zipfile.ZIP_STORED:
             raise self._error(f"holds {name} compressed, as torch.save never writes it")
@@ -136,15 +136,15 @@ class _Reader:
         return self.archive.read(name)
 
     def _follow(self, pickled: bytes) -> Any:
-        """What a pickle builds; an instruction that is not here is one that a dictionary of tensors doesn't need."""
+        """The value that a pickle builds. Opcodes that are not handled here raise an error."""
         stack: list[Any] = []
         marks: list[int] = []
         memo: dict[int, Any] = {}
 
         def since_mark() -> list[Any]:
-            place = marks.pop()
-            items = stack[place:]
-            del stack[place:]
+            mark = marks.pop()
+            items = stack[mark:]
+            del stack[mark:]
             return items
 
         argument: Any
@@ -194,9 +194,9 @@ class _Reader:
                     stack.append(self._storage(stack.pop()))
                 case "REDUCE":
                     arguments = self._expect(stack.pop(), tuple)
-                    stack.append(self._made(self._expect(stack.pop(), _Name).name, arguments))
+                    stack.append(self._call(self._expect(stack.pop(), _Name).name, arguments))
                 case "BUILD":
-                    # A state_dict's _metadata, the modules' versions: of no use here.
+                    # The _metadata of a state_dict (versions of modules), which is not needed.
                     stack.pop()
                     self._expect(stack[-1], dict)
                 case _:
@@ -209,11 +209,11 @@ class _Reader:
         return value
 
     def _storage(self, identity: Any) -> _Storage:
-        """The bytes that ("storage", type, key, device, count) names."""
+        """The storage that ("storage", type, key, device, count) refers to."""
         kind, type_, key, _, count = self._expect(identity, tuple)
         name = self._expect(type_, _Name).name.removeprefix("torch ")
         if kind != "storage" or name not in STORAGES or not isinstance(key, str) or type(count) is not int:
-            raise self._error(f"names a storage by {_told(identity)}, not as torch.save does")
+            raise self._error(f"names a storage by {_abbreviated(identity)}, not as torch.save does")
         place = f"{self.folder}data/{key}"
         if key not in self.storages:
             if place not in self.names:
@@ -224,8 +224,8 @@ class _Reader:
             raise self._error(f"has {len(values)} bytes in {place}; {count} of {dtype} were announced")
         return _Storage(values.view(dtype))
 
-    def _made(self, name: str, arguments: tuple[Any, ...]) -> Any:
-        """What a name makes of its arguments."""
+    def _call(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        """The result of calling a global with these arguments."""
         if name == ORDERED and not arguments:
             return {}
         if name == PARAMETER and arguments and isinstance(arguments[0], np.ndarray):
@@ -237,15 +237,16 @@ class _Reader:
     def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any) -> np.ndarray:
         values = self._expect(storage, _Storage).values
         axes = self._expect(shape, tuple), self._expect(strides, tuple)
-        fits = len(shape) == len(strides) <= AXES  # first: what follows takes as long as they are
-        if not fits or any(type(n) is not int or not 0 <= n < 1 << 63 for n in (offset, *shape, *strides)):
-            what = " with strides ".join(map(_told, axes))
-            raise self._error(f"has a tensor of shape {what} at {_told((offset,))}, which cannot be")
+        axes_fit = len(shape) == len(strides) <= AXES  # checked first, as the rest takes time in their lengths
+        if not axes_fit or any(type(n) is not int or not 0 <= n < 1 << 63 for n in (offset, *shape, *strides)):
+            layout = " with strides ".join(map(_abbreviated, axes))
+            raise self._error(f"has a tensor of shape {layout} at {_abbreviated((offset,))}, which cannot be")
         last = offset + sum((n - 1) * step for n, step in zip(*axes, strict=True))
         if math.prod(shape) and last >= len(values):
-            raise self._error(f"has a tensor of shape {_told(shape)} that reaches past its {len(values)} values")
+            raise self._error(f"has a tensor of shape {_abbreviated(shape)} that reaches past its {len(values)} values")
         if math.prod(shape) > REPEATS * len(values):
-            raise self._error(f"has a tensor of shape {_told(shape)} that repeats its {len(values)} values too often")
+            shown = _abbreviated(shape)
+            raise self._error(f"has a tensor of shape {shown} that repeats its {len(values)} values too often")
         if not math.prod(shape):
             return np.empty(shape, values.dtype)
         size = values.itemsize
@@ -254,7 +255,7 @@ class _Reader:
         )
 
 
-def _told(values: tuple[Any, ...]) -> str:
-    """What an error says of values that come from a file: the first few numbers, of all else only the type."""
+def _abbreviated(values: tuple[Any, ...]) -> str:
+    """Values from a file, for an error message: the first eight, numbers as they are, others by their type."""
     plain = [str(v) if type(v) is int and abs(v) < 1 << 63 else type(v).__name__.strip("_") for v in values[:8]]
     return f"({', '.join(plain)}{f', ... {len(values)} in all' if len(values) > 8 else ''})"

@@ -17,23 +17,23 @@ def backbone(name: str) -> Backbone:
     """The backbone of this name.
 
     Raises:
-      ValueError: there is none; names those there are.
+      ValueError: there is none; the message lists all backbones.
     """
     if name not in BACKBONES:
-        raise ValueError(f"model.backbone={name!r} is not one of {', '.join(BACKBONES)}; name one of these")
+        raise ValueError(f"model.backbone={name!r} is not one of {', '.join(BACKBONES)}")
     return BACKBONES[name]
 
 
 def language_model(model: LanguageModel | Retriever) -> LanguageModel:
-    """The language model in a model."""
+    """The model itself, or the backbone of a retriever."""
     return model.backbone if isinstance(model, Retriever) else model
 
 
 def name_of(model: LanguageModel) -> str:
-    """The name of a language model's backbone.
+    """The registry name of a language model's backbone.
 
     Raises:
-      ValueError: its class is in no record.
+      ValueError: no backbone in the registry has its class.
     """
     for name, record in BACKBONES.items():
         if type(model) is record.model:

@@ -1,4 +1,4 @@
-"""T5 weights from and to Hugging Face's names and layouts, by one table of patterns, without PyTorch."""
+"""Converts T5 weights and config from and to Hugging Face's format, without PyTorch."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ FIELDS = {
     "dropout": "dropout_rate",
     "epsilon": "layer_norm_epsilon",
 }
-"""Our fields by config.json's; both have the same defaults."""
+"""Names in config.json of our fields; both have the same defaults."""
 ACTIVATIONS = {"relu": "relu", "gated-gelu": "gelu_new"}
-"""config.json's dense_act_fn by its feed_forward_proj."""
+"""dense_act_fn of config.json, by feed_forward_proj."""
 ALIASES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 TABLE = "shared.weight"
 HEAD = "lm_head.weight"
 TABLES = (TABLE, HEAD)
 UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
-"""Stored with old T5 models and never used."""
+"""Stored by old T5 models and never used."""
 
 
 def tensor_names(config: T5Config) -> dict[tuple[str | int, ...], tuple[str, bool]]:
-    """Our path of every parameter, to Hugging Face's name and whether the array is transposed there."""
+    """For the path of each parameter, its Hugging Face name and whether it is stored transposed."""
     names: dict[tuple[str | int, ...], tuple[str, bool]] = {("embedding", "table"): (TABLE, False)}
     for stack, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
         bias = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
@@ -59,42 +59,42 @@ def tensor_names(config: T5Config) -> dict[tuple[str | int, ...], tuple[str, boo
             parts["cross"] = ("EncDecAttention", ATTENTION)
         parts["feed_forward"] = ("DenseReluDense", FEED_FORWARD[config.activation])
         for n in range(layers):
-            for place, (part, (module, kernels)) in enumerate(parts.items()):
-                there = f"{stack}.block.{n}.layer.{place}"
-                names[stack, "layers", n, f"{part}_norm", "scale"] = (f"{there}.layer_norm.weight", False)
+            for position, (part, (module, kernels)) in enumerate(parts.items()):
+                prefix = f"{stack}.block.{n}.layer.{position}"
+                names[stack, "layers", n, f"{part}_norm", "scale"] = (f"{prefix}.layer_norm.weight", False)
                 for ours, theirs in kernels.items():
-                    names[stack, "layers", n, part, ours] = (f"{there}.{module}.{theirs}.weight", True)
+                    names[stack, "layers", n, part, ours] = (f"{prefix}.{module}.{theirs}.weight", True)
     if not config.tied:
         names[("head",)] = (HEAD, True)
     return names
 
 
 def read_t5(folder_or_name: str | os.PathLike[str]) -> tuple[T5Config, dict[str, np.ndarray]]:
-    """The shape and the weights of a stored T5, v1.0 or v1.1 (as are Flan-T5's).
+    """Sizes and weights of a stored T5, v1.0 or v1.1 (Flan-T5 included).
 
     Args:
       folder_or_name: a folder with config.json and weights (see `read_tensors`), or a name on the hub; HF_HUB_OFFLINE=1
-        looks only into the local cache.
+        uses only the local cache.
     Returns:
-      The config, and arrays by Hugging Face's names, in its layouts and in their stored dtype; copies of the table are
-      left out, and the head too where it is tied.
+      The sizes, and arrays by Hugging Face's names, in its layouts and in their stored dtype; without copies of the
+      table, and without the head where it is tied.
     Raises:
-      ValueError: there is no such folder or name, a file is missing or damaged, or it is another kind of model, as is
-        an encoder with a table of its own.
+      ValueError: there is no such folder or name, a file is missing or damaged, it is another kind of model, encoder or
+        decoder has its own embedding table, a tied model has its own head, or the table's rows are not vocab_size.
     """
     folder = folder_of(folder_or_name, "T5")
     values = read_config(folder)
     tied = _check_kind(values, folder)
     flat = read_tensors(folder)
     flat.pop(UNUSED, None)
-    copies = [name for name in ALIASES if name in flat]
-    if copies and TABLE not in flat:
-        flat[TABLE] = flat[copies[0]]
-    for name in copies:
+    aliases = [name for name in ALIASES if name in flat]
+    if aliases and TABLE not in flat:
+        flat[TABLE] = flat[aliases[0]]
+    for name in aliases:
         if not np.array_equal(flat.pop(name), flat[TABLE]):
             raise ValueError(
-                f"{name} of {folder} differs from {TABLE}, as in a jaxrec model whose encoder projects new tokens, "
-                "exported; jaxrec.export.model_folder.read reads such a folder, and T5 has one table"
+                f"{name} of {folder} differs from {TABLE}, as in the export of a jaxrec model with OOV scope "
+                "'encoder'; read such a folder with jaxrec.export.model_folder.read"
             )
     table, head = flat.get(TABLE), flat.get(HEAD)
     own_head = head is not None and (table is None or not np.array_equal(head, table))
@@ -113,9 +113,9 @@ def read_t5(folder_or_name: str | os.PathLike[str]) -> tuple[T5Config, dict[str,
 
 
 def t5_config_json(config: T5Config, tokens: Mapping[str, int | None] | None = None) -> dict[str, Any]:
-    """What config.json says of a T5 in float32, from which transformers 5 makes a T5ForConditionalGeneration.
+    """The config.json of a T5 in float32, from which transformers 5 builds a T5ForConditionalGeneration.
 
-    Of `tokens` nothing is said: padding is 0 and the end of text 1 in every T5.
+    `tokens` is ignored: every T5 has padding 0 and end of text 1.
     """
     del tokens
     return {
@@ -125,7 +125,7 @@ def t5_config_json(config: T5Config, tokens: Mapping[str, int | None] | None = N
         "feed_forward_proj": config.activation,
         "dense_act_fn": ACTIVATIONS[config.activation],
         "is_gated_act": config.activation == "gated-gelu",
-        # transformers 4 takes tie_word_embeddings for v1.0, transformers 5 ties what is equal and reads the other.
+        # transformers 4 reads tie_word_embeddings as v1.0 or not; transformers 5 ties equal tensors and reads the next.
         "tie_word_embeddings": config.tied,
         "scale_decoder_outputs": config.tied,
         "is_encoder_decoder": True,
@@ -138,41 +138,45 @@ def t5_config_json(config: T5Config, tokens: Mapping[str, int | None] | None = N
 
 
 def to_hf(model: T5) -> dict[str, np.ndarray]:
-    """The model's weights by Hugging Face's names and in its layouts, contiguous f32, ready for safetensors.
+    """All weights by Hugging Face's names and in its layouts, contiguous f32, with the OOV projection merged.
 
-    An OOV projection of scope "shared" is added into the table, which is the same model. That of scope "encoder" is
-    added into a table of the encoder's own, which transformers 5 loads as it is (earlier ones tie it).
+    With scope "shared" it is added to the shared table. With scope "encoder" the encoder gets an embedding table of its
+    own, which transformers 5 loads as such (earlier versions tie it to the decoder's).
     """
     params = dict(nnx.to_flat_state(nnx.state(model, nnx.Param)))
     flat = {
         name: np.ascontiguousarray(np.asarray(params[path][...]).T if transposed else np.asarray(params[path][...]))
         for path, (name, transposed) in tensor_names(model.config).items()
     }
-    every = jnp.arange(model.config.vocab)[None]
-    flat[TABLE] = np.array(model.embedding(every, encoder=False)[0])
+    all_tokens = jnp.arange(model.config.vocab)[None]
+    flat[TABLE] = np.array(model.embedding(all_tokens, encoder=False)[0])
     if model.embedding.scope == "encoder":
         flat["decoder.embed_tokens.weight"] = flat[TABLE]
-        flat["encoder.embed_tokens.weight"] = np.array(model.embedding(every, encoder=True)[0])
+        flat["encoder.embed_tokens.weight"] = np.array(model.embedding(all_tokens, encoder=True)[0])
     return flat
 
 
 def _check_kind(values: dict[str, Any], folder: pathlib.Path) -> bool:
-    """Whether config.json is of a T5 v1.0, tied and scaled, rather than v1.1; an error where it is of neither."""
+    """Whether config.json describes T5 v1.0 (tied and scaled) rather than v1.1.
+
+    Raises:
+      ValueError: it describes neither.
+    """
     kind, activation = values.get("model_type"), values.get("feed_forward_proj", "relu")
     if kind != "t5" or activation not in FEED_FORWARD:
         raise ValueError(
             f"{folder}/config.json has model_type={kind!r} and feed_forward_proj={activation!r}; "
             f"wanted 't5' and one of {', '.join(FEED_FORWARD)}"
         )
-    # These two follow from feed_forward_proj, and transformers lets what is stored win.
-    wanted = {"dense_act_fn": ACTIVATIONS[activation], "is_gated_act": activation == "gated-gelu"}
-    for name, value in wanted.items():
+    # They follow from feed_forward_proj, but transformers gives the stored values precedence.
+    derived = {"dense_act_fn": ACTIVATIONS[activation], "is_gated_act": activation == "gated-gelu"}
+    for name, value in derived.items():
         if values.get(name, value) != value:
             raise ValueError(
                 f"{folder}/config.json has feed_forward_proj={activation!r} with {name}={values[name]!r}; "
                 f"T5 v1.0 and v1.1 have {value!r}"
             )
-    # transformers 5 always writes tie_word_embeddings true and keeps what it used to mean in scale_decoder_outputs.
+    # transformers 5 always writes tie_word_embeddings=true; its former meaning is in scale_decoder_outputs.
     return bool(values.get("scale_decoder_outputs", values.get("tie_word_embeddings", True)))
 
 
@@ -196,7 +200,7 @@ def _build(
 
 
 def _sharding(fsdp: bool) -> tuple[tuple[str, PartitionSpec], ...]:
-    """Tables, which hold most of a small model's parameters, are cut over `model`."""
+    """Shards embedding table and head over `model`; they hold most parameters of a small T5."""
     del fsdp
     return ((r"embedding/table$", PartitionSpec("model", None)), (r"(^|/)head$", PartitionSpec(None, "model")))
 

@@ -1,4 +1,4 @@
-"""Stored weights written into a model that may have more tokens, and how rows of new tokens then start."""
+"""Loads pretrained weights into a model with additional tokens, and initialises the rows of the new tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxrec.models.oov import ExtendedEmbedding, Frozen
 
 Path = tuple[str | int, ...]
 Names = Mapping[Path, tuple[str, bool]]
-"""Our path of a weight, to its Hugging Face name and whether the array is transposed there."""
+"""For the path of each weight in our model, its Hugging Face name and whether it is stored transposed."""
 FLOATS = frozenset(np.dtype(d) for d in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16))
 CHUNK = 8192
 
@@ -32,31 +32,33 @@ def load_weights(
     anchors: np.ndarray | jax.Array | None = None,
     source: str | os.PathLike[str] = "the stored model",
 ) -> None:
-    """Writes stored weights into a model, in place, each in its variable's dtype.
+    """Copies pretrained weights into a model, in place, cast to the dtype of each variable.
 
-    The OOV projection is scaled to the loaded table. Rows of tables that were not stored begin where words live:
-    "random" draws them from a normal with each column's mean and deviation among the stored rows, none like another;
-    "mean" makes all the mean row (Hewitt 2021); "anchors" is the mean row plus the token's anchor through the OOV
-    projection, scaled so that these additions have the root mean square of the stored rows' deviation from their mean;
-    tokens whose anchor is zeros, or that have none, are drawn. Draws are the model's own initial rows, standardised.
+    The OOV projection is rescaled to the loaded table. Table rows of new tokens are initialised by `rule`:
+    "random": normal with each column's mean and standard deviation over the pretrained rows;
+    "mean": the mean pretrained row (Hewitt 2021);
+    "anchors": the mean row plus the token's anchor times the OOV projection, scaled so that these terms have the root
+    mean square deviation of the pretrained rows from their mean; tokens without an anchor, or with a zero one, as
+    "random". The random values are the model's initial rows, standardised.
 
     Args:
-      model: a language model with an `embedding`, its tables as long as its vocabulary and at least `text_rows`.
-      flat: arrays by Hugging Face's names, in its layouts and in any floating dtype.
-      names: where each goes: a Param or Frozen. An embedding's `rows`, for which there is no name, follow its table.
-      tables: names of those with a row for each token.
-      text_rows: how many rows of the stored tables are of tokens of text; T5 stores 32128 rows, of which its tokenizer
-        uses 32100: give the number of the first new token. None: all that the model has room for.
-      rule: how other rows start.
+      model: a language model with an `embedding`; its tables have a row per token of the extended vocabulary.
+      flat: arrays by Hugging Face's names, in its layouts, of any floating dtype.
+      names: path of each array in the model, a Param or Frozen. The `rows` of an embedding (new tokens beside a frozen
+        table) have no name of their own; they are set with the table.
+      tables: names of the tensors with a row per token.
+      text_rows: number of pretrained rows to keep, i.e. the number of the first new token; T5 stores 32128 rows, of
+        which its tokenizer uses 32100. None: all that the model has room for.
+      rule: initialisation of all other rows.
       anchors: f32[M,F], of the tokens from the embedding's first_oov on, for "anchors"; None: the embedding's own.
-      source: the folder or name that the weights are from, for errors.
+      source: folder or name of the stored model, for error messages.
     Raises:
-      ValueError: tensors are missing, unexpected, of another shape or of no floating dtype (names all of them), more
-        tokens of text are wanted than rows were stored, or there are no anchors.
+      ValueError: tensors are missing, unexpected, of the wrong shape or not floating-point (the message lists all of
+        them), `text_rows` exceeds the stored rows, or "anchors" is given without anchors or with too many.
     """
     variables = dict(nnx.to_flat_state(nnx.state(model, (nnx.Param, Frozen))))
-    absent = [path for path in names if path not in variables]
-    assert not absent, f"the table of names and the module disagree about {absent}"
+    missing_paths = [path for path in names if path not in variables]
+    assert not missing_paths, f"the table of names and the module disagree about {missing_paths}"
     embedding: ExtendedEmbedding = model.embedding
     if rule == "anchors" and anchors is None:
         if embedding.scope == "none":
@@ -73,7 +75,7 @@ def load_weights(
     if text_rows is None:
         text_rows = min([embedding.table.shape[0], *stored])
     _check(variables, flat, names, tables, text_rows, stored, source)
-    start = _Start(rule, text_rows, embedding, None if anchors is None else np.asarray(anchors, np.float32))
+    initialiser = _NewRows(rule, text_rows, embedding, None if anchors is None else np.asarray(anchors, np.float32))
     for path, (name, transposed) in names.items():
         value, variable = flat[name], variables[path]
         if name not in tables:
@@ -82,20 +84,20 @@ def load_weights(
         initial = np.array(variable[:, text_rows:].T if transposed else variable[text_rows:], np.float32)
         rows = variables.get((*path[:-1], "rows")) if path[-1] == "table" else None
         first = len(initial) + text_rows - (0 if rows is None else rows.shape[0])
-        if rows is not None:  # a frozen table's are coarser
+        if rows is not None:  # `rows` are float32, a frozen table may be bfloat16
             initial[max(first - text_rows, 0) :] = rows[max(text_rows - first, 0) :]
-        new = start.rows(value, initial)
+        new = initialiser.rows(value, initial)
         whole = np.empty(variable.shape[::-1] if transposed else variable.shape, variable.dtype)
         whole[:text_rows], whole[text_rows:] = value[:text_rows], new
         variable[...] = _in_dtype(whole.T if transposed else whole, variable.dtype)
         if rows is not None:
-            own = [value[first:text_rows].astype(np.float32), new[max(first - text_rows, 0) :]]
-            rows[...] = _in_dtype(np.concatenate(own), rows.dtype)
+            trained_rows = [value[first:text_rows].astype(np.float32), new[max(first - text_rows, 0) :]]
+            rows[...] = _in_dtype(np.concatenate(trained_rows), rows.dtype)
     embedding.rescale()
 
 
-class _Start:
-    """How rows of new tokens start, by the rule of one call of `load_weights`."""
+class _NewRows:
+    """Initial rows of new tokens, for one call of `load_weights`."""
 
     def __init__(self, rule: str, text_rows: int, embedding: ExtendedEmbedding, anchors: np.ndarray | None) -> None:
         self.rule, self.text_rows = rule, text_rows
@@ -107,18 +109,18 @@ class _Start:
             kernel = np.asarray(orthogonal(jax.random.key(0), shape, jnp.float32))
         else:
             kernel = np.asarray(embedding.kernel[...])
-        has = anchors.any(axis=1)
-        self.tokens = embedding.first_oov + np.flatnonzero(has)
-        added = anchors[has] @ kernel
+        has_anchor = anchors.any(axis=1)
+        self.tokens = embedding.first_oov + np.flatnonzero(has_anchor)
+        added = anchors[has_anchor] @ kernel
         spread = np.sqrt(np.mean(np.square(added))) if added.size else 0
         self.added = added / spread if spread > 0 else added
 
     def rows(self, stored: np.ndarray, initial: np.ndarray) -> np.ndarray:
-        """Rows of the tokens from `text_rows` on, beside the stored rows [R,D], of which the first `text_rows` count.
+        """Initial rows of the tokens from `text_rows` on, f32[N,D].
 
         Args:
-          stored: as it came, in any dtype.
-          initial: f32[N,D], as the model was made; drawn normal, all at one scale.
+          stored: pretrained rows [R,D] of any floating dtype; statistics are over the first `text_rows`.
+          initial: f32[N,D], the model's initial rows: normal, with one scale for all columns.
         """
         if not len(initial):
             return initial
@@ -128,8 +130,8 @@ class _Start:
         scale = initial.std()
         new = mean + deviation * (initial - initial.mean()) / (scale if scale > 0 else 1)
         if self.rule == "anchors":
-            beside = self.tokens >= self.text_rows
-            new[self.tokens[beside] - self.text_rows] = mean + np.sqrt(np.mean(deviation**2)) * self.added[beside]
+            is_new = self.tokens >= self.text_rows
+            new[self.tokens[is_new] - self.text_rows] = mean + np.sqrt(np.mean(deviation**2)) * self.added[is_new]
         return new
 
 
@@ -142,7 +144,11 @@ def _check(
     stored: Sequence[int],
     source: str | os.PathLike[str],
 ) -> None:
-    """All that keeps the weights from fitting, in one error."""
+    """Checks names, shapes and dtypes of the weights.
+
+    Raises:
+      ValueError: some do not fit the model; the message lists all of them.
+    """
     problems = []
     if stored and text_rows > min(stored):
         problems.append(f"the tokenizer has {text_rows} tokens, the table of {source} only {min(stored)} rows")
@@ -151,12 +157,12 @@ def _check(
         if name not in flat:
             problems.append(f"missing {name}")
             continue
-        wanted, stored_shape = tuple(variables[path].shape), flat[name].shape
-        wanted = wanted[::-1] if transposed else wanted
-        if name in tables and len(stored_shape) == 2 and 0 < text_rows <= wanted[0]:
-            wanted = (stored_shape[0], *wanted[1:])
-        if stored_shape != wanted:
-            problems.append(f"{name} is {stored_shape}, the model wants {wanted}")
+        expected, stored_shape = tuple(variables[path].shape), flat[name].shape
+        expected = expected[::-1] if transposed else expected
+        if name in tables and len(stored_shape) == 2 and 0 < text_rows <= expected[0]:
+            expected = (stored_shape[0], *expected[1:])
+        if stored_shape != expected:
+            problems.append(f"{name} is {stored_shape}, the model wants {expected}")
         if flat[name].dtype not in FLOATS:
             problems.append(f"{name} is {flat[name].dtype}: weights that were quantized cannot be read")
     if problems:
@@ -169,13 +175,13 @@ def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each column's mean and deviation, f32[D]; in parts, as a large table in bfloat16 should not be copied whole."""
+    """Mean and standard deviation of each column, f32[D]; in chunks, to avoid a float32 copy of a large table."""
     mean = sum(part.sum(0, dtype=np.float64) for part in _chunks(rows)) / len(rows)
-    near = np.asarray(mean, np.float32)
-    square = sum(np.square(part - near).sum(0, dtype=np.float64) for part in _chunks(rows)) / len(rows)
-    return near, np.sqrt(square).astype(np.float32)
+    mean_f32 = np.asarray(mean, np.float32)
+    variance = sum(np.square(part - mean_f32).sum(0, dtype=np.float64) for part in _chunks(rows)) / len(rows)
+    return mean_f32, np.sqrt(variance).astype(np.float32)
 
 
 def _in_dtype(value: np.ndarray, dtype: Any) -> jax.Array:
-    # A copy: JAX may otherwise keep using the memory of an array, here of a mapped file.
+    # JAX may otherwise share memory with the array, here a memory-mapped file.
     return jnp.array(value.astype(dtype, copy=False), copy=True)
