@@ -1,4 +1,4 @@
-"""LoRA factors stored beside the base model that they adapt, as `peft` loads them."""
+"""Writes LoRA factors as an adapter that `peft` loads, with the base model where that has random weights."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from jaxrec.hub.files import write_tensors
 from jaxrec.models.language_model import LanguageModel
 
 BASE = "base"
-"""The folder of a base model that was never trained: no hub has it."""
+"""Subfolder for a base model of random weights, which no hub has."""
 _ON_A_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def base_of(init_from: str | None) -> dict[str, Any]:
-    """What weights started from, as jaxrec.json says it: `kind` is "random", "folder" (of whoever trained) or "hub"."""
+    """The base model in jaxrec.json: `name`, and `kind`, which is "random", "folder" (a local one) or "hub"."""
     kind = "random" if init_from is None else "hub"
     if init_from is not None and (pathlib.Path(init_from).is_dir() or not _ON_A_HUB.fullmatch(init_from)):
         kind = "folder"
@@ -36,17 +36,17 @@ def write_adapter(
     shard_bytes: int,
     tokens: dict[str, int | None],
 ) -> None:
-    """Writes adapter_config.json and adapter_model.safetensors, and base/ where the base model is of random weights.
+    """Writes adapter_config.json and adapter_model.safetensors, and base/ for a base model of random weights.
 
     Args:
-      folder: where to.
+      folder: an existing folder.
       model: with LoRA of rank > 0.
-      form: how its backbone is stored; it has a `peft_adapter`.
+      form: Hugging Face format of its backbone, with a `peft_adapter`.
       base: folder or hub name of the base model; None: random weights.
-      shard_bytes: as `write_tensors`.
-      tokens: what config.json says of tokens, bos_token_id and so on.
+      shard_bytes: as for `write_tensors`.
+      tokens: bos_token_id, eos_token_id and pad_token_id for config.json.
     Raises:
-      ValueError: the model has no LoRA that an adapter could hold.
+      ValueError: the model has no LoRA factors that an adapter can hold.
     """
     assert form.peft_adapter is not None
     config, flat = form.peft_adapter(model)

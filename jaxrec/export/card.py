@@ -1,4 +1,4 @@
-"""The README.md of an exported model: what it is, what was measured, how to use it, where it ends."""
+"""The model card (README.md) of an export: description, usage, results, files and limitations."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from jaxrec.evaluate.text_results import text_table
 
 PIPELINES = {"id": "text-generation", "vector": "feature-extraction"}
 ANSWERS = {
-    "id": "It answers with the id of an item, token by token; beam search follows the ids that items have.",
-    "vector": "It answers with a vector, and the items whose vectors are nearest by cosine are recommended.",
+    "id": "It generates the id of an item, token by token; beam search is constrained to the ids of items.",
+    "vector": "It outputs a vector; the items whose vectors have the highest cosine similarity are recommended.",
 }
 USERS = {
-    "static": "a user's id, made of the user's training events",
-    "causal": "a user's id, made of the user's history (in users.tsv: as it is by now)",
-    "none": "no id of the user",
+    "static": "a user id, computed from the user's training events",
+    "causal": "a user id, computed from the user's history (in users.tsv: the current one)",
+    "none": "no user id",
 }
 
 
@@ -27,20 +27,20 @@ def card(
     name: str,
     example: Mapping[str, Any],
 ) -> str:
-    """The model card, Markdown behind YAML.
+    """The model card: YAML front matter and Markdown.
 
     Args:
-      about: what jaxrec.json holds.
-      results: what results.json holds; None where the run was not measured.
-      name: the run's.
-      example: a prompt, and `seen`, the items to be left out; of no user's history, as a card is for everybody.
+      about: content of jaxrec.json.
+      results: content of results.json; None where the run was not evaluated.
+      name: of the run.
+      example: `prompt`, and `seen`, the items to exclude; not from a real user's history, as the card is public.
     """
     return (
         "\n\n".join(
             [
-                _front(about),
+                _front_matter(about),
                 f"# {name}: {about['method']} on {about['data']}",
-                _what(about),
+                _description(about),
                 "## Use\n\n" + _use(about, example),
                 "## Measured\n\n" + _measured(about, results),
                 "## Files\n\n" + _files(about),
@@ -52,7 +52,7 @@ def card(
     )
 
 
-def _front(about: Mapping[str, Any]) -> str:
+def _front_matter(about: Mapping[str, Any]) -> str:
     lines = [
         f"library_name: {'peft' if about['adapter'] else 'transformers'}",
         f"pipeline_tag: {PIPELINES[about['answer']]}",
@@ -61,18 +61,18 @@ def _front(about: Mapping[str, Any]) -> str:
     lines += [f"- {tag}" for tag in ("recommendation", "sequential-recommendation", "jaxrec", about["backbone"])]
     if about["base"]["kind"] == "hub":
         lines.append(f"base_model: {about['base']['name']}")
-    lines.append("# license: it follows from the data and from what the weights started from; fill it in")
+    lines.append("# license: depends on the licenses of the data and of the base model; fill it in")
     return "\n".join(["---", *lines, "---"])
 
 
-def _what(about: Mapping[str, Any]) -> str:
+def _description(about: Mapping[str, Any]) -> str:
     new, shape = about["vocabulary"]["new"], about["shape"]
     kind = "a decoder-only model" if about["decoder_only"] else "an encoder-decoder"
     family = shape.get("family", about["backbone"])
     lora = f", adapted by LoRA of rank {about['lora']['rank']}" if about["lora"] else ""
     base = {
         "random": "random weights",
-        "folder": f"`{about['base']['name']}`, a local folder of whoever trained it",
+        "folder": f"`{about['base']['name']}`, a local folder of its author",
         "hub": f"`{about['base']['name']}`",
     }[about["base"]["kind"]]
     return (
@@ -91,30 +91,30 @@ def _use(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
         f"`pip install torch transformers safetensors{peft}` (transformers 5 or newer; made and checked with "
         f"{about['versions']['transformers']}), then, in this folder:",
         "```\npython recommend.py --user NAME -k 10\npython recommend.py --check\n```",
-        "NAME is one of `users.tsv`; `--check` computes `samples.json` again and compares it with what jaxrec itself "
-        "found. Both files hold names and histories of users, and an upload leaves them out.",
+        "NAME is one of `users.tsv`; `--check` recomputes the lists in `samples.json` and compares them with "
+        "those of jaxrec. Both files hold names and histories of users; uploads leave them out.",
     ]
     if about["adapter"] and about["base"]["kind"] == "folder":
         parts.append(
-            f"The base model, `{about['base']['name']}`, was a local folder of whoever trained this: give yours to "
-            "every call, `--base FOLDER`, and `Exported(base=FOLDER)` below."
+            f"The base model, `{about['base']['name']}`, was a local folder of this model's author: pass your copy "
+            "as `--base FOLDER` in every call, and as `Exported(base=FOLDER)` below."
         )
     if about["users"] == "none":
-        parts.append("Somebody new: `python recommend.py --history NAME,NAME`, names of items.tsv, oldest first.")
+        parts.append("For a new user: `python recommend.py --history NAME,NAME`, names in items.tsv, oldest first.")
     else:
         parts.append(
-            "Somebody new needs an id, which jaxrec makes of a history: "
+            "A new user needs an id, which jaxrec computes from a history: "
             "`python -m launch.recommend RUN --history NAME,NAME`."
         )
     parts += ["From Python, in this folder:", _python(about, example)]
     if about["answer"] == "id":
-        alone = "transformers and peft" if about["adapter"] else "transformers"
-        parts += [f"With {alone} alone, which may say an id that no item has, or an item that the user knows:"]
+        libraries = "transformers and peft" if about["adapter"] else "transformers"
+        parts += [f"With {libraries} alone, which may generate an id of no item, or an item in the history:"]
         parts += [_plain(about, example)]
     if about.get("writing"):
         prompts = "\n".join(f"- {task}: `{template}`" for task, template in about["writing"].items())
         parts.append(
-            "It also writes. Ask with one of these, ids in the place of {user} and {item}, and `generate` a few words:"
+            "It also generates text. Use one of these prompts, with ids for {user} and {item}, and `generate`:"
             f"\n\n{prompts}"
         )
     return "\n\n".join(parts)
@@ -161,7 +161,7 @@ def _measured(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> st
     users = max(row["n_users"] for row in results["rows"])
     return (
         f"{results['dataset']}, {results['protocol']} protocol, {results['part']} part, n = {users:,} users, one run, "
-        f"seed {results['seed']}. Rows without the model's name are baselines of the same split.\n\n"
+        f"seed {results['seed']}. Rows without the model's name are baselines on the same split.\n\n"
         f"```\n{results_table(dict(results))}\n```"
         + (f"\n\n```\n{text_table(dict(results))}\n```" if "texts" in results else "")
     )
@@ -170,38 +170,38 @@ def _measured(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> st
 def _files(about: Mapping[str, Any]) -> str:
     weights = "`model.safetensors` (or its shards), `config.json`"
     if about["adapter"]:
-        weights = "`adapter_model.safetensors`, `adapter_config.json`, `base/` (where no hub has the base model)"
+        weights = "`adapter_model.safetensors`, `adapter_config.json`, `base/` (if no hub has the base model)"
     lines = [
-        f"- {weights}, `generation_config.json`, the tokenizer: as Hugging Face has them",
-        "- `items.tsv`, `users.tsv`: names, titles and ids; of users also the history, as lines of items.tsv from 0",
-        "- `recommend.py`: asks as jaxrec does; `samples.json`: what jaxrec answers to some users",
+        f"- {weights}, `generation_config.json`, the tokenizer: in Hugging Face's formats",
+        "- `items.tsv`, `users.tsv`: names, titles and ids; for users also the history, as 0-based lines of items.tsv",
+        "- `recommend.py`: recommends as jaxrec does; `samples.json`: jaxrec's recommendations for some users",
         "- `users.tsv` and `samples.json` are not in an upload, unless it was made with `--push-users`",
-        "- `jaxrec.json`: templates and all else that is needed to ask; `jaxrec.safetensors` (where it is there): what "
-        "`jaxrec.export.model_folder.read` needs to give the trained model back bit by bit",
+        "- `jaxrec.json`: templates and settings of the model; `jaxrec.safetensors` (if present): what "
+        "`jaxrec.export.model_folder.read` needs to restore the trained model bit by bit",
     ]
     if about["answer"] == "vector":
         lines.append(
-            "- `projection.safetensors`: three layers, relu between them, from the pooled last hidden states to the "
-            "items' vectors; `items.safetensors`: these, of length 1, or 0 where nothing is known of an item"
+            "- `projection.safetensors`: MLP of three layers with ReLU, from the pooled last hidden states to the "
+            "item vectors; `items.safetensors`: item vectors of unit norm, or 0 for items without events"
         )
     return "\n".join(lines)
 
 
 def _limits(about: Mapping[str, Any]) -> str:
     lines = [
-        f"- It knows the {about['n_items']:,} items of items.tsv and no others; new ones are taken in with jaxrec "
-        "(`python -m launch.update`), and the run exported again.",
-        "- users.tsv and samples.json hold names and histories of users: leave both out of what is published, as "
-        "`launch.export --push` does. Without users.tsv, recommend.py answers to `--history` alone, and only where "
-        "prompts hold no id of the user.",
-        "- It was measured offline on one data set, on the items that users chose next; nothing is known of its effect "
-        "on people, or of how it treats groups of users or items.",
+        f"- It knows only the {about['n_items']:,} items of items.tsv; add new ones with jaxrec "
+        "(`python -m launch.update`), and export the run again.",
+        "- users.tsv and samples.json hold names and histories of users: do not publish them; "
+        "`launch.export --push` leaves them out. Without users.tsv, recommend.py takes `--history` only, and "
+        "only where prompts hold no user id.",
+        "- It was evaluated offline on one data set, by predicting the next item; its effect on users, and its "
+        "fairness to groups of users or items, were not evaluated.",
     ]
     if about["oov"]["scope"] == "encoder" and not about["decoder_only"]:
         lines.append(
             "- The encoder has an embedding table of its own (`encoder.embed_tokens.weight`). transformers before 5 "
-            "would tie it to the decoder's without an error and answer wrongly."
+            "ties it to the decoder's without an error, and gives wrong results."
         )
     if about["dtype"] == "bfloat16":
-        lines.append("- The weights are rounded to bfloat16; results above are those of the run's own weights.")
+        lines.append("- The weights are rounded to bfloat16; the results above are those of the unrounded weights.")
     return "\n".join(lines)

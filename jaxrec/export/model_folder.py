@@ -1,4 +1,4 @@
-"""A trained model as a folder that Hugging Face loads unchanged, and that folder back as the same model, bit by bit."""
+"""Writes a trained model as a folder that transformers loads, and reads it back bit by bit."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from jaxrec.tokenizers.vocabulary import Vocabulary
 FORMAT = 1
 ABOUT = "jaxrec.json"
 PART = ".jaxrec-part"
-"""What the name of an export that is not complete ends with; nobody else is taken to name a folder so."""
+"""Suffix of the temporary folder of an unfinished export."""
 EXTRAS = "jaxrec.safetensors"
 SCRIPT = "recommend.py"
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
 def begin(out: str | os.PathLike[str]) -> pathlib.Path:
-    """An empty folder beside `out`, in which an export is made before it takes that name.
+    """Creates an empty temporary folder beside `out`, which `finish` renames.
 
     Raises:
-      ValueError: `out` is there already, and is not an empty folder, or a file has the empty folder's name.
+      ValueError: `out` exists and is not an empty folder, or the temporary name is that of a file or link.
     """
     out = pathlib.Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is there already and not empty; name another folder, or delete it")
     part = out.with_name(out.name + PART)
-    if part.is_dir() and not part.is_symlink():  # of a call that was killed
+    if part.is_dir() and not part.is_symlink():  # left by a killed export
         shutil.rmtree(part)
     elif part.exists() or part.is_symlink():
         raise ValueError(f"{part} is in the way, and is no folder that an export was made in; move it")
@@ -54,9 +54,9 @@ def begin(out: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def finish(part: pathlib.Path, out: str | os.PathLike[str]) -> pathlib.Path:
-    """Gives a folder of `begin` its name."""
+    """Renames a temporary folder of `begin` to `out`; returns the path."""
     out = pathlib.Path(out)
-    for file in part.rglob("*.safetensors"):  # safetensors hides what it writes from everybody else
+    for file in part.rglob("*.safetensors"):  # safetensors makes its files unreadable for others
         file.chmod((part / ABOUT).stat().st_mode)
     if out.is_dir():
         out.rmdir()
@@ -64,10 +64,10 @@ def finish(part: pathlib.Path, out: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def exportable(model: LanguageModel | Retriever) -> tuple[LanguageModel, Backbone, HuggingFace]:
-    """The language model in a model, its backbone's record, and how that is stored on Hugging Face.
+    """The language model itself or in a retriever, its backbone's record, and the record's Hugging Face format.
 
     Raises:
-      ValueError: nothing says how it would be stored.
+      ValueError: the backbone has no Hugging Face format.
     """
     inner = language_model(model)
     name = name_of(inner)
@@ -78,7 +78,7 @@ def exportable(model: LanguageModel | Retriever) -> tuple[LanguageModel, Backbon
 
 
 def describe(model: LanguageModel | Retriever, vocabulary: Vocabulary, dtype: str) -> dict[str, Any]:
-    """What jaxrec.json says of the model itself: enough for `read` to build it, and for transformers to load it."""
+    """The part of jaxrec.json about the model: what `read` needs to build it, and transformers to load it."""
     inner, record, form = exportable(model)
     return {
         "format": FORMAT,
@@ -111,19 +111,19 @@ def write_model(
     adapter: bool = False,
     base: str | None = None,
 ) -> None:
-    """Writes weights, config.json, generation_config.json, tokenizer, and what else the same model needs.
+    """Writes weights, config.json, generation_config.json, tokenizer, retrieval projection and recommend.py.
 
     Args:
-      folder: of `begin`.
-      model: the trained model; LoRA is merged.
-      vocabulary: its text and new tokens.
-      generation: what generation_config.json says.
+      folder: from `begin`.
+      model: trained; LoRA is merged unless `adapter` is set.
+      vocabulary: text tokens and new tokens.
+      generation: content of generation_config.json.
       dtype: of the stored weights; the OOV kernel and the projection stay float32.
-      shard_bytes: as `write_tensors`.
-      adapter: store LoRA factors as `write_adapter` does, instead of merged weights.
-      base: what they adapt; None: random weights.
+      shard_bytes: as for `write_tensors`.
+      adapter: store LoRA factors, as `write_adapter` does, instead of merged weights.
+      base: folder or hub name of the adapter's base model; None: random weights.
     Raises:
-      ValueError: an adapter is wanted of a model without LoRA.
+      ValueError: `adapter` is set for a model without LoRA, or the backbone has no Hugging Face format.
     """
     inner, _, form = exportable(model)
     tokens = {
@@ -144,10 +144,10 @@ def write_model(
 
 
 def check_adaptable(model: LanguageModel | Retriever) -> None:
-    """Looks for LoRA factors.
+    """Checks that a model has LoRA factors that can be stored as an adapter.
 
     Raises:
-      ValueError: there are none, or nothing says how they would be stored.
+      ValueError: it has no LoRA, or its backbone has no adapter format.
     """
     inner, _, form = exportable(model)
     if not inner.lora.rank or form.peft_adapter is None:
@@ -163,7 +163,7 @@ def _write_merged(
     shard_bytes: int,
 ) -> None:
     flat, config = form.to_hf(model), form.config_json(form.exported_shape(model), tokens)
-    # Each is let go once it is cast: a large model is not to be held once more.
+    # Each array is released once it is cast, so that a large model is not held twice.
     write_tensors(folder, {name: _cast(flat.pop(name), dtype) for name in list(flat)}, shard_bytes)
     write_json(folder / "config.json", config | {"dtype": dtype})
     extras = _extras(model, form, dtype)
@@ -172,13 +172,13 @@ def _write_merged(
 
 
 def write_items(folder: pathlib.Path, vectors: np.ndarray) -> None:
-    """Writes the vectors that answers are searched among, f32[I,F], to items.safetensors."""
+    """Writes the item vectors of retrieval, f32[I,F], to items.safetensors."""
     items = np.ascontiguousarray(vectors, np.float32)
     save_file({"items": items}, folder / "items.safetensors", metadata={"format": "pt"})
 
 
 def projection_of(model: Retriever) -> dict[str, np.ndarray]:
-    """The projection as PyTorch's Linear layers hold it: first.weight f32[out,in], first.bias f32[out], ..."""
+    """The projection in the layout of PyTorch's Linear layers: first.weight f32[out,in], first.bias f32[out], ..."""
     flat = {}
     for name in ("first", "second", "third"):
         flat[f"{name}.weight"] = np.ascontiguousarray(np.asarray(getattr(model.project, name)[...]).T)
@@ -187,16 +187,16 @@ def projection_of(model: Retriever) -> dict[str, np.ndarray]:
 
 
 def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bfloat16"] | None = None) -> LanguageModel:
-    """The language model of an exported folder; a retriever's backbone, and a LoRA model's merged weights.
+    """Reads the language model of an export: of a retriever the backbone, of a LoRA model with merged weights.
 
     Args:
-      folder: what `launch.export` made.
-      compute_dtype: of matrix products; default as in training.
+      folder: written by `launch.export`.
+      compute_dtype: of matrix products; None: as in training.
     Returns:
-      A model whose parameters are, bit for bit, those exported (rounded, where they were exported as bfloat16).
+      The model, with parameters equal to the exported ones bit for bit (rounded, if exported as bfloat16).
     Raises:
-      ValueError: the folder is no export, of another version, holds an adapter alone, or its tensors are not those of
-        the model that it describes.
+      ValueError: the folder is no export, is of another format version, holds only an adapter, or its tensors do not
+        match jaxrec.json.
     """
     folder = pathlib.Path(folder)
     about = json.loads(file_in(folder, ABOUT).read_text(encoding="utf-8"))
@@ -204,11 +204,11 @@ def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bflo
         raise ValueError(f"{folder / ABOUT} has format {about.get('format')!r}, this version reads {FORMAT}")
     if (folder / "adapter_config.json").is_file():
         raise ValueError(f"{folder} holds an adapter alone; export the run without --adapter to read it")
-    flat = read_tensors(folder)  # on disk until `_filled` reads one by one
+    flat = read_tensors(folder)  # memory-mapped; `_filled` reads one by one
     extras = {} if about["oov"]["scope"] == "none" else load_file(file_in(folder, EXTRAS))
     record = backbone(about["backbone"])
     form = record.hugging_face
-    assert form is not None  # or there was no export
+    assert form is not None  # else it could not have been exported
     shape = from_dict(type(record.shape(ModelConfig())), about["shape"])
     shape = dataclasses.replace(shape, compute_dtype=compute_dtype or shape.compute_dtype)
     first, rows = about["vocabulary"]["first_new"], extras.get("rows")
@@ -224,7 +224,7 @@ def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bflo
 
 
 def in_float32(model: LanguageModel) -> LanguageModel:
-    """The same weights, multiplied in float32, whatever dtype training had for products."""
+    """The model with the same weights and matrix products in float32."""
     embedding, shape = model.embedding, dataclasses.replace(model.config, compute_dtype="float32")
     oov, record = from_dict(OovConfig, _oov(model)), backbone(name_of(model))
     anchors = None if embedding.scope == "none" else embedding.anchors[...]
@@ -241,10 +241,10 @@ def _cast(value: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _extras(model: LanguageModel, form: HuggingFace, dtype: str) -> dict[str, np.ndarray]:
-    """What of the embedding no tensor of Hugging Face holds; nothing where there is no OOV projection.
+    """Tensors of the OOV projection, which Hugging Face's format has no place for; none without a projection.
 
     Returns:
-      kernel f32[F,D], anchors f32[M,F], and rows [M,D], the new tokens' before their anchors were added in.
+      kernel f32[F,D], anchors f32[M,F], and rows [M,D], embeddings of the new tokens before the projection is added.
     """
     embedding = model.embedding
     if embedding.scope == "none":
@@ -258,7 +258,7 @@ def _extras(model: LanguageModel, form: HuggingFace, dtype: str) -> dict[str, np
 def _abstract(
     record: Backbone, shape: Any, oov: OovConfig, lora: LoraConfig, anchors: Any, first_oov: int, start: int
 ) -> LanguageModel:
-    """A model of shapes without arrays."""
+    """A model with abstract parameters (shapes and dtypes, no arrays)."""
     settings = ModelConfig(oov=oov, lora=lora)
     return nnx.eval_shape(lambda: record.build(shape, settings, anchors, first_oov, start, rngs=nnx.Rngs(0)))
 
@@ -270,7 +270,11 @@ def _filled(
     extras: Mapping[str, np.ndarray],
     folder: pathlib.Path,
 ) -> LanguageModel:
-    """A model of shapes with arrays in it; what nothing names is an error."""
+    """An abstract model filled with arrays, those named in `names` from `flat`, all others from `extras`.
+
+    Raises:
+      ValueError: an array is missing or has the wrong shape.
+    """
     graph, state = nnx.split(abstract)
     filled = []
     for path, variable in nnx.to_flat_state(state):
@@ -278,8 +282,8 @@ def _filled(
         source = flat if path in names else extras
         if name not in source:
             raise ValueError(f"{folder} has no {name}, which the model that {ABOUT} describes wants; export it again")
-        value, wanted = source[name], variable.get_value().shape
-        if value.shape != (wanted[::-1] if transposed else wanted):
+        value, shape = source[name], variable.get_value().shape
+        if value.shape != (shape[::-1] if transposed else shape):
             raise ValueError(
                 f"{name} of {folder} is {value.shape}, which is not what {ABOUT} describes; export it again"
             )

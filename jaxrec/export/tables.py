@@ -1,4 +1,4 @@
-"""Text files of an exported folder: JSON, tables of users and items, samples."""
+"""Writes the text files of an export: JSON, tables of users and items, samples."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from typing import Any
 
 
 def write_json(file: pathlib.Path, values: Any) -> None:
-    """Writes JSON that people can read."""
+    """Writes indented JSON."""
     file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_samples(folder: pathlib.Path, samples: Sequence[Mapping[str, Any]], k: int, tolerance: float) -> None:
-    """Writes samples.json, a line a user: lists of k items, to be found again within `tolerance`."""
+    """Writes samples.json, a line per user.
+
+    Args:
+      folder: of the export.
+      samples: prompts and lists of at most k items.
+      k: length of the lists.
+      tolerance: maximum difference of scores for `recommend.py --check` to agree.
+    """
     lines = ",\n".join(json.dumps(sample, ensure_ascii=False) for sample in samples)
     text = f'{{"k": {k}, "tolerance": {tolerance}, "samples": [\n{lines}\n]}}\n'
     (folder / "samples.json").write_text(text, encoding="utf-8")
 
 
 def write_tsv(file: pathlib.Path, columns: Mapping[str, Sequence[str]]) -> None:
-    """Writes columns with their names in the first line; tabs, line ends and backslashes are escaped."""
+    """Writes columns as tab-separated values with a header; tabs, line ends and backslashes are escaped."""
     escapes = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
     rows = zip(*columns.values(), strict=True)
     lines = ["\t".join(columns), *("\t".join(str(value).translate(escapes) for value in row) for row in rows)]

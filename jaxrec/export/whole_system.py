@@ -1,4 +1,4 @@
-"""A system as a folder for people who have transformers and not jaxrec: what to ask, whom, and what comes out."""
+"""Exports a system as a folder that recommends with transformers alone: model, ids, prompts, script and samples."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from jaxrec.types import Codes
 
 K = 10
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.03}
-"""How far scores by transformers may be from jaxrec's; in bfloat16 the encoder's table is rounded once more."""
+"""Maximum difference between scores of transformers and jaxrec; bfloat16 rounds the encoder's table once more."""
 
 
 def export(
@@ -44,19 +44,21 @@ def export(
     samples: int = 64,
     adapter: bool = False,
 ) -> pathlib.Path:
-    """Writes a trained system into a folder that Hugging Face loads unchanged.
+    """Exports a trained system as a folder that transformers loads without jaxrec.
 
     Args:
-      system: of `newcomers.served`, so that newcomers are in it.
-      out: the folder, which must not be there yet, or be empty.
+      system: with the users and items of its store; see `newcomers.served`.
+      out: folder to create; an existing one must be empty.
       dtype: of the stored weights.
-      shard_gb: where the weights are more, they are stored in files of at most this many GB.
-      samples: for how many users jaxrec's own lists are stored, to compare with.
-      adapter: store LoRA factors beside the base model instead of merged weights.
+      shard_gb: maximum size of a weight file in GB; larger weights are split into shards.
+      samples: number of users whose recommendations are stored, for recommend.py --check.
+      adapter: store LoRA factors instead of merged weights.
+    Returns:
+      The folder.
     Raises:
-      ValueError: the folder is there, an argument is out of range, an adapter is wanted of a run without LoRA, the run
-        ranks no items, nobody has a history, or the stored tokenizer gives other tokens than training had. Nothing is
-        left of the folder.
+      ValueError: the folder exists and is not empty, an argument is out of range, `adapter` is set for a run without
+        LoRA or with bfloat16, the run ranks no items, no user has a history, or the stored tokenizer gives other tokens
+        than in training. The folder is then not created.
     """
     if samples < 1 or not shard_gb > 0:
         raise ValueError(f"samples={samples} and shard_gb={shard_gb} must both be above 0")
@@ -65,7 +67,9 @@ def export(
     if adapter:
         hub.check_adaptable(system.model)
     if not system.config.task.ranking:
-        raise ValueError(f"{system.folder} ranks no items, and an export recommends; train with sequential as well")
+        raise ValueError(
+            f"{system.folder} ranks no items, and an export recommends; train it with task sequential, too"
+        )
     if not len(system.histories.items):
         raise ValueError(f"nobody of {system.folder} has a history, so there is nobody to store lists of")
     part = hub.begin(out)
@@ -108,17 +112,17 @@ def _write(
     write_tsv(part / "users.tsv", {"name": data.user_names.tolist(), **names, "history": numbers})
     ids = [system.item_name(item) for item in range(data.n_items)]
     write_tsv(part / "items.tsv", {"name": data.item_names.tolist(), "title": data.titles().tolist(), "id": ids})
-    drawn = _samples(_stored(system, part, adapter=adapter), about, codes, samples)
-    write_samples(part, drawn, K, TOLERANCE[dtype])
-    _check_tokens(part, system, about, ids, drawn)
-    measured = system.folder / "results.json"
-    results = json.loads(measured.read_text()) if measured.is_file() else None
+    sample_lists = _samples(_stored(system, part, adapter=adapter), about, codes, samples)
+    write_samples(part, sample_lists, K, TOLERANCE[dtype])
+    _check_tokens(part, system, about, ids, sample_lists)
+    results_file = system.folder / "results.json"
+    results = json.loads(results_file.read_text()) if results_file.is_file() else None
     text = card(about, results, name=config.name, example=_example(system, about, codes))
     (part / "README.md").write_text(text, encoding="utf-8")
 
 
 def _about(system: System, dtype: str) -> dict[str, Any]:
-    """What jaxrec.json holds."""
+    """The content of jaxrec.json."""
     config, model = system.config, system.model
     about = hub.describe(model, system.vocabulary, dtype)
     tasks = {}
@@ -153,7 +157,7 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
 
 
 def _generation(system: System) -> dict[str, Any]:
-    """What generation_config.json says: how `generate` finds what jaxrec does, but for the items left out."""
+    """The content of generation_config.json: `generate` then searches as jaxrec does, but without excluding items."""
     vocabulary = system.vocabulary
     pad = vocabulary.tokenizer.pad_token_id
     settings = {"eos_token_id": vocabulary.end, "pad_token_id": vocabulary.end if pad is None else pad}
@@ -167,7 +171,7 @@ def _generation(system: System) -> dict[str, Any]:
 
 
 def _stored(system: System, part: pathlib.Path, *, adapter: bool) -> System:
-    """The system with the model as it was stored, which computes in float32 and searches with beams."""
+    """The system with the weights as they were stored, computing in float32 and recommending by beam search."""
     model = stored = hub.in_float32(language_model(system.model)) if adapter else hub.read(part, "float32")
     if isinstance(system.model, Retriever):
         model = nnx.clone(system.model)
@@ -176,41 +180,44 @@ def _stored(system: System, part: pathlib.Path, *, adapter: bool) -> System:
     config = dataclasses.replace(
         config,
         eval=dataclasses.replace(config.eval, recommender="beam"),
-        train=dataclasses.replace(config.train, model_parallel=1),  # what was stored is on one device
+        train=dataclasses.replace(config.train, model_parallel=1),  # the stored model is read onto one device
     )
     return dataclasses.replace(system, config=config, model=model)
 
 
-def _samples(system: System, about: dict[str, Any], codes: Codes | None, most: int) -> list[dict[str, Any]]:
-    """Prompts, items left out and lists of ten for users drawn by the run's seed, asked the first task."""
+def _samples(system: System, about: dict[str, Any], codes: Codes | None, n_samples: int) -> list[dict[str, Any]]:
+    """Prompts, excluded items and recommendations of the main task, for users sampled with the run's seed."""
     histories, config, n_items = system.histories, system.config, system.data.n_items
     task = next(iter(about["tasks"]))
     active = np.flatnonzero(np.diff(histories.offsets))
-    users = generator(config.seed, "exported samples").permutation(active)[:most]
+    users = generator(config.seed, "exported samples").permutation(active)[:n_samples]
     width = int(np.diff(histories.offsets)[users].max())
     seen = seen_rows(histories, users, width) if about["mask_seen"] else np.full((len(users), 1), -1, np.int32)
     source = system.asker(histories, codes, task, "unseen" if config.eval.prompt == "unseen" else "seen")(users)
     top = system.recommender(source, seen, min(K, n_items))
     texts = _texts(system, about["tasks"][task], codes, users)
-    drawn = []
+    samples = []
     for row, user in enumerate(users.tolist()):
         listed = top.items[row] >= 0
-        drawn.append(
+        samples.append(
             {
                 "user": str(system.data.user_names[user]),
                 "line": user,
                 "prompt": texts[row],
-                "tokens": [*source[row][source[row] != 0].tolist(), *([about["vocabulary"]["start"]] * _ends(about))],
+                "tokens": [
+                    *source[row][source[row] != 0].tolist(),
+                    *([about["vocabulary"]["start"]] * _end_tokens(about)),
+                ],
                 "seen": [item for item in seen[row].tolist() if item >= 0],
                 "items": top.items[row][listed].tolist(),
                 "scores": top.scores[row][listed].tolist(),
             }
         )
-    return drawn
+    return samples
 
 
-def _ends(about: dict[str, Any]) -> int:
-    """How many tokens stand behind a prompt: a decoder-only model reads where its answer starts."""
+def _end_tokens(about: dict[str, Any]) -> int:
+    """Number of tokens after a prompt: one for a decoder-only model, which marks the start of the answer, else none."""
     return int(bool(about["prompt_end"]))
 
 
@@ -227,7 +234,7 @@ def _texts(system: System, task: dict[str, Any], codes: Codes | None, users: np.
 
 
 def _example(system: System, about: dict[str, Any], codes: Codes | None) -> dict[str, Any]:
-    """A prompt with a history that nobody had, and its items: the card is published, so it tells of nobody."""
+    """An example prompt, and the items of its history, which is no user's, as the model card is public."""
     task = next(iter(about["tasks"].values()))
     items = [*range(min(3, system.data.n_items, task["max_history"]))]
     history = " ".join(map(system.item_name, items))
@@ -235,18 +242,18 @@ def _example(system: System, about: dict[str, Any], codes: Codes | None) -> dict
 
 
 def _check_tokens(
-    part: pathlib.Path, system: System, about: dict[str, Any], ids: list[str], drawn: list[dict[str, Any]]
+    part: pathlib.Path, system: System, about: dict[str, Any], ids: list[str], samples: list[dict[str, Any]]
 ) -> None:
-    """Raises ValueError where the stored tokenizer doesn't give the tokens that training had."""
+    """Raises ValueError if the stored tokenizer gives other tokens for a prompt or an id than in training."""
     tokenizer = AutoTokenizer.from_pretrained(part)
-    for name, text, tokens in (
-        ("prompt", [sample["prompt"] + about["prompt_end"] for sample in drawn], [s["tokens"] for s in drawn]),
+    for name, texts, tokens in (
+        ("prompt", [sample["prompt"] + about["prompt_end"] for sample in samples], [s["tokens"] for s in samples]),
         ("item", ids, system.item_tokens.tolist()),
     ):
-        encoded = tokenizer(text, add_special_tokens=name == "prompt")["input_ids"]
-        for one, got, wanted in zip(text, encoded, tokens, strict=True):
-            if got != wanted:
+        encoded = tokenizer(texts, add_special_tokens=name == "prompt")["input_ids"]
+        for text, actual, expected in zip(texts, encoded, tokens, strict=True):
+            if actual != expected:
                 raise ValueError(
-                    f"the stored tokenizer makes {got[:12]}... of the {name} {one[:60]!r}, the model was trained on "
-                    f"{wanted[:12]}..."
+                    f"the stored tokenizer makes {actual[:12]}... of the {name} {text[:60]!r}, the model was trained "
+                    f"on {expected[:12]}..."
                 )

@@ -76,8 +76,8 @@ def read_llama(folder_or_name: str | os.PathLike[str]) -> tuple[LlamaConfig, dic
       The sizes, and arrays by Hugging Face's names, in its layouts and in their stored dtype; without the head where it
       is tied to the table.
     Raises:
-      ValueError: there is no such folder or name, a file is missing or damaged, it is another kind of model, a tied head
-        differs from the table, or the table's rows are not vocab_size.
+      ValueError: there is no such folder or name, a file is missing or damaged, it is another kind of model, a tied
+        head differs from the table, or the table's rows are not vocab_size.
     """
     folder = folder_of(folder_or_name, "decoder-only model")
     config = config_of(read_config(folder), folder)

@@ -70,8 +70,8 @@ def read_pickled(file: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Tensors that shared memory when they were saved share it again; the arrays are read-only.
 
     Raises:
-      ValueError: the file is damaged, in the format before PyTorch 1.6, or a TorchScript archive, or its pickle holds or
-        refers to anything but a dictionary of tensors.
+      ValueError: the file is damaged, in the format before PyTorch 1.6, or a TorchScript archive, or its pickle holds
+        or refers to anything but a dictionary of tensors.
     """
     file = pathlib.Path(file)
     try:
