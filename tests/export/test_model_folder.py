@@ -214,7 +214,7 @@ def test_push_uploads_the_folder_privately(tmp_path: pathlib.Path, monkeypatch: 
     [
         (LocalTokenNotFoundError("none"), "nobody is logged in to the hub; run `hf auth login`"),
         (OfflineModeIsEnabled("offline"), "the hub can't be reached"),
-        (huggingface_hub.errors.HFValidationError("bad name"), "the hub refused 'me/model'; look at the name"),
+        (huggingface_hub.errors.HFValidationError("bad name"), "the hub refused 'me/model'; check the name"),
     ],
 )
 def test_push_says_what_is_wrong(
