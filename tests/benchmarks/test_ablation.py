@@ -104,7 +104,7 @@ def test_two_cells_are_trained_once_and_tabled(
         ([str(DEMO), "--ids", "mq", "huffman"], "--ids: invalid choice: 'huffman' (choose from"),
         ([str(DEMO), "--embedders", "bert"], "--embedders: invalid choice: 'bert'"),
         ([str(DEMO), "--recommenders", "greedy"], "--recommenders: invalid choice: 'greedy'"),
-        (["configs/nowhere.py"], "config configs/nowhere.py is no file"),
+        (["configs/nowhere.py"], "config configs/nowhere.py is neither a file nor a preset"),
     ],
 )
 def test_unknown_names_are_errors(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

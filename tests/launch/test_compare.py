@@ -57,7 +57,7 @@ def test_what_is_wrong_is_one_line(folder: pathlib.Path, refused) -> None:
     for arguments, message in (
         (("update", "runs/both/tokenrec-0", "--data", "nothing.csv"), "nothing.csv"),
         (("update", "runs/nothing", "--data", "new.csv"), "holds no run"),
-        (("compare", "nothing.py"), "is no file"),
+        (("compare", "nothing.py"), "is neither a file nor a preset"),
         (("evaluate", "runs/both/tokenrec-0", "--beams", "30"), "searched without beams: leave out beams"),
     ):
         told = refused(*arguments, folder=folder)
