@@ -20,7 +20,7 @@ from jaxrec.system import run as runs
 from jaxrec.system import training
 from jaxrec.system.listing import listing
 from jaxrec.system.loading import with_unseen
-from jaxrec.system.measuring import beams_gap, measure, report_of, some_users
+from jaxrec.system.measuring import beam_gap_line, measure, report_of, some_users
 from jaxrec.system.stages import build
 from jaxrec.system.system import System, histories_of
 from jaxrec.types import TopK
@@ -104,4 +104,4 @@ def evaluate(system: System, part: str) -> tuple[dict[str, Any], str]:
         method += f"-{settings.text_beams}" + (f"-{settings.text_events}" if settings.text_events else "")
     write_results(system.folder / "evaluations" / f"{part}-{method}-{settings.prompt}", report, measured.ranks)
     exact = settings.recommender == "exact" and not isinstance(system.model, Retriever)
-    return report, beams_gap(system, part) if exact and report["rows"] else ""
+    return report, beam_gap_line(system, part) if exact and report["rows"] else ""

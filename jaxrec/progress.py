@@ -58,9 +58,8 @@ class Progress:
           quiet: seconds before the first line, so that short work logs nothing.
         """
         self._name, self._total, self._unit = name, total, unit
-        self._first: tuple[float, float] | None = (
-            None  # time and amount of the first update; rates exclude the setup before it
-        )
+        # Time and amount of the first update; rates exclude the setup before it.
+        self._first: tuple[float, float] | None = None
         self._interval = self.FIRST
         self._next_line = self._next_refresh = time.monotonic() + quiet if quiet else 0.0
         self._newest: tuple[str, ProgressState] | None = None

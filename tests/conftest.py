@@ -86,7 +86,8 @@ def bounded_memory() -> collections.abc.Iterator[None]:
     if _memory() > _most_memory:
         jax.clear_caches()
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of glibc; others give memory back by themselves
+            trim(0)
         _most_memory = max(_most_memory, _memory() + ROOM)
 
 

@@ -44,7 +44,8 @@ def test_it_finds_its_presets_and_templates_from_any_folder(wheel: pathlib.Path,
         "import jaxrec, pathlib, sys;"
         f"assert pathlib.Path(jaxrec.__file__).is_relative_to({str(installed)!r}), jaxrec.__file__;"
         "print(jaxrec.load_config('demo').name);"
-        "from jaxrec.report.page import render;"
+        "from jaxrec.report.page import render_page;"
+        "assert '<style>' in render_page('A title', 'a lead', [], footer='the end');"
         "from jaxrec.cli.main import main; main(['--help'])"
     )
     environment = {**os.environ, "PYTHONPATH": str(installed)}

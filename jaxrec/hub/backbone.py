@@ -84,7 +84,7 @@ class Backbone:
     """A kind of language model; a new one is a module with such a record and a line in the registry.
 
     Attributes:
-      label: its name in tables and model cards.
+      label: its name in tables.
       model: its class.
       shape: shape(settings) -> its sizes, a frozen dataclass with `vocab`, `d_model`, `dropout`, `compute_dtype`,
         `remat` and fields of its own.

@@ -42,7 +42,6 @@ ACTIVATIONS = {"relu": "relu", "gated-gelu": "gelu_new"}
 ALIASES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 TABLE = "shared.weight"
 HEAD = "lm_head.weight"
-TABLES = (TABLE, HEAD)
 UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 """Stored by old T5 models and never used."""
 

@@ -126,7 +126,7 @@ def report_lines(report: dict[str, Any]) -> str:
     )
 
 
-def beams_gap(system: System, part: str, limit: int = 256) -> str:
+def beam_gap_line(system: System, part: str, limit: int = 256) -> str:
     """A line that compares beam search with exact scoring: recall of the exact top ten, and log-probability shortfall.
 
     Args:

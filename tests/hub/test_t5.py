@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from jaxrec.config import OovConfig, T5Config
 from jaxrec.hub.files import write_tensors
-from jaxrec.hub.t5 import TABLES, read_t5, t5_config_json, tensor_names, to_hf
+from jaxrec.hub.t5 import HEAD, TABLE, read_t5, t5_config_json, tensor_names, to_hf
 from jaxrec.hub.weights import load_weights
 from jaxrec.models.cross_entropy import sequence_loss
 from jaxrec.models.t5 import T5
@@ -68,7 +68,7 @@ def load(folder: pathlib.Path, config: T5Config | None = None) -> T5:
 
 
 def fill(model: T5, flat: dict[str, np.ndarray], **how) -> None:
-    load_weights(model, flat, tensor_names(model.config), tables=TABLES, **how)
+    load_weights(model, flat, tensor_names(model.config), tables=(TABLE, HEAD), **how)
 
 
 @jax.jit
