@@ -18,9 +18,9 @@ from jaxrec.report.run_report import write_report
 from jaxrec.serve import newcomers
 from jaxrec.system import run as runs
 from jaxrec.system import training
-from jaxrec.system.listing import listing
 from jaxrec.system.loading import with_unseen
-from jaxrec.system.measuring import beam_gap_line, measure, report_of, some_users
+from jaxrec.system.measuring import beam_gap_line, build_results_report, measure, some_users
+from jaxrec.system.recommendation_lists import recommendation_list
 from jaxrec.system.stages import build
 from jaxrec.system.system import System, histories_of
 from jaxrec.types import TopK
@@ -45,13 +45,13 @@ def train(config: Config) -> tuple[System, dict[str, Any]]:
     measured = measure(system, "test")
     # A call that resumed a run does not know how long the earlier call took.
     seconds = time.monotonic() - started if system.fresh else _stored_seconds(system)
-    report = report_of(system, "test", measured, seconds)
+    report = build_results_report(system, "test", measured, seconds)
     write_results(system.folder, report, measured.ranks)
-    leave_report(system)
+    write_run_report(system)
     return system, report
 
 
-def leave_report(system: System, file: str | os.PathLike[str] | None = None) -> pathlib.Path:
+def write_run_report(system: System, file: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Writes the HTML report of a measured run.
 
     Args:
@@ -74,7 +74,7 @@ def leave_report(system: System, file: str | os.PathLike[str] | None = None) -> 
         user_top = TopK(top.items[row : row + 1], top.scores[row : row + 1])
         user_id = system.user_name(system.user_codes(history, user), 0)
         heading = f"user {system.data.user_names[user[0]]}, {user_id}".removesuffix(", ")
-        examples.append(listing(system, history, user_top, task, heading, int(test_items[row])))
+        examples.append(recommendation_list(system, history, user_top, task, heading, int(test_items[row])))
     return write_report(system, examples, file)
 
 
@@ -95,7 +95,7 @@ def evaluate(system: System, part: str) -> tuple[dict[str, Any], str]:
     """
     started = time.monotonic()
     measured = measure(system, part)
-    report = report_of(system, part, measured, time.monotonic() - started)
+    report = build_results_report(system, part, measured, time.monotonic() - started)
     settings = system.config.eval
     method = "retrieval" if isinstance(system.model, Retriever) else f"{settings.recommender}-{settings.beams}"
     if not system.config.task.ranking:

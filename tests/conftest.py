@@ -54,7 +54,9 @@ from jaxrec.system.system import System
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(__file__).parent.parent / ".cache" / "jax-tests"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update(
+    "jax_persistent_cache_min_compile_time_secs", 0.2
+)  # to write a smaller one takes longer than it saves
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
@@ -71,6 +73,13 @@ LONG_FILES = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest begin, so that no process is left alone with one at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONG_FILES))
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay, so the garbage collector need not search them; tracing makes millions of small objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 ROOM = 1.5e9

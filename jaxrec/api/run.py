@@ -96,7 +96,7 @@ class TrainedRun:
         Raises:
           ValueError: the run is not measured yet.
         """
-        return experiment.leave_report(self._trained, file)
+        return experiment.write_run_report(self._trained, file)
 
     def recommend(
         self,

@@ -10,7 +10,7 @@ from jaxrec.embedders.embedder import Embedding
 from jaxrec.files import whole_folder
 from jaxrec.serve.entities import Entities
 from jaxrec.serve.store import LanceStore
-from jaxrec.system.stages import welcome
+from jaxrec.system.stages import add_newcomers
 from jaxrec.system.system import System
 from jaxrec.tokenizers.ids import Ids
 from jaxrec.types import Histories, Interactions, Vectors, join_histories
@@ -118,7 +118,7 @@ def update(system: System, events: Interactions) -> tuple[System, Update]:
     changed = np.unique(users)
     done = Update(changed, len(users), len(user_names) - system.data.n_users, len(new_items), int((~is_new).sum()))
     unknown = np.flatnonzero(~system.embedding.vectors.item.any(axis=1))  # in the data, but without an event so far
-    system = welcome(system, histories, changed, np.union1d(new_items, np.intersect1d(unknown, items)))
+    system = add_newcomers(system, histories, changed, np.union1d(new_items, np.intersect1d(unknown, items)))
     system = dataclasses.replace(system, data=data)
     _upsert(LanceStore.open(system.folder / "store"), system, changed, np.union1d(new_items, np.unique(items)))
     return system, done

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrec.keys import generator
 from jaxrec.recommend.recommendations import RecommendationList
-from jaxrec.system.listing import listing
+from jaxrec.system.recommendation_lists import recommendation_list
 from jaxrec.system.system import System, histories_of
 from jaxrec.system.text_tasks import Writer
 from jaxrec.types import Histories
@@ -59,7 +59,9 @@ def recommend(
         top = system.recommend_to_strangers(histories, k, task, excluded)
         codes, truth = system.user_codes(histories), -1
         who = "somebody new"
-    return listing(system, histories, top, task, f"{who}, {system.user_name(codes, 0)}".removesuffix(", "), truth)
+    return recommendation_list(
+        system, histories, top, task, f"{who}, {system.user_name(codes, 0)}".removesuffix(", "), truth
+    )
 
 
 def ask(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.system.run import reopen
-from jaxrec.system.stages import build, welcome
+from jaxrec.system.stages import add_newcomers, build
 from jaxrec.system.system import System
 from jaxrec.system.training import restore
 
@@ -48,5 +48,5 @@ def with_unseen(system: System) -> System:
     users, items = np.flatnonzero(split.unseen_users), np.flatnonzero(split.unseen_items)
     if not len(users) and not len(items):
         return system
-    system = welcome(system, split.known, users, items)
+    system = add_newcomers(system, split.known, users, items)
     return dataclasses.replace(system, histories=split.history("test"))

@@ -86,7 +86,7 @@ def _ranks(system: System, part: str) -> list[Result]:
     ]
 
 
-def report_of(system: System, part: str, measured: Measured, seconds: float | None) -> dict[str, Any]:
+def build_results_report(system: System, part: str, measured: Measured, seconds: float | None) -> dict[str, Any]:
     """The content of results.json.
 
     Args:

@@ -36,7 +36,7 @@ def build(run: Run, *, untrained: bool = False) -> System:
     )
 
 
-def welcome(system: System, histories: Histories, users: np.ndarray, items: np.ndarray) -> System:
+def add_newcomers(system: System, histories: Histories, users: np.ndarray, items: np.ndarray) -> System:
     """Adds new users and items to a system without training; TokenRec, section 2.5.2.
 
     The embedder recomputes vectors from all histories. The vectors of new users and items are scaled to the norm of the

@@ -25,7 +25,7 @@ _PIECES = 9  # text, slot, text, ... : four slots at most
 
 @dataclasses.dataclass(frozen=True)
 class TextEvents:
-    """Users, items, ratings and texts of n events, the material of prompts and answers.
+    """Users, items, ratings and texts of n events, of which prompts and answers are made.
 
     Attributes:
       user: i64[n], rows of the users' tokens.
@@ -58,7 +58,7 @@ class WritingPrompts:
         self,
         vocabulary: Vocabulary,
         prompt_templates: Sequence[Template],
-        material: TextEvents,
+        texts: TextEvents,
         item_tokens: np.ndarray,
         user_tokens: np.ndarray | None,
         task: TaskConfig,
@@ -68,25 +68,25 @@ class WritingPrompts:
         Args:
           vocabulary: text and new tokens.
           prompt_templates: the templates.
-          material: n events.
+          texts: n events.
           item_tokens: i32[I, 1+L].
-          user_tokens: i32[R, 1+L], the rows that `material.user` indexes; None = no user ids.
+          user_tokens: i32[R, 1+L], the rows that `texts.user` indexes; None = no user ids.
           task: maximum numbers of tokens of a review and of an answer.
         """
         if user_tokens is None:
             prompt_templates = [without_user(template) for template in prompt_templates]
         users = np.zeros((0, 0), np.int32) if user_tokens is None else user_tokens
-        n, parts, size = len(material.user), [users.ravel(), item_tokens.ravel()], users.size + item_tokens.size
+        n, parts, size = len(texts.user), [users.ravel(), item_tokens.ravel()], users.size + item_tokens.size
         slots = {
-            "user": (material.user * users.shape[1], np.full(n, users.shape[1])),
-            "item": (users.size + material.item * item_tokens.shape[1], np.full(n, item_tokens.shape[1])),
+            "user": (texts.user * users.shape[1], np.full(n, users.shape[1])),
+            "item": (users.size + texts.item * item_tokens.shape[1], np.full(n, item_tokens.shape[1])),
         }
         most = {"stars": task.max_answer, "feature": task.max_answer, "review": task.max_text}
         most |= {"sentence": task.max_answer, "summary": task.max_answer}
         self.truncated: dict[str, int] = {}
         """Number of texts of each column that were truncated."""
         for name, longest in most.items():
-            values, offsets = _tokens(vocabulary, getattr(material, name))
+            values, offsets = _tokens(vocabulary, getattr(texts, name))
             lengths = np.diff(offsets)
             self.truncated[name] = int((lengths > longest).sum())
             slots[name] = size + offsets[:-1], np.minimum(lengths, longest)
@@ -144,7 +144,7 @@ class WritingExamples:
     def __init__(
         self,
         vocabulary: Vocabulary,
-        material: TextEvents,
+        texts: TextEvents,
         rows: np.ndarray,
         item_tokens: np.ndarray,
         user_tokens: np.ndarray | None,
@@ -156,7 +156,7 @@ class WritingExamples:
 
         Args:
           vocabulary: see `WritingPrompts`.
-          material: see `WritingPrompts`.
+          texts: see `WritingPrompts`.
           rows: i64[*], the events to use.
           item_tokens: see `WritingPrompts`.
           user_tokens: see `WritingPrompts`.
@@ -167,12 +167,12 @@ class WritingExamples:
         """
         groups = {name: templates(name) for name in task.writing}
         self.questions = WritingPrompts(
-            vocabulary, [t for group in groups.values() for t in group], material, item_tokens, user_tokens, task
+            vocabulary, [t for group in groups.values() for t in group], texts, item_tokens, user_tokens, task
         )
         self._parts = []  # (first template, number of templates, events, examples per epoch) of each task
         first = 0
         for name, group in groups.items():
-            events = rows[material.usable(name)[rows]]
+            events = rows[texts.usable(name)[rows]]
             if not len(events):
                 raise ValueError(
                     f"task {name!r} can be asked of none of {len(rows):,} events; leave it out of task.tasks"

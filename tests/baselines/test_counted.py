@@ -104,7 +104,9 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("dataset", PUBLISHED)
+@pytest.mark.parametrize(
+    "dataset", [pytest.param(name, marks=pytest.mark.long if name == "amazon-beauty" else ()) for name in PUBLISHED]
+)
 def test_the_published_table(dataset: str, real_data: pathlib.Path) -> None:
     split = read_sequences(real_data / dataset / "user_sequence.txt.gz")
     for result in evaluate_baselines(split, "test"):

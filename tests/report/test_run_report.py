@@ -48,7 +48,7 @@ def test_a_run_leaves_a_page_with_every_section(trained: System) -> None:
 
 
 def test_it_is_written_where_it_is_asked_for_and_the_same(trained: System, tmp_path: pathlib.Path) -> None:
-    file = experiment.leave_report(trained, tmp_path / "new" / "page.html")
+    file = experiment.write_run_report(trained, tmp_path / "new" / "page.html")
     assert file == tmp_path / "new" / "page.html"
     assert file.read_text() == (trained.folder / "report.html").read_text()
 
@@ -68,7 +68,7 @@ def test_recommendations_are_those_of_the_system(trained: System) -> None:
 def test_a_run_without_results_is_told(trained: System, tmp_path: pathlib.Path) -> None:
     elsewhere = dataclasses.replace(trained, folder=tmp_path)
     with pytest.raises(ValueError, match="is not measured yet"):
-        experiment.leave_report(elsewhere)
+        experiment.write_run_report(elsewhere)
 
 
 def test_attention_adds_up_and_names_every_id(trained: System) -> None:

@@ -147,9 +147,7 @@ def test_four_devices_give_the_losses_of_one(llama: Config, tmp_path: pathlib.Pa
     assert shapes == [(16, 16), (8, 8)]
 
 
-@pytest.mark.parametrize(
-    "rule", ["random", *(pytest.param(rule, marks=pytest.mark.long) for rule in ("mean", "anchors"))]
-)
+@pytest.mark.parametrize("rule", [pytest.param(rule, marks=pytest.mark.long) for rule in ("random", "mean", "anchors")])
 def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(llama: Config, tmp_path: pathlib.Path, rule) -> None:
     """A model of another shape, tied, with a tokenizer that begins prompts; its text rows come through."""
     text = vocabulary.train_text_tokenizer(["some words to start from"], size=300, ends=False)

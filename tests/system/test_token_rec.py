@@ -154,7 +154,7 @@ def test_newcomers_are_taken_in_without_training(finished_run, tmp_path: pathlib
     ("embedder", "kind", "answer"),
     [
         ("mf", "meta_id", "vector"),
-        ("walks", "mq", "id"),
+        pytest.param("walks", "mq", "id", marks=pytest.mark.long),
         pytest.param("walks", "meta_id", "vector", marks=pytest.mark.long),
         pytest.param("mf", "mq", "id", marks=pytest.mark.long),
         pytest.param("walks", "rq_vae", "id", marks=pytest.mark.long),
@@ -183,7 +183,12 @@ def test_crossed_by_config_alone(
 
 
 @pytest.mark.parametrize(
-    "changed", [{"loss": "margin"}, {"loss": "sampled"}, {"pooling": "flatten", "similarity": "inner"}]
+    "changed",
+    [
+        {"pooling": "flatten", "similarity": "inner"},
+        pytest.param({"loss": "margin"}, marks=pytest.mark.long),
+        pytest.param({"loss": "sampled"}, marks=pytest.mark.long),
+    ],
 )
 def test_losses_and_poolings_learn(trained: System, tmp_path: pathlib.Path, changed: dict) -> None:
     train = {"steps": 30, "validate_every": 0.0, "log_every": 1}

@@ -53,7 +53,7 @@ def whole(small, tmp_path_factory) -> list[dict]:
     return records(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.long  # a whole run is killed in tests/launch/test_train.py
 def test_kill_9_and_the_same_command(program, tmp_path, whole) -> None:
     run = start(program, tmp_path, "--pause", "0.05")
     wait_for_step(run, tmp_path, 21)

@@ -124,7 +124,7 @@ def read(small, folder) -> dict[int, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mesh", [("2", "1"), ("1", "2")])
+@pytest.mark.parametrize("mesh", [("2", "1"), pytest.param(("1", "2"), marks=pytest.mark.long)])
 def test_two_processes_give_the_losses_of_one(small, program, tmp_path, mesh) -> None:
     one = small.losses(small.train().history)
     for code, text in finish(start_two(program, tmp_path, "--data", mesh[0], "--model", mesh[1])):

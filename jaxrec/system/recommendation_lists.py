@@ -8,7 +8,9 @@ from jaxrec.system.system import System
 from jaxrec.types import Histories, TopK
 
 
-def listing(system: System, histories: Histories, top: TopK, task: str, who: str, truth: int) -> RecommendationList:
+def recommendation_list(
+    system: System, histories: Histories, top: TopK, task: str, who: str, truth: int
+) -> RecommendationList:
     """The first list of `top`, and the history it is based on, with the names and titles of the data.
 
     Args:
