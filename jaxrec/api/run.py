@@ -117,7 +117,7 @@ class TrainedRun:
           k: number of items.
           history: names of a new user's items, oldest first, instead of `user`.
           exclude: names of items that are not to be recommended.
-          task: "sequential", "collaborative" or "direct", one that the run was trained on; None: its main task.
+          task: a ranking task that the run was trained on, see `TaskConfig`; None: its main task.
         Returns:
           At most k items, best first; where there are fewer than k, `note` says why.
         Raises:

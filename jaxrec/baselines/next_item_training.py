@@ -17,6 +17,7 @@ from jaxrec.data.packing import packed
 from jaxrec.evaluate.full_ranking import Scorer, padded_width, seen_rows
 from jaxrec.evaluate.validation import validate_scores, validation_users
 from jaxrec.keys import stream
+from jaxrec.tasks.pieces import cut
 from jaxrec.tasks.ragged import ragged_take
 from jaxrec.training.loop import fit
 from jaxrec.training.optimizer import make_optimizer
@@ -41,17 +42,7 @@ class Sequences:
     """
 
     def __init__(self, histories: Histories, length: int, *, ahead: int = 1, users: bool = False) -> None:
-        counts = np.maximum(np.diff(histories.offsets) - ahead, 0)
-        pieces = -(-counts // length)
-        if not pieces.any():
-            raise ValueError(
-                f"no history holds {1 + ahead} events to learn from; is the training part of the split empty?"
-            )
-        user = np.repeat(np.arange(histories.n_users), pieces)
-        number = np.arange(len(user)) - (np.cumsum(pieces) - pieces)[user]  # 0 is a user's newest piece
-        ends = histories.offsets[1:][user] - ahead - number * length  # just after the last source item
-        self._starts = np.maximum(ends - length, histories.offsets[:-1][user])
-        self._sizes = ends - self._starts
+        user, self._starts, self._sizes = cut(histories, length, ahead=ahead)
         self._tokens = (histories.items + 1).astype(np.int32)
         self._ahead = ahead
         self._users = (histories.n_items + 1 + user).astype(np.int32) if users else None

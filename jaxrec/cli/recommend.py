@@ -26,7 +26,7 @@ class Arguments:
     """Names of items that are not to be recommended, comma-separated."""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """Number of items."""
-    task: Literal["sequential", "collaborative", "direct"] | None = None
+    task: Literal["sequential", "collaborative", "direct", "autoregressive"] | None = None
     """Default: the main task of the run."""
 
 

@@ -41,6 +41,8 @@ def _check_tasks(config: Config) -> None:
         raise ValueError("train.select ndcg@10 wants a task that ranks items; set train.select auto")
     if config.train.select == "nll" and not task.writing:
         raise ValueError("train.select nll wants a task that writes; set train.select auto")
+    if "autoregressive" in task.tasks:
+        _check_autoregressive(config)
     if not task.ranking and config.data.split != "strict":
         raise ValueError(
             "data.split applies only to tasks that rank items; text tasks draw an 80/10/10 split: leave it strict"
@@ -53,6 +55,18 @@ def _check_tasks(config: Config) -> None:
         )
     if config.ids.users == "none" and "direct" in task.tasks:
         raise ValueError("task 'direct' needs user ids; set ids.users to static or causal, or --task.tasks sequential")
+
+
+def _check_autoregressive(config: Config) -> None:
+    if len(config.task.tasks) > 1:
+        raise ValueError("task 'autoregressive' goes with no other task; set --task.tasks autoregressive")
+    if config.answer == "vector":
+        raise ValueError("task 'autoregressive' predicts the tokens of ids, and answer 'vector' none; set answer id")
+    if config.ids.users == "causal":
+        raise ValueError(
+            "task 'autoregressive' has one prompt for all targets of a user, and ids.users causal one for each; set "
+            "ids.users static or none"
+        )
 
 
 def _check_protocol(config: Config) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-RANKING = ("sequential", "collaborative", "direct")
+RANKING = ("sequential", "collaborative", "direct", "autoregressive")
 """Tasks whose answer is an item."""
 WRITING = ("rating", "explanation", "review", "preference")
 """Tasks whose answer is generated text or a star rating."""
@@ -16,11 +16,16 @@ class TaskConfig:
     """The tasks that prompts pose, and the limits on their lengths."""
 
     tasks: tuple[
-        Literal["sequential", "collaborative", "direct", "rating", "explanation", "review", "preference"], ...
+        Literal[
+            "sequential", "collaborative", "direct", "autoregressive", "rating", "explanation", "review", "preference"
+        ],
+        ...,
     ] = ("sequential", "direct")
     """Next-item tasks: prompts of "sequential" hold the user's history in time order, of "collaborative" unordered, of
-    "direct" the user id alone. Text tasks: "rating" predicts the stars a user gives an item, "explanation" writes a
-    sentence about it with a given feature word, "review" summarises a review, "preference" predicts its stars. The
+    "direct" the user id alone. Also a next-item task, but for a decoder-only model and without other tasks:
+    "autoregressive", in which the history is one sequence and every item after the first a target. Text tasks: "rating"
+    predicts the stars a user gives an item, "explanation" writes a sentence about it with a given feature word,
+    "review" summarises a review, "preference" predicts its stars. The
     first next-item task is the main one: it selects weights and recommends."""
     weights: tuple[str, ...] = ("direct=0.5",)
     """TASK=WEIGHT: examples of a task per epoch, as a multiple of its number of examples. Tasks that are not named have

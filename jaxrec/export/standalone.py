@@ -95,7 +95,8 @@ class Exported:
 
     def _lay_out_trie(self) -> None:
         tokens = self.tokenizer([item["id"] for item in self.items], add_special_tokens=False)["input_ids"]
-        self.rows = [tuple(row) for row in tokens]
+        begin = int(self.about["prompt_end"] == "<Item>")  # the prompt then ends with the first token of the answer
+        self.rows = [tuple(row[begin:]) for row in tokens]
         self.item_of = {row: number for number, row in enumerate(self.rows)}
         if {len(row) for row in self.rows} != {self.about["id_tokens"]} or len(self.item_of) < len(self.rows):
             raise Problem("the tokenizer doesn't give every item of items.tsv its own id; export the run again")

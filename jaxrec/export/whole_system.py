@@ -139,11 +139,11 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
         "answer": config.answer,
         "tasks": tasks,
         "writing": {task: templates(task)[0].source for task in config.task.writing},
-        "prompt_end": "<Answer>" if about["decoder_only"] else "",
+        "prompt_end": _start_text(system) if about["decoder_only"] else "",
         "users": config.ids.users,
         "mask_seen": config.eval.mask_seen,
         "beams": config.eval.beams,
-        "id_tokens": system.item_tokens.shape[1],
+        "id_tokens": system.answer_tokens.shape[1],
         "n_users": system.data.n_users,
         "n_items": system.data.n_items,
         "data": config.data.name,
@@ -156,6 +156,11 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
     return about
 
 
+def _start_text(system: System) -> str:
+    """The token between a prompt and its answer, as text."""
+    return str(system.vocabulary.tokenizer.convert_ids_to_tokens(language_model(system.model).start))
+
+
 def _generation(system: System) -> dict[str, Any]:
     """The content of generation_config.json: `generate` then searches as jaxrec does, but without excluding items."""
     vocabulary = system.vocabulary
@@ -165,7 +170,7 @@ def _generation(system: System) -> dict[str, Any]:
     if not record.decoder_only:
         settings["decoder_start_token_id"] = model.start
     if not isinstance(system.model, Retriever):
-        settings |= {"num_beams": system.config.eval.beams, "max_new_tokens": system.item_tokens.shape[1]}
+        settings |= {"num_beams": system.config.eval.beams, "max_new_tokens": system.answer_tokens.shape[1]}
         settings |= {"length_penalty": 0.0, "do_sample": False}
     return settings
 

@@ -58,7 +58,7 @@ def answer_attention(system: System, user: int) -> AnswerAttention | None:
         answer = ["start", *texts(inputs[1:])]
     else:
         backbone, item = system.model, int(system.split.test[user])
-        tokens = system.item_tokens[item]
+        tokens = system.answer_tokens[item]
         inputs = np.array([backbone.start, *tokens[:-1]])
         answer = texts(tokens)
     weights_TS = mean_attention(backbone, jnp.asarray(source)[None], jnp.asarray(inputs)[None])

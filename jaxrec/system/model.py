@@ -48,7 +48,9 @@ def make_model(
     anchors, first = ids.anchors(vocabulary.new_tokens), vocabulary.first_oov
     settings = run.config.model
     record = backbone(settings.backbone)
-    start = vocabulary.answer if record.decoder_only else 0
+    start = 0
+    if record.decoder_only:  # the next item's id is predicted from its prefix, as inside the history
+        start = vocabulary.item_prefix if "autoregressive" in run.config.task.tasks else vocabulary.answer
     model = record.build(shape, settings, anchors, first, start, rngs=rngs)
     if weights is not None:
         assert record.hugging_face is not None
@@ -107,7 +109,7 @@ def _vocabulary(run: Run, ids: Ids, *, untrained: bool) -> tuple[Vocabulary, Any
 
 def _texts(run: Run) -> list[str]:
     """Training texts of the tokenizer: prompt templates and, with text tasks, the texts of training events."""
-    texts = template_texts(run.config.task.writing)
+    texts = template_texts(run.config.task.tasks)
     if run.events is not None and run.data.text is not None:
         texts += [text for column in run.data.text.values() for text in column[run.events.train].tolist()]
     return texts

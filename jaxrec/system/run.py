@@ -136,6 +136,11 @@ def _check_ids(config: Config) -> None:
 def _check_backbone(config: Config) -> None:
     name, rank = config.model.backbone, config.model.lora.rank
     record = backbone(name)
+    if "autoregressive" in config.task.tasks and not record.decoder_only:
+        candidates = " or ".join(name for name, candidate in BACKBONES.items() if candidate.decoder_only)
+        raise ValueError(
+            f"task 'autoregressive' needs a decoder-only model, and model.backbone {name} is none; set {candidates}"
+        )
     if rank and not record.lora:
         adaptable = " or ".join(name for name, candidate in BACKBONES.items() if candidate.lora)
         raise ValueError(

@@ -64,6 +64,11 @@ class System(Run):
         """Ids of the items as tokens, i32[I,1+L]."""
         return self.vocabulary.ids("<Item>", self.ids.items.codes).tokens
 
+    @property
+    def answer_tokens(self) -> np.ndarray:
+        """What the model generates for each item after its start token, i32[I,1+L], or i32[I,L] after `<Item>`."""
+        return self.item_tokens[:, int("autoregressive" in self.config.task.tasks) :]
+
     def item_name(self, item: int) -> str:
         """An item's id as text: `<Item><CT3><CI17>`."""
         return self.ids.items.text(item)
@@ -87,7 +92,7 @@ class System(Run):
             )
         return TrieRecommender(
             self.model,
-            Trie.build(self.item_tokens),
+            Trie.build(self.answer_tokens),
             mode=settings.recommender,
             beams=settings.beams,
             batch_users=settings.batch_users,
@@ -126,7 +131,7 @@ class System(Run):
         Args:
           histories: of all users.
           codes: from `user_codes`, a row per user.
-          task: "sequential", "collaborative" or "direct".
+          task: "sequential", "collaborative", "direct" or "autoregressive".
           prompt: "seen" or "unseen": a template that training used, or one that it did not.
         Returns:
           ask(users, draw=users): where the history is shuffled, its order depends only on the number in `draw`.
@@ -226,6 +231,8 @@ def method_name(config: Config) -> str:
     """The method's name in tables: "META ID", "TokenRec", or its parts, with the backbone's suffix."""
     parts = config.embedder, config.ids.kind, config.answer
     suffix = backbone(config.model.backbone).suffix
+    if "autoregressive" in config.task.tasks:
+        suffix += ", autoregressive"
     if parts == ("walks", "meta_id", "id") and config.ids.entities == "both":
         return "META ID" + suffix
     if parts == ("lightgcn", "mq", "vector"):

@@ -18,6 +18,7 @@ from jaxrec.keys import stream
 from jaxrec.models.losses import loss_of
 from jaxrec.system import text_examples as writing
 from jaxrec.system.system import System
+from jaxrec.tasks.autoregressive_examples import AutoregressiveExamples
 from jaxrec.tasks.ranking_examples import RankingExamples
 from jaxrec.tasks.writing_examples import MixedExamples
 from jaxrec.training.checkpoint import restore_best
@@ -132,7 +133,7 @@ def _all_examples(system: System) -> Examples:
     return parts[0] if len(parts) == 1 else MixedExamples(*parts)
 
 
-def training_examples(system: System) -> RankingExamples:
+def training_examples(system: System) -> RankingExamples | AutoregressiveExamples:
     """Examples of the ranking tasks, from training events only, under every protocol."""
     config, train = system.config, system.split.train
     codes, user_rows = system.user_codes(train, np.arange(train.n_users)), "users"
@@ -140,11 +141,14 @@ def training_examples(system: System) -> RankingExamples:
         user_vectors = before_each_event(train, system.embedding.vectors.item)
         codes = system.ids.user_codes(user_vectors)
         user_rows = "events"
+    user_tokens = None if codes is None else system.vocabulary.ids("<User>", codes).tokens
+    if "autoregressive" in config.task.tasks:
+        return AutoregressiveExamples(system.vocabulary, system.item_tokens, train, user_tokens, task=config.task)
     return RankingExamples(
         system.vocabulary,
         system.item_tokens,
         train,
-        None if codes is None else system.vocabulary.ids("<User>", codes).tokens,
+        user_tokens,
         user_rows=user_rows,
         answer=config.answer,
         task=config.task,

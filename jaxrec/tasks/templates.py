@@ -1,12 +1,10 @@
-"""Prompt templates: eleven per task, ten for training and one unseen in training."""
+"""Prompt templates: of most tasks eleven, ten for training and one unseen in training."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from collections.abc import Sequence
-
-from jaxrec.config import RANKING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +73,12 @@ DIRECT = (
 )
 """Direct recommendation: an item from the user's id alone (META ID, table 6; TokenRec, prompt 1)."""
 
+AUTOREGRESSIVE = (
+    Template("autoregressive", "{user} chose {history}"),
+    Template("autoregressive", "Choices of {user}: {history}", seen=False),
+)
+"""The history as one sequence; it comes last, so that each of its items is followed by what it predicts."""
+
 RATING = (
     Template("rating", "How many stars does {user} give to {item}?"),
     Template("rating", "{user} rates {item} with"),
@@ -140,6 +144,7 @@ TEMPLATES = {
     "sequential": SEQUENTIAL,
     "collaborative": COLLABORATIVE,
     "direct": DIRECT,
+    "autoregressive": AUTOREGRESSIVE,
     "rating": RATING,
     "explanation": EXPLANATION,
     "review": REVIEW,
@@ -163,11 +168,12 @@ def without_user(template: Template) -> Template:
     return dataclasses.replace(template, source=template.source.replace("{user}", "the user"))
 
 
-def template_texts(writing: Sequence[str] = ()) -> list[str]:
+def template_texts(tasks: Sequence[str] = ()) -> list[str]:
     """Templates as plain text without slots, on which the offline tokenizer is trained.
 
     Args:
-      writing: tasks to include besides the ranking tasks, which are always included.
+      tasks: tasks to include; those of the papers that rank items are always included.
     """
-    all_templates = [t for task in (*RANKING, *writing) for t in TEMPLATES[task]]
+    always = ("sequential", "collaborative", "direct")
+    all_templates = [t for task in dict.fromkeys((*always, *tasks)) for t in TEMPLATES[task]]
     return [re.sub(r"\s*\{\w+\}", "", t.source) for t in [*all_templates, *map(without_user, all_templates)]]

@@ -97,6 +97,11 @@ class Vocabulary:
             raise ValueError(f"{ANSWER} is not among the new tokens; a decoder-only model needs it")
         return self.first_oov + self.new_tokens.index(ANSWER)
 
+    @property
+    def item_prefix(self) -> int:
+        """The token `<Item>`, the first of each item's id."""
+        return self.first_oov + self.new_tokens.index("<Item>")
+
     def _tokens(self, text: str, *, add_special_tokens: bool) -> np.ndarray:
         tokens = np.asarray(self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"], np.int32)
         return tokens[tokens != PAD]
