@@ -88,7 +88,7 @@ def blend(
     - of counted baselines: (share + epsilon) / (1 + I epsilon), the share being the item's part of the sum of the
       baseline's scores over the I items;
     - of beam search: the probabilities of the listed items; what they lack to 1 is spread equally over the items that
-      are not listed, of which none gets more than the last listed one.
+      are not listed, of which each gets less than the last listed one.
 
     All that is chosen is chosen on validation items, of the same sample of users. Temperatures and epsilons minimise
     each part's negative log-likelihood. Then weights maximise NDCG@10 of the full ranking, by coordinate ascent from

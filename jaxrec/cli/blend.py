@@ -13,7 +13,7 @@ from jaxrec.baselines.registry import Settings
 from jaxrec.cli.arguments import explained, parsed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Arguments(Settings):
     """Mixes trained runs and baselines log-linearly, with weights by NDCG@10 on validation items, and evaluates it."""
 

@@ -152,19 +152,19 @@ def _check_same(first: BlendPart, other: BlendPart) -> None:
 
 
 def _with_different_names(parts: Sequence[BlendPart]) -> list[BlendPart]:
-    """Parts of which two share a name get their folder's behind it.
+    """Parts that share a name are numbered: "META ID (1)", "META ID (2)".
 
     Raises:
       ValueError: two are the same.
     """
+    keys = [part.name if part.run is None else str(part.run.folder.resolve()) for part in parts]
+    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+        raise ValueError(f"parts holds {twice[0]} twice; give each once")
     names = [part.name for part in parts]
-    named = []
-    for part in parts:
-        if names.count(part.name) > 1 and part.run is not None:
-            name = f"{part.name} [{part.run.folder.name}]"
-            part = dataclasses.replace(part, component=dataclasses.replace(part.component, name=name))
-        named.append(part)
-    new_names = [part.name for part in named]
-    if len(set(new_names)) < len(new_names):
-        raise ValueError(f"parts holds one twice: {', '.join(new_names)}; give each once")
-    return named
+    numbered = [
+        f"{name} ({names[: n + 1].count(name)})" if names.count(name) > 1 else name for n, name in enumerate(names)
+    ]
+    return [
+        dataclasses.replace(part, component=dataclasses.replace(part.component, name=name))
+        for part, name in zip(parts, numbered, strict=True)
+    ]

@@ -25,7 +25,7 @@ def catalogue_component(system: System, name: str | None = None) -> Component:
 
     Retrieval scores items by cosine (unknown items by -1), eval.recommender "exact" by the log-probability of their
     ids. With "beam" the items that beam search lists have their probabilities, and what is missing to 1 is spread
-    equally over all others, of which none gets more than the last listed one; items of the history, if they are masked,
+    equally over all others, of which each gets less than the last listed one; items of the history, if they are masked,
     are among the others.
 
     Args:
@@ -44,7 +44,7 @@ def catalogue_component(system: System, name: str | None = None) -> Component:
 def spread(top: TopK, n_items: int) -> np.ndarray:
     """Lists with log-probabilities as log-probabilities of the whole catalogue, f32[B,I].
 
-    What the listed probabilities lack to 1 is shared equally by the items that are not listed, but none gets more than
+    What the listed probabilities lack to 1 is shared equally by the items that are not listed, but each gets less than
     the last listed item.
 
     Args:
@@ -55,10 +55,10 @@ def spread(top: TopK, n_items: int) -> np.ndarray:
     is_listed = items >= 0
     listed = np.where(is_listed, np.exp(scores), 0.0)
     n_others = np.maximum(n_items - is_listed.sum(axis=1), 1)
-    tiny = np.finfo(np.float32).tiny
-    share = np.maximum(1 - listed.sum(axis=1), 0) / n_others
-    share = np.clip(share, tiny, np.maximum(np.where(is_listed, listed, 1).min(axis=1), tiny))
-    spread_out = np.repeat(np.log(share).astype(np.float32)[:, None], n_items, axis=1)
+    share = np.log(np.maximum(1 - listed.sum(axis=1), 1e-30) / n_others)
+    last = np.where(is_listed, scores, np.inf).min(axis=1).astype(np.float32)
+    share = np.minimum(share.astype(np.float32), np.nextafter(last, np.float32(-np.inf)))
+    spread_out = np.repeat(share[:, None], n_items, axis=1)
     rows, columns = np.nonzero(is_listed)
     spread_out[rows, items[rows, columns]] = scores[rows, columns]
     return spread_out
