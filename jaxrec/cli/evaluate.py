@@ -26,7 +26,7 @@ class Arguments:
     """Beam width."""
     prompt: Literal["seen", "unseen", "both"] | None = None
     """Prompt template: of training ("seen"), another one ("unseen"), or each in turn ("both")."""
-    counts: bool | None = None
+    counts: bool = False
     """Add a row of the model blended with the counted baselines, weighted on validation items."""
     text_beams: int | None = None
     """Beams for explanations and summaries; 1: greedy decoding."""
@@ -38,6 +38,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table; it is also written into the run's folder, under evaluations/."""
     arguments = parsed(Arguments, "evaluate", argv)
-    settings = ("recommender", "beams", "prompt", "counts", "text_beams", "text_events")
+    settings = ("recommender", "beams", "prompt", "text_beams", "text_events")
     overrides = {name: value for name in settings if (value := getattr(arguments, name)) is not None}
+    overrides |= {"counts": True} if arguments.counts else {}
     print(jaxrec.evaluate_run(arguments.run, arguments.part, **overrides))
