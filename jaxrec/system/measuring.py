@@ -88,17 +88,11 @@ def _ranks(system: System, part: str) -> tuple[list[Result], Blend | None]:
 
 
 def _blend_with_counts(system: System) -> Blend:
-    """The system and the counted baselines, with weights by the validation items of as many users as in training."""
+    """The system and the counted baselines, weighted on validation items."""
     config, split = system.config, system.split
     system.say("weighting the model and the counted baselines on validation items")
     components = [catalogue_component(system), *counted_components(tuple(COUNTED_BASELINES), split.train)]
-    return fit_blend(
-        components,
-        split,
-        mask_seen=config.eval.mask_seen,
-        most_users=config.train.validate_users,
-        seed=config.seed,
-    )
+    return fit_blend(components, split, mask_seen=config.eval.mask_seen, seed=config.seed)
 
 
 def build_results_report(system: System, part: str, measured: Measured, seconds: float | None) -> dict[str, Any]:
