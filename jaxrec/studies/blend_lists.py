@@ -61,12 +61,7 @@ def recommend(
     best = best[scores[best] > -np.inf]
     by_item = shares(blended, log_probs, best)
     rows = [
-        (
-            item_label(data, i),
-            ", ".join(f"{name} {share:.0%}" for name, share in by_part.items()),
-            float(scores[i]),
-            i == held_out,
-        )
+        (item_label(data, i), _percentages(by_part), float(scores[i]), i == held_out)
         for i, by_part in zip(best.tolist(), by_item, strict=True)
     ]
     shown = RecommendationList(
@@ -100,6 +95,11 @@ def shares(blended: BlendedParts, log_probs: Sequence[np.ndarray], items: np.nda
     total = np.sum([np.abs(lift) for lift in lifts.values()], axis=0)
     total = np.where(total > 0, total, 1)
     return [{name: float(lift[n] / total[n]) for name, lift in lifts.items()} for n in range(len(items))]
+
+
+def _percentages(by_part: dict[str, float]) -> str:
+    """Shares as text: "META ID 62%, transitions 38%"."""
+    return ", ".join(f"{name} {round(100 * share)}%" for name, share in by_part.items())
 
 
 def _log_probs(blended: BlendedParts, histories: Histories, number: int | None) -> list[np.ndarray]:
