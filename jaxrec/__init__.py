@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxrec.api.blend import Blend, blend
     from jaxrec.api.functions import (
         BaselineSettings,
         compare,
@@ -44,6 +45,7 @@ _HOMES = {
         "sweep",
         "BaselineSettings",
     ),
+    "jaxrec.api.blend": ("Blend", "blend"),
     "jaxrec.api.run": ("TrainedRun", "evaluate_run", "push_export", "EXPORTED_ABOUT_USERS"),
     "jaxrec.api.results": ("Results",),
     "jaxrec.api.recommendations": ("Recommendation", "Recommendations"),
@@ -57,12 +59,14 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "EXPORTED_ABOUT_USERS",
     "BaselineSettings",
+    "Blend",
     "Config",
     "Recommendation",
     "Recommendations",
     "Results",
     "TrainedRun",
     "audit",
+    "blend",
     "compare",
     "compare_baselines",
     "compare_protocols",

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from jaxrec import experiment
+from jaxrec.api.blend import Blend
 from jaxrec.api.data import on_data
+from jaxrec.api.messages import OnMessage, sending_messages_to
 from jaxrec.api.run import TrainedRun
 from jaxrec.baselines.registry import Settings as BaselineSettings
 from jaxrec.config import Config, load_config
 from jaxrec.studies.baselines import compare_baselines as compare_baselines_in
+from jaxrec.studies.blend import BLEND_FILE, load_blend
 from jaxrec.studies.compare import compare_configs
 from jaxrec.studies.comparison import Comparison
 from jaxrec.studies.inflation import Inflation
@@ -26,8 +28,6 @@ from jaxrec.system import loading
 
 ConfigLike = Config | str | os.PathLike[str]
 """A config, a preset's name, or the path of a file that builds a config."""
-OnMessage = Callable[[str], None] | None
-"""Called with each message and progress line."""
 
 
 def train(
@@ -49,24 +49,29 @@ def train(
       FloatingPointError: loss or gradient became NaN or infinite.
     """
     config = _config(config, out)
-    with _sending_messages_to(progress):
+    with sending_messages_to(progress):
         system, _ = experiment.train(on_data(config, data, config.folder))
     return TrainedRun(system)
 
 
 def load(
     folder: str | os.PathLike[str], *, recommender: Literal["beam", "exact"] | None = None, beams: int | None = None
-) -> TrainedRun:
-    """Loads a trained run from its folder, with its best weights and the users and items of later updates.
+) -> TrainedRun | Blend:
+    """Loads a trained run from its folder, with its best weights and the users and items of later updates; or a blend.
 
     Args:
-      folder: written by `train`.
+      folder: written by `train` or `blend`.
       recommender: "beam" for beam search, "exact" to score the whole catalogue; None: as in the run's config.
       beams: beam width; None: as in the run's config.
     Raises:
-      ValueError: the folder holds no trained run, or `recommender` or `beams` is given for a run without beam search.
+      ValueError: the folder holds no trained run, or `recommender` or `beams` is given for a blend or a run without
+        beam search.
     """
     overrides = {name: value for name, value in (("recommender", recommender), ("beams", beams)) if value is not None}
+    if (pathlib.Path(folder) / BLEND_FILE).is_file():
+        if overrides:
+            raise ValueError(f"{folder} holds a blend; leave out {', '.join(overrides)}, which its runs' configs set")
+        return Blend(load_blend(folder))
     return TrainedRun(loading.load(folder, **overrides))
 
 
@@ -92,7 +97,7 @@ def compare(
       ValueError: `study` or `seeds` is empty, or a config is invalid; all configs are checked before any training.
     """
     folder = pathlib.Path(out)
-    with _sending_messages_to(progress):
+    with sending_messages_to(progress):
         return compare_configs(_study(study, data, folder), seeds, folder)
 
 
@@ -109,7 +114,7 @@ def compare_protocols(
     Args, Raises: as for `compare`; `out` gets the folders strict/ and as-released/.
     """
     folder = pathlib.Path(out)
-    with _sending_messages_to(progress):
+    with sending_messages_to(progress):
         # A run looks for a data frame's events in its own folder and in the parent, here strict/ or as-released/.
         strict, _ = (_study(study, data, folder / protocol) for protocol in ("strict", "as-released"))
         return compare_protocols_in(strict, seeds, folder)
@@ -144,7 +149,7 @@ def compare_baselines(
     """
     config = _config(config)
     folder = pathlib.Path(out or f"runs/{config.name}_baselines")
-    with _sending_messages_to(progress):
+    with sending_messages_to(progress):
         config = on_data(config, data, folder)
         return compare_baselines_in(systems, config, seeds, folder, settings or BaselineSettings(), part=part)
 
@@ -180,7 +185,7 @@ def sweep(
     """
     config = _config(config)
     folder = pathlib.Path(out or f"runs/{config.name}_sweep")
-    with _sending_messages_to(progress):
+    with sending_messages_to(progress):
         config = on_data(config, data, folder)
         return choose_settings(config, read_axes(grid, config), seeds, folder, trials=trials, show_test=show_test)
 
@@ -194,15 +199,3 @@ def _study(study: Mapping[str, ConfigLike], data: Any, folder: pathlib.Path) -> 
     if not study:
         raise ValueError('study holds no config; give at least one by row name: {"META ID": config}')
     return {name: on_data(_config(source), data, folder) for name, source in study.items()}
-
-
-@contextlib.contextmanager
-def _sending_messages_to(progress: OnMessage) -> Iterator[None]:
-    """Passes messages and progress lines to `progress` inside the `with` block; does nothing where it is None."""
-    if progress is None:
-        yield
-        return
-    from jaxrec.progress import messages_to
-
-    with messages_to(progress):
-        yield

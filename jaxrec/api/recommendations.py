@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
 import polars as pl
@@ -19,9 +19,11 @@ class Recommendation:
     Attributes:
       item: name of the item in the data.
       title: its title; the name where the data has no titles.
-      score: log-probability of its id, or cosine similarity; higher is better.
-      id_tokens: its id, as tokens: "<Item><CT3><CI17>".
+      score: log-probability of its id, cosine similarity, or a blend's weighted log-probability; higher is better.
+      id_tokens: its id, as tokens: "<Item><CT3><CI17>"; "" in a blend's list.
       held_out: whether it is this user's test item.
+      shares: in a blend's list, the share of each part in the score by name: how far the part lifts the item above its
+        mean over the catalogue, relative to the sum over the parts (of absolute values); None in a run's list.
     """
 
     item: str
@@ -29,6 +31,7 @@ class Recommendation:
     score: float
     id_tokens: str
     held_out: bool
+    shares: Mapping[str, float] | None = None
 
 
 class Recommendations(Sequence[Recommendation]):
@@ -55,10 +58,15 @@ class Recommendations(Sequence[Recommendation]):
         return iter(self._items)
 
     def to_frame(self) -> pl.DataFrame:
-        """A row per item, best first: "item", "title", "score", "id_tokens", "held_out"."""
+        """A row per item, best first: "item", "title", "score", "id_tokens", "held_out"; of a blend, "share: PART"."""
         schema = {"item": pl.String, "title": pl.String, "score": pl.Float64, "id_tokens": pl.String}
-        rows = [dataclasses.astuple(item) for item in self._items]
-        return pl.DataFrame(rows, schema=schema | {"held_out": pl.Boolean}, orient="row")
+        schema |= {"held_out": pl.Boolean}
+        parts = dict.fromkeys(part for item in self._items for part in item.shares or ())
+        rows = [
+            [*(getattr(item, column) for column in schema), *((item.shares or {}).get(part) for part in parts)]
+            for item in self._items
+        ]
+        return pl.DataFrame(rows, schema=schema | {f"share: {part}": pl.Float64 for part in parts}, orient="row")
 
     def __repr__(self) -> str:
         return f"{self._shown}\n  {self.note}" if self.note else str(self._shown)

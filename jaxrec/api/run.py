@@ -166,6 +166,7 @@ class TrainedRun:
         recommender: Literal["beam", "exact"] | None = None,
         beams: int | None = None,
         prompt: Literal["seen", "unseen", "both"] | None = None,
+        counts: bool | None = None,
         text_beams: int | None = None,
         text_events: int | None = None,
     ) -> Results:
@@ -176,6 +177,7 @@ class TrainedRun:
           recommender: "beam" for beam search, "exact" to score the whole catalogue.
           beams: beam width.
           prompt: template of training ("seen"), another one ("unseen"), or each in turn ("both").
+          counts: whether the table has the row of the model blended with the counted baselines.
           text_beams: beams for explanations and summaries; 1: greedy decoding.
           text_events: number of held-out events on which each text task is evaluated; 0: all.
         Returns:
@@ -183,7 +185,7 @@ class TrainedRun:
         Raises:
           ValueError: a value is out of range, or `recommender` or `beams` is given for a run without beam search.
         """
-        settings: dict[str, Any] = {"recommender": recommender, "beams": beams, "prompt": prompt}
+        settings: dict[str, Any] = {"recommender": recommender, "beams": beams, "prompt": prompt, "counts": counts}
         settings |= {"text_beams": text_beams, "text_events": text_events}
         overrides = {name: value for name, value in settings.items() if value is not None}
         return evaluate_run(self.folder, part, **overrides) if overrides else _measured(self._trained, part)

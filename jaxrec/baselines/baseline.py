@@ -20,8 +20,10 @@ class Baseline:
       settings: a frozen dataclass with its default settings; the command line overrides its fields.
       train: train(settings, split, seed, folder) -> Scorer. Trains on `split.train` alone, may use `split.valid` for
         model selection, and resumes from checkpoints in the folder.
+      new_users: whether its scores depend on the history alone, so that it also serves users it was not trained on.
     """
 
     title: str
     settings: Any
     train: Callable[[Any, Split, int, pathlib.Path], Scorer]
+    new_users: bool = False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.sparse as sparse
 
+from jaxrec.evaluate.blending import Component
 from jaxrec.evaluate.full_ranking import Result, Scorer, evaluate_scores
 from jaxrec.types import Histories, Split
 
@@ -70,6 +71,17 @@ def evaluate_baselines(
         evaluate_scores(name, build(split.train), split, part, mask_seen=mask_seen, users=users, baseline=True)
         for name, build in COUNTED_BASELINES.items()
     ]
+
+
+def counted_components(names: Sequence[str], train: Histories) -> list[Component]:
+    """Counted baselines as components of blends: the items' shares of the scores.
+
+    Args:
+      names: in `COUNTED_BASELINES`.
+      train: what they count.
+    """
+    scorers = {name: COUNTED_BASELINES[name](train) for name in names}
+    return [Component(name, score, score, "shares") for name, score in scorers.items()]
 
 
 def _similarity(train: Histories) -> sparse.csr_matrix:

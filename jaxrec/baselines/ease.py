@@ -103,4 +103,4 @@ def _train(settings: EaseConfig, split: Split, seed: int, folder: pathlib.Path) 
     return train_ease(split, settings)
 
 
-BASELINE = Baseline("EASE", EaseConfig(), _train)
+BASELINE = Baseline("EASE", EaseConfig(), _train, new_users=True)

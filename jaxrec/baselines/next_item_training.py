@@ -187,4 +187,4 @@ def next_item_baseline(
         fresh = model(settings, *sizes, rngs=nnx.Rngs(params=stream(jax.random.key(seed), "weights")))
         return train_next_item(title, fresh, split, seed=seed, folder=folder, loss=loss, ahead=ahead, users=users)
 
-    return Baseline(title, settings, train)
+    return Baseline(title, settings, train, new_users=not users)

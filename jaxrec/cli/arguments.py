@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 import tyro
 
+import jaxrec
 from jaxrec.cli.signals import ending_compilations
 from jaxrec.config import Config, load_config, presets
 from jaxrec.progress import log_to_stderr
@@ -50,6 +51,18 @@ def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
     if (file := _pop_option(rest, "--data")) is not None:
         config = _with_data_file(config, file)
     return tyro.cli(Config, default=config, args=rest, prog=f"jaxrec train {preset}"), show
+
+
+def load_run(folder: str | os.PathLike[str]) -> jaxrec.TrainedRun:
+    """Loads a trained run.
+
+    Raises:
+      ValueError: the folder holds none, or a blend.
+    """
+    run = jaxrec.load(folder)
+    if not isinstance(run, jaxrec.TrainedRun):
+        raise ValueError(f"{folder} holds a blend, which only recommends; give the folder of one of its runs")
+    return run
 
 
 def names(text: str) -> list[str]:

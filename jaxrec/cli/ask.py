@@ -8,8 +8,7 @@ from typing import Literal
 
 import tyro
 
-import jaxrec
-from jaxrec.cli.arguments import explained, names, parsed
+from jaxrec.cli.arguments import explained, load_run, names, parsed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints an answer per item: stars with the probability of each rating, or a text."""
     arguments = parsed(Arguments, "ask", argv)
-    answers = jaxrec.load(arguments.run).ask(
+    answers = load_run(arguments.run).ask(
         arguments.task,
         user=arguments.user,
         items=names(arguments.items),

@@ -10,7 +10,7 @@ from typing import Literal
 import tyro
 
 import jaxrec
-from jaxrec.cli.arguments import explained, parsed
+from jaxrec.cli.arguments import explained, load_run, parsed
 from jaxrec.config import load_study
 from jaxrec.studies.run_folders import run_folder
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         inflation = None
         tables = [jaxrec.compare(study, arguments.seeds, out=folder)]
     for name in study if arguments.show else ():
-        run = jaxrec.load(run_folder(folder, name, arguments.seeds[0]))
+        run = load_run(run_folder(folder, name, arguments.seeds[0]))
         print(f"\n{name}")
         for user in run.examples(arguments.show):
             print(f"{run.recommend(user)}\n")

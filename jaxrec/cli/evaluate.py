@@ -26,6 +26,8 @@ class Arguments:
     """Beam width."""
     prompt: Literal["seen", "unseen", "both"] | None = None
     """Prompt template: of training ("seen"), another one ("unseen"), or each in turn ("both")."""
+    counts: bool = False
+    """Add a row of the model blended with the counted baselines, weighted on validation items."""
     text_beams: int | None = None
     """Beams for explanations and summaries; 1: greedy decoding."""
     text_events: int | None = None
@@ -38,4 +40,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "evaluate", argv)
     settings = ("recommender", "beams", "prompt", "text_beams", "text_events")
     overrides = {name: value for name in settings if (value := getattr(arguments, name)) is not None}
+    overrides |= {"counts": True} if arguments.counts else {}
     print(jaxrec.evaluate_run(arguments.run, arguments.part, **overrides))

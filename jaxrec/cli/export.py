@@ -9,7 +9,7 @@ from typing import Literal
 import tyro
 
 import jaxrec
-from jaxrec.cli.arguments import explained, parsed
+from jaxrec.cli.arguments import explained, load_run, parsed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the folder and the command that checks it."""
     arguments = parsed(Arguments, "export", argv)
-    folder = jaxrec.load(arguments.run).export(
+    folder = load_run(arguments.run).export(
         arguments.out,
         dtype=arguments.dtype,
         shard_gb=arguments.shard_gb,

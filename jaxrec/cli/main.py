@@ -16,6 +16,7 @@ COMMANDS = {
     "report": "write a run's report.html again",
     "compare": "train and evaluate several configs with several seeds, as one table",
     "baselines": "train and evaluate baselines: SASRec, EASE, LightGCN, ...",
+    "blend": "mix trained runs with each other and with counted baselines, weighted on validation items",
     "sweep": "hyperparameter search on the validation items",
     "ask": "predict ratings or generate texts with a run that was trained on reviews",
     "update": "add new events, users and items to a trained run without training",

@@ -17,7 +17,7 @@ class Arguments:
     """Recommends items to a known user, or to a new user with a given history."""
 
     run: tyro.conf.Positional[str]
-    """The run's folder."""
+    """The folder of a run or blend."""
     user: str | None = None
     """Name of a user of the data or of an update."""
     history: str | None = None
@@ -36,11 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "recommend", argv)
     if (arguments.user is None) == (arguments.history is None):
         raise ValueError("give either --user NAME or --history a,b,c")
-    recommendations = jaxrec.load(arguments.run).recommend(
-        arguments.user,
-        arguments.k,
-        history=None if arguments.history is None else names(arguments.history),
-        exclude=names(arguments.exclude),
-        task=arguments.task,
-    )
-    print(recommendations)
+    run = jaxrec.load(arguments.run)
+    history = None if arguments.history is None else names(arguments.history)
+    exclude = names(arguments.exclude)
+    if isinstance(run, jaxrec.TrainedRun):
+        print(run.recommend(arguments.user, arguments.k, history=history, exclude=exclude, task=arguments.task))
+    elif arguments.task is not None:
+        raise ValueError("a blend recommends by the main task of its runs; leave --task out")
+    else:
+        print(run.recommend(arguments.user, arguments.k, history=history, exclude=exclude))

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import tyro
 
-import jaxrec
-from jaxrec.cli.arguments import explained, parsed
+from jaxrec.cli.arguments import explained, load_run, parsed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,4 +24,4 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the report and prints its path."""
     arguments = parsed(Arguments, "report", argv)
-    print(f"report: {jaxrec.load(arguments.run).write_report(arguments.out)}")
+    print(f"report: {load_run(arguments.run).write_report(arguments.out)}")

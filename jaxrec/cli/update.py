@@ -9,8 +9,7 @@ from typing import Annotated
 
 import tyro
 
-import jaxrec
-from jaxrec.cli.arguments import explained, parsed
+from jaxrec.cli.arguments import explained, load_run, parsed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Updates the run's store, and prints recommendations for some of the users with new events."""
     arguments = parsed(Arguments, "update", argv)
-    run = jaxrec.load(arguments.run)
+    run = load_run(arguments.run)
     started = time.monotonic()
     update = run.update(
         arguments.data, format=arguments.format, columns=arguments.columns, items_path=arguments.items_path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -159,6 +159,19 @@ def result_of_group(result: Result, group: str, members: np.ndarray) -> list[Res
     if np.isnan(ranks).all():
         return []
     return [dataclasses.replace(result, system=f"{result.system}, {group}", ranks=ranks)]
+
+
+def results_of_groups(results: Sequence[Result], split: Split, part: str) -> list[Result]:
+    """`result_of_group` of every result for users seen and unseen, and for targets seen and unseen, where any are."""
+    groups = {}
+    if split.unseen_users.any():
+        groups |= {"seen users": ~split.unseen_users, "unseen users": split.unseen_users}
+    if split.unseen_items.any():
+        unseen = split.unseen_items[split.target(part)]
+        groups |= {"seen items": ~unseen, "unseen items": unseen}
+    return [
+        subset for name, mask in groups.items() for result in results for subset in result_of_group(result, name, mask)
+    ]
 
 
 def padded_width(longest: int) -> int:

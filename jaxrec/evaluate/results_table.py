@@ -23,7 +23,19 @@ def results_table(report: dict[str, Any]) -> str:
     for row in report["rows"]:
         values = "".join(f"{row[c]:>9.4f}" if c in row else f"{'-':>9}" for c in columns)
         lines.append(f"{row['system']:<{width}}{values}{row['n_users']:>9,}")
+    if blend := report.get("blend"):
+        lines.append(blend_line(blend))
     return "\n".join([head, *lines, *notes_below_table(report["rows"], report.get("intervals", ()))])
+
+
+def blend_line(blend: Mapping[str, Any]) -> str:
+    """The weights of a blend and how they were chosen, as a line; see "blend" of results.json."""
+    weights, validation = blend["weights"], blend["validation"]
+    named = ", ".join(f"{weight:.2f} {name}" for name, weight in weights.items())
+    return (
+        f"{blend['system']}: {named}; weights by {validation['metric'].upper()} on the validation items of "
+        f"{validation['users']:,} users ({validation['value']:.4f}), the best of {validation['tries']}"
+    )
 
 
 def notes_below_table(rows: Sequence[Mapping[str, Any]], intervals: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -45,16 +45,16 @@ def recommend(
         raise ValueError(f"task {task!r} was not trained in this run; it knows {', '.join(trained)}")
     if not 1 <= k <= data.n_items:
         raise ValueError(f"k={k} is not between 1 and the {data.n_items} items of this catalogue")
-    excluded = np.array(_numbers(data.item_names, exclude, "item"), np.int64)
+    excluded = np.array(numbers_of(data.item_names, exclude, "item"), np.int64)
     if user is not None:
-        number = _numbers(data.user_names, [user], "user")[0]
+        number = numbers_of(data.user_names, [user], "user")[0]
         top = system.recommend(np.array([number]), k, task, excluded)
         histories = histories_of(system.histories, np.array([number]))
         codes, held_out = system.user_codes(histories, np.array([number])), system.split.test
         truth = int(held_out[number]) if number < len(held_out) else -1
         who = f"user {user}"
     else:
-        items = _numbers(data.item_names, history or [], "item")
+        items = numbers_of(data.item_names, history or [], "item")
         histories = Histories(np.array([0, len(items)]), np.asarray(items, np.int32), data.n_items)
         top = system.recommend_to_strangers(histories, k, task, excluded)
         codes, truth = system.user_codes(histories), -1
@@ -87,8 +87,8 @@ def ask(
         raise ValueError(
             f"task {task!r} is about " + ("items; give some" if about_items else "a review; leave items out")
         )
-    who = _numbers(data.user_names, [user], "user")[0]
-    item_numbers = np.array(_numbers(data.item_names, items, "item") if items else [0])
+    who = numbers_of(data.user_names, [user], "user")[0]
+    item_numbers = np.array(numbers_of(data.item_names, items, "item") if items else [0])
     answers = Writer(system).ask(task, who, item_numbers, feature=feature, review=review)
     titles = [str(data.titles()[item]) if about_items else "" for item in item_numbers]
     answer_texts = []
@@ -108,7 +108,16 @@ def examples(system: System, n: int) -> list[str]:
     return [str(system.data.user_names[user]) for user in drawn]
 
 
-def _numbers(names: np.ndarray, requested: Sequence[str], entity: str) -> list[int]:
+def numbers_of(names: np.ndarray, requested: Sequence[str], entity: str) -> list[int]:
+    """The numbers of some names.
+
+    Args:
+      names: of all users or items, str[n].
+      requested: names to look up.
+      entity: "user" or "item", for messages.
+    Raises:
+      ValueError: a name is unknown.
+    """
     position = {str(name): i for i, name in enumerate(names)}
     unknown = [name for name in requested if name not in position]
     if unknown:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxrec.config import Config
+from jaxrec.evaluate.blending import WITH_COUNTS
 from jaxrec.files import write_whole
 from jaxrec.studies.comparison import Comparison, MethodRun
 from jaxrec.studies.over_seeds import RowCollector, intervals_beside_baselines
@@ -24,8 +25,9 @@ MEASURED_ON = ("dataset", "protocol", "part", "n_items", "mask_seen")
 def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path) -> Comparison:
     """Trains and measures every config with every seed, unless its folder holds the results, and joins their rows.
 
-    The table has all rows of the first config; of the others it has the main row and those that no other config has:
-    the embedder's row, and baselines if the config is trained on other data than the first. Runs with equal vectors
+    The table has all rows of the first config; of the others it has the main row, that of its blend with counts, and
+    those that no other config has: the embedder's row, and baselines if the config is trained on other data than the
+    first. Runs with equal vectors
     share them.
 
     Args:
@@ -63,7 +65,7 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
             for row in report["rows"]:
                 system = row["system"]
                 if system.startswith(method):
-                    if name != first and system.split(",")[0] != method:
+                    if name != first and system.split(",")[0] not in (method, method + WITH_COUNTS):
                         continue
                     system = name + system.removeprefix(method)
                 elif (config.data, config.protocol) != (study[first].data, study[first].protocol):
@@ -74,7 +76,7 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
     intervals = []
     for name, config in study.items():
         rivals = [system for system, data in baselines.items() if data == (config.data, config.protocol)]
-        systems = [name] if name in collector.rank_files else []
+        systems = [system for system in (name, name + WITH_COUNTS) if system in collector.rank_files]
         own_users = config.data.path is None  # each seed generates a world
         intervals += intervals_beside_baselines(systems, rivals, collector.rank_files, own_users=own_users)
     comparison = Comparison(

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.baselines.counted import evaluate_baselines
+from jaxrec.baselines.counted import COUNTED_BASELINES, counted_components, evaluate_baselines
 from jaxrec.embedders.inner_product import inner_product_scorer
 from jaxrec.embedders.registry import embedder
-from jaxrec.evaluate.full_ranking import Result, evaluate_scores, result_of_group
+from jaxrec.evaluate.blending import WITH_COUNTS, Blend, evaluate_blend, fit_blend
+from jaxrec.evaluate.full_ranking import Result, evaluate_scores, results_of_groups
 from jaxrec.evaluate.results_file import results_report
 from jaxrec.evaluate.results_table import results_table
 from jaxrec.evaluate.text_results import TextResult, text_report, text_table
 from jaxrec.recommend.exact_scoring import beam_gap
 from jaxrec.system import run as runs
+from jaxrec.system.catalogue_scores import catalogue_component
 from jaxrec.system.system import System
 from jaxrec.system.text_tasks import Writer
 from jaxrec.system.timing import milliseconds_each
@@ -30,11 +32,13 @@ class Measured:
       ranks: results of the ranking tasks; empty where there are none.
       texts: results of the text tasks.
       examples: by text task, answers for a few events; see `Writer.examples`.
+      blend: of the system and the counted baselines; None unless eval.counts is set.
     """
 
     ranks: list[Result]
     texts: list[TextResult]
     examples: dict[str, list[dict[str, str]]]
+    blend: Blend | None = None
 
 
 def measure(system: System, part: str) -> Measured:
@@ -45,14 +49,14 @@ def measure(system: System, part: str) -> Measured:
       part: "valid" or "test".
     """
     task = system.config.task
-    ranks = _ranks(system, part) if task.ranking else []
+    ranks, blend = _ranks(system, part) if task.ranking else ([], None)
     if not task.writing:
-        return Measured(ranks, [], {})
+        return Measured(ranks, [], {}, blend)
     writer = Writer(system)
-    return Measured(ranks, writer.measure(part), {name: writer.examples(name, part) for name in task.writing})
+    return Measured(ranks, writer.measure(part), {name: writer.examples(name, part) for name in task.writing}, blend)
 
 
-def _ranks(system: System, part: str) -> list[Result]:
+def _ranks(system: System, part: str) -> tuple[list[Result], Blend | None]:
     config, split = system.config, system.split
     system.say(f"measuring on the {part} items of all users")
     _, *other_tasks = config.task.ranking
@@ -75,15 +79,20 @@ def _ranks(system: System, part: str) -> list[Result]:
             )
         )
     results += evaluate_baselines(split, part, mask_seen=config.eval.mask_seen)
-    groups = {}
-    if split.unseen_users.any():
-        groups |= {"seen users": ~split.unseen_users, "unseen users": split.unseen_users}
-    if split.unseen_items.any():
-        unseen = split.unseen_items[split.target(part)]
-        groups |= {"seen items": ~unseen, "unseen items": unseen}
-    return results + [
-        subset for name, mask in groups.items() for result in results for subset in result_of_group(result, name, mask)
-    ]
+    blend = None
+    if config.eval.counts:
+        blend = _blend_with_counts(system)
+        rows = {system.name + WITH_COUNTS: blend.weights}
+        results[1:1] = evaluate_blend(blend, rows, split, part, mask_seen=config.eval.mask_seen)
+    return [*results, *results_of_groups(results, split, part)], blend
+
+
+def _blend_with_counts(system: System) -> Blend:
+    """The system and the counted baselines, weighted on validation items."""
+    config, split = system.config, system.split
+    system.say("weighting the model and the counted baselines on validation items")
+    components = [catalogue_component(system), *counted_components(tuple(COUNTED_BASELINES), split.train)]
+    return fit_blend(components, split, mask_seen=config.eval.mask_seen, seed=config.seed)
 
 
 def build_results_report(system: System, part: str, measured: Measured, seconds: float | None) -> dict[str, Any]:
@@ -106,6 +115,8 @@ def build_results_report(system: System, part: str, measured: Measured, seconds:
         command=runs.command(),
         seconds=seconds,
     )
+    if measured.blend is not None:
+        report["blend"] = {"system": system.name + WITH_COUNTS, **measured.blend.to_dict()}
     id_report = system.folder / "ids.json"
     if id_report.is_file():
         report["ids"] = json.loads(id_report.read_text())

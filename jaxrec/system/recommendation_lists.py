@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.recommendations import RecommendationList
 from jaxrec.system.system import System
-from jaxrec.types import Histories, TopK
+from jaxrec.types import Histories, Interactions, TopK
 
 
 def recommendation_list(
@@ -22,20 +22,21 @@ def recommendation_list(
       truth: number of the held-out item, -1 where there is none.
     """
     data = system.data
-
-    def label(item: int) -> str:
-        name, title = str(data.item_names[item]), str(data.titles()[item])
-        return name if name == title else f"{title} ({name})"
-
     history = () if task == "direct" else histories.of(0)[-system.config.task.max_history :]
     return RecommendationList(
         who,
-        [(label(i), system.item_name(i)) for i in history],
+        [(item_label(data, i), system.item_name(i)) for i in history],
         [
-            (label(i), system.item_name(i), float(score), bool(i == truth))
+            (item_label(data, i), system.item_name(i), float(score), bool(i == truth))
             for i, score in zip(top.items[0], top.scores[0])
             if i >= 0
         ],
         "cosine" if isinstance(system.model, Retriever) else "log-probability",
         [int(i) for i in top.items[0] if i >= 0],
     )
+
+
+def item_label(data: Interactions, item: int) -> str:
+    """The title and, where it differs, the name of an item: "Title (name)"."""
+    name, title = str(data.item_names[item]), str(data.titles()[item])
+    return name if name == title else f"{title} ({name})"

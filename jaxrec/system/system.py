@@ -186,7 +186,7 @@ class System(Run):
         seen = seen_rows(histories, users, max(width, 1)) if settings.mask_seen else None
         if exclude is not None and len(exclude):
             seen = _with_excluded(seen, np.unique(exclude), histories.n_users)
-        ask = self.asker(histories, codes, task or self.config.task.ranking[0], _prompt(settings.prompt))
+        ask = self.asker(histories, codes, task or self.config.task.ranking[0], main_prompt(settings.prompt))
         return self.recommender(ask(users, draw), seen, k)
 
     def measure(
@@ -217,7 +217,7 @@ class System(Run):
         return evaluate_recommender(
             name or self.name,
             self.recommender,
-            self.asker(histories, self.user_codes(histories, all_users), task, prompt or _prompt(settings.prompt)),
+            self.asker(histories, self.user_codes(histories, all_users), task, prompt or main_prompt(settings.prompt)),
             split,
             part,
             k=min(list_length, self.data.n_items),
@@ -258,7 +258,7 @@ def _with_excluded(seen: np.ndarray | None, exclude: np.ndarray, n_users: int) -
     return np.concatenate([seen, np.where(duplicate, -1, rows)], axis=1)
 
 
-def _prompt(setting: str) -> str:
+def main_prompt(setting: str) -> str:
     """The prompt for recommendation and validation: "seen" where the config says "both"."""
     return "seen" if setting == "both" else setting
 

@@ -9,6 +9,7 @@ import pytest
 
 from jaxrec.config import Config
 from jaxrec.studies import inflation, run_folders
+from jaxrec.studies.compare import compare_configs
 from jaxrec.studies.comparison import TABLE_METRICS
 from jaxrec.studies.inflation import Inflation, compare_protocols
 from jaxrec.studies.over_seeds import intervals_beside_baselines
@@ -74,3 +75,27 @@ def test_what_the_papers_leak_adds_is_told(tiny: Config, tmp_path: pathlib.Path,
     with pytest.raises(ValueError, match="nobody is unseen"):
         compare_protocols({"mine": unseen}, [0], tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_every_config_has_its_row_with_counts(tiny: Config, tmp_path: pathlib.Path, monkeypatch) -> None:
+    """Runs whose ranks are known beforehand: only with counts the second user's item is a hit."""
+    ranks = {
+        "META ID": np.array([1.0, np.inf], np.float32),
+        "META ID + counts": np.array([1.0, 1.0], np.float32),
+        "transitions": np.array([np.inf, np.inf], np.float32),
+    }
+
+    def train(config: Config) -> tuple[None, dict]:
+        config.folder.mkdir(parents=True)
+        np.savez(config.folder / "ranks.npz", **ranks)
+        row = {"n_users": 2, **dict.fromkeys(TABLE_METRICS, 0.0)}
+        rows = [{"system": name, "baseline": name == "transitions", **row} for name in ranks]
+        measured = {"dataset": "toy", "protocol": "strict", "part": "test", "n_items": 9, "mask_seen": True}
+        return None, measured | {"device": "none", "versions": {}, "rows": rows}
+
+    monkeypatch.setattr(run_folders.experiment, "train", train)
+    study = {"one": tiny, "two": tiny.replace(train__steps=9)}
+    table = compare_configs(study, [0, 1], tmp_path)
+    assert [row.system for row in table.rows] == ["one", "one + counts", "transitions", "two", "two + counts"]
+    hits = {i.system: i.difference for i in table.intervals if i.metric == "hr@10"}
+    assert hits == {"one": 0.5, "one + counts": 1.0, "two": 0.5, "two + counts": 1.0}

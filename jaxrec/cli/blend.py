@@ -1,0 +1,37 @@
+"""Blend runs and baselines: `jaxrec blend RUN [RUN ...] --with transitions item-knn --out FOLDER`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+import jaxrec
+from jaxrec.baselines.registry import Settings
+from jaxrec.cli.arguments import explained, parsed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments(Settings):
+    """Mixes trained runs and baselines log-linearly, with weights by NDCG@10 on validation items, and evaluates it."""
+
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """Folders of trained runs, or of baselines that `jaxrec baselines` trained, NAME-SEED."""
+    baselines: Annotated[tuple[str, ...], tyro.conf.arg(name="with")] = ("transitions", "item-kNN", "popularity")
+    """Names of baselines: popularity, item-knn, transitions, or those in the settings below, which are then trained."""
+    out: str | None = None
+    """Default: runs/RUN_blend."""
+    users: int = 2000
+    """Maximum number of validation users to choose weights by; 0: all."""
+
+
+@explained
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints the table with the weights; it is also written into the folder."""
+    arguments = parsed(Arguments, "blend", argv)
+    blend = jaxrec.blend(
+        [*arguments.runs, *arguments.baselines], out=arguments.out, users=arguments.users, settings=arguments
+    )
+    print(f"\n{blend.results}\n\nfolder: {blend.folder}  (jaxrec recommend {blend.folder} --user NAME)")

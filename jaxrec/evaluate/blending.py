@@ -1,0 +1,281 @@
+"""Log-linear blends: an item's score is the weighted sum of the log-probabilities that several components give it.
+
+score(i) = sum_m w_m log p_m(i), with weights of at least 0 that sum to 1: the logarithmic opinion pool (Genest and
+Zidek 1986). Weights are chosen by NDCG@10 on the validation items of a sample of users.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+
+from jaxrec.evaluate.distributions import DISTRIBUTIONS
+from jaxrec.evaluate.full_ranking import Result, Scorer, padded_width, seen_rows
+from jaxrec.evaluate.ranking import rank_and_ties, user_values
+from jaxrec.evaluate.validation import validation_users
+from jaxrec.progress import Progress
+from jaxrec.types import Split
+
+METRIC = "ndcg@10"
+WITH_COUNTS = " + counts"
+"""Ends the name of a blend with counted baselines."""
+SHARES = tuple(number / 20 for number in range(20))
+"""Weights that a component is tried with, the others' in proportion."""
+ROUNDS = 4
+"""Maximum number of times that every component's weight is varied."""
+CALIBRATED = 512
+"""Maximum number of validation users to fit temperatures and epsilons to."""
+BATCH_USERS = 512
+BATCH_SCORES = 2**23
+"""Scores of a component in a batch, 32 MB; of large catalogues, batches have fewer users."""
+KEPT_SCORES = 2**28
+"""Scores kept while weights are tried, 1 GB; of large catalogues, fewer users are sampled."""
+
+Weights = tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Component:
+    """A system that takes part in a blend.
+
+    Attributes:
+      name: as in tables.
+      score: scores of all items for users of the data.
+      score_new: the same for histories of users who are not in the data; None if it needs a user's own parameters.
+      distribution: a name in `DISTRIBUTIONS`.
+      parameter: its temperature or epsilon; 1 before it is fitted, and where there is none.
+    """
+
+    name: str
+    score: Scorer
+    score_new: Scorer | None
+    distribution: str
+    parameter: float = 1.0
+
+    def log_probs(self, scores: np.ndarray) -> np.ndarray:
+        """Log-probabilities over the catalogue, f32[B,I], from scores f32[B,I].
+
+        Computed in float64 and rounded once, so that items with equal scores stay tied.
+        """
+        return DISTRIBUTIONS[self.distribution].log_probs(scores, self.parameter).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blend:
+    """Components with weights, and how the weights were chosen.
+
+    Attributes:
+      components: with fitted parameters.
+      weights: one per component, at least 0, of sum 1; a component of weight 0 takes no part.
+      ndcg: NDCG@10 of the blend on the validation items of the sampled users.
+      users: number of sampled users.
+      seed: of the sample.
+      tries: the weights that were tried, with their NDCG@10.
+    """
+
+    components: tuple[Component, ...]
+    weights: Weights
+    ndcg: float
+    users: int
+    seed: int
+    tries: tuple[tuple[Weights, float], ...] = ()
+
+    @property
+    def named_weights(self) -> dict[str, float]:
+        """Weights by component."""
+        return dict(zip((c.name for c in self.components), self.weights, strict=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For results.json: weights, temperatures and epsilons by component, and how they were chosen."""
+        parameters = {
+            c.name: {DISTRIBUTIONS[c.distribution].parameter: c.parameter}
+            for c in self.components
+            if DISTRIBUTIONS[c.distribution].parameter
+        }
+        chosen = {"metric": METRIC, "value": self.ndcg, "users": self.users, "seed": self.seed}
+        return {
+            "weights": self.named_weights,
+            "parameters": parameters,
+            "validation": chosen | {"tries": len(self.tries)},
+        }
+
+
+def mix(log_probs: Sequence[np.ndarray], weights: Weights) -> np.ndarray:
+    """Weighted sums of f32[B,I], without those of weight 0; f32[B,I]. Items that are tied in all of them stay tied."""
+    terms = [np.float32(weight) * logs for logs, weight in zip(log_probs, weights, strict=True) if weight]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def fit_blend(
+    components: Sequence[Component], split: Split, *, mask_seen: bool = True, most_users: int = 2000, seed: int = 0
+) -> Blend:
+    """Fits a blend on validation items; test items are not read.
+
+    Temperatures and epsilons minimise each component's negative log-likelihood (Guo et al. 2017) over at most
+    `CALIBRATED` of the sampled users. Then weights are searched by NDCG@10, see `search_weights`.
+
+    Args:
+      components: at least two; their parameters are replaced.
+      split: validation items, and the histories before them.
+      mask_seen: leave the items of the history out of the ranking.
+      most_users: maximum number of sampled users, 0 = all; fewer if users x items x components exceeds `KEPT_SCORES`.
+      seed: of the sample.
+    Raises:
+      ValueError: there are fewer than two components, two share a name, or nobody has a validation item.
+    """
+    names = [c.name for c in components]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"a blend needs two or more systems of different names; got {', '.join(names) or 'none'}")
+    room = max(1, KEPT_SCORES // (split.train.n_items * len(names)))
+    users = validation_users(split, min(most_users or room, room), seed, stream="blend")
+    batches = list(_batches(components, split, "valid", users, mask_seen))
+    fitted = tuple(
+        dataclasses.replace(c, parameter=_parameter(c, [(b.scores[m], b.target) for b in batches]))
+        for m, c in enumerate(components)
+    )
+    for batch in batches:
+        for m, component in enumerate(fitted):
+            batch.scores[m] = component.log_probs(batch.scores[m])
+
+    def ndcg(weights: Weights) -> float:
+        ranks = np.concatenate([batch.ranks(mix(batch.scores, weights))[0] for batch in batches])
+        return float(user_values(ranks, METRIC).mean())
+
+    weights, tries = search_weights(len(names), ndcg)
+    return Blend(fitted, weights, dict(tries)[weights], len(users), seed, tries)
+
+
+def search_weights(n: int, value: Callable[[Weights], float]) -> tuple[Weights, tuple[tuple[Weights, float], ...]]:
+    """Coordinate ascent over n weights of sum 1: the best weights, and all that were tried with their values.
+
+    Starts from the best component alone. Then each component in turn gets each weight of `SHARES` while the others keep
+    their proportions, and a better value replaces the best; until a round changes nothing, or after `ROUNDS` rounds.
+    Of equal values the first counts.
+
+    Args:
+      n: number of weights.
+      value: value(weights) -> what to maximise.
+    """
+    tries: dict[Weights, float] = {}
+
+    def best_of(*candidates: Weights) -> Weights:
+        for weights in candidates:
+            if weights not in tries:
+                tries[weights] = value(weights)
+        return max(candidates, key=lambda weights: tries[weights])
+
+    best = best_of(*(tuple(float(m == alone) for m in range(n)) for alone in range(n)))
+    for _ in range(ROUNDS):
+        before = best
+        for m in range(n):
+            rest = sum(best) - best[m]
+            if rest > 0:
+                varied = [
+                    tuple(share if j == m else round(w / rest * (1 - share), 6) for j, w in enumerate(best))
+                    for share in SHARES
+                ]
+                best = best_of(best, *varied)
+        if best == before:
+            break
+    return best, tuple(tries.items())
+
+
+def evaluate_blend(
+    blend: Blend,
+    rows: Mapping[str, Weights],
+    split: Split,
+    part: str,
+    *,
+    mask_seen: bool = True,
+    baselines: Sequence[str] = (),
+) -> list[Result]:
+    """Full ranking of the held-out items by blends of the same components, each scored once for all of them.
+
+    Args:
+      blend: its components are used.
+      rows: weights by the name of the row.
+      split: targets and histories.
+      part: "valid" or "test".
+      mask_seen: leave the items of the history out of the ranking (never the target).
+      baselines: rows that other systems are compared with.
+    Raises:
+      ValueError: nobody has a target.
+    """
+    users = np.flatnonzero(split.target(part) >= 0)
+    if not len(users):
+        raise ValueError(f"no user has a target in the {part} part of this split")
+    started = time.monotonic()
+    needed = [m for m in range(len(blend.components)) if any(weights[m] for weights in rows.values())]
+    components = [blend.components[m] for m in needed]
+    ranks = {name: np.full((2, len(split.test)), np.nan, np.float32) for name in rows}
+    for batch in _batches(components, split, part, users, mask_seen):
+        log_probs = [c.log_probs(scores) for c, scores in zip(components, batch.scores, strict=True)]
+        for name, weights in rows.items():
+            ranks[name][:, batch.users] = batch.ranks(mix(log_probs, tuple(weights[m] for m in needed)))
+    seconds = time.monotonic() - started
+    return [
+        Result(name, by_user[0], seconds, tied=by_user[1], baseline=name in baselines)
+        for name, by_user in ranks.items()
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """Scores of some users by all components, f32[n,I] each, with targets i32[n] and seen items i32[n,X] or None."""
+
+    users: np.ndarray
+    scores: list[np.ndarray]
+    target: np.ndarray
+    seen: np.ndarray | None
+
+    def ranks(self, scores: np.ndarray) -> np.ndarray:
+        """Ranks of the targets and numbers of tied items, f32[2,n]."""
+        return np.stack([np.asarray(x) for x in rank_and_ties(scores, self.target, self.seen)])
+
+
+def _batches(
+    components: Sequence[Component], split: Split, part: str, users: np.ndarray, mask_seen: bool
+) -> Iterator[_Batch]:
+    """Batches of users with histories of similar length; components are always called with full batches."""
+    histories = split.history(part)
+    lengths = np.diff(histories.offsets)
+    users = users[np.argsort(lengths[users], kind="stable")]
+    size = min(BATCH_USERS, max(1, BATCH_SCORES // histories.n_items), len(users))
+    with Progress(f"blend, {part} items", len(users), unit="users", quiet=10.0) as progress:
+        for start in range(0, len(users), size):
+            batch = users[start : start + size]
+            full = np.pad(batch, (0, size - len(batch)), mode="edge").astype(np.int32)
+            scores = [np.asarray(c.score(histories, full))[: len(batch)] for c in components]
+            seen = seen_rows(histories, batch, padded_width(int(lengths[batch].max()))) if mask_seen else None
+            yield _Batch(batch, scores, split.target(part)[batch], seen)
+            progress.update(start + len(batch))
+
+
+def _parameter(component: Component, scored: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """The component's parameter that minimises the negative log-likelihood of the targets; 1 where it has none.
+
+    Args:
+      component: to fit.
+      scored: batches of scores f32[n,I] and targets i32[n]; rows are taken from all batches alike.
+    """
+    distribution = DISTRIBUTIONS[component.distribution]
+    if not distribution.parameter:
+        return 1.0
+    step = -(-sum(len(target) for _, target in scored) // CALIBRATED)
+    scores, target = (np.concatenate([pair[n][::step] for pair in scored]) for n in (0, 1))
+
+    def mean_nll(log_parameter: float) -> float:
+        log_probs = distribution.log_probs(scores, float(np.exp(log_parameter)))
+        return -float(log_probs[np.arange(len(target)), target].mean())
+
+    low, high = np.log(distribution.bounds)
+    best: Any = scipy.optimize.minimize_scalar(mean_nll, (low, high), bounds=(low, high), method="bounded")
+    return float(np.exp(best.x))

@@ -1,0 +1,170 @@
+"""The parts of a blend: trained runs, trained baselines and counted baselines, from folders and names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from jaxrec.baselines.counted import COUNTED_BASELINES, counted_components
+from jaxrec.baselines.registry import BASELINES
+from jaxrec.config import from_dict
+from jaxrec.evaluate.blending import Component
+from jaxrec.studies.baselines import train_baseline
+from jaxrec.system import loading
+from jaxrec.system.catalogue_scores import catalogue_component
+from jaxrec.system.run import Run, reopen
+from jaxrec.system.system import System
+
+
+@dataclasses.dataclass(frozen=True)
+class BlendPart:
+    """A part of a blend.
+
+    Attributes:
+      component: its scores of the catalogue.
+      kind: a trained run, a trained baseline, or one that counts.
+      run: config, data and split; None of one that counts.
+    """
+
+    component: Component
+    kind: Literal["run", "baseline", "counted"]
+    run: Run | None
+
+    @property
+    def name(self) -> str:
+        """As in tables."""
+        return self.component.name
+
+
+def read_parts(
+    sources: Sequence[System | str | os.PathLike[str]], folder: pathlib.Path, settings: Any
+) -> list[BlendPart]:
+    """Loads the parts of a blend; baselines that are given by name are trained first.
+
+    Args:
+      sources: systems, folders of trained runs or baselines, and names of counted and trained baselines.
+      folder: gets a folder NAME-SEED for each baseline to train; one that is trained there already is loaded.
+      settings: `baselines.registry.Settings` of the baselines to train.
+    Returns:
+      parts in the order of `sources`, of different names.
+    Raises:
+      ValueError: there are fewer than two, none has data, two are the same, one is neither a folder nor a name, one
+        ranks no items, or they have different data, splits or masks.
+    """
+    if len(sources) < 2:
+        raise ValueError(f'parts holds {len(sources)}; give two or more: a run, and another run or "transitions"')
+    names = [_baseline_name(source) for source in sources]
+    loaded = [_of_folder(source) if name is None else None for source, name in zip(sources, names, strict=True)]
+    with_data = [part for part in loaded if part is not None]
+    if not with_data:
+        raise ValueError(
+            f"parts {', '.join(map(str, sources))} names no data; give the folder of a run or of a trained baseline"
+        )
+    first = with_data[0].run
+    assert first is not None
+    for part in with_data[1:]:
+        _check_same(with_data[0], part)
+    parts = [part or _of_name(str(name), first, folder, settings) for part, name in zip(loaded, names, strict=True)]
+    return _with_different_names(parts)
+
+
+def _baseline_name(source: System | str | os.PathLike[str]) -> str | None:
+    """The registered name of a baseline; None for a system or a folder."""
+    names = {name.casefold(): name for name in (*COUNTED_BASELINES, *BASELINES)}
+    return names.get(source.casefold()) if isinstance(source, str) else None
+
+
+def _of_name(name: str, run: Run, folder: pathlib.Path, settings: Any) -> BlendPart:
+    """The baseline of this name on a run's split."""
+    if name in COUNTED_BASELINES:
+        return BlendPart(counted_components([name], run.split.train)[0], "counted", None)
+    config = dataclasses.replace(run.config, out=str(folder / f"{name}-{run.config.seed}"))
+    train_baseline(name, config, settings)
+    return _of_folder(config.folder)
+
+
+def _of_folder(source: System | str | os.PathLike[str]) -> BlendPart:
+    """A trained run, or a trained baseline in a folder that `train_baseline` wrote."""
+    if not isinstance(source, System):
+        folder = pathlib.Path(source)
+        if not (folder / "config.json").is_file():
+            raise ValueError(
+                f"part {os.fspath(source)!r} is neither the folder of a run nor a baseline; baselines are "
+                f"{', '.join((*COUNTED_BASELINES, *BASELINES))}"
+            )
+        if (folder / "settings.json").is_file():
+            return _trained_baseline(folder)
+        source = loading.load(folder)
+    if not source.config.task.ranking:
+        raise ValueError(f"{source.folder} ranks no items, so it can't be blended; train it with a task that does")
+    return BlendPart(catalogue_component(source), "run", source)
+
+
+def _trained_baseline(folder: pathlib.Path) -> BlendPart:
+    ((name, values),) = json.loads((folder / "settings.json").read_text()).items()
+    if name not in BASELINES:
+        raise ValueError(
+            f"{folder} holds the baseline {name!r}, which is not registered; there are {', '.join(BASELINES)}"
+        )
+    record, run = BASELINES[name], reopen(folder)
+    # It resumes at its last step, which leaves it nothing to do but read its best weights.
+    score = record.train(from_dict(type(record.settings), values), run.split, run.config.seed, folder / name)
+    return BlendPart(Component(record.title, score, score if record.new_users else None, "softmax"), "baseline", run)
+
+
+def _check_same(first: BlendPart, other: BlendPart) -> None:
+    """Checks that two parts rank the same items for the same users after the same training events.
+
+    Raises:
+      ValueError: something differs; the message names it, and the settings of data that differ.
+    """
+    a, b = first.run, other.run
+    assert a is not None
+    assert b is not None
+    compared = {
+        "users": (a.data.user_names, b.data.user_names),
+        "items": (a.data.item_names, b.data.item_names),
+        "training events": (a.split.train.items, b.split.train.items),
+        "training events per user": (a.split.train.offsets, b.split.train.offsets),
+        "events before the validation items": (a.split.known.items, b.split.known.items),
+        "validation items": (a.split.valid, b.split.valid),
+        "test items": (a.split.test, b.split.test),
+        "protocol": (a.split.protocol, b.split.protocol),
+        "eval.mask_seen": (a.config.eval.mask_seen, b.config.eval.mask_seen),
+    }
+    differing = [name for name, (x, y) in compared.items() if not np.array_equal(x, y)]
+    if differing:
+        settings = [flatten_dict(dataclasses.asdict(run.config.data), sep=".") for run in (a, b)]
+        fields = sorted(f"data.{field}" for field in settings[0] if settings[0][field] != settings[1][field])
+        fields += ["seed"] if a.config.seed != b.config.seed else []
+        raise ValueError(
+            f"{first.name} in {a.folder} and {other.name} in {b.folder} have different {', '.join(differing)}"
+            + (f" ({', '.join(fields)} differ)" if fields else "")
+            + "; blend runs of the same data, split and protocol"
+        )
+
+
+def _with_different_names(parts: Sequence[BlendPart]) -> list[BlendPart]:
+    """Parts that share a name are numbered: "META ID (1)", "META ID (2)".
+
+    Raises:
+      ValueError: two are the same.
+    """
+    keys = [part.name if part.run is None else str(part.run.folder.resolve()) for part in parts]
+    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+        raise ValueError(f"parts holds {twice[0]} twice; give each once")
+    names = [part.name for part in parts]
+    numbered = [
+        f"{name} ({names[: n + 1].count(name)})" if names.count(name) > 1 else name for n, name in enumerate(names)
+    ]
+    return [
+        dataclasses.replace(part, component=dataclasses.replace(part.component, name=name))
+        for part, name in zip(parts, numbered, strict=True)
+    ]

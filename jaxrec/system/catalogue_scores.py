@@ -1,0 +1,94 @@
+"""A run's scores of the whole catalogue, as a component of blends."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.evaluate.blending import Component
+from jaxrec.evaluate.full_ranking import seen_rows
+from jaxrec.models.retriever import Retriever, unit
+from jaxrec.recommend.batches import run_by_length
+from jaxrec.recommend.decoding_steps import StepDecoder
+from jaxrec.recommend.exact_scoring import score_all
+from jaxrec.recommend.trie_recommender import TrieRecommender
+from jaxrec.system.system import System, histories_of, main_prompt
+from jaxrec.tokenizers.trie import Trie
+from jaxrec.types import Array, Histories, TopK
+
+
+def catalogue_component(system: System, name: str | None = None) -> Component:
+    """The run as a component: a softmax over its scores or, with beam search, the probabilities of the listed items.
+
+    Retrieval scores items by cosine (unknown items by -1), eval.recommender "exact" by the log-probability of their
+    ids. With "beam" the items that beam search lists have their probabilities, and what is missing to 1 is spread
+    equally over all others, of which each gets less than the last listed one; items of the history, if they are masked,
+    are among the others.
+
+    Args:
+      system: a trained run with a task that ranks items; its main task and eval settings are used.
+      name: in tables; None: the method's name.
+    """
+    beam = not isinstance(system.model, Retriever) and system.config.eval.recommender == "beam"
+    return Component(
+        name or system.name,
+        lambda histories, users: _scores(system, histories_of(histories, users), users),
+        lambda histories, users: _scores(system, histories_of(histories, users), None),
+        "log-probabilities" if beam else "softmax",
+    )
+
+
+def spread(top: TopK, n_items: int) -> np.ndarray:
+    """Lists with log-probabilities as log-probabilities of the whole catalogue, f32[B,I].
+
+    What the listed probabilities lack to 1 is shared equally by the items that are not listed, but each gets less than
+    the last listed item.
+
+    Args:
+      top: items i32[B,k], -1 = none; scores are log-probabilities.
+      n_items: I.
+    """
+    items, scores = np.asarray(top.items), np.asarray(top.scores, np.float64)
+    is_listed = items >= 0
+    listed = np.where(is_listed, np.exp(scores), 0.0)
+    n_others = np.maximum(n_items - is_listed.sum(axis=1), 1)
+    share = np.log(np.maximum(1 - listed.sum(axis=1), 1e-30) / n_others)
+    last = np.where(is_listed, scores, np.inf).min(axis=1).astype(np.float32)
+    share = np.minimum(share.astype(np.float32), np.nextafter(last, np.float32(-np.inf)))
+    spread_out = np.repeat(share[:, None], n_items, axis=1)
+    rows, columns = np.nonzero(is_listed)
+    spread_out[rows, items[rows, columns]] = scores[rows, columns]
+    return spread_out
+
+
+def _scores(system: System, histories: Histories, users: np.ndarray | None) -> np.ndarray:
+    """Scores of all items for each of some histories, f32[B,I]; `users` are the system's, None = new users."""
+    settings = system.config.eval
+    codes, rows = system.user_codes(histories, users), np.arange(histories.n_users)
+    ask = system.asker(histories, codes, system.config.task.ranking[0], main_prompt(settings.prompt))
+    source = ask(rows, users)
+    recommender, n_items = system.recommender, system.data.n_items
+    if not isinstance(recommender, TrieRecommender):
+        run = functools.partial(_cosines, recommender.model, recommender.items)
+        return run_by_length(lambda source, _: run(source), source, users=settings.batch_users)[:, :n_items]
+    if recommender.mode == "exact":
+        run = functools.partial(_log_probs, recommender.model, recommender.trie)
+        return run_by_length(lambda source, _: run(source), source, users=settings.batch_users)
+    width = max(int(np.diff(histories.offsets).max(initial=1)), 1)
+    seen = seen_rows(histories, rows, width) if settings.mask_seen else None
+    return spread(recommender(source, seen, min(settings.beams, n_items)), n_items)
+
+
+@jax.jit
+def _cosines(model: Retriever, items: Array, source: Array) -> jax.Array:
+    known = jnp.any(items != 0, axis=1)
+    cosines = jnp.einsum("bf,if->bi", unit(model(source)[:, 0]), items, precision="highest")
+    return jnp.where(known[None], cosines, -1.0)
+
+
+@jax.jit
+def _log_probs(model: StepDecoder, trie: Trie, source: Array) -> jax.Array:
+    return score_all(model, source, trie)

@@ -1,0 +1,163 @@
+"""Blends against loops over users and items; what weights may depend on."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from jaxrec.evaluate import blending
+from jaxrec.evaluate.blending import Blend, Component, evaluate_blend, fit_blend, mix, search_weights
+from jaxrec.evaluate.ranking import metrics
+from jaxrec.types import Histories, Split
+
+
+def component(name: str, scores: np.ndarray, distribution: str = "softmax") -> Component:
+    """Scores by user, f32[U,I]."""
+
+    def score(histories: Histories, users: np.ndarray) -> np.ndarray:
+        return scores[users]
+
+    return Component(name, score, None, distribution)
+
+
+@pytest.fixture
+def components(split: Split) -> list[Component]:
+    """Two random ones, and one that counts, with ties."""
+    rng = np.random.default_rng(1)
+    counts = rng.integers(0, 3, (11, 12)).astype(np.float32)
+    return [
+        component("a", rng.normal(size=(11, 12)).astype(np.float32)),
+        component("b", 0.1 * rng.normal(size=(11, 12)).astype(np.float32)),
+        component("counts", counts, "shares"),
+    ]
+
+
+def probabilities(c: Component, user: int) -> list[float]:
+    """The component's distribution for a user, by its definition."""
+    scores = [float(s) for s in np.asarray(c.score(None, np.array([user])))[0]]  # pyright: ignore[reportArgumentType]
+    if c.distribution == "shares":
+        return [(s / sum(scores) + c.parameter) / (1 + len(scores) * c.parameter) for s in scores]
+    weights = [math.exp(s / c.parameter) for s in scores]
+    return [w / sum(weights) for w in weights]
+
+
+def ranks_by_loop(blend: Blend, weights: tuple[float, ...], split: Split, part: str, mask_seen: bool) -> list[float]:
+    """Rank of each user's target: items above it, and half of those level with it; seen items do not compete."""
+    ranks = []
+    for user, target in enumerate(split.target(part).tolist()):
+        if target < 0:
+            ranks.append(math.nan)
+            continue
+        by_component = [probabilities(c, user) for c in blend.components]
+        scores = [
+            sum(w * math.log(p[item]) for w, p in zip(weights, by_component, strict=True) if w) for item in range(12)
+        ]
+        seen = set(split.history(part).of(user).tolist()) - {target} if mask_seen else set()
+        others = [scores[item] for item in range(12) if item != target and item not in seen]
+        above = sum(s > scores[target] + 1e-5 for s in others)
+        level = sum(abs(s - scores[target]) <= 1e-5 for s in others)
+        ranks.append(1 + above + level / 2)
+    return ranks
+
+
+@pytest.mark.parametrize("mask_seen", [True, False])
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_ranks_are_those_of_a_loop(split: Split, components: list[Component], part: str, mask_seen: bool) -> None:
+    components = [dataclasses.replace(c, parameter=p) for c, p in zip(components, (0.7, 0.05, 1e-3), strict=True)]
+    blend = Blend(tuple(components), (0.5, 0.3, 0.2), 0.0, 10, 0)
+    rows = {"all": blend.weights, "counts alone": (0.0, 0.0, 1.0), "two": (0.25, 0.75, 0.0)}
+    results = evaluate_blend(blend, rows, split, part, mask_seen=mask_seen, baselines=["two"])
+    assert [(r.system, r.baseline) for r in results] == [("all", False), ("counts alone", False), ("two", True)]
+    for result, weights in zip(results, rows.values(), strict=True):
+        np.testing.assert_array_equal(result.ranks, ranks_by_loop(blend, weights, split, part, mask_seen))
+
+
+def test_small_batches_give_the_same_ranks(
+    split: Split, components: list[Component], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blend = fit_blend(components, split)
+    (whole,) = evaluate_blend(blend, {"all": blend.weights}, split, "test")
+    monkeypatch.setattr(blending, "BATCH_SCORES", 3 * 12)
+    (pieces,) = evaluate_blend(blend, {"all": blend.weights}, split, "test")
+    np.testing.assert_array_equal(pieces.ranks, whole.ranks)
+    assert fit_blend(components, split).tries == blend.tries
+
+
+def test_weights_are_the_best_tried_and_their_value_is_the_measured_one(
+    split: Split, components: list[Component]
+) -> None:
+    blend = fit_blend(components, split)
+    assert blend.users == (split.valid >= 0).sum()
+    assert blend.ndcg == max(value for _, value in blend.tries)
+    assert sum(blend.weights) == pytest.approx(1, abs=1e-5)
+    (measured,) = evaluate_blend(blend, {"all": blend.weights}, split, "valid")
+    assert metrics(measured.ranks, (10,))["ndcg@10"] == pytest.approx(blend.ndcg, abs=1e-12)
+    alone = dict(blend.tries)
+    assert {(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)} <= set(alone)
+
+
+def test_test_items_change_nothing(split: Split, components: list[Component]) -> None:
+    blend = fit_blend(components, split, most_users=6, seed=3)
+    other_test = np.where(split.test >= 0, (split.test + 5) % 12, -1).astype(np.int32)
+    again = fit_blend(components, dataclasses.replace(split, test=other_test), most_users=6, seed=3)
+    assert dataclasses.replace(again, components=()) == dataclasses.replace(blend, components=())
+    assert [c.parameter for c in again.components] == [c.parameter for c in blend.components]
+    assert blend.users == 6
+
+
+def test_a_component_that_knows_the_answers_gets_all_the_weight(split: Split, components: list[Component]) -> None:
+    oracle = np.zeros((11, 12), np.float32)
+    oracle[np.arange(11), split.valid] = 1
+    blend = fit_blend([*components, component("oracle", oracle)], split)
+    assert blend.ndcg == 1
+    assert blend.named_weights["oracle"] > 0
+    assert blend.to_dict()["validation"] == {
+        "metric": "ndcg@10",
+        "value": 1.0,
+        "users": 10,
+        "seed": 0,
+        "tries": len(blend.tries),
+    }
+
+
+def test_the_temperature_is_that_of_the_likelihood(split: Split) -> None:
+    """Scores that are four times the log-probabilities that targets were drawn by want a temperature near 4."""
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(4000, 6))
+    odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    target = np.array([rng.choice(6, p=p) for p in odds])
+    halves = [(4 * logits[:2000], target[:2000]), (4 * logits[2000:], target[2000:])]
+    assert blending._parameter(component("a", logits), halves) == pytest.approx(4, rel=0.25)  # of 500 rows
+
+
+def test_large_catalogues_are_weighted_by_fewer_users(
+    split: Split, components: list[Component], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blending, "KEPT_SCORES", 4 * 3 * 12)
+    assert fit_blend(components, split, most_users=0).users == 4
+
+
+def test_a_weight_of_zero_drops_a_component_even_where_it_is_infinite() -> None:
+    first, second = np.array([[1.0, 2.0]], np.float32), np.array([[-np.inf, 0.0]], np.float32)
+    np.testing.assert_array_equal(mix([first, second], (1.0, 0.0)), first)
+    np.testing.assert_array_equal(mix([first, second], (0.5, 0.5)), [[-np.inf, 1.0]])
+
+
+def test_the_search_finds_a_maximum_inside_and_keeps_the_first_of_equals() -> None:
+    best, tries = search_weights(3, lambda w: -abs(w[0] - 0.2) - abs(w[1] - 0.5))
+    assert best == pytest.approx((0.2, 0.5, 0.3), abs=0.05)
+    assert len({weights for weights, _ in tries}) == len(tries) < 300
+    assert search_weights(2, lambda w: 1.0)[0] == (1.0, 0.0)
+
+
+def test_what_can_not_be_blended_is_refused(split: Split, components: list[Component]) -> None:
+    with pytest.raises(ValueError, match="two or more systems of different names; got a"):
+        fit_blend(components[:1], split)
+    with pytest.raises(ValueError, match="different names; got a, a"):
+        fit_blend([components[0], components[0]], split)
+    nobody = dataclasses.replace(split, valid=np.full(11, -1, np.int32), test=np.full(11, -1, np.int32))
+    with pytest.raises(ValueError, match="nobody has a validation item"):
+        fit_blend(components, nobody)
+    with pytest.raises(ValueError, match="no user has a target in the test part"):
+        evaluate_blend(Blend(tuple(components), (1.0, 0.0, 0.0), 0, 0, 0), {"all": (1.0, 0.0, 0.0)}, nobody, "test")

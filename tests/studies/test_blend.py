@@ -1,0 +1,138 @@
+"""Blends of trained runs: made, stored, loaded, and asked for recommendations."""
+
+import json
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import jaxrec
+from jaxrec.config import Config
+from jaxrec.studies.baselines import train_baseline
+from jaxrec.system.system import System
+
+Finished = Callable[[str, pathlib.Path], System]
+NAME = "META ID + EASE + BPR-MF + counts"
+
+
+@pytest.fixture(scope="module")
+def folder(finished_run: Finished, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A blend of a run by its object, a baseline's folder, a baseline to train, and two that count."""
+    folder = tmp_path_factory.mktemp("blends")
+    system = finished_run("META ID", folder / "run")
+    settings = jaxrec.BaselineSettings()
+    train_baseline("ease", system.config.replace(out=str(folder / "ease-0")), settings)
+    parts = [jaxrec.load(folder / "run"), folder / "ease-0", "mf", "transitions", "item-knn"]
+    settings = jaxrec.BaselineSettings(mf=type(settings.mf)(layers=0, dim=4, epochs=1))
+    blend = jaxrec.blend(parts, out=folder / "blend", users=30, settings=settings)
+    assert list(blend.weights) == ["META ID", "EASE", "BPR-MF", "transitions", "item-kNN"]
+    return folder
+
+
+def test_its_table_has_the_blend_its_parts_and_the_counted_baselines(folder: pathlib.Path) -> None:
+    results = jaxrec.load(folder / "blend").results
+    counted = ["popularity", "item-kNN", "transitions"]
+    assert [row.system for row in results.rows] == [NAME, "META ID", "EASE", "BPR-MF", *counted]
+    assert [row.system for row in results.rows if row.baseline] == ["EASE", "BPR-MF", *counted]
+    stored = {row["system"]: row for row in json.loads((folder / "run" / "results.json").read_text())["rows"]}
+    for system, metric in (("META ID", "ndcg@10"), ("transitions", "ndcg@20"), ("popularity", "hr@5")):
+        assert results.row(system).metrics[metric] == pytest.approx(stored[system][metric], abs=1e-6)
+    assert "weights by NDCG@10 on the validation items of 30 users" in repr(results)
+    rivals = [(i["system"], i["baseline"], i["metric"]) for i in results.to_dict()["intervals"]]
+    assert {(NAME, "META ID", "hr@10"), (NAME, "META ID", "ndcg@10")} < set(rivals)
+    assert len(rivals) == 4
+
+
+def test_it_is_stored_and_loaded(folder: pathlib.Path) -> None:
+    stored = json.loads((folder / "blend" / "blend.json").read_text())
+    assert [part["folder"] for part in stored["parts"]] == ["../run", "../ease-0", "mf-0", None, None]
+    assert [part["kind"] for part in stored["parts"]] == ["run", "baseline", "baseline", "counted", "counted"]
+    assert stored["validation"]["users"] == 30
+    assert stored["validation"]["value"] == max(value for _, value in stored["validation"]["tries"])
+    assert stored["protocol"] == "strict"
+    loaded = jaxrec.load(folder / "blend")
+    assert isinstance(loaded, jaxrec.Blend)
+    assert list(loaded.weights.values()) == [part["weight"] for part in stored["parts"]]
+    assert repr(loaded).startswith(f"<{NAME}: ")
+    with pytest.raises(ValueError, match="holds a blend; leave out beams"):
+        jaxrec.load(folder / "blend", beams=20)
+
+
+def test_lists_are_those_of_the_stored_ranks(folder: pathlib.Path) -> None:
+    blend, run = jaxrec.load(folder / "blend"), jaxrec.load(folder / "run")
+    with np.load(folder / "blend" / "ranks.npz") as arrays:
+        ranks = arrays[NAME]
+    names = run._trained.data.user_names
+    for user in np.flatnonzero(ranks == np.floor(ranks))[:8]:
+        listed = blend.recommend(str(names[user]), k=30)
+        places = [n + 1 for n, item in enumerate(listed) if item.held_out]
+        assert places == ([int(ranks[user])] if ranks[user] <= 30 else [])
+        for item in listed:
+            assert item.shares is not None
+            assert sum(abs(share) for share in item.shares.values()) == pytest.approx(1)
+            assert set(item.shares) == {name for name, weight in blend.weights.items() if weight}
+
+
+def test_somebody_new_is_served_by_parts_without_users(folder: pathlib.Path) -> None:
+    blend = jaxrec.blend([folder / "ease-0", "transitions"], out=folder / "for anybody")
+    items = jaxrec.load(folder / "run")._trained.data.item_names.tolist()
+    listed = blend.recommend(history=items[3:5], k=6, exclude=items[:1])
+    assert len(listed) == 6
+    assert not {items[0], *items[3:5]} & {item.item for item in listed}
+    assert [item.score for item in listed] == sorted((item.score for item in listed), reverse=True)
+    frame = listed.to_frame()
+    assert frame.columns[:5] == ["item", "title", "score", "id_tokens", "held_out"]
+    assert frame.columns[5:] == [f"share: {name}" for name, weight in blend.weights.items() if weight]
+    assert repr(listed).startswith("somebody new\n  history, oldest first:\n")
+    assert len(blend.recommend(history=[], k=3)) == 3
+    short = blend.recommend(history=items[:1], k=48)
+    assert short.note == "47 of 48 items: all others of the catalogue are excluded"
+
+
+def test_parts_with_a_parameter_for_each_user_do_not_serve_somebody_new(folder: pathlib.Path) -> None:
+    (folder / "users").mkdir(exist_ok=True)
+    blend = jaxrec.blend([folder / "blend" / "mf-0", folder / "ease-0"], out=folder / "users")
+    blended = blend._blended
+    mostly = type(blended.blend)(blended.blend.components, (0.5, 0.5), 0.0, 1, 0)
+    blend._blended = type(blended)(blended.folder, blended.parts, mostly)
+    with pytest.raises(ValueError, match="BPR-MF has parameters for each user of the data and none for somebody new"):
+        blend.recommend(history=[])
+
+
+def test_two_of_one_method_are_numbered(folder: pathlib.Path) -> None:
+    blend = jaxrec.blend([folder / "ease-0", "ease"], out=folder / "twice")
+    assert list(blend.weights) == ["EASE (1)", "EASE (2)"]
+    assert list(jaxrec.load(folder / "twice").weights) == ["EASE (1)", "EASE (2)"]
+
+
+def test_what_can_not_be_blended_is_refused(folder: pathlib.Path, tiny: Config, tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "x"
+    with pytest.raises(ValueError, match="parts holds 1; give two or more"):
+        jaxrec.blend([folder / "run"], out=out)
+    with pytest.raises(ValueError, match="names no data; give the folder of a run"):
+        jaxrec.blend(["transitions", "popularity"], out=out)
+    with pytest.raises(ValueError, match="part 'nothing' is neither the folder of a run nor a baseline; baselines are"):
+        jaxrec.blend([folder / "ease-0", "nothing"], out=out)
+    with pytest.raises(ValueError, match="parts holds transitions twice"):
+        jaxrec.blend([folder / "ease-0", "transitions", "Transitions"], out=out)
+    with pytest.raises(ValueError, match="holds a run; give the blend a folder of its own"):
+        jaxrec.blend([folder / "ease-0", "transitions"], out=folder / "run")
+    with pytest.raises(ValueError, match="give either a user's name or a history"):
+        jaxrec.load(folder / "blend").recommend()
+    with pytest.raises(ValueError, match="k=49 is not between 1 and the 48 items"):
+        jaxrec.load(folder / "blend").recommend(history=[], k=49)
+    train_baseline("ease", tiny.replace(seed=1, out=str(tmp_path / "ease-1")), jaxrec.BaselineSettings())
+    with pytest.raises(ValueError, match=r"have different .*test items.* \(seed differ"):
+        jaxrec.blend([folder / "ease-0", tmp_path / "ease-1"], out=out)
+    unmasked = tiny.replace(eval__mask_seen=False, out=str(tmp_path / "unmasked"))
+    train_baseline("ease", unmasked, jaxrec.BaselineSettings())
+    with pytest.raises(ValueError, match=r"have different eval.mask_seen; blend runs of the same data"):
+        jaxrec.blend([folder / "ease-0", tmp_path / "unmasked"], out=out)
+    assert not out.exists()
+
+
+def test_a_part_that_is_gone_is_named(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "blend.json").write_text((folder / "blend" / "blend.json").read_text())
+    with pytest.raises(ValueError, match="the folder of META ID, is gone"):
+        jaxrec.load(tmp_path)

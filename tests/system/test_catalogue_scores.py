@@ -1,0 +1,88 @@
+"""A run's log-probabilities of the whole catalogue: the same rankings as its lists."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from jaxrec.evaluate.blending import Blend, evaluate_blend
+from jaxrec.evaluate.ranking import metrics
+from jaxrec.system.catalogue_scores import catalogue_component, spread
+from jaxrec.system.measuring import build_results_report, measure
+from jaxrec.system.system import System, histories_of
+from jaxrec.types import TopK
+
+Finished = Callable[[str, pathlib.Path], System]
+
+
+def with_recommender(system: System, mode: str) -> System:
+    return dataclasses.replace(system, config=system.config.replace(eval__recommender=mode))
+
+
+def test_what_a_list_lacks_is_shared_by_the_others() -> None:
+    top = TopK(np.array([[3, 1], [2, -1]]), np.log(np.array([[0.5, 0.3], [0.25, 1e-30]], np.float32)))
+    top.scores[1, 1] = -np.inf
+    expected = [[0.2 / 3, 0.3, 0.2 / 3, 0.5, 0.2 / 3], [0.1875, 0.1875, 0.25, 0.1875, 0.1875]]
+    np.testing.assert_allclose(np.exp(spread(top, 5)), expected, rtol=1e-6)
+
+
+def test_others_get_less_than_the_last_of_the_list() -> None:
+    top = TopK(np.array([[0, 1]]), np.log(np.array([[0.01, 0.001]])))
+    np.testing.assert_allclose(np.exp(spread(top, 4)), [[0.01, 0.001, 0.001, 0.001]], rtol=1e-6)
+    assert spread(top, 4)[0, 2] < spread(top, 4)[0, 1]
+    full = TopK(np.array([[1, 0]]), np.log(np.array([[0.9, 0.2]])))  # rounded up to more than 1
+    assert np.isfinite(spread(full, 3)).all()
+    assert spread(full, 3)[0, 2] < np.log(1e-30)
+
+
+@pytest.mark.parametrize("mode", ["beam", "exact"])
+def test_ids_are_ranked_as_in_lists(finished_run: Finished, tmp_path: pathlib.Path, mode: str) -> None:
+    system = with_recommender(finished_run("META ID", tmp_path / "run"), mode)
+    component = catalogue_component(system)
+    assert (component.name, component.distribution) == (
+        "META ID",
+        {"beam": "log-probabilities", "exact": "softmax"}[mode],
+    )
+    users = np.arange(5, 12)
+    log_probs = component.log_probs(np.asarray(component.score(system.split.history("test"), users)))
+    assert log_probs.shape == (7, 48)
+    assert np.exp(log_probs).sum(axis=1) == pytest.approx(np.ones(7), abs=1e-3 if mode == "exact" else 1.0)
+    top = system.recommend(users, 10)
+    for row, user in enumerate(users):
+        log_probs[row, system.split.history("test").of(user)] = -np.inf
+        assert np.argsort(-log_probs[row], kind="stable")[:10].tolist() == top.items[row].tolist()
+    (result,) = evaluate_blend(Blend((component,), (1.0,), 0, 0, 0), {"x": (1.0,)}, system.split, "test")
+    assert metrics(result.ranks, (5,)) == pytest.approx(metrics(system.measure("test").ranks, (5,)), abs=1e-6)
+
+
+def test_vectors_are_ranked_as_in_lists_and_for_new_users_too(finished_run: Finished, tmp_path: pathlib.Path) -> None:
+    system = finished_run("TokenRec", tmp_path / "run")
+    component = catalogue_component(system)
+    users = np.array([3, 70, 11])
+    scores = np.asarray(component.score(system.split.history("test"), users))
+    everything = system.recommend(users, 30)
+    for row in range(3):
+        listed = everything.items[row][everything.items[row] >= 0]
+        np.testing.assert_allclose(scores[row, listed], everything.scores[row][: len(listed)], atol=1e-5)
+    histories = histories_of(system.split.history("test"), users)
+    assert component.score_new is not None
+    new = np.asarray(component.score_new(histories, np.arange(3)))
+    top = system.recommend_to_strangers(histories, 5)
+    np.testing.assert_allclose(np.take_along_axis(new, top.items, axis=1), top.scores, atol=1e-5)
+
+
+def test_a_table_has_the_row_with_counts(finished_run: Finished, tmp_path: pathlib.Path) -> None:
+    system = finished_run("TokenRec", tmp_path / "run")
+    system = dataclasses.replace(system, config=system.config.replace(eval__counts=True, eval__prompt="seen"))
+    measured = measure(system, "test")
+    names = [result.system for result in measured.ranks]
+    assert names[:2] == ["TokenRec", "TokenRec + counts"]
+    assert "TokenRec + counts, unseen users" in names
+    assert measured.blend is not None
+    assert list(measured.blend.named_weights) == ["TokenRec", "popularity", "item-kNN", "transitions"]
+    assert measured.blend.users == (system.split.valid >= 0).sum()
+    report = build_results_report(system, "test", measured, None)
+    assert report["blend"]["weights"] == measured.blend.named_weights
+    assert {i["system"] for i in report["intervals"]} >= {"TokenRec", "TokenRec + counts"}
