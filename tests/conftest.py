@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Modules and tests stay, so the garbage collector need not search them; tracing makes millions of small objects."""
+    """Modules and tests stay, so the collector need not search them; tracing makes millions of small objects."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
