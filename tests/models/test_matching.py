@@ -56,6 +56,13 @@ def test_histories_and_candidates_by_hand() -> None:
     np.testing.assert_array_equal(actual, [[1, 1, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0]])
 
 
+def test_candidates_beside_a_loop() -> None:
+    rng = np.random.default_rng(3)
+    candidates, rows = rng.integers(0, 30, 50), rng.integers(-1, 30, (8, 11))
+    actual = jax.jit(contained, static_argnums=2)(candidates, rows, 30)
+    np.testing.assert_array_equal(actual, [[item in row for item in candidates] for row in rows.tolist()])
+
+
 @pytest.mark.parametrize("most_scores", [1, 12, 40, 10**9])
 def test_the_softmax_over_a_catalogue_in_blocks_is_the_one_over_all(most_scores: int) -> None:
     """Value and gradients beside PyTorch; one row has no other item, and in some blocks nothing counts."""
