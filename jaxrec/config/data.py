@@ -86,7 +86,7 @@ class LightGcnConfig:
     dim: int = 64
     layers: int = 3
     """Propagation layers over the user-item graph; the embedder "mf" uses 0."""
-    losses: tuple[Literal["bpr", "sampled", "in_batch", "full"], ...] = ("bpr",)
+    losses: tuple[str, ...] = ("bpr",)
     """The loss, a name in `jaxrec.models.lightgcn_losses`; of several, each is trained and the one with the best
     validation NDCG@10 is kept. "bpr" compares two items, the paper's choice; the others are the cross-entropy of a
     softmax: over `negatives` items drawn uniformly for the batch, over the items of the batch, or over all items. The

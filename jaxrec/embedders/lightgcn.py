@@ -21,7 +21,7 @@ from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.evaluate.validation import validate_scores, validation_split
 from jaxrec.keys import stream
 from jaxrec.models import lightgcn
-from jaxrec.models.lightgcn_losses import LIGHTGCN_LOSSES, ranks_by_cosine
+from jaxrec.models.lightgcn_losses import lightgcn_loss, ranks_by_cosine
 from jaxrec.models.sparse import Adjacency, adjacency, arrange, edges, restore
 from jaxrec.progress import logger
 from jaxrec.training import loop
@@ -57,6 +57,8 @@ def fit_lightgcn(
       ValueError: a setting is out of range, there is no event, or nobody has a validation item to choose by.
     """
     check_lightgcn(config)
+    for name in config.losses:
+        lightgcn_loss(name)
     if len(config.losses) == 1:
         return _fit(histories, config, config.losses[0], valid=valid, seed=seed, folder=folder)
     if valid is None:
@@ -103,7 +105,7 @@ def _fit(
     most = int(events.degree.max())
 
     def loss_fn(params, buffers, batch, key):
-        return LIGHTGCN_LOSSES[loss].compute(
+        return lightgcn_loss(loss).compute(
             params["node"],
             buffers["graph"],
             buffers["events"],

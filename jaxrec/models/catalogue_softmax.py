@@ -96,6 +96,7 @@ def contained(candidates: Array, rows: Array, n_items: int) -> jax.Array:
     # The number of a candidate stands for its item; of a repeated one any number does, as it is only written once.
     number = jnp.full(n_items, size).at[candidates].set(jnp.arange(size))
     columns = jnp.where(rows >= 0, number[jnp.maximum(rows, 0)], size)
-    marked = jnp.zeros((rows.shape[0], size), bool)
-    marked = marked.at[jnp.arange(rows.shape[0])[:, None], columns].set(True, mode="drop")
-    return marked[:, number[candidates]]
+    # Candidates first: whole rows are read for repeated ones, which on CPU is many times faster than columns.
+    marked = jnp.zeros((size, rows.shape[0]), bool)
+    marked = marked.at[columns, jnp.arange(rows.shape[0])[:, None]].set(True, mode="drop")
+    return marked[number[candidates]].T

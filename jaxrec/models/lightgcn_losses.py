@@ -132,12 +132,17 @@ LIGHTGCN_LOSSES: dict[str, LightGcnLoss] = {
 }
 
 
-def ranks_by_cosine(name: str, config: LightGcnConfig) -> bool:
-    """Whether a loss compares items by cosine.
+def lightgcn_loss(name: str) -> LightGcnLoss:
+    """The loss of a name.
 
     Raises:
       ValueError: the name is unknown; the message lists all.
     """
     if name not in LIGHTGCN_LOSSES:
         raise ValueError(f"lightgcn.losses names {name!r}, which is not one of {', '.join(LIGHTGCN_LOSSES)}")
-    return (LIGHTGCN_LOSSES[name].similarity if config.similarity == "auto" else config.similarity) == "cosine"
+    return LIGHTGCN_LOSSES[name]
+
+
+def ranks_by_cosine(name: str, config: LightGcnConfig) -> bool:
+    """Whether a loss compares items by cosine, and its vectors rank by it."""
+    return (lightgcn_loss(name).similarity if config.similarity == "auto" else config.similarity) == "cosine"

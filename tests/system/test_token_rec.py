@@ -330,6 +330,9 @@ def test_a_run_trained_again_keeps_what_updates_brought(finished_run, tmp_path: 
         ({"train": {"target_length": 7}}, "an example takes two; give an even number"),
         ({"retrieval": {"temperature": 0.0}}, "temperature=0.0 must be above 0"),
         ({"quantizer": {"codebooks": 0}}, "codebooks=0 must be at least 1"),
+        ({"lightgcn": {"losses": ("bpr", "ssm")}}, "'ssm', which is not one of bpr, sampled, in_batch, full"),
+        ({"lightgcn": {"temperature": 0.0}}, r"lightgcn\.temperature=0.0 must be above 0"),
+        ({"lightgcn": {"validate_every": -1}}, r"lightgcn\.validate_every=-1 must be at least 0"),
         ({"ids": {"clusters": 0}}, r"ids\.clusters=0 must be at least 1"),
     ],
 )
