@@ -116,7 +116,8 @@ def _fit(
             key=key,
         )
 
-    validates = valid is not None and config.validate_every > 0
+    if not config.validate_every:
+        valid = None
     fitted = loop.fit(
         loss_fn,
         {"node": arrange(graph, jnp.where(graph.scale[graph.place, None] > 0, node, 0.0))},
@@ -126,13 +127,13 @@ def _fit(
         Plan(
             steps,
             name=_title(config) if loss == "bpr" else f"{_title(config)}, {loss}",
-            validate_every=math.ceil(config.validate_every * len(pairs) / config.batch) if validates else 0,
+            validate_every=0 if valid is None else math.ceil(config.validate_every * len(pairs) / config.batch),
             patience=config.patience,
         ),
         key=stream(key, "steps"),
         folder=folder,
         count=lambda batch: {"examples": len(batch)},
-        validate=_validate(histories, valid, config.layers, cosine=cosine) if validates else None,
+        validate=None if valid is None else _validate(histories, valid, config.layers, cosine=cosine),
     )
     tables = _vectors(graph, fitted.best_params["node"], histories.n_users)
     return Embedding(_propagate_over(tables, histories, config.layers, cosine=cosine), tables, cosine=cosine)

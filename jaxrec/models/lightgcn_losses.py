@@ -90,7 +90,7 @@ def softmax(
     n_users = train_events.degree.shape[0]
     n_items = graph.place.shape[0] - n_users
     users, positives = train_events.pairs[batch, 0], train_events.pairs[batch, 1]
-    final = lightgcn.propagate(nodes, graph, config.layers)
+    final: jax.Array = lightgcn.propagate(nodes, graph, config.layers)
 
     def of_items(items: Array | slice) -> tuple[jax.Array, jax.Array]:
         """Vectors of items for scores, and whether they have an event."""
