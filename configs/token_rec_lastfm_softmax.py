@@ -1,4 +1,4 @@
-"""TokenRec on Last.fm with LightGCN's vectors from a sampled softmax over cosines, which validation prefers to BPR's."""
+"""TokenRec on Last.fm with vectors that LightGCN learns by a sampled softmax over cosines."""
 
 import dataclasses
 import pathlib
