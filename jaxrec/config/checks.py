@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from jaxrec.config.config import Config
+from jaxrec.config.data import LightGcnConfig
 
 AT_LEAST = {
     "quantizer": {"codebooks": 1, "codewords": 1, "width": 1, "epochs": 1, "batch": 1},
@@ -26,9 +27,31 @@ def check_config(config: Config) -> None:
         for field, minimum in fields.items():
             if (value := getattr(getattr(config, part), field)) < minimum:
                 raise ValueError(f"{part}.{field}={value} must be at least {minimum}")
+    check_lightgcn(config.lightgcn)
     _check_tasks(config)
     _check_protocol(config)
     _check_model(config)
+
+
+def check_lightgcn(settings: LightGcnConfig) -> None:
+    """Checks the settings of LightGCN or matrix factorisation, of an embedder or a baseline.
+
+    Raises:
+      ValueError: a value is out of range, or a loss is repeated; the message names the field and what to set instead.
+    """
+    for field, minimum in {"negatives": 1, "batch": 1, "layers": 0, "epochs": 1, "validate_every": 0}.items():
+        if (value := getattr(settings, field)) < minimum:
+            raise ValueError(f"lightgcn.{field}={value} must be at least {minimum}")
+    if not settings.temperature > 0:
+        raise ValueError(f"lightgcn.temperature={settings.temperature} must be above 0; 0.2 is the default")
+    names = " ".join(settings.losses)
+    if not settings.losses or len(set(settings.losses)) < len(settings.losses):
+        raise ValueError(f"lightgcn.losses={names!r} must name one or more losses, each once, such as: bpr in_batch")
+    if len(settings.losses) > 1 and not settings.validate_every:
+        raise ValueError(
+            f"lightgcn.losses={names!r} are chosen among by validation, and validate_every is 0; name one loss, or "
+            "set validate_every to 5"
+        )
 
 
 def _check_tasks(config: Config) -> None:

@@ -81,20 +81,33 @@ class SkipGramConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LightGcnConfig:
-    """LightGCN (He et al. 2020) and, with 0 layers, matrix factorisation, trained with BPR (Rendle et al. 2009)."""
+    """LightGCN (He et al. 2020) and, with 0 layers, matrix factorisation (Rendle et al. 2009)."""
 
     dim: int = 64
     layers: int = 3
     """Propagation layers over the user-item graph; the embedder "mf" uses 0."""
+    losses: tuple[str, ...] = ("bpr",)
+    """The loss, a name in `jaxrec.models.lightgcn_losses`; of several, each is trained and the one with the best
+    validation NDCG@10 is kept. "bpr" compares two items, the paper's choice; the others are the cross-entropy of a
+    softmax: over `negatives` items drawn uniformly for the batch, over the items of the batch, or over all items. The
+    user's training items are no negatives in any of them."""
+    similarity: Literal["auto", "inner", "cosine"] = "auto"
+    """What the loss and the ranking score items by: "inner" product, or "cosine", which returns vectors of length 1.
+    "auto": the inner product with "bpr", as in the paper, the cosine with a softmax."""
+    temperature: float = 0.2
+    """Divides cosines in the loss; inner products are used as they are."""
+    negatives: int = 512
+    """Of the loss "sampled"."""
     batch: int = 2048
-    """Training events per step, each with one sampled negative item."""
+    """Training events per step."""
     learning_rate: float = 5e-3
     regularization: float = 1e-4
-    """L2 weight: multiplies half the squared norm of the layer-0 embeddings of each (user, positive, negative)."""
+    """L2 weight: multiplies half the squared norm of the layer-0 embeddings of each event's user and item and, with
+    "bpr", of its negative."""
     epochs: int = 1000
     """Maximum number; training stops earlier when validation no longer improves."""
     validate_every: int = 5
-    """Epochs between validations."""
+    """Epochs between validations; 0: train for exactly `epochs`, so that vectors do not depend on validation items."""
     patience: int = 10
     """Validations without a higher NDCG@10 before training stops; 0 never stops early."""
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jaxrec.config import Config
-from jaxrec.embedders.fold_in import of_each_item, of_each_user
+from jaxrec.embedders.fold_in import of_each_item, of_each_user, unit_rows
 from jaxrec.types import Histories, Vectors
 
 
@@ -21,10 +21,14 @@ class Embedding:
     Attributes:
       vectors: user f32[U,F], item f32[I,F]; rows of zeros for users and items without a training event.
       tables: LightGCN's layer-0 embeddings, from which it refreshes vectors; None for other embedders.
+      cosine: whether vectors have length 1, because the embedder compares them by cosine; a refresh gives such, too.
+      report: what was chosen in training, as results.json states it; empty where there was no choice.
     """
 
     vectors: Vectors
     tables: Vectors | None = None
+    cosine: bool = False
+    report: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Fit(Protocol):
@@ -49,7 +53,7 @@ def fold_in(embedding: Embedding, histories: Histories, settings: Any = None) ->
     """Vectors for a larger set of events without training; the default `Embedder.refresh`.
 
     A new item gets the mean of its users' unit vectors, other items keep their vector, and every user gets the mean of
-    their items' unit vectors.
+    their items' unit vectors. Where the embedder compares by cosine, all of them are scaled to length 1.
 
     Args:
       embedding: the result of `Embedder.fit`.
@@ -61,7 +65,8 @@ def fold_in(embedding: Embedding, histories: Histories, settings: Any = None) ->
     user = _padded(embedding.vectors.user, histories.n_users)
     is_new = ~item.any(axis=1)
     item[is_new] = of_each_item(histories, user)[is_new]
-    return Vectors(of_each_user(histories, item), item)
+    user = of_each_user(histories, item)
+    return Vectors(unit_rows(user), unit_rows(item)) if embedding.cosine else Vectors(user, item)
 
 
 @dataclasses.dataclass(frozen=True)

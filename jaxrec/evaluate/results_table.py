@@ -25,6 +25,9 @@ def results_table(report: dict[str, Any]) -> str:
         lines.append(f"{row['system']:<{width}}{values}{row['n_users']:>9,}")
     if blend := report.get("blend"):
         lines.append(blend_line(blend))
+    if embedder := report.get("embedder"):
+        compared = ", ".join(f"{loss} {value:.4f}" for loss, value in embedder["validation_ndcg@10"].items())
+        lines.append(f"the embedder's loss is {embedder['loss']}, chosen by validation NDCG@10: {compared}")
     return "\n".join([head, *lines, *notes_below_table(report["rows"], report.get("intervals", ()))])
 
 

@@ -12,6 +12,7 @@ from jax import lax
 
 from jaxrec.models.skipgram import softplus
 from jaxrec.models.sparse import Adjacency, product
+from jaxrec.models.unit import unit
 from jaxrec.types import Array
 
 
@@ -115,6 +116,7 @@ def loss(
     *,
     layers: int,
     regularization: float,
+    temperature: float | None = None,
     key: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Bayesian personalised ranking over events, each with one negative of its user.
@@ -130,6 +132,7 @@ def loss(
       batch: i32[B], numbers of events.
       layers: K; 0 is matrix factorisation.
       regularization: l.
+      temperature: None, or replaces inner products <u, i> by cosines divided by it.
       key: random key of the negatives.
     Returns:
       Loss, f32[]; metrics "bpr" and "squares" f32[], its two summands (before l).
@@ -141,8 +144,13 @@ def loss(
     rows = graph.place[jnp.concatenate([users, n_users + positives, n_users + negatives])]
     weight = (train_events.degree[users] < n_items).astype(jnp.float32)
     final: jax.Array = propagate(nodes, graph, layers)
-    bpr, squares = triple_loss(final[rows], nodes[rows], weight)
+    bpr, squares = triple_loss(for_scores(final[rows], temperature), nodes[rows], weight)
     return bpr + regularization * squares, {"bpr": bpr, "squares": squares}
+
+
+def for_scores(vectors: jax.Array, temperature: float | None) -> jax.Array:
+    """Vectors f32[...,F] whose inner products are scores: themselves or, with a temperature, cosine / temperature."""
+    return vectors if temperature is None else unit(vectors) * temperature**-0.5
 
 
 def triple_loss(final: jax.Array, layer_0: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxrec.config import TrainConfig
 from jaxrec.keys import stream
 from jaxrec.models.loss import BatchLoss, Loss
-from jaxrec.models.retriever import LABELS, Retriever, unit
+from jaxrec.models.retriever import LABELS, Retriever
+from jaxrec.models.unit import unit
 from jaxrec.types import Array, Batch
 
 

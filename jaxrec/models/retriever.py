@@ -12,6 +12,7 @@ from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.lightgcn import Events
 from jaxrec.models.oov import Buffer
 from jaxrec.models.products import dense
+from jaxrec.models.unit import unit
 
 MULTIPLE = 128
 LABELS = 2
@@ -114,9 +115,3 @@ class Retriever(nnx.Module):
         if self.config.pooling == "flatten":
             return self.project(hidden.reshape(batch, slots, -1))
         return self.project(hidden.mean(axis=2))
-
-
-def unit(x: jax.Array) -> jax.Array:
-    """Rows divided by their length, f32[...,F]; rows of zeros stay zeros and have finite gradients."""
-    square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.where(square > 0, square, 1))

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 
-from jaxrec.embedders.embedder import Embedding
 from jaxrec.files import whole_folder
 from jaxrec.serve.entities import Entities
 from jaxrec.serve.store import LanceStore
@@ -65,7 +64,7 @@ def served(system: System) -> System:
     return dataclasses.replace(
         system,
         data=data,
-        embedding=Embedding(Vectors(users.vectors, items.vectors), system.embedding.tables),
+        embedding=dataclasses.replace(system.embedding, vectors=Vectors(users.vectors, items.vectors)),
         ids=ids,
         histories=Histories(users.offsets, users.histories, len(items)),
     )

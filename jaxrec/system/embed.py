@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from typing import Any
 
@@ -25,7 +26,8 @@ def embed(run: Run) -> Embedding:
         try:
             with np.load(file) as arrays:
                 tables = Vectors(arrays["user_table"], arrays["item_table"]) if "user_table" in arrays else None
-                return Embedding(Vectors(arrays["user"], arrays["item"]), tables)
+                more = json.loads(str(arrays["more"])) if "more" in arrays else {}
+                return Embedding(Vectors(arrays["user"], arrays["item"]), tables, **more)
         except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise ValueError(f"{file} can't be read ({error}); delete it, and the run computes it again") from error
     record = embedder(config.embedder)
@@ -33,7 +35,8 @@ def embed(run: Run) -> Embedding:
     embedding = record.fit(
         run.learned_from,
         record.settings(config),
-        valid=run.split.valid,
+        # A run without a ranking task holds no item out that could select; its embedder trains to the end.
+        valid=run.split.valid if (run.split.valid >= 0).any() else None,
         seed=config.seed,
         folder=run.folder / config.embedder,
     )
@@ -46,6 +49,8 @@ def _save(run: Run, embedding: Embedding) -> None:
     arrays: dict[str, Any] = {"user": embedding.vectors.user, "item": embedding.vectors.item}
     if embedding.tables is not None:
         arrays |= {"user_table": embedding.tables.user, "item_table": embedding.tables.item}
+    if embedding.cosine or embedding.report:
+        arrays["more"] = json.dumps({"cosine": embedding.cosine, "report": embedding.report})
     with (
         whole_file(run.folder / "vectors.npz") as part,
         part.open("wb") as stream,

@@ -120,6 +120,8 @@ def build_results_report(system: System, part: str, measured: Measured, seconds:
     id_report = system.folder / "ids.json"
     if id_report.is_file():
         report["ids"] = json.loads(id_report.read_text())
+    if system.embedding.report:
+        report["embedder"] = system.embedding.report
     if config.task.ranking:
         report["ms_by_task"] = {task: round(milliseconds_per_user(system, task), 3) for task in config.task.ranking}
         report["ms_per_user"] = report["ms_by_task"][config.task.ranking[0]]

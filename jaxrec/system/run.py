@@ -18,6 +18,7 @@ from jaxrec.config.checks import check_config
 from jaxrec.embedders.registry import embedder
 from jaxrec.files import write_whole
 from jaxrec.hub.registry import BACKBONES, backbone
+from jaxrec.models.lightgcn_losses import lightgcn_loss
 from jaxrec.models.losses import loss_of
 from jaxrec.progress import logger
 from jaxrec.system.run_data import load_run_data
@@ -117,6 +118,8 @@ def check_run(config: Config) -> None:
     check_config(config)
     embedder(config.embedder)
     loss_of(config)
+    for name in config.lightgcn.losses:
+        lightgcn_loss(name)
     _check_ids(config)
     _check_backbone(config)
     if jax.process_count() > 1:

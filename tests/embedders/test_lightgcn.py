@@ -10,7 +10,7 @@ import pytest
 from jaxrec.config import LightGcnConfig
 from jaxrec.embedders.embedder import Embedding
 from jaxrec.embedders.inner_product import inner_product_scorer
-from jaxrec.embedders.lightgcn import fit_lightgcn, propagate
+from jaxrec.embedders.lightgcn import fit_lightgcn, propagate, refresh
 from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.types import Histories, Split, Vectors
@@ -62,6 +62,55 @@ def test_planted_clusters_are_recommended(planted: Histories, layers: int) -> No
         assert not vectors.item[40].any()
     if layers == 0:
         same(actual, Embedding(actual.tables, actual.vectors))
+
+
+@pytest.mark.parametrize("loss", ["sampled", "in_batch", "full"])
+@pytest.mark.parametrize("similarity", ["inner", "cosine"])
+def test_every_softmax_finds_the_clusters_by_what_it_compares(planted: Histories, loss: str, similarity: str) -> None:
+    config = dataclasses.replace(CONFIG, losses=(loss,), similarity=similarity, epochs=8, negatives=16)
+    actual = fit_lightgcn(planted, config, seed=0)
+    scores = actual.vectors.user[:80] @ actual.vectors.item[:40].T
+    best = np.argsort(-scores, axis=1)[:, :5] // 10
+    assert (best == (np.arange(80) % CLUSTERS)[:, None]).mean() > 0.9
+    lengths = np.linalg.norm(actual.vectors.item[:40], axis=1)
+    assert actual.cosine == (similarity == "cosine") == bool(np.allclose(lengths, 1, atol=1e-5))
+    assert not actual.vectors.item[40].any()
+    # A refresh of the same graph gives the same vectors, of length 1 where they have it.
+    again = refresh(actual, planted, config)
+    np.testing.assert_array_equal(again.user, actual.vectors.user)
+    np.testing.assert_array_equal(again.item, actual.vectors.item)
+
+
+def test_of_several_losses_the_best_in_validation_is_kept_and_named(
+    planted: Histories, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    valid = np.where(np.arange(81) < 60, np.arange(81) % CLUSTERS * 10 + 5, -1).astype(np.int32)
+    split = split_of(planted, valid, np.full(81, -1, np.int32))
+    config = dataclasses.replace(CONFIG, epochs=6, validate_every=2)
+    single, values = {}, {}
+    for loss in ("bpr", "in_batch"):
+        single[loss] = fit_lightgcn(planted, dataclasses.replace(config, losses=(loss,)), valid=valid, seed=1)
+        ranks = evaluate_scores(loss, inner_product_scorer(single[loss].vectors), split, "valid").ranks
+        values[loss] = metrics(ranks)["ndcg@10"]
+        assert not single[loss].report
+    assert values["bpr"] != values["in_batch"]
+    best = max(values, key=lambda loss: values[loss])
+    several = dataclasses.replace(config, losses=("bpr", "in_batch"))
+    with caplog.at_level("INFO", logger="jaxrec"):
+        actual = fit_lightgcn(planted, several, valid=valid, seed=1, folder=tmp_path)
+    same(actual, single[best])
+    assert actual.cosine == single[best].cosine
+    assert actual.report["loss"] == best
+    assert actual.report["validation_ndcg@10"] == pytest.approx(values)
+    assert f"loss {best} is kept; validation NDCG@10: bpr {values['bpr']:.4f}, in_batch" in caplog.text
+    same(actual, fit_lightgcn(planted, several, valid=valid, seed=1, folder=tmp_path))
+
+
+def test_fixed_epochs_do_not_depend_on_validation_items(planted: Histories) -> None:
+    config = dataclasses.replace(CONFIG, epochs=3, validate_every=0)
+    one, two = (fit_lightgcn(planted, config, valid=np.full(81, item, np.int32), seed=0) for item in (3, 7))
+    same(one, two)
+    same(one, fit_lightgcn(planted, config, seed=0))
 
 
 def test_training_stops_by_validation_and_goes_on_in_its_folder(planted: Histories, tmp_path: pathlib.Path) -> None:
@@ -143,6 +192,19 @@ def test_what_cannot_be_is_named(planted: Histories) -> None:
         fit_lightgcn(Histories(np.zeros(3, np.int64), np.zeros(0, np.int32), 4), CONFIG, seed=0)
     with pytest.raises(ValueError, match="no item that selects"):
         fit_lightgcn(planted, CONFIG, valid=np.full(81, -1, np.int32), seed=0)
+    several = dataclasses.replace(CONFIG, losses=("bpr", "full"))
+    with pytest.raises(ValueError, match="'bpr full' are chosen among by validation, and there is no validation item"):
+        fit_lightgcn(planted, several, seed=0)
+    for changed, message in (
+        ({"losses": ("bpr", "full"), "validate_every": 0}, "validate_every is 0; name one loss, or set validate_every"),
+        ({"losses": ()}, "must name one or more losses, each once"),
+        ({"losses": ("bpr", "bpr")}, "losses='bpr bpr' must name one or more losses, each once"),
+        ({"losses": ("ssm",)}, "'ssm', which is not one of bpr, sampled, in_batch, full"),
+        ({"temperature": 0.0}, "lightgcn.temperature=0.0 must be above 0"),
+        ({"negatives": 0}, "lightgcn.negatives=0 must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit_lightgcn(planted, dataclasses.replace(CONFIG, **changed), seed=0)
     with pytest.raises(ValueError, match="tables hold 2 users and histories only 1"):
         propagate(Vectors(np.ones((2, 3)), np.ones((2, 3))), histories_of([[0]], 2), 1)
 

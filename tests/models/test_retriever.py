@@ -11,8 +11,9 @@ from flax import nnx
 
 from jaxrec.config import OovConfig, RetrievalConfig, T5Config
 from jaxrec.models import lightgcn
-from jaxrec.models.retriever import Projection, Retriever, unit
+from jaxrec.models.retriever import Projection, Retriever
 from jaxrec.models.t5 import T5
+from jaxrec.models.unit import unit
 
 SHAPE = T5Config(vocab=64, d_model=16, d_kv=8, heads=2, d_ff=32, encoder_layers=2, decoder_layers=2, dropout=0.0)
 ITEMS = np.random.default_rng(0).normal(size=(10, 6)).astype(np.float32) * np.linspace(0.2, 3, 10)[:, None]

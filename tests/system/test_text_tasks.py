@@ -16,6 +16,7 @@ from jaxrec.studies.compare import compare_configs
 from jaxrec.system import run as runs
 from jaxrec.system import text_examples as writing
 from jaxrec.system import training
+from jaxrec.system.embed import embed
 from jaxrec.system.measuring import report_lines
 from jaxrec.system.stages import build
 from jaxrec.system.system import System
@@ -224,6 +225,21 @@ def test_ask(together: System) -> None:
 def test_a_run_that_only_writes_recommends_nothing(alone: System) -> None:
     with pytest.raises(ValueError, match="ranks no items"):
         service.recommend(alone, 5, user=str(alone.data.user_names[0]))
+
+
+@pytest.mark.parametrize("embedder", ["mf", "lightgcn"])
+def test_a_run_that_only_writes_trains_these_embedders_without_validation(
+    tiny: Config, tmp_path: pathlib.Path, embedder: str
+) -> None:
+    """No item is held out for ranking, so none can stop the training early; it goes on to the last epoch."""
+    config = asked(tiny, tmp_path, "rating").replace(embedder=embedder, lightgcn__epochs=2, lightgcn__dim=8)
+    run = runs.start(config)
+    vectors = embed(run).vectors
+    assert np.isfinite(vectors.item).all()
+    np.testing.assert_array_equal(vectors.item.any(axis=1), np.bincount(run.split.train.items, minlength=48) > 0)
+    several = config.replace(lightgcn__losses=("bpr", "full"), out=str(tmp_path / "several"))
+    with pytest.raises(ValueError, match="there is no validation item; name one loss"):
+        embed(runs.start(several))
 
 
 def test_compare_joins_texts(together: System, alone: System, tmp_path: pathlib.Path) -> None:

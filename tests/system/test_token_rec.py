@@ -18,6 +18,7 @@ from jaxrec.serve.store import LanceStore
 from jaxrec.studies.compare import compare_configs
 from jaxrec.system import loading, training
 from jaxrec.system import run as runs
+from jaxrec.system.measuring import report_lines
 from jaxrec.system.stages import build
 from jaxrec.system.system import System
 from jaxrec.types import Histories, Interactions
@@ -169,6 +170,7 @@ def test_crossed_by_config_alone(
         tmp_path / "run",
         embedder=embedder,
         answer=answer,
+        lightgcn={"losses": ("bpr", "in_batch")},
         ids={"kind": kind, "users": "none" if kind == "kmeans" else "causal"},
         task={"tasks": ("sequential",)},
         train={"steps": 4},
@@ -176,6 +178,14 @@ def test_crossed_by_config_alone(
     )
     system, found = experiment.train(config)
     assert found["rows"][0]["system"] == system.name
+    if embedder == "mf":
+        chosen = found["embedder"]
+        assert chosen["loss"] == max(chosen["validation_ndcg@10"], key=chosen["validation_ndcg@10"].get)
+        assert list(chosen["validation_ndcg@10"]) == ["bpr", "in_batch"]
+        assert f"the embedder's loss is {chosen['loss']}, chosen" in report_lines(found)
+        assert "embedder's loss</th>" in (tmp_path / "run" / "report.html").read_text()
+        assert loading.load(tmp_path / "run").embedding.report == chosen
+        assert system.embedding.cosine == (chosen["loss"] == "in_batch")
     top = newcomers.served(loading.load(tmp_path / "run")).recommend(np.arange(10), 5)
     assert (top.items >= 0).all()
     if answer == "id":
@@ -320,6 +330,9 @@ def test_a_run_trained_again_keeps_what_updates_brought(finished_run, tmp_path: 
         ({"train": {"target_length": 7}}, "an example takes two; give an even number"),
         ({"retrieval": {"temperature": 0.0}}, "temperature=0.0 must be above 0"),
         ({"quantizer": {"codebooks": 0}}, "codebooks=0 must be at least 1"),
+        ({"lightgcn": {"losses": ("bpr", "ssm")}}, "'ssm', which is not one of bpr, sampled, in_batch, full"),
+        ({"lightgcn": {"temperature": 0.0}}, r"lightgcn\.temperature=0.0 must be above 0"),
+        ({"lightgcn": {"validate_every": -1}}, r"lightgcn\.validate_every=-1 must be at least 0"),
         ({"ids": {"clusters": 0}}, r"ids\.clusters=0 must be at least 1"),
     ],
 )

@@ -27,6 +27,7 @@ def about_section(config: Config, report: dict[str, Any]) -> Section:
         versions=report["versions"],
         seconds=report.get("seconds"),
         ms_per_user=report.get("ms_per_user"),
+        embedder=report.get("embedder"),
         changed=changed,
     )
     return Section("about", "How it was made", content)
