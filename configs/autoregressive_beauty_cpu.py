@@ -37,7 +37,7 @@ config = Config(
     ),
     task=TaskConfig(tasks=("autoregressive",), max_history=20, words=300),
     train=TrainConfig(
-        epochs=20, rows=16, source_length=48, target_length=128, learning_rate=3e-3, weight_decay=0.0, validate_every=2
+        epochs=12, rows=16, source_length=48, target_length=128, learning_rate=3e-3, weight_decay=0.0, validate_every=2
     ),
     eval=EvalConfig(beams=20),
 )

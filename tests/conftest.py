@@ -54,9 +54,7 @@ from jaxrec.system.system import System
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(__file__).parent.parent / ".cache" / "jax-tests"))
-jax.config.update(
-    "jax_persistent_cache_min_compile_time_secs", 0.2
-)  # to write a smaller one takes longer than it saves
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
