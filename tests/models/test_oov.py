@@ -50,8 +50,9 @@ def test_shared_scope_is_one_extended_table_everywhere() -> None:
     np.testing.assert_allclose(embedding.scores(hidden), hidden @ want.T, atol=1e-5)
 
 
-@pytest.mark.parametrize("embedding", [build("none"), build("shared", anchors=None)])
-def test_no_projection(embedding: ExtendedEmbedding) -> None:
+@pytest.mark.parametrize("arguments", [{"scope": "none"}, {"scope": "shared", "anchors": None}])
+def test_no_projection(arguments: dict) -> None:
+    embedding = build(**arguments)
     tokens = np.arange(VOCAB)[None]
     np.testing.assert_array_equal(embedding(tokens, encoder=True)[0], embedding.table[...])
     assert set(dict(nnx.to_flat_state(nnx.state(embedding)))) == {("table",)}

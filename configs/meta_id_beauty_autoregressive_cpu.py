@@ -15,7 +15,7 @@ from jaxrec.config import (
 )
 
 config = Config(
-    name="autoregressive_beauty_cpu",
+    name="meta_id_beauty_autoregressive_cpu",
     data=DataConfig(name="Amazon Beauty", path="amazon-beauty/user_sequence.txt.gz"),
     walks=WalkConfig(rounds=16, length=32),
     skipgram=SkipGramConfig(epochs=5),
