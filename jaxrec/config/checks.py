@@ -64,7 +64,7 @@ def _check_tasks(config: Config) -> None:
         raise ValueError("train.select ndcg@10 wants a task that ranks items; set train.select auto")
     if config.train.select == "nll" and not task.writing:
         raise ValueError("train.select nll wants a task that writes; set train.select auto")
-    if "autoregressive" in task.tasks:
+    if task.autoregressive:
         _check_autoregressive(config)
     if not task.ranking and config.data.split != "strict":
         raise ValueError(

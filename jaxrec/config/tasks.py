@@ -48,6 +48,11 @@ class TaskConfig:
         return tuple(task for task in self.tasks if task in RANKING)
 
     @property
+    def autoregressive(self) -> bool:
+        """Whether a history is one sequence in which every item after the first is a target."""
+        return "autoregressive" in self.tasks
+
+    @property
     def writing(self) -> tuple[str, ...]:
         """Tasks whose answer is generated text or a star rating."""
         return tuple(task for task in self.tasks if task not in RANKING)

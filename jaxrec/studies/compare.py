@@ -27,8 +27,7 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
 
     The table has all rows of the first config; of the others it has the main row, that of its blend with counts, and
     those that no other config has: the embedder's row, and baselines if the config is trained on other data than the
-    first. Runs with equal vectors
-    share them.
+    first. Runs with equal vectors share them.
 
     Args:
       study: configs by the names of their rows.

@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxrec.evaluate.blending import Component
 from jaxrec.evaluate.full_ranking import seen_rows
-from jaxrec.models.retriever import Retriever, unit
+from jaxrec.models.retriever import Retriever
+from jaxrec.models.unit import unit
 from jaxrec.recommend.batches import run_by_length
 from jaxrec.recommend.decoding_steps import StepDecoder
 from jaxrec.recommend.exact_scoring import score_all

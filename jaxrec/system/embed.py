@@ -26,8 +26,8 @@ def embed(run: Run) -> Embedding:
         try:
             with np.load(file) as arrays:
                 tables = Vectors(arrays["user_table"], arrays["item_table"]) if "user_table" in arrays else None
-                more = json.loads(str(arrays["more"])) if "more" in arrays else {}
-                return Embedding(Vectors(arrays["user"], arrays["item"]), tables, **more)
+                report = json.loads(str(arrays["report"])) if "report" in arrays else {}
+                return Embedding(Vectors(arrays["user"], arrays["item"]), tables, "cosine" in arrays, report)
         except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise ValueError(f"{file} can't be read ({error}); delete it, and the run computes it again") from error
     record = embedder(config.embedder)
@@ -49,8 +49,10 @@ def _save(run: Run, embedding: Embedding) -> None:
     arrays: dict[str, Any] = {"user": embedding.vectors.user, "item": embedding.vectors.item}
     if embedding.tables is not None:
         arrays |= {"user_table": embedding.tables.user, "item_table": embedding.tables.item}
-    if embedding.cosine or embedding.report:
-        arrays["more"] = json.dumps({"cosine": embedding.cosine, "report": embedding.report})
+    if embedding.cosine:
+        arrays["cosine"] = True
+    if embedding.report:
+        arrays["report"] = json.dumps(embedding.report)
     with (
         whole_file(run.folder / "vectors.npz") as part,
         part.open("wb") as stream,

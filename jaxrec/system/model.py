@@ -50,7 +50,7 @@ def make_model(
     record = backbone(settings.backbone)
     start = 0
     if record.decoder_only:  # the next item's id is predicted from its prefix, as inside the history
-        start = vocabulary.item_prefix if "autoregressive" in run.config.task.tasks else vocabulary.answer
+        start = vocabulary.item_prefix if run.config.task.autoregressive else vocabulary.answer
     model = record.build(shape, settings, anchors, first, start, rngs=rngs)
     if weights is not None:
         assert record.hugging_face is not None

@@ -139,7 +139,7 @@ def _check_ids(config: Config) -> None:
 def _check_backbone(config: Config) -> None:
     name, rank = config.model.backbone, config.model.lora.rank
     record = backbone(name)
-    if "autoregressive" in config.task.tasks and not record.decoder_only:
+    if config.task.autoregressive and not record.decoder_only:
         candidates = " or ".join(name for name, candidate in BACKBONES.items() if candidate.decoder_only)
         raise ValueError(
             f"task 'autoregressive' needs a decoder-only model, and model.backbone {name} is none; set {candidates}"

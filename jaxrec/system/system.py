@@ -67,7 +67,7 @@ class System(Run):
     @property
     def answer_tokens(self) -> np.ndarray:
         """What the model generates for each item after its start token, i32[I,1+L], or i32[I,L] after `<Item>`."""
-        return self.item_tokens[:, int("autoregressive" in self.config.task.tasks) :]
+        return self.item_tokens[:, int(self.config.task.autoregressive) :]
 
     def item_name(self, item: int) -> str:
         """An item's id as text: `<Item><CT3><CI17>`."""
@@ -231,8 +231,8 @@ def method_name(config: Config) -> str:
     """The method's name in tables: "META ID", "TokenRec", or its parts, with the backbone's suffix."""
     parts = config.embedder, config.ids.kind, config.answer
     suffix = backbone(config.model.backbone).suffix
-    if "autoregressive" in config.task.tasks:
-        suffix += ", autoregressive"
+    if config.task.autoregressive:
+        suffix += " autoregressive"  # no comma: behind one stands a group of users
     if parts == ("walks", "meta_id", "id") and config.ids.entities == "both":
         return "META ID" + suffix
     if parts == ("lightgcn", "mq", "vector"):

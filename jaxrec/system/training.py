@@ -142,7 +142,7 @@ def training_examples(system: System) -> RankingExamples | AutoregressiveExample
         codes = system.ids.user_codes(user_vectors)
         user_rows = "events"
     user_tokens = None if codes is None else system.vocabulary.ids("<User>", codes).tokens
-    if "autoregressive" in config.task.tasks:
+    if config.task.autoregressive:
         return AutoregressiveExamples(system.vocabulary, system.item_tokens, train, user_tokens, task=config.task)
     return RankingExamples(
         system.vocabulary,

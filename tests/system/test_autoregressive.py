@@ -48,7 +48,7 @@ def test_it_learns_and_is_loaded(trained: System) -> None:
     users = np.arange(6)
     one, other = trained.recommend(users, 5), again.recommend(users, 5)
     np.testing.assert_array_equal(one.items, other.items)
-    assert trained.name == "META ID (L), autoregressive"
+    assert trained.name == "META ID (L) autoregressive"
 
 
 def test_an_item_is_as_likely_in_a_list_as_inside_a_history(trained: System) -> None:
