@@ -266,7 +266,7 @@ class TrainedRun:
 
     def _why_fewer(self, n: int, k: int) -> str:
         settings = self.config.eval
-        if self.config.answer == "id" and settings.recommender == "beam":
+        if self.config.answer != "vector" and settings.recommender == "beam":
             return (
                 f"{n} of {k} items: beam search with {max(settings.beams, k)} beams found no more that are not "
                 "excluded; jaxrec.load(folder, recommender='exact') scores all items"

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.baselines.full_softmax import cross_entropy
 from jaxrec.baselines.next_item_model import (
     NextItem,
     SequenceConfig,
@@ -21,6 +20,7 @@ from jaxrec.baselines.next_item_training import next_item_baseline
 from jaxrec.baselines.sasrec import Block
 from jaxrec.keys import stream
 from jaxrec.models.dropout import Dropout
+from jaxrec.models.full_softmax import cross_entropy
 from jaxrec.types import Array, Batch
 
 

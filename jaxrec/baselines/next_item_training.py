@@ -125,6 +125,7 @@ def train_next_item(
             name=name,
             validate_every=max(1, round(config.validate_every * batches.steps_per_epoch)),
             patience=config.patience,
+            average=config.average,
         ),
         key=stream(jax.random.key(seed), "baseline"),
         folder=folder,

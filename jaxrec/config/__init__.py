@@ -12,7 +12,16 @@ from jaxrec.config.data import (
 )
 from jaxrec.config.files import data_file, load_config, load_study, presets
 from jaxrec.config.json import from_dict, to_json
-from jaxrec.config.models import LlamaConfig, LoraConfig, ModelConfig, OovConfig, RetrievalConfig, RopeConfig, T5Config
+from jaxrec.config.models import (
+    ItemHeadConfig,
+    LlamaConfig,
+    LoraConfig,
+    ModelConfig,
+    OovConfig,
+    RetrievalConfig,
+    RopeConfig,
+    T5Config,
+)
 from jaxrec.config.tasks import RANKING, WRITING, EvalConfig, TaskConfig, TrainConfig
 
 __all__ = [
@@ -22,6 +31,7 @@ __all__ = [
     "DataConfig",
     "EvalConfig",
     "IdConfig",
+    "ItemHeadConfig",
     "LightGcnConfig",
     "LlamaConfig",
     "LoraConfig",

@@ -92,6 +92,36 @@ def _check_autoregressive(config: Config) -> None:
         )
 
 
+def _check_members(config: Config) -> None:
+    train = config.train
+    if train.members < 1:
+        raise ValueError(f"train.members={train.members} must be at least 1")
+    if train.members > 1 and (config.answer == "vector" or config.task.writing):
+        raise ValueError(
+            f"train.members={train.members}: only models that answer with ids, and write nothing, have members; set "
+            "train.members 1"
+        )
+    if not 0 <= train.average < 1:
+        raise ValueError(f"train.average={train.average} is the decay of a moving average; wanted 0 <= average < 1")
+
+
+def _check_item_head(config: Config) -> None:
+    head = config.item_head
+    if not config.task.autoregressive:
+        raise ValueError(
+            "answer 'both' reads histories item by item, as task 'autoregressive' does; set --task.tasks autoregressive"
+        )
+    if not 0 <= head.share <= 1:
+        raise ValueError(f"item_head.share={head.share} is a share of the score; wanted 0 <= share <= 1")
+    if not head.temperature > 0:
+        raise ValueError(f"item_head.temperature={head.temperature} must be above 0; 0.07 is the default")
+    if min(head.weight, head.id_weight) < 0 or head.weight + head.id_weight == 0:
+        raise ValueError(
+            f"item_head.weight={head.weight} and id_weight={head.id_weight} weight two losses; give two numbers of at "
+            "least 0, one of them above 0"
+        )
+
+
 def _check_protocol(config: Config) -> None:
     if config.protocol == "as-released" and config.data.split != "strict":
         raise ValueError("protocol 'as-released' is leave-one-out with a leak; set data.split strict")
@@ -100,9 +130,12 @@ def _check_protocol(config: Config) -> None:
 
 
 def _check_model(config: Config) -> None:
+    _check_members(config)
     if config.answer == "vector" and config.train.target_length % 2:
         raise ValueError(f"train.target_length={config.train.target_length}: an example takes two; give an even number")
-    if config.answer == "id" and config.eval.beams < 10:
+    if config.answer == "both":
+        _check_item_head(config)
+    if config.answer != "vector" and config.eval.beams < 10:
         raise ValueError(
             f"eval.beams={config.eval.beams} can't list ten items, which validation by NDCG@10 needs; set at least 10"
         )

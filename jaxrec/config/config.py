@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from jaxrec.config.data import DataConfig, IdConfig, LightGcnConfig, QuantizerConfig, SkipGramConfig, WalkConfig
-from jaxrec.config.models import ModelConfig, RetrievalConfig
+from jaxrec.config.models import ItemHeadConfig, ModelConfig, RetrievalConfig
 from jaxrec.config.tasks import EvalConfig, TaskConfig, TrainConfig
 
 
@@ -20,9 +20,10 @@ class Config:
     embedder: str = "walks"
     """The embedder that computes collaborative vectors, a name in `jaxrec.embedders.registry`: "walks" (META ID's
     random walks and skip-gram), "lightgcn" (TokenRec), or "mf" (matrix factorisation)."""
-    answer: Literal["id", "vector"] = "id"
+    answer: Literal["id", "vector", "both"] = "id"
     """What the model outputs: "id", an item's id token by token (beam search); "vector", a query vector for
-    nearest-neighbour retrieval among item vectors."""
+    nearest-neighbour retrieval among item vectors; "both", the id and, by a head over all items, the item itself, of
+    task "autoregressive" (see `ItemHeadConfig`)."""
     seed: int = 0
     protocol: Literal["strict", "as-released"] = "strict"
     """"strict": embedder and ids learn from training events alone. "as-released": the embedder sees every event,
@@ -38,6 +39,7 @@ class Config:
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
+    item_head: ItemHeadConfig = ItemHeadConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
 

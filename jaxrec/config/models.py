@@ -119,7 +119,8 @@ class ModelConfig:
 
     backbone: str = "t5"
     """A name in `jaxrec.hub.registry`: "t5", an encoder-decoder, as in META ID (T); "llama", a decoder-only model of
-    the LLaMA family, as in META ID (L)."""
+    the LLaMA family, as in META ID (L); "item_decoder", LLaMA's layers over items instead of tokens, with the sizes of
+    `llama`, for answer "both"."""
     t5: T5Config = T5Config()
     llama: LlamaConfig = LlamaConfig()
     lora: LoraConfig = LoraConfig()
@@ -131,6 +132,25 @@ class ModelConfig:
     """Initial embeddings of new tokens in a pretrained model: "random", normal with each column's mean and standard
     deviation over the pretrained rows; "mean", the mean row; "anchors", the mean row plus the token's projected anchor,
     scaled to the rows' deviation from their mean (tokens without an anchor: as "random")."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemHeadConfig:
+    """A row for each item and a head over these rows, beside the item's id, for answer "both"."""
+
+    weight: float = 1.0
+    """Weight of the loss of the head: the mean over items of -log p(item)."""
+    id_weight: float = 1.0
+    """Weight of the loss of the id: the mean over tokens of the negative log-likelihood."""
+    share: float = 0.8
+    """An item's score is share * log p(item) + (1 - share) * log p(id); 1 answers by the head alone, 0 by the id."""
+    similarity: Literal["inner", "cosine"] = "cosine"
+    """Logits of the head: hidden state times row, or their cosine divided by `temperature`."""
+    temperature: float = 0.07
+    row_input: bool = True
+    """Whether an item's row is added to the input where its id ends."""
+    tied: bool = True
+    """Whether the rows of the input are the head's weights, too."""
 
 
 @dataclasses.dataclass(frozen=True)

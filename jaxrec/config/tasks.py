@@ -102,6 +102,13 @@ class TrainConfig:
     """Loss for answer "id" and for text tasks, a name in `jaxrec.models.losses`; answer "vector" uses
     `retrieval.loss`."""
     label_smoothing: float = 0.0
+    average: float = 0.0
+    """Decay a step of a moving average of the weights (Polyak and Juditsky 1992), which is validated and kept instead
+    of the weights themselves; 0: none."""
+    members: int = 1
+    """Number of models that are trained side by side on the same batches, with their own initial weights and dropout.
+    The run recommends by the mean of their log-probabilities. On accelerators a step is one vectorised program, on CPU
+    the members take turns."""
     validate_every: float = 1.0
     """Epochs between validations."""
     validate_users: int = 2000

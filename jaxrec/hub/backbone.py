@@ -92,6 +92,7 @@ class Backbone:
       depth: depth(shape) -> number of layers as text, such as "6+6".
       decoder_only: whether prompt and answer are one sequence, with a token between them.
       lora: whether it supports `ModelConfig.lora`.
+      items_alone: whether it reads nothing but items, for answer "both" without user ids.
       suffix: appended to the names of methods in tables, such as " (L)".
       sharding: sharding(fsdp) -> partition rules of its parameters, see `jaxrec.training.sharding.shardings`.
       hugging_face: how its weights are read and exported; None: it can only start from random weights and cannot be
@@ -105,6 +106,7 @@ class Backbone:
     depth: Callable[[Any], str]
     decoder_only: bool
     lora: bool = False
+    items_alone: bool = False
     suffix: str = ""
     sharding: Callable[[bool], Sequence[tuple[str, PartitionSpec]]] = lambda fsdp: ()
     hugging_face: HuggingFace | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxrec.hub import llama, t5
+from jaxrec.hub import item_decoder, llama, t5
 from jaxrec.hub.backbone import Backbone
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.retriever import Retriever
@@ -10,6 +10,7 @@ from jaxrec.models.retriever import Retriever
 BACKBONES: dict[str, Backbone] = {
     "t5": t5.BACKBONE,
     "llama": llama.BACKBONE,
+    "item_decoder": item_decoder.BACKBONE,
 }
 
 

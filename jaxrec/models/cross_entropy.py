@@ -24,7 +24,8 @@ def sequence_loss(
       label_smoothing: share of the label's probability that is spread evenly over the vocabulary, in [0, 1).
     Returns:
       The mean over labels by their weights, f32[] (0 where all weights are 0), and metrics f32[]: "loss", the same
-      without smoothing, and "accuracy", the weighted share of labels that score highest.
+      without smoothing, and "accuracy", the weighted share of labels that score highest. Of a model with an item head,
+      the weighted sum with the head's loss, which is the metric "item_loss".
     """
     inputs = shift_right(batch.target, batch.target_segments, model.start)
     hidden = model(batch.source, batch.source_segments, inputs, batch.target_segments, key=key)
@@ -37,10 +38,13 @@ def sequence_loss(
     loss = jnp.sum(batch.weights * (log_sum - of_label)) / total
     hit = (of_label >= jnp.max(logits, axis=-1)).astype(jnp.float32)
     metrics = {"loss": loss, "accuracy": jnp.sum(batch.weights * hit) / total}
-    if label_smoothing == 0:
-        return loss, metrics
-    spread = jnp.sum(batch.weights * (log_sum - jnp.mean(logits, axis=-1))) / total
-    return (1 - label_smoothing) * loss + label_smoothing * spread, metrics
+    if label_smoothing:
+        spread = jnp.sum(batch.weights * (log_sum - jnp.mean(logits, axis=-1))) / total
+        loss = (1 - label_smoothing) * loss + label_smoothing * spread
+    if model.items is not None:
+        settings, of_items = model.items.config, model.items.loss(hidden, inputs, batch)
+        loss, metrics["item_loss"] = settings.id_weight * loss + settings.weight * of_items, of_items
+    return loss, metrics
 
 
 def shift_right(target: jax.Array, segments: jax.Array, start: int = 0) -> jax.Array:

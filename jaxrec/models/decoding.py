@@ -43,7 +43,7 @@ def empty_cache(batch: int, beams: int, heads: int, length: int, d_kv: int, laye
 
 def reorder(cache: Cache, parents: jax.Array) -> Cache:
     """The cache after beams were chosen: new beam w continues old beam parents[b, w], i32[B,W'] in [0, W)."""
-    return jax.tree.map(lambda x: jnp.take_along_axis(x, parents[:, :, None, None, None], axis=1), cache)
+    return jax.tree.map(lambda x: jnp.take_along_axis(x, jnp.expand_dims(parents, range(2, x.ndim)), axis=1), cache)
 
 
 def cache_end(cache: Cache, position: int | Array, count: int) -> int:

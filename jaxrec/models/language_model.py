@@ -9,6 +9,7 @@ from flax import nnx
 
 from jaxrec.config import LoraConfig
 from jaxrec.models.decoding import Cache, Memory
+from jaxrec.models.item_head import ItemHead
 from jaxrec.models.oov import ExtendedEmbedding
 from jaxrec.types import Array
 
@@ -23,12 +24,14 @@ class LanguageModel(nnx.Module):
       start: the token that precedes an answer.
       embedding: the table of text and new tokens.
       lora: how a frozen base model is adapted; of rank 0, it is not.
+      items: a row per item and a head over them, for answer "both"; else None.
     """
 
     config: Any
     start: int
     embedding: ExtendedEmbedding
     lora: LoraConfig = LoraConfig()
+    items: ItemHead | None = None
 
     def __call__(
         self,
@@ -59,6 +62,22 @@ class LanguageModel(nnx.Module):
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Scores of the vocabulary, f32[...,D] -> f32[...,V]."""
         raise NotImplementedError
+
+    def with_items(self, items: ItemHead) -> LanguageModel:
+        """A copy with another item head."""
+        copy = nnx.clone(self)
+        copy.items = nnx.data(items)
+        return copy
+
+    def item_log_probs(self, hidden: jax.Array) -> jax.Array:
+        """Log p(item) by the item head at hidden states before the first code of an id, f32[...,D] -> f32[...,I].
+
+        Raises:
+          ValueError: the model has no item head.
+        """
+        if self.items is None:
+            raise ValueError("the model has no item head; train it with answer both")
+        return self.items.log_probs(hidden)
 
     def read(self, source: jax.Array) -> Memory:
         """What `step` needs of prompts i32[B,S], padded with 0: one per row, shared by all beams."""

@@ -165,6 +165,7 @@ class Llama(LanguageModel):
         self.norm = RMSNorm(config.d_model, config.epsilon, frozen_dtype(lora))
         self.head = None if config.tied else table(OovConfig("none"), None)
         self.head_adapter = adapter("head", config.d_model, config.vocab)
+        self.items = nnx.data(None)
 
     def __call__(
         self,
@@ -213,11 +214,13 @@ class Llama(LanguageModel):
         return jnp.stack([weights_BHPP[:, :, length:, :length] for weights_BHPP in weights])
 
     def embed(self, tokens: jax.Array) -> jax.Array:
-        """Embeddings of tokens with their anchors' projection and LoRA, i32[B,S] -> f32[B,S,D]."""
+        """Embeddings of tokens with their anchors' projection, LoRA and items' rows, i32[B,S] -> f32[B,S,D]."""
         embedded_BSD = self.embedding(tokens, encoder=True)
-        if self.embedding_adapter is None:
-            return embedded_BSD
-        return embedded_BSD + self.embedding_adapter.of_tokens(tokens)
+        if self.embedding_adapter is not None:
+            embedded_BSD += self.embedding_adapter.of_tokens(tokens)
+        if self.items is not None:
+            embedded_BSD += self.items.added(tokens)
+        return embedded_BSD
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Scores of the vocabulary, f32[...,D] -> f32[...,V]; rows that pad the table are scored like any other."""

@@ -20,10 +20,10 @@ def loss_of(config: Config) -> Loss:
     Raises:
       ValueError: the name is unknown, or for the other kind of answer; the message lists the valid ones.
     """
-    field, name = ("retrieval.loss", config.retrieval.loss)
-    if config.answer == "id":
-        field, name = ("train.loss", config.train.loss)
-    if name not in LOSSES or LOSSES[name].answer != config.answer:
-        fitting = ", ".join(key for key, loss in LOSSES.items() if loss.answer == config.answer)
+    field, name, answer = "train.loss", config.train.loss, "id"
+    if config.answer == "vector":
+        field, name, answer = "retrieval.loss", config.retrieval.loss, "vector"
+    if name not in LOSSES or LOSSES[name].answer != answer:
+        fitting = ", ".join(key for key, loss in LOSSES.items() if loss.answer == answer)
         raise ValueError(f"{field}={name!r} is no loss of answer {config.answer!r}; there are: {fitting}")
     return LOSSES[name]

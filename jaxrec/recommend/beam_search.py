@@ -39,7 +39,7 @@ def beam_search(
         raise ValueError(f"k={k} is not in 1..{beams}, the number of beams; lower k or raise beams")
     trie = jax.tree.map(jnp.asarray, trie)
     seen_BX = None if seen is None else leaves_of(trie, seen)
-    memory, cache, hidden_BWD, scores_BW = start_decoding(model, source, trie)
+    memory, cache, hidden_BWD, scores_BW, _ = start_decoding(model, source, trie)
     nodes_BW = jnp.zeros((len(source), 1), jnp.int32)
 
     def expand(depth: int) -> tuple[Array, Array]:

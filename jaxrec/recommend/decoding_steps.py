@@ -8,6 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxrec.models.item_head import ItemHead
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array
 
@@ -17,6 +18,8 @@ class StepDecoder(Protocol):
 
     start: int
     """The decoder's start token."""
+    items: ItemHead | None
+    """A head over items, which answers beside the id; or None."""
 
     def read(self, source: Array) -> Any:
         """The memory of prompts i32[B,S], 0 = padding, that `step` attends to; one per user, shared by all beams."""
@@ -37,6 +40,10 @@ class StepDecoder(Protocol):
         """Hidden [...,D] -> f32[...,V]."""
         ...
 
+    def item_log_probs(self, hidden: Array) -> Array:
+        """Log p(item) by the item head, hidden [...,D] -> f32[...,I]."""
+        ...
+
 
 class Started(NamedTuple):
     """The state of decoding after the common prefix (stem) of all ids.
@@ -46,12 +53,14 @@ class Started(NamedTuple):
       cache: of one beam, filled at positions 0..stem.
       hidden: the hidden state that predicts the first token after the stem, [B,1,D].
       scores: log-probability of the stem, f32[B,1].
+      first: the hidden state after the start token, [B,D].
     """
 
     memory: Any
     cache: Any
     hidden: Array
     scores: Array
+    first: Array
 
 
 def start_decoding(model: StepDecoder, source: Array, trie: Trie) -> Started:
@@ -72,7 +81,7 @@ def start_decoding(model: StepDecoder, source: Array, trie: Trie) -> Started:
     if stem:
         log_probs = jax.nn.log_softmax(model.logits(hidden[:, :, :-1]))
         scores = jnp.take_along_axis(log_probs, inputs[:, :, 1:, None], axis=-1).sum((-2, -1))
-    return Started(memory, cache, hidden[:, :, -1], scores)
+    return Started(memory, cache, hidden[:, :, -1], scores, hidden[:, 0, 0])
 
 
 def children(trie: Trie, depth: int, nodes: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""The exact log-probability of every item, and the error of a beam search against it."""
+"""The exact score of every item, and the error of a beam search against it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def exact_top_k(
 
 
 def score_all(model: StepDecoder, source: Array, trie: Trie, *, block: int = 64) -> Array:
-    """The log-probability of every item's id, f32[B,I] in the order of items.
+    """The score of every item, f32[B,I] in the order of items.
+
+    That is log p(id) or, with an item head, share * log p(item) + (1 - share) * log p(id), see `ItemHeadConfig`.
 
     The decoder processes every distinct proper prefix once: 1 + G positions per user if ids are <Item><CTi><CIj> with G
     clusters. Deeper prefixes are decoded again from the end of the stem, so that memory is bounded by `block`.
@@ -69,7 +71,16 @@ def score_all(model: StepDecoder, source: Array, trie: Trie, *, block: int = 64)
 
 def _score_leaves(model: StepDecoder, source: Array, trie: Trie, block: int) -> Array:
     """As `score_all`, in the order of leaves."""
-    started = start_decoding(model, source, trie)
+    started, head = start_decoding(model, source, trie), model.items
+    if head is None:
+        return _score_ids(model, started, trie, block)
+    of_items = model.item_log_probs(started.first)[:, trie.items] if head.share > 0 else 0.0
+    of_ids = _score_ids(model, started, trie, block) if head.share < 1 else 0.0
+    return head.share * of_items + (1 - head.share) * of_ids
+
+
+def _score_ids(model: StepDecoder, started: Started, trie: Trie, block: int) -> Array:
+    """The log-probability of every id, f32[B,I], in the order of leaves."""
     scores = started.scores
     for depth in range(trie.stem, trie.depth):
         first = trie.starts[depth + 1][:-1]

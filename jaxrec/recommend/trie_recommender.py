@@ -12,6 +12,7 @@ from jaxrec.recommend.batches import check_prompts, run_in_batches
 from jaxrec.recommend.beam_search import beam_search
 from jaxrec.recommend.decoding_steps import StepDecoder
 from jaxrec.recommend.exact_scoring import exact_top_k
+from jaxrec.recommend.rescoring import rescored_top_k
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
 
@@ -24,7 +25,7 @@ class TrieRecommender:
     Args:
       model: a pytree, evaluated without dropout; an argument of the compiled function, not a constant in it.
       trie: the ids of the catalogue.
-      mode: "beam" for beam search, "exact" to score the whole catalogue.
+      mode: "beam" for beam search (with an item head, `rescored_top_k`), "exact" to score the whole catalogue.
       beams: prefixes kept by the beam search, at least k.
       batch_users: users on the device at a time.
     """
@@ -72,4 +73,6 @@ def _recommend(
 ) -> TopK:
     if mode == "exact":
         return exact_top_k(model, source, trie, k=k, seen=seen)
+    if model.items is not None:
+        return rescored_top_k(model, source, trie, beams=beams, k=k, seen=seen)
     return beam_search(model, source, trie, beams=beams, k=k, seen=seen)

@@ -15,7 +15,9 @@ from jaxrec.hub.registry import backbone
 from jaxrec.hub.weights import load_weights
 from jaxrec.keys import stream
 from jaxrec.models import lightgcn
+from jaxrec.models.item_head import ItemHead
 from jaxrec.models.language_model import LanguageModel
+from jaxrec.models.members import Members
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.sparse import edges
 from jaxrec.system.run import Run
@@ -29,7 +31,7 @@ from jaxrec.types import Vectors
 def make_model(
     run: Run, ids: Ids, vectors: Vectors, *, untrained: bool
 ) -> tuple[Vocabulary, LanguageModel | Retriever]:
-    """Builds a run's vocabulary, and its model with initial weights.
+    """Builds a run's vocabulary, and its model, or the members of an ensemble, with initial weights.
 
     Args:
       run: config and folder; a tokenizer stored there by an earlier call is reused.
@@ -37,13 +39,34 @@ def make_model(
       vectors: collaborative vectors, for the retrieval head.
       untrained: load pretrained weights even where the run has checkpoints.
     Returns:
-      The vocabulary; and a language model (answer "id") or a retriever (answer "vector"). Where the run has
-      checkpoints, the weights are random, to be replaced by `restore`, unless `untrained` is set.
+      The vocabulary; and a language model (answer "id", with an item head "both") or a retriever ("vector"). Where
+      the run has checkpoints, the weights are random, to be replaced by `restore`, unless `untrained` is set.
     Raises:
       ValueError: the pretrained model can't be read, or its tokenizer has more tokens than its embedding table rows.
     """
     vocabulary, shape, weights = _vocabulary(run, ids, untrained=untrained)
-    rngs = nnx.Rngs(params=stream(run.key, "model"))
+    if run.config.answer == "vector":
+        rngs = nnx.Rngs(params=stream(run.key, "model"))
+        model = _language_model(run, ids, vocabulary, shape, weights, rngs)
+        config, train = run.config.retrieval, run.split.train
+        seen = lightgcn.events(edges(train.users, train.items, train.n_items), train.n_users)
+        prompt = vocabulary.encode(config.decoder_prompt)
+        return vocabulary, Retriever(model, config, prompt, vectors.item, vectors.user, seen, rngs=rngs)
+    models = []
+    for member in range(run.config.train.members):
+        rngs = nnx.Rngs(params=stream(run.key, f"model {member}" if member else "model"))
+        model = _language_model(run, ids, vocabulary, shape, weights, rngs)
+        if run.config.answer == "both":
+            tokens = vocabulary.ids("<Item>", ids.items.codes).tokens
+            model.items = ItemHead(run.config.item_head, tokens, shape.d_model, shape.compute_dtype, rngs=rngs)
+        models.append(model)
+    return vocabulary, models[0] if len(models) == 1 else Members(models)
+
+
+def _language_model(
+    run: Run, ids: Ids, vocabulary: Vocabulary, shape: Any, weights: dict[str, np.ndarray] | None, rngs: nnx.Rngs
+) -> LanguageModel:
+    """A model with random weights or, as far as there are any, pretrained ones."""
     shape = dataclasses.replace(shape, vocab=vocabulary.size)
     anchors, first = ids.anchors(vocabulary.new_tokens), vocabulary.first_oov
     settings = run.config.model
@@ -64,12 +87,7 @@ def make_model(
             anchors=anchors,
             source=settings.init_from or "",
         )
-    if run.config.answer == "vector":
-        config, train = run.config.retrieval, run.split.train
-        seen = lightgcn.events(edges(train.users, train.items, train.n_items), train.n_users)
-        prompt = vocabulary.encode(config.decoder_prompt)
-        model = Retriever(model, config, prompt, vectors.item, vectors.user, seen, rngs=rngs)
-    return vocabulary, model
+    return model
 
 
 def _vocabulary(run: Run, ids: Ids, *, untrained: bool) -> tuple[Vocabulary, Any, dict[str, np.ndarray] | None]:

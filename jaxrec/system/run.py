@@ -140,10 +140,15 @@ def _check_backbone(config: Config) -> None:
     name, rank = config.model.backbone, config.model.lora.rank
     record = backbone(name)
     if config.task.autoregressive and not record.decoder_only:
-        candidates = " or ".join(name for name, candidate in BACKBONES.items() if candidate.decoder_only)
         raise ValueError(
-            f"task 'autoregressive' needs a decoder-only model, and model.backbone {name} is none; set {candidates}"
+            f"task 'autoregressive' needs a decoder-only model, and model.backbone {name} is none; set {_decoders()}"
         )
+    if record.items_alone and (config.answer != "both" or config.ids.users != "none"):
+        raise ValueError(
+            f"model.backbone {name} reads items alone and has an item head; set answer both and ids.users none"
+        )
+    if config.answer == "both" and not record.decoder_only:
+        raise ValueError(f"answer 'both' needs a decoder-only model; set model.backbone {_decoders()}")
     if rank and not record.lora:
         adaptable = " or ".join(name for name, candidate in BACKBONES.items() if candidate.lora)
         raise ValueError(
@@ -152,6 +157,10 @@ def _check_backbone(config: Config) -> None:
         )
     if config.model.init_from and record.hugging_face is None:
         raise ValueError(f"model.backbone {name} reads no weights of Hugging Face; leave model.init_from out")
+
+
+def _decoders() -> str:
+    return " or ".join(name for name, record in BACKBONES.items() if record.decoder_only)
 
 
 def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:

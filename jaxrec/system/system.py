@@ -91,12 +91,18 @@ class System(Run):
                 mesh=self._mesh(),
             )
         return TrieRecommender(
-            self.model,
+            self._with_all_items(self.model),
             Trie.build(self.answer_tokens),
             mode=settings.recommender,
             beams=settings.beams,
             batch_users=settings.batch_users,
         )
+
+    def _with_all_items(self, model: LanguageModel) -> LanguageModel:
+        """The model, whose item head, if it has one, has rows for the items that came after training, too."""
+        if model.items is None or (head := model.items.extended(self.item_tokens)) is model.items:
+            return model
+        return model.with_items(head)
 
     def _mesh(self) -> Mesh | None:
         """The mesh over which the catalogue is sharded; None unless the model was sharded and the devices are there."""
@@ -231,15 +237,19 @@ def method_name(config: Config) -> str:
     """The method's name in tables: "META ID", "TokenRec", or its parts, with the backbone's suffix."""
     parts = config.embedder, config.ids.kind, config.answer
     suffix = backbone(config.model.backbone).suffix
-    if config.task.autoregressive:
+    if backbone(config.model.backbone).items_alone:
+        pass  # the backbone's suffix says it all
+    elif config.answer == "both":
+        suffix += " with item head"
+    elif config.task.autoregressive:
         suffix += " autoregressive"  # no comma: behind one stands a group of users
-    if parts == ("walks", "meta_id", "id") and config.ids.entities == "both":
+    if parts[:2] == ("walks", "meta_id") and config.answer != "vector" and config.ids.entities == "both":
         return "META ID" + suffix
     if parts == ("lightgcn", "mq", "vector"):
         return "TokenRec" + suffix
     record = embedder(config.embedder)
     ids = id_kind(config.ids.kind).label + {"both": "", "items": " (items)", "users": " (users)"}[config.ids.entities]
-    answer = {"id": config.eval.recommender, "vector": "retrieval"}[config.answer]
+    answer = "retrieval" if config.answer == "vector" else config.eval.recommender
     return f"{record.title if record.ranks else config.embedder} + {ids} ids + {answer}{suffix}"
 
 

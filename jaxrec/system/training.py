@@ -16,6 +16,7 @@ from jaxrec.files import write_whole
 from jaxrec.hub.registry import backbone
 from jaxrec.keys import stream
 from jaxrec.models.losses import loss_of
+from jaxrec.models.members import each_member, of_members
 from jaxrec.system import text_examples as writing
 from jaxrec.system.system import System
 from jaxrec.tasks.autoregressive_examples import AutoregressiveExamples
@@ -65,7 +66,12 @@ def train_model(system: System) -> tuple[System, Fitted]:
         process_count=process_count,
     )
     steps = settings.steps or round(settings.epochs * data.steps_per_epoch)
-    params, buffers, loss_fn = functional(system.model, loss_of(system.config).make(settings))
+    loss, optimizer = loss_of(system.config).make(settings), make_optimizer(settings, steps)
+    rules = (*backbone(system.config.model.backbone).sharding(settings.fsdp), CATALOGUE)
+    if settings.members > 1:
+        loss, optimizer = of_members(loss), each_member(optimizer)
+        rules = tuple((pattern, PartitionSpec(None, *spec)) for pattern, spec in rules)
+    params, buffers, loss_fn = functional(system.model, loss)
     rebuild = rebuilder(system.model)
     system.say(f"training: {steps} steps of {settings.rows} packed rows, {data.steps_per_epoch} an epoch")
     ranks, writes = bool(system.config.task.ranking), system.events is not None
@@ -84,7 +90,7 @@ def train_model(system: System) -> tuple[System, Fitted]:
         loss_fn,
         params,
         buffers,
-        make_optimizer(settings, steps),
+        optimizer,
         data,
         Plan(
             steps,
@@ -95,7 +101,8 @@ def train_model(system: System) -> tuple[System, Fitted]:
             checkpoint_minutes=settings.checkpoint_minutes,
             log_every=settings.log_every,
             mesh=mesh,
-            rules=(*backbone(system.config.model.backbone).sharding(settings.fsdp), CATALOGUE),
+            average=settings.average,
+            rules=rules,
         ),
         key=stream(system.key, "train"),
         folder=system.folder,

@@ -75,5 +75,5 @@ CID = Kind(
     fit=fit_paths,
     load=functools.partial(QuantizedIds.load, kind=TREE),
     activity="clustering users and items that occur together into ids (CID)",
-    length=lambda config: 2 + (config.answer == "id"),
+    length=lambda config: 2 + (config.answer != "vector"),
 )

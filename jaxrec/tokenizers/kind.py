@@ -39,7 +39,7 @@ class IdInputs:
 
     def unique(self, entity: str) -> bool:
         """Whether ids must be unique, including newcomers': those of items if the model generates ids."""
-        return entity == "item" and self.config.answer == "id"
+        return entity == "item" and self.config.answer != "vector"
 
 
 Fit = Callable[[IdInputs], dict[str, EntityIds]]

@@ -176,7 +176,7 @@ def _collision_numbers(values: np.ndarray, distance: np.ndarray) -> np.ndarray:
 
 def _length(config: Config, *, kind: QuantizerKind) -> int:
     books = 1 if kind.one_codebook else config.quantizer.codebooks
-    return books + (config.answer == "id")
+    return books + (config.answer != "vector")
 
 
 def _quantized(label: str, kind: QuantizerKind) -> Kind:

@@ -53,8 +53,9 @@ class _Keep(preservation_policy.PreservationPolicy):
 class Checkpoints:
     """The checkpoints in `folder`, written in the background.
 
-    Each is a folder named by its step with the parts `model` (params), `training` (step, opt_state, key), `data` (the
-    iterator's position) and `meta`. Buffers never change: they are written once, to `buffers` beside `folder`.
+    Each is a folder named by its step with the parts `model` (the parameters that are kept), `training` (step,
+    opt_state, key and, where an average is kept, params), `data` (the iterator's position) and `meta`. Buffers never
+    change: they are written once, to `buffers` beside `folder`.
     """
 
     def __init__(self, folder: pathlib.Path, *, read_only: bool = False) -> None:
@@ -93,8 +94,8 @@ class Checkpoints:
             self._wrote_buffers = True
         self._keep.best.append(meta["best_step"])
         parts = ocp.args.Composite(
-            model=ocp.args.StandardSave({"params": state.params}),
-            training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state, "key": state.key}),
+            model=ocp.args.StandardSave({"params": state.kept}),
+            training=ocp.args.StandardSave(_besides_kept(state)),
             data=ocp.args.JsonSave(position),
             meta=ocp.args.JsonSave(meta),
         )
@@ -134,8 +135,7 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, like: TrainState, buffers: Tree) -> Restored:
-        model = {"params": like.params}
-        training = {"step": like.step, "opt_state": like.opt_state, "key": like.key}
+        model, training = {"params": like.kept}, _besides_kept(like)
         parts = ocp.args.Composite(
             model=ocp.args.StandardRestore(_shapes(model)),
             training=ocp.args.StandardRestore(_shapes(training)),
@@ -143,7 +143,9 @@ class Checkpoints:
             meta=ocp.args.JsonRestore(),
         )
         read = self._manager.restore(step, args=parts)
-        state = TrainState(**read["model"], **read["training"])
+        kept, training = read["model"]["params"], read["training"]
+        averaged = {} if like.average is None else {"average": kept}
+        state = TrainState(**({"params": kept} | training | averaged))
         return Restored(step, state, buffers, read["data"], read["meta"])
 
     def _set_aside(self, steps: list[int]) -> None:
@@ -188,6 +190,12 @@ class Checkpoints:
         """Waits until all is written."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def _besides_kept(state: TrainState) -> dict[str, Any]:
+    """What a checkpoint holds of the state besides the parameters that are kept."""
+    training = {"step": state.step, "opt_state": state.opt_state, "key": state.key}
+    return training if state.average is None else training | {"params": state.params}
 
 
 def _shapes(tree: Tree) -> Tree:

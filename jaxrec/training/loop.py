@@ -37,7 +37,7 @@ class Fitted:
     Attributes:
       state: the state after the last step.
       buffers: the buffers of the loss.
-      best_params: parameters of the best validation; the last ones without validation.
+      best_params: parameters of the best validation (their average with `Plan.average`); the last without validation.
       history: records as in metrics.jsonl, oldest first.
       stopped: whether it ended early because validation no longer improved.
     """
@@ -49,10 +49,11 @@ class Fitted:
     stopped: bool
 
 
-def make_step(loss_fn: PureLoss, optimizer: optax.GradientTransformation):
+def make_step(loss_fn: PureLoss, optimizer: optax.GradientTransformation, average: float = 0.0):
     """The pure step(state, buffers, batch) -> (state, metrics).
 
-    Adds `loss` and `gradient_norm` (before clipping) to the metrics.
+    Adds `loss` and `gradient_norm` (before clipping) to the metrics. With `average`, the state's average moves towards
+    the parameters with this decay, in the first steps with (1 + step) / (10 + step), so that the start is forgotten.
     """
 
     def step(state: TrainState, buffers: Tree, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -62,7 +63,12 @@ def make_step(loss_fn: PureLoss, optimizer: optax.GradientTransformation):
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "loss": loss, "gradient_norm": optax.tree.norm(gradients)}
-        return dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state), metrics
+        state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state)
+        if average:
+            decay = jnp.minimum(average, state.step / (9 + state.step))
+            moved = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.average, params)
+            state = dataclasses.replace(state, average=moved)
+        return state, metrics
 
     return step
 
@@ -73,6 +79,8 @@ def initial_state(
     key: jax.Array,
     mesh: Mesh,
     rules: sharding.Rules,
+    *,
+    averaged: bool = False,
 ) -> TrainState:
     """The initial state, with copies of `params`, sharded over the mesh; moments are created sharded."""
     params = sharding.put(params, sharding.shardings(params, mesh, rules))
@@ -81,7 +89,7 @@ def initial_state(
     opt_state = jax.jit(optimizer.init, out_shardings=sharding.follow(shapes, params, placed, mesh))(params)
     everywhere = NamedSharding(mesh, PartitionSpec())
     step, key = sharding.put((jnp.int32(0), key), (everywhere, everywhere))
-    return TrainState(step, params, opt_state, key)
+    return TrainState(step, params, opt_state, key, jax.tree.map(jnp.copy, params) if averaged else None)
 
 
 def fit(
@@ -125,7 +133,7 @@ def fit(
     """
     mesh, steps = plan.mesh or sharding.single_device_mesh(), plan.steps
     folder = pathlib.Path(folder) if folder is not None else None
-    state = initial_state(params, optimizer, key, mesh, plan.rules)
+    state = initial_state(params, optimizer, key, mesh, plan.rules, averaged=plan.average > 0)
     buffers = sharding.put(buffers, sharding.shardings(buffers, mesh, plan.rules), copies=False)
     selection = Selection(plan.select, plan.mode, plan.patience)
     start, stopped, position, best_params = 0, False, None, None
@@ -145,7 +153,7 @@ def fit(
 
         feed = Feed(data, mesh, count, position)
         placed = jax.tree.map(lambda x: x.sharding, state), NamedSharding(mesh, PartitionSpec())
-        train_step = jax.jit(make_step(loss_fn, optimizer), donate_argnums=0, out_shardings=placed)
+        train_step = jax.jit(make_step(loss_fn, optimizer, plan.average), donate_argnums=0, out_shardings=placed)
         interrupt = stack.enter_context(Interrupt(plan.name))
         step, saved, saved_at = start, start, time.monotonic()
         while step < steps and not stopped:
@@ -170,12 +178,12 @@ def fit(
                 raise
 
             if validates:
-                validation = validate(state.params, buffers) if validate else {"loss": journal.mean_loss()}
+                validation = validate(state.kept, buffers) if validate else {"loss": journal.mean_loss()}
                 better = selection.update(step, validation)
                 stopped = selection.exhausted
                 journal.log_validation(step, validation, "valid/" if validate else "mean_")
                 if better and not checkpoints:
-                    best_params = jax.tree.map(jnp.copy, state.params)
+                    best_params = jax.tree.map(jnp.copy, state.kept)
             if checkpoints:
                 meta = {**selection.progress(), **journal.sums(), "stopped": stopped}
                 checkpoints.save(step, state, buffers, feed.position, meta)
@@ -187,7 +195,7 @@ def fit(
                 raise SystemExit(128 + stop_signal)
 
         if selection.best_step in (None, step):
-            best_params = state.params
+            best_params = state.kept
         elif checkpoints:
             best_params = checkpoints.params(selection.best_step, state.params)
         return Fitted(state, buffers, best_params, journal.writer.records, stopped)

@@ -25,9 +25,10 @@ class Plan:
         every validation and at the end.
       log_every: steps between records of metrics.jsonl, at least 1.
       mesh: the devices; None is this process's default device.
+      average: decay a step of a moving average of the parameters, which is validated and kept instead of them; 0: none.
       rules: sharding rules, see `jaxrec.training.sharding.shardings`.
     Raises:
-      ValueError: `steps` or `log_every` is below 1.
+      ValueError: `steps` or `log_every` is below 1, or `average` is not in [0, 1).
     """
 
     steps: int
@@ -38,9 +39,12 @@ class Plan:
     patience: int = 0
     checkpoint_minutes: float = 10.0
     log_every: int = 20
+    average: float = 0.0
     mesh: Mesh | None = None
     rules: Rules = ()
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.log_every < 1:
             raise ValueError(f"steps={self.steps} and log_every={self.log_every} have to be at least 1")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average={self.average} is the decay of a moving average; wanted 0 <= average < 1")

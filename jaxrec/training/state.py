@@ -24,12 +24,19 @@ class TrainState:
       params: the trained parameters.
       opt_state: the optimizer's moments and counters.
       key: the training stream's key; step n uses fold_in(key, n).
+      average: moving average of the parameters, or None.
     """
 
     step: jax.Array
     params: Tree
     opt_state: Tree
     key: jax.Array
+    average: Tree | None = None
+
+    @property
+    def kept(self) -> Tree:
+        """The parameters that are validated and kept: the average where there is one."""
+        return self.params if self.average is None else self.average
 
 
 def functional(model: nnx.Module, loss: Loss) -> tuple[Tree, Tree, PureLoss]:

@@ -126,7 +126,7 @@ def read_run(folder: pathlib.Path, config: Config | None) -> RunResults | str | 
             return f"its folder holds a run of another config ({', '.join(differing)} differ)"
         if set(expected) != set(actual):
             doubts = ("its folder was left by another version of jaxrec",)
-    list_length = run_config["eval"]["beams"] if run_config["answer"] == "id" else LISTED
+    list_length = run_config["eval"]["beams"] if run_config["answer"] != "vector" else LISTED
     return _read(folder, list_length, setting_text(run_config), doubts)
 
 
@@ -154,7 +154,7 @@ def setting_text(config: dict[str, Any]) -> str:
     weights = f"weights of {pathlib.Path(model['init_from']).name}" if model["init_from"] else "random weights at first"
     epochs = f"{train['epochs']:g} epoch{'s' if train['epochs'] != 1 else ''}"
     duration = epochs if train["steps"] is None else f"{train['steps']} steps"
-    beams = f", {config['eval']['beams']} beams" if config["answer"] == "id" else ""
+    beams = f", {config['eval']['beams']} beams" if config["answer"] != "vector" else ""
     return f"{record.label} of {record.depth(shape)} layers, width {shape.d_model}, {weights}, {duration}{beams}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from jaxrec.baselines.full_softmax import cross_entropy
+from jaxrec.models.full_softmax import cross_entropy
 
 ROWS, ITEMS, WIDTH = 10, 23, 6
 

@@ -20,7 +20,8 @@ def cross_entropy(
 ) -> jax.Array:
     """The weighted mean of -log softmax(table h)[label].
 
-    Gradients are computed in the forward pass, block by block, while a block's scores are in memory.
+    Gradients are computed in the forward pass, block by block, while a block's scores are in memory. Blocks whose
+    weights are all 0 are skipped.
 
     Args:
       hidden: f32[T, D].
@@ -55,6 +56,11 @@ def _forward(hidden, table, labels, shares, dtype: str, block: int):
     table_transposed = rounded.T
 
     def one_block(table_gradient, rows):
+        h, _, share = rows
+        skipped = table_gradient, (jnp.zeros(()), jnp.zeros_like(h))
+        return jax.lax.cond(jnp.any(share != 0), counted, lambda *_: skipped, table_gradient, rows)
+
+    def counted(table_gradient, rows):
         h, label, share = rows
         of_label = table[label]
         h_rounded = h.astype(dtype)

@@ -1,0 +1,179 @@
+"""An item's own row beside its id: added to the input where the id ends, and the weights of a head over items."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxrec.config import ItemHeadConfig
+from jaxrec.models.full_softmax import cross_entropy
+from jaxrec.models.oov import Buffer
+from jaxrec.models.products import dense
+from jaxrec.models.unit import unit
+from jaxrec.types import Array, Batch
+
+
+class ItemHead(nnx.Module):
+    """A row for each item, beside the tokens of its id.
+
+    Where an id ends, the item's row is added to the embedding of its last token; so items that share tokens, as those
+    of one cluster do, are told apart by more than their last token. The head scores all items at once by the hidden
+    state before an id's first code, whose other answer is that code: p(item) is the softmax over items of
+    hidden . row or, with the similarity "cosine", of cosine(hidden, row) / temperature.
+
+    Attributes:
+      share: of log p(item) in a score, the rest is that of log p(id), in [0, 1].
+
+    Args:
+      config: similarity, and weights of the loss and the score.
+      item_tokens: the id of each item as tokens, prefix first, i32[I,1+L].
+      d_model: D.
+      dtype: of the products' operands.
+      rngs: its "params" stream initialises.
+    """
+
+    def __init__(
+        self, config: ItemHeadConfig, item_tokens: np.ndarray, d_model: int, dtype: str, *, rngs: nnx.Rngs
+    ) -> None:
+        self.config = config
+        self.prefix = int(item_tokens[0, 0])
+        self.dtype = dtype
+        self._sort(item_tokens)
+        self.rows = nnx.Param(0.02 * jax.random.normal(rngs.params(), (len(item_tokens), d_model)))
+        if not config.tied:
+            self.output_rows = nnx.Param(0.02 * jax.random.normal(rngs.params(), (len(item_tokens), d_model)))
+
+    def _sort(self, item_tokens: np.ndarray) -> None:
+        order = np.lexsort(item_tokens.T[::-1])
+        self.codes = Buffer(jnp.asarray(item_tokens[order, 1:], jnp.int32))
+        self.order = Buffer(jnp.asarray(order, jnp.int32))
+
+    @property
+    def share(self) -> float:
+        """See the class."""
+        return self.config.share
+
+    @property
+    def n_items(self) -> int:
+        """I."""
+        return self.codes.shape[0]
+
+    @property
+    def n_codes(self) -> int:
+        """L, the number of codes of an id."""
+        return self.codes.shape[1]
+
+    def items_of(self, codes: Array) -> jax.Array:
+        """The items of some ids, by binary search: codes as tokens, i32[...,L] -> i32[...], -1 = no item's id."""
+        table, n_items = self.codes[...], self.n_items
+        low, high = jnp.zeros(codes.shape[:-1], jnp.int32), jnp.full(codes.shape[:-1], n_items, jnp.int32)
+        for _ in range(math.ceil(math.log2(n_items + 1))):
+            middle = (low + high) // 2
+            is_less, is_equal = jnp.zeros(low.shape, bool), jnp.ones(low.shape, bool)
+            for at_middle, wanted in zip(jnp.moveaxis(table[middle], -1, 0), jnp.moveaxis(codes, -1, 0), strict=True):
+                is_less |= is_equal & (at_middle < wanted)
+                is_equal &= at_middle == wanted
+            searching = low < high
+            low, high = (
+                jnp.where(searching & is_less, middle + 1, low),
+                jnp.where(searching & ~is_less, middle, high),
+            )
+        at = jnp.minimum(low, n_items - 1)
+        return jnp.where((table[at] == codes).all(-1), self.order[...][at], -1)
+
+    def ends(self, tokens: Array) -> jax.Array:
+        """Whether an id ends at each position: the prefix is L tokens before it; i32[B,S] -> bool[B,S]."""
+        before = jnp.pad(jnp.asarray(tokens), ((0, 0), (self.n_codes, 0)))
+        length = tokens.shape[1]
+        is_end = before[:, :length] == self.prefix
+        for n in range(1, self.n_codes + 1):
+            token = before[:, n : n + length]
+            is_end &= (token != self.prefix) & (token != 0)
+        return is_end
+
+    def added(self, tokens: Array) -> jax.Array:
+        """What is added to the embeddings of tokens, i32[B,S] -> f32[B,S,D]: the rows of items whose ids end there."""
+        before, length = jnp.pad(jnp.asarray(tokens), ((0, 0), (self.n_codes - 1, 0))), tokens.shape[1]
+        codes = jnp.stack([before[:, n : n + length] for n in range(self.n_codes)], axis=-1)
+        return jnp.where(self.ends(tokens)[..., None], self.added_to(codes), 0)
+
+    def added_to(self, codes: Array) -> jax.Array:
+        """The input rows of the items with these ids, codes as tokens i32[...,L] -> f32[...,D]; zeros for other ids."""
+        if not self.config.row_input:
+            return jnp.zeros((*codes.shape[:-1], self.rows.shape[-1]))
+        items = self.items_of(codes)
+        # Rows start with a deviation of 0.02, which suits a head; an input is that times the root of the width.
+        rows = self.rows[...][jnp.maximum(items, 0)] * self.rows.shape[-1] ** 0.5
+        return jnp.where((items >= 0)[..., None], rows, 0)
+
+    def _query(self, hidden: jax.Array) -> jax.Array:
+        return unit(hidden) / self.config.temperature if self.config.similarity == "cosine" else hidden
+
+    def _keys(self) -> jax.Array:
+        rows = (self.rows if self.config.tied else self.output_rows)[...]
+        return unit(rows) if self.config.similarity == "cosine" else rows
+
+    def log_probs(self, hidden: jax.Array) -> jax.Array:
+        """Log p(item) of all items at hidden states before the first code of an id, f32[...,D] -> f32[...,I]."""
+        return jax.nn.log_softmax(dense(self._query(hidden), self._keys().T, self.dtype))
+
+    def loss(self, hidden: jax.Array, inputs: jax.Array, batch: Batch) -> jax.Array:
+        """The mean of -log p(item) over the items of a batch's answers, f32[].
+
+        Args:
+          hidden: of the answers' positions, f32[B,T,D].
+          inputs: answers shifted right, i32[B,T]: an item's position is that of the prefix before its id.
+          batch: with the answers and the weights of their tokens.
+        """
+        n_codes = self.n_codes
+        most = -(-batch.target.shape[1] // n_codes)  # each item of a row takes at least as many positions
+        is_item = jnp.where(inputs == self.prefix, batch.weights, 0)
+        # An item's positions first, so that what is behind them, in rows of `most`, can be skipped.
+        places = jnp.argsort(is_item == 0, axis=1, stable=True)[:, :most]
+        padded = jnp.pad(batch.target, ((0, 0), (0, n_codes)))
+        codes = jnp.stack([jnp.take_along_axis(padded, places + n, axis=1) for n in range(n_codes)], axis=-1)
+        labels = self.items_of(codes)
+        weights = jnp.where(labels >= 0, jnp.take_along_axis(is_item, places, axis=1), 0)
+        at_places = jnp.take_along_axis(hidden, places[..., None], axis=1)
+        flat = self._query(jnp.swapaxes(at_places, 0, 1).reshape(-1, hidden.shape[-1]))
+        return cross_entropy(flat, self._keys(), labels.T.reshape(-1), weights.T.reshape(-1), self.dtype)
+
+    def extended(self, item_tokens: np.ndarray) -> ItemHead:
+        """The head for a catalogue that has grown or whose ids have changed, without training.
+
+        An item whose id is known keeps the row that belongs to this id. Any other gets the mean of the rows of those
+        that share the longest prefix of its id.
+
+        Args:
+          item_tokens: i32[I',1+L].
+        """
+        known = np.asarray(self.items_of(jnp.asarray(item_tokens[:, 1:], jnp.int32)))
+        if len(known) == self.n_items and (known == np.arange(len(known))).all():
+            return self
+        nearest = [np.flatnonzero(self._similar(codes)) for codes in item_tokens[known < 0, 1:]]
+
+        def moved(rows: jax.Array) -> nnx.Param:
+            values = np.asarray(rows)  # f32[I,D]; of an ensemble f32[N,I,D]
+            grown = np.take(values, np.maximum(known, 0), axis=-2)
+            for item, alike in zip(np.flatnonzero(known < 0), nearest, strict=True):
+                grown[..., item, :] = values[..., alike, :].mean(axis=-2)
+            return nnx.Param(jnp.asarray(grown))
+
+        head = nnx.clone(self)
+        head._sort(item_tokens)
+        head.rows = moved(self.rows[...])
+        if not self.config.tied:
+            head.output_rows = moved(self.output_rows[...])
+        return head
+
+    def _similar(self, codes: np.ndarray) -> np.ndarray:
+        """Mask of the items that share the longest prefix with an id, i32[L] -> bool[I]; all where none shares any."""
+        table = np.asarray(self.codes[...])
+        shared = np.logical_and.accumulate(table == codes, axis=1).sum(axis=1)
+        mask = np.zeros(self.n_items, bool)
+        mask[np.asarray(self.order[...])[shared == shared.max()]] = True
+        return mask

@@ -1,0 +1,62 @@
+"""Lists of a model with two answers: candidates of beam search and of the item head, scored by both."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.recommend.beam_search import beam_search
+from jaxrec.recommend.decoding_steps import StepDecoder, log_probs_of, start_decoding
+from jaxrec.tokenizers.trie import Trie
+from jaxrec.types import Array, TopK
+
+
+def rescored_top_k(
+    model: StepDecoder, source: Array, trie: Trie, *, beams: int, k: int, seen: Array | None = None
+) -> TopK:
+    """The k best of the candidates by share * log p(item) + (1 - share) * log p(id).
+
+    Candidates are the `beams` items that beam search finds and the `beams` best of the item head, which scores all
+    items. The ids of all candidates are then scored in one step.
+
+    Args:
+      model: with an item head; evaluated without dropout.
+      source: prompts, i32[B,S], 0 = padding.
+      trie: the valid ids.
+      beams: number of candidates of each answer.
+      k: number of items to return, at most `beams`.
+      seen: items to leave out, i32[B,X], -1 = padding, or None.
+    Returns:
+      TopK, best first; if fewer than k items are left, the rest is item -1 with -inf.
+    Raises:
+      ValueError: k is not in 1..beams.
+    """
+    assert model.items is not None
+    share, n_items = model.items.share, trie.n_items
+    trie = jax.tree.map(jnp.asarray, trie)
+    started = start_decoding(model, source, trie)
+    of_items = model.item_log_probs(started.first)
+    open_items = of_items
+    if seen is not None:
+        rows = jnp.arange(len(source))[:, None]
+        open_items = of_items.at[rows, jnp.where(seen < 0, n_items, seen)].set(-jnp.inf, mode="drop")
+    best, by_head = jax.lax.top_k(open_items, min(beams, n_items))
+    by_head = jnp.where(best > -jnp.inf, by_head, -1)
+    by_beam = beam_search(model, source, trie, beams=beams, k=beams, seen=seen).items
+    items = jnp.sort(jnp.concatenate([by_head, by_beam], axis=1), axis=1)
+    is_new = (items >= 0) & (items != jnp.pad(items[:, :-1], ((0, 0), (1, 0)), constant_values=-1))
+    candidates = jnp.maximum(items, 0)
+    scores = share * jnp.take_along_axis(of_items, candidates, axis=1)
+    scores += (1 - share) * _log_probs_of_ids(model, trie.rows[trie.leaves[candidates]], started.memory)
+    best, chosen = jax.lax.top_k(jnp.where(is_new, scores, -jnp.inf), min(k, items.shape[1]))
+    chosen = jnp.where(best > -jnp.inf, jnp.take_along_axis(items, chosen, axis=1), -1)
+    fill = ((0, 0), (0, k - chosen.shape[1]))
+    return TopK(jnp.pad(chosen, fill, constant_values=-1), jnp.pad(best, fill, constant_values=-jnp.inf))
+
+
+def _log_probs_of_ids(model: StepDecoder, ids: Array, memory: Array) -> Array:
+    """Log-probabilities of whole ids, i32[B,W,L'] -> f32[B,W]."""
+    batch, beams, depth = ids.shape
+    before = jnp.concatenate([jnp.full((batch, beams, 1), model.start, jnp.int32), ids[:, :, :-1]], axis=2)
+    hidden, _ = model.step(before, 0, model.empty_cache(batch, beams, depth), memory)
+    return sum(log_probs_of(model, hidden[:, :, n], ids[:, :, n : n + 1])[..., 0] for n in range(depth))

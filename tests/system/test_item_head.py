@@ -1,0 +1,147 @@
+"""A decoder-only model with two answers, the id and the item: trained, loaded, asked, updated."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxrec import experiment
+from jaxrec.config import Config, LlamaConfig, ModelConfig, OovConfig
+from jaxrec.config.checks import check_config
+from jaxrec.models.cross_entropy import shift_right
+from jaxrec.recommend.decoding_steps import start_decoding
+from jaxrec.recommend.exact_scoring import score_all
+from jaxrec.system import loading
+from jaxrec.system.system import System
+from jaxrec.system.training import training_examples
+from jaxrec.tokenizers.trie import Trie
+from jaxrec.types import Batch, Histories
+
+SHAPE = LlamaConfig(d_model=16, d_kv=8, heads=2, kv_heads=1, d_ff=32, layers=2)
+
+
+@pytest.fixture(scope="module", params=["llama", "item_decoder"])
+def config(tiny: Config, request: pytest.FixtureRequest) -> Config:
+    return tiny.replace(
+        name="tiny",
+        answer="both",
+        ids__users="none",
+        model=ModelConfig(backbone=request.param, llama=SHAPE, oov=OovConfig("none")),
+        task__tasks=("autoregressive",),
+        train__steps=40,
+        train__learning_rate=1e-2,
+        train__source_length=32,
+        train__target_length=64,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(config: Config, tmp_path_factory: pytest.TempPathFactory) -> System:
+    return experiment.train(config.replace(out=str(tmp_path_factory.mktemp("runs") / "run")))[0]
+
+
+def test_both_answers_are_learned(trained: System) -> None:
+    records = [json.loads(line) for line in (trained.folder / "metrics.jsonl").read_text().splitlines()]
+    of_items = [record["item_loss"] for record in records if "item_loss" in record]
+    assert of_items[-1] < 0.9 * of_items[0]
+    again = loading.load(trained.folder)
+    users = np.arange(6)
+    np.testing.assert_array_equal(trained.recommend(users, 5).items, again.recommend(users, 5).items)
+    names = {"llama": "META ID (L) with item head", "item_decoder": "META ID (item decoder)"}
+    assert trained.name == names[trained.config.model.backbone]
+
+
+def test_loss_of_the_head_is_that_of_scoring_one_item_at_a_time(trained: System) -> None:
+    """The packed loss of a history beside -log p(item) of every item after the first, each asked for with a prompt."""
+    train, model, trie = trained.split.train, trained.model, Trie.build(trained.answer_tokens)
+    examples = training_examples(trained)
+    row = int(np.argmax(examples.pieces.size))
+    _, start, size = (int(column[row]) for column in examples.pieces)
+    items = train.items[start : start + size + 1]
+    lengths = np.arange(1, len(items))  # a new user for each beginning of the history
+    beginnings = Histories(
+        np.append(0, np.cumsum(lengths)), np.concatenate([items[:n] for n in lengths]), train.n_items
+    )
+    ask = trained.asker(beginnings, None, "autoregressive", "seen")
+    started = jax.jit(start_decoding)(model, jnp.asarray(ask(np.arange(len(lengths)))), trie)
+    log_probs = np.asarray(model.item_log_probs(started.first))
+    source, _, target, _ = (jnp.asarray(x)[None] for x in examples.build(np.array([row]), 0))
+    batch = Batch(source, jnp.ones_like(source), target, jnp.ones_like(target), jnp.ones(target.shape))
+    inputs = shift_right(batch.target, batch.target_segments, model.start)
+
+    @jax.jit
+    def packed_loss(model, batch):
+        return model.items.loss(model(source, batch.source_segments, inputs, batch.target_segments), inputs, batch)
+
+    expected = -log_probs[np.arange(len(lengths)), items[1:]].mean()
+    np.testing.assert_allclose(packed_loss(model, batch), expected, rtol=1e-4)
+
+
+def test_items_are_found_by_their_ids_alone(trained: System) -> None:
+    head, tokens = trained.model.items, trained.item_tokens
+    np.testing.assert_array_equal(head.items_of(jnp.asarray(tokens[:, 1:])), np.arange(len(tokens)))
+    prompt = np.concatenate([[7], tokens[5], tokens[9][:2], tokens[3]])[None]
+    width = tokens.shape[1]
+    expected = np.zeros((*prompt.shape, 16), np.float32)
+    expected[0, width], expected[0, -1] = 4 * head.rows[...][np.array([5, 3])]
+    np.testing.assert_allclose(head.added(prompt), expected, rtol=1e-6)
+    assert head.items_of(jnp.full((1, width - 1), 10**6)) == -1
+
+
+def test_scores_are_weighted_means_of_both_answers(trained: System) -> None:
+    source = jnp.asarray(trained.asker(trained.histories, None, "autoregressive", "seen")(np.arange(4)))
+    trie = Trie.build(trained.answer_tokens)
+
+    def scores(share: float) -> np.ndarray:
+        model = trained.model.with_items(nnx.clone(trained.model.items))
+        model.items.config = dataclasses.replace(model.items.config, share=share)
+        return np.asarray(jax.jit(score_all)(model, source, trie))
+
+    of_ids, of_items = scores(0), scores(1)
+    np.testing.assert_allclose(np.exp(of_items).sum(axis=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(scores(0.7), 0.7 * of_items + 0.3 * of_ids, rtol=1e-4)
+
+
+def test_beam_search_and_the_head_find_what_scoring_all_finds(trained: System) -> None:
+    """With as many candidates as items, and with seen items left out."""
+    users = np.arange(12)
+    exact = dataclasses.replace(trained, config=trained.config.replace(eval__recommender="exact"))
+    beam = dataclasses.replace(trained, config=trained.config.replace(eval__beams=trained.data.n_items))
+    wanted, found = exact.recommend(users, 10), beam.recommend(users, 10)
+    np.testing.assert_array_equal(found.items, wanted.items)
+    np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-4)
+    few = trained.recommend(users, 10)
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(few.items, wanted.items, strict=True)]) > 0.9
+
+
+def test_an_item_that_came_later_gets_the_mean_row_of_its_cluster(trained: System) -> None:
+    head, tokens = trained.model.items, trained.item_tokens
+    assert head.extended(tokens) is head
+    new = tokens[4].copy()
+    new[-1] = tokens[:, -1].max() + 1
+    grown = head.extended(np.concatenate([tokens[:4], new[None], tokens[4:]]))
+    in_cluster = (tokens[:, 1:-1] == tokens[4, 1:-1]).all(axis=1)
+    rows = np.asarray(head.rows[...])
+    np.testing.assert_allclose(grown.rows[4], rows[in_cluster].mean(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(np.delete(np.asarray(grown.rows[...]), 4, axis=0), rows)
+    assert grown.items_of(jnp.asarray(new[None, 1:])) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task__tasks": ("sequential",)}, "answer 'both' reads histories"),
+        ({"item_head__share": 1.5}, "item_head.share=1.5"),
+        ({"item_head__temperature": 0.0}, "item_head.temperature=0.0"),
+        ({"item_head__weight": 0.0, "item_head__id_weight": 0.0}, "one of them above 0"),
+        ({"train__members": 0}, "train.members=0"),
+        ({"train__average": 1.0}, "train.average=1.0"),
+    ],
+)
+def test_settings_that_contradict_each_other(config: Config, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_config(config.replace(**changes))
