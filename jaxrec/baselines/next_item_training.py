@@ -12,11 +12,12 @@ from flax import nnx
 
 from jaxrec.baselines.baseline import Baseline
 from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, next_item_loss
-from jaxrec.config import TrainConfig
+from jaxrec.config import AS_IT_IS, AugmentConfig, TrainConfig
 from jaxrec.data.packing import packed
 from jaxrec.evaluate.full_ranking import Scorer, padded_width, seen_rows
 from jaxrec.evaluate.validation import validate_scores, validation_users
 from jaxrec.keys import stream
+from jaxrec.tasks.augmentation import AugmentedPieces
 from jaxrec.tasks.pieces import cut
 from jaxrec.tasks.ragged import ragged_take
 from jaxrec.training.loop import fit
@@ -37,12 +38,29 @@ class Sequences:
       length: maximum number of items of a piece.
       ahead: 1 if the target is the next item, 0 if it is the piece itself.
       users: whether each source starts with the user's token, I + 1 + user; the piece's first item is then a target.
+      augment: with `ahead` 1 and without `users`, varies the pieces from epoch to epoch.
+      seed: of the augmentation.
     Raises:
-      ValueError: nobody has more than `ahead` events.
+      ValueError: nobody has more than `ahead` events, or pieces can't be varied.
     """
 
-    def __init__(self, histories: Histories, length: int, *, ahead: int = 1, users: bool = False) -> None:
-        user, self._starts, self._sizes = cut(histories, length, ahead=ahead)
+    def __init__(
+        self,
+        histories: Histories,
+        length: int,
+        *,
+        ahead: int = 1,
+        users: bool = False,
+        augment: AugmentConfig = AS_IT_IS,
+        seed: int = 0,
+    ) -> None:
+        pieces = cut(histories, length, ahead=ahead)
+        user, self._starts, self._sizes = pieces
+        self._augmented = None
+        if augment != AS_IT_IS:
+            if ahead != 1 or users:
+                raise ValueError("augment varies histories whose next item is predicted, without users; leave it out")
+            self._augmented = AugmentedPieces(pieces, augment, seed)
         self._tokens = (histories.items + 1).astype(np.int32)
         self._ahead = ahead
         self._users = (histories.n_items + 1 + user).astype(np.int32) if users else None
@@ -52,11 +70,18 @@ class Sequences:
 
     def lengths(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Source and target lengths, which are equal, i64[n] each."""
+        if self._augmented is not None:
+            sizes = np.diff(self._augmented.events(epoch)[1]) - 1
+            return sizes, sizes
         sizes = self._sizes + (self._users is not None)
         return sizes, sizes
 
     def build(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Tokens (item + 1) of some examples, see `jaxrec.data.packing.Examples`."""
+        if self._augmented is not None:
+            events, offsets = self._augmented.events(epoch)
+            tokens, starts, sizes = self._tokens[events], offsets[indices], np.diff(offsets)[indices] - 1
+            return *ragged_take(tokens, starts, sizes), *ragged_take(tokens, starts + 1, sizes)
         starts, sizes = self._starts[indices], self._sizes[indices]
         source, offsets = ragged_take(self._tokens, starts, sizes)
         if self._users is None:
@@ -96,7 +121,7 @@ def train_next_item(
     if config.row_length < config.length:
         raise ValueError(f"row_length={config.row_length} can't hold a sequence of length={config.length}; raise it")
     batches = packed(
-        Sequences(split.train, config.length, ahead=ahead, users=users),
+        Sequences(split.train, config.length, ahead=ahead, users=users, augment=config.augment, seed=seed),
         rows=config.rows,
         source_length=config.row_length,
         target_length=config.row_length,

@@ -22,11 +22,13 @@ from jaxrec.config.models import (
     RopeConfig,
     T5Config,
 )
-from jaxrec.config.tasks import RANKING, WRITING, EvalConfig, TaskConfig, TrainConfig
+from jaxrec.config.tasks import AS_IT_IS, RANKING, WRITING, AugmentConfig, EvalConfig, TaskConfig, TrainConfig
 
 __all__ = [
+    "AS_IT_IS",
     "RANKING",
     "WRITING",
+    "AugmentConfig",
     "Config",
     "DataConfig",
     "EvalConfig",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 from jaxrec.config.config import Config
 from jaxrec.config.data import LightGcnConfig
+from jaxrec.config.tasks import AS_IT_IS
 
 AT_LEAST = {
     "quantizer": {"codebooks": 1, "codewords": 1, "width": 1, "epochs": 1, "batch": 1},
@@ -60,6 +62,13 @@ def _check_tasks(config: Config) -> None:
         raise ValueError("task.tasks names no task; give at least one: --task.tasks sequential direct")
     for name in task.tasks:
         task.weight(name)
+    for field, value in dataclasses.asdict(task.augment).items():
+        if not 0 <= value < 1:
+            raise ValueError(f"task.augment.{field}={value} is a probability; wanted 0 <= {field} < 1")
+    if task.augment != AS_IT_IS and not task.autoregressive:
+        raise ValueError(
+            "task.augment varies histories of task 'autoregressive' alone; set --task.tasks autoregressive"
+        )
     if config.train.select == "ndcg@10" and not task.ranking:
         raise ValueError("train.select ndcg@10 wants a task that ranks items; set train.select auto")
     if config.train.select == "nll" and not task.writing:
@@ -115,6 +124,8 @@ def _check_item_head(config: Config) -> None:
         raise ValueError(f"item_head.share={head.share} is a share of the score; wanted 0 <= share <= 1")
     if not head.temperature > 0:
         raise ValueError(f"item_head.temperature={head.temperature} must be above 0; 0.07 is the default")
+    if head.negatives < 0:
+        raise ValueError(f"item_head.negatives={head.negatives} must be at least 0; 0 takes all items")
     if min(head.weight, head.id_weight) < 0 or head.weight + head.id_weight == 0:
         raise ValueError(
             f"item_head.weight={head.weight} and id_weight={head.id_weight} weight two losses; give two numbers of at "

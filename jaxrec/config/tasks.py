@@ -12,6 +12,22 @@ WRITING = ("rating", "explanation", "review", "preference")
 
 
 @dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Training histories that vary from epoch to epoch, of task "autoregressive" and of SASRec."""
+
+    crop: float = 0.0
+    """Probability that a history is cropped to a random part of at least half of it."""
+    drop: float = 0.0
+    """Probability of each event to be left out."""
+    shuffle: float = 0.0
+    """Probability that the events of a history are shuffled locally, by up to two places."""
+
+
+AS_IT_IS = AugmentConfig()
+"""No augmentation."""
+
+
+@dataclasses.dataclass(frozen=True)
 class TaskConfig:
     """The tasks that prompts pose, and the limits on their lengths."""
 
@@ -39,6 +55,7 @@ class TaskConfig:
     """Maximum tokens of an explanation or summary, in training and generation."""
     max_history: int = 20
     """Maximum history items in a prompt; the latest are kept."""
+    augment: AugmentConfig = AS_IT_IS
     shuffle: bool = True
     """Shuffle the history of "collaborative" prompts, anew every epoch (TokenRec, section 3.1.1)."""
 

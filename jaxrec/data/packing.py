@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import grain
+import jax
 import numpy as np
 
 from jaxrec import keys
@@ -82,10 +84,12 @@ class _Batches:
         rows: int,
         limits: tuple[int, int],
         seed: int,
+        stream: str,
         process_index: int,
         process_count: int,
     ) -> None:
-        self._examples, self._rows, self._limits, self._seed = examples, rows, limits, seed
+        self._examples, self._rows, self._limits = examples, rows, limits
+        self._seed, self._stream = seed, stream
         share = rows // process_count
         self._mine = slice(process_index * share, (process_index + 1) * share)
         self._ends: list[int] = []  # batches up to the end of each epoch planned so far
@@ -99,7 +103,7 @@ class _Batches:
         if epoch not in self._plans:
             source, target = self._examples.lengths(epoch)
             self._check(source, target)
-            order = keys.generator(self._seed, f"packing/{epoch}").permutation(len(source))
+            order = keys.generator(self._seed, f"{self._stream}/{epoch}").permutation(len(source))
             self._plans[epoch] = plan_epoch(source, target, order, self._limits, self._rows)
             self._plans.pop(epoch - 2, None)
         return self._plans[epoch]
@@ -152,6 +156,23 @@ class _Batches:
         return Batch(source, source_segments, target, target_segments, (target_segments > 0).astype(np.float32))
 
 
+class _SideBySide:
+    """Batches of several sources as one: arrays have a second axis for the sources."""
+
+    def __init__(self, sources: Sequence[_Batches]) -> None:
+        self._sources = sources
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def plan(self, epoch: int) -> EpochPlan:
+        return self._sources[0].plan(epoch)
+
+    def __getitem__(self, index: int) -> Batch:
+        batches = [source[index] for source in self._sources]
+        return jax.tree.map(lambda *arrays: np.stack(arrays, axis=1), *batches)
+
+
 class Packed(grain.IterDataset):
     """An endless stream of packed batches; made by `packed`.
 
@@ -160,7 +181,7 @@ class Packed(grain.IterDataset):
       density: share of the first epoch's source tokens and target tokens that are not padding.
     """
 
-    def __init__(self, batches: _Batches, examples: Examples, cells: tuple[int, int]) -> None:
+    def __init__(self, batches: _Batches | _SideBySide, examples: Examples, cells: tuple[int, int]) -> None:
         super().__init__()
         self._batches = batches
         self.steps_per_epoch = batches.plan(0).batches
@@ -176,7 +197,7 @@ class Packed(grain.IterDataset):
 
 
 def packed(
-    examples: Examples,
+    examples: Examples | Sequence[Examples],
     *,
     rows: int,
     source_length: int,
@@ -191,7 +212,7 @@ def packed(
     can resume and any number of processes build the same global batch.
 
     Args:
-      examples: see `Examples`.
+      examples: see `Examples`; a sequence of them gives each member of an ensemble examples and an order of its own.
       rows: rows of a global batch.
       source_length: tokens in a source row.
       target_length: tokens in a target row.
@@ -199,19 +220,33 @@ def packed(
       process_index: which of `process_count` equal blocks of each batch's rows to build.
       process_count: number of blocks; `jaxrec.training.sharding.share_of_data` gives both.
     Returns:
-      A grain.IterDataset of Batch (numpy), rows/process_count rows each.
+      A grain.IterDataset of Batch (numpy), rows/process_count rows each; with N members, arrays are [rows,N,...].
     Raises:
       ValueError: there are no examples, one is longer than a row, or `rows` doesn't divide among the processes.
     """
     if rows % process_count:
         raise ValueError(f"rows={rows} doesn't divide among {process_count} processes; give a multiple")
-    if not len(examples):
+    members = list(examples) if isinstance(examples, Sequence) else [examples]
+    if not len(members[0]):
         raise ValueError("there are no examples to pack; look at the tasks and at the training histories")
-    batches = _Batches(examples, rows, (source_length, target_length), seed, process_index, process_count)
-    return Packed(batches, examples, (rows * source_length, rows * target_length))
+    limits = (source_length, target_length)
+    sources = [
+        _Batches(
+            part,
+            rows,
+            limits,
+            seed,
+            f"packing of member {member}" if member else "packing",
+            process_index,
+            process_count,
+        )
+        for member, part in enumerate(members)
+    ]
+    batches = sources[0] if len(sources) == 1 else _SideBySide(sources)
+    return Packed(batches, members[0], (rows * source_length, rows * target_length))
 
 
 def count_examples(batch: Any) -> dict[str, int]:
     """Numbers of examples and of non-padding tokens in a packed Batch: {"examples": n, "tokens": m}."""
     tokens = np.count_nonzero(batch.source_segments) + np.count_nonzero(batch.target_segments)
-    return {"examples": int(batch.source_segments.max(axis=1).sum()), "tokens": int(tokens)}
+    return {"examples": int(batch.source_segments.max(axis=-1).sum()), "tokens": int(tokens)}

@@ -42,7 +42,7 @@ def sequence_loss(
         spread = jnp.sum(batch.weights * (log_sum - jnp.mean(logits, axis=-1))) / total
         loss = (1 - label_smoothing) * loss + label_smoothing * spread
     if model.items is not None:
-        settings, of_items = model.items.config, model.items.loss(hidden, inputs, batch)
+        settings, of_items = model.items.config, model.items.loss(hidden, inputs, batch, key)
         loss, metrics["item_loss"] = settings.id_weight * loss + settings.weight * of_items, of_items
     return loss, metrics
 

@@ -1,4 +1,4 @@
-"""Cross-entropy over a whole catalogue, computed in blocks of rows to bound the memory."""
+"""Cross-entropy over a whole catalogue, computed in blocks of rows to bound the memory, or over a sample of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jaxrec.models.products import dense
 from jaxrec.types import Array
 
 CACHED_ROWS = 128
@@ -42,6 +43,47 @@ def cross_entropy(
     labels = jnp.pad(jnp.clip(labels, 0, table.shape[0] - 1), (0, short))
     shares = weights / jnp.maximum(weights.sum(), 1e-6)
     return _cross_entropy(hidden, table, labels, shares, dtype, block)
+
+
+def sampled_cross_entropy(
+    hidden: jax.Array, table: jax.Array, labels: Array, weights: Array, dtype: str, candidates: Array
+) -> jax.Array:
+    """As `cross_entropy`, with the other items estimated from a uniform sample of N of them.
+
+    Their scores are raised by log(I / N), so that the sample stands for the catalogue (Jean et al. 2015).
+
+    Args:
+      hidden: f32[T, D].
+      table: a row for each item, f32[I, D].
+      labels: i32[T], in [0, I); any value where the weight is 0.
+      weights: f32[T].
+      dtype: of the products' operands, "float32" or "bfloat16".
+      candidates: the sample, i32[N], the same for all rows; where a label is in it, it counts once.
+    Returns:
+      f32[], 0 where all weights are 0.
+    """
+    labels = jnp.clip(labels, 0, table.shape[0] - 1)
+    of_labels = jnp.sum(hidden * table[labels], axis=1)
+    others, raised = table[candidates].T, jnp.log(table.shape[0] / candidates.shape[0])
+
+    def losses(h: jax.Array, label: jax.Array, of_label: jax.Array) -> jax.Array:
+        scores = jnp.where(candidates[None] == label[:, None], -jnp.inf, dense(h, others, dtype) + raised)
+        return jnp.logaddexp(jax.nn.logsumexp(scores, axis=1), of_label) - of_label
+
+    if jax.default_backend() != "cpu":
+        return jnp.sum(weights * losses(hidden, labels, of_labels)) / jnp.maximum(weights.sum(), 1e-6)
+    # On CPU blocks without weight are skipped.
+    short = -hidden.shape[0] % CACHED_ROWS
+    rows = (jnp.pad(x, ((0, short),) + ((0, 0),) * (x.ndim - 1)) for x in (hidden, labels, of_labels, weights))
+    blocks = tuple(x.reshape(-1, CACHED_ROWS, *x.shape[1:]) for x in rows)
+
+    def one_block(block: tuple[jax.Array, ...]) -> jax.Array:
+        *inputs, weight = block
+        return jax.lax.cond(
+            jnp.any(weight != 0), lambda *inputs: jnp.sum(weight * losses(*inputs)), lambda *_: jnp.zeros(()), *inputs
+        )
+
+    return jax.lax.map(one_block, blocks).sum() / jnp.maximum(weights.sum(), 1e-6)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))

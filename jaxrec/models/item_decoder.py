@@ -164,7 +164,7 @@ class ItemDecoder(LanguageModel):
         says = jnp.any(codes != 0, axis=-1, keepdims=True)
         x = context + codes
         said = x + drop(self.speech(self.speech_norm(x), Dropout(0, None)))
-        return drop(self.norm(jnp.where(says, said, context)))
+        return self.norm(jnp.where(says, said, context))
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Scores of the vocabulary, f32[...,D] -> f32[...,V]; the embedding table is the head."""

@@ -10,7 +10,8 @@ import numpy as np
 from flax import nnx
 
 from jaxrec.config import ItemHeadConfig
-from jaxrec.models.full_softmax import cross_entropy
+from jaxrec.keys import stream
+from jaxrec.models.full_softmax import cross_entropy, sampled_cross_entropy
 from jaxrec.models.oov import Buffer
 from jaxrec.models.products import dense
 from jaxrec.models.unit import unit
@@ -121,13 +122,14 @@ class ItemHead(nnx.Module):
         """Log p(item) of all items at hidden states before the first code of an id, f32[...,D] -> f32[...,I]."""
         return jax.nn.log_softmax(dense(self._query(hidden), self._keys().T, self.dtype))
 
-    def loss(self, hidden: jax.Array, inputs: jax.Array, batch: Batch) -> jax.Array:
+    def loss(self, hidden: jax.Array, inputs: jax.Array, batch: Batch, key: jax.Array | None = None) -> jax.Array:
         """The mean of -log p(item) over the items of a batch's answers, f32[].
 
         Args:
           hidden: of the answers' positions, f32[B,T,D].
           inputs: answers shifted right, i32[B,T]: an item's position is that of the prefix before its id.
           batch: with the answers and the weights of their tokens.
+          key: of the sampled negatives; None: all items.
         """
         n_codes = self.n_codes
         most = -(-batch.target.shape[1] // n_codes)  # each item of a row takes at least as many positions
@@ -140,7 +142,11 @@ class ItemHead(nnx.Module):
         weights = jnp.where(labels >= 0, jnp.take_along_axis(is_item, places, axis=1), 0)
         at_places = jnp.take_along_axis(hidden, places[..., None], axis=1)
         flat = self._query(jnp.swapaxes(at_places, 0, 1).reshape(-1, hidden.shape[-1]))
-        return cross_entropy(flat, self._keys(), labels.T.reshape(-1), weights.T.reshape(-1), self.dtype)
+        rows = flat, self._keys(), labels.T.reshape(-1), weights.T.reshape(-1), self.dtype
+        if key is None or not self.config.negatives:
+            return cross_entropy(*rows)
+        sample = jax.random.randint(stream(key, "negatives"), (self.config.negatives,), 0, self.n_items)
+        return sampled_cross_entropy(*rows, sample)
 
     def extended(self, item_tokens: np.ndarray) -> ItemHead:
         """The head for a catalogue that has grown or whose ids have changed, without training.

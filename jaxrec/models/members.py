@@ -128,12 +128,14 @@ def of_members(loss: Callable[..., Any]) -> Callable[..., Any]:
     Args:
       loss: loss(model, batch, key) -> (scalar, metrics) of one model.
     Returns:
-      The same of `Members`; the metrics are means over the members.
+      The same of `Members` and a batch with an axis for them behind that of the rows; the metrics are means over the
+      members.
     """
 
     def total(members: Members, batch: Batch, key: jax.Array | None = None):
         keys = (jax.random.split(key, members.count),) if key is not None else ()
-        losses, metrics = members.each(lambda member, *key: loss(member, batch, *key), *keys)
+        of_each = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), batch)
+        losses, metrics = members.each(lambda member, batch, *key: loss(member, batch, *key), of_each, *keys)
         # The mean by value and the sum by gradient: a member's steps don't depend on the number of members.
         mean = losses.sum() - jax.lax.stop_gradient(losses.sum() - losses.mean())
         return mean, {name: value.mean() for name, value in metrics.items()}

@@ -56,8 +56,9 @@ def train_model(system: System) -> tuple[System, Fitted]:
         )
     _check_ids_unchanged(system)
     process_index, process_count = share_of_data(mesh)
+    members = [_all_examples(system, member) for member in range(settings.members)]
     data = packed(
-        _all_examples(system),
+        members if len(members) > 1 else members[0],
         rows=settings.rows,
         source_length=settings.source_length,
         target_length=settings.target_length,
@@ -124,11 +125,11 @@ def restore(system: System) -> System:
     return dataclasses.replace(system, model=rebuilder(system.model)(params, buffers))
 
 
-def _all_examples(system: System) -> Examples:
-    """Training examples of all tasks of the run."""
+def _all_examples(system: System, member: int = 0) -> Examples:
+    """Training examples of all tasks of the run, of one member of an ensemble."""
     parts = []
     if system.config.task.ranking:
-        parts.append(training_examples(system))
+        parts.append(training_examples(system, member))
     if system.events is not None:
         examples = writing.examples(system, system.events.train)
         parts.append(examples)
@@ -140,7 +141,7 @@ def _all_examples(system: System) -> Examples:
     return parts[0] if len(parts) == 1 else MixedExamples(*parts)
 
 
-def training_examples(system: System) -> RankingExamples | AutoregressiveExamples:
+def training_examples(system: System, member: int = 0) -> RankingExamples | AutoregressiveExamples:
     """Examples of the ranking tasks, from training events only, under every protocol."""
     config, train = system.config, system.split.train
     codes, user_rows = system.user_codes(train, np.arange(train.n_users)), "users"
@@ -150,7 +151,15 @@ def training_examples(system: System) -> RankingExamples | AutoregressiveExample
         user_rows = "events"
     user_tokens = None if codes is None else system.vocabulary.ids("<User>", codes).tokens
     if config.task.autoregressive:
-        return AutoregressiveExamples(system.vocabulary, system.item_tokens, train, user_tokens, task=config.task)
+        return AutoregressiveExamples(
+            system.vocabulary,
+            system.item_tokens,
+            train,
+            user_tokens,
+            task=config.task,
+            seed=config.seed,
+            member=member,
+        )
     return RankingExamples(
         system.vocabulary,
         system.item_tokens,

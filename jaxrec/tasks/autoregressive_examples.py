@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from jaxrec.config import TaskConfig
+from jaxrec.tasks.augmentation import AugmentedPieces
 from jaxrec.tasks.pieces import cut
-from jaxrec.tasks.ragged import ragged_range, ragged_take
+from jaxrec.tasks.ragged import ragged_take
 from jaxrec.tasks.ranking_examples import Prompts
 from jaxrec.tasks.templates import templates
 from jaxrec.tokenizers.vocabulary import Vocabulary
@@ -27,7 +28,10 @@ class AutoregressiveExamples:
       item_tokens: i32[I, 1+L].
       histories: training histories.
       user_tokens: i32[U, 1+L], or None = no user ids.
-      task: `max_history` is the number of targets of a piece; a longer history is cut from its end.
+      task: `max_history` is the number of targets of a piece; a longer history is cut from its end. `augment` varies
+        the pieces.
+      seed: of the augmentation.
+      member: number of the ensemble's member that learns from the examples; each gets an augmentation of its own.
     Raises:
       ValueError: no user has two events.
     """
@@ -40,23 +44,30 @@ class AutoregressiveExamples:
         user_tokens: np.ndarray | None,
         *,
         task: TaskConfig,
+        seed: int = 0,
+        member: int = 0,
     ) -> None:
         self.prompts = Prompts.make(vocabulary, templates("autoregressive"), item_tokens, histories, user_tokens)
         self.pieces = cut(histories, task.max_history)
+        self._augmented = AugmentedPieces(self.pieces, task.augment, seed, f"augmentation of member {member}")
 
     def __len__(self) -> int:
         return len(self.pieces.user)
 
     def lengths(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Source and target lengths of every example, i64[n] each, the same in all epochs."""
-        n = len(self)
+        """Source and target lengths of every example in an epoch, i64[n] each."""
+        n, (_, offsets) = len(self), self._augmented.events(epoch)
         source = self.prompts.sizes(np.zeros(n, np.int32), np.ones(n, np.int64))
-        return source, self.pieces.size * self.prompts.item_width - 1
+        return source, (np.diff(offsets) - 1) * self.prompts.item_width - 1
 
     def build(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Source values and offsets, target values and offsets of some examples."""
-        user, start, size = (column[indices] for column in self.pieces)
+        events, offsets = self._augmented.events(epoch)
+        first, targets = offsets[indices], np.diff(offsets)[indices] - 1
         n, width = len(indices), self.prompts.item_width
-        source = self.prompts.splice(np.zeros(n, np.int32), user, ragged_range(start, np.ones(n, np.int64)))
-        first = self.prompts.event_start + (start + 1) * width + 1  # the prefix of the second item is the start token
-        return *source, *ragged_take(self.prompts.pool, first, size * width - 1)
+        prompts = events[first], np.arange(n + 1)
+        source = self.prompts.splice(np.zeros(n, np.int32), self.pieces.user[indices], prompts)
+        of_targets, ends = ragged_take(events, first + 1, targets)
+        tokens = self.prompts.pool[self.prompts.event_start + of_targets[:, None] * width + np.arange(width)].ravel()
+        # The prefix of an example's first target is the start token.
+        return *source, np.delete(tokens, ends[:-1] * width), ends * width - np.arange(n + 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from jaxrec.models.full_softmax import cross_entropy
+from jaxrec.models.full_softmax import cross_entropy, sampled_cross_entropy
 
 ROWS, ITEMS, WIDTH = 10, 23, 6
 
@@ -66,3 +66,27 @@ def test_no_weight_no_loss_and_large_scores_stay_finite(case) -> None:
         lambda h: cross_entropy(h, table, labels, np.ones(ROWS, np.float32), "float32")
     )(1e4 * hidden)
     chex.assert_tree_all_finite((loss, gradients))
+
+
+def test_a_sample_of_all_items_is_the_whole_softmax(case) -> None:
+    hidden, table, labels, weights = case
+    whole = functools.partial(cross_entropy, labels=labels, weights=weights, dtype="float32")
+    sample = functools.partial(
+        sampled_cross_entropy, labels=labels, weights=weights, dtype="float32", candidates=jnp.arange(ITEMS)
+    )
+    for a, b in zip(*(jax.tree.leaves(jax.value_and_grad(f, (0, 1))(hidden, table)) for f in (whole, sample))):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_sample_stands_for_the_catalogue(case) -> None:
+    """Over many samples its normaliser, the label aside, has the mean of the whole one."""
+    hidden, table, labels, _ = case
+    weights = np.zeros(ROWS, np.float32)
+    weights[2] = 1
+    losses = [
+        float(sampled_cross_entropy(hidden, table, labels, weights, "float32", jax.random.randint(key, (6,), 0, ITEMS)))
+        for key in jax.random.split(jax.random.key(0), 200)
+    ]
+    scores = hidden[2] @ table.T
+    expected = np.exp(scores).sum() / np.exp(scores[labels[2]])
+    np.testing.assert_allclose(np.mean(np.exp(losses)), expected, rtol=0.1)

@@ -71,17 +71,21 @@ def _only_items(model):
 
 
 def test_a_step_of_members_is_each_ones_own_step(trained: System, config: Config) -> None:
-    examples = training_examples(trained)
+    examples = [training_examples(trained, member) for member in range(3)]
     batch = next(iter(packed(examples, rows=2, source_length=32, target_length=64, seed=0)))
+    assert not np.array_equal(batch.target[:, 0], batch.target[:, 1]), "each has an order of its own"
     loss, optimizer = loss_of(config).make(config.train), make_optimizer(config.train, 10)
 
-    def stepped(model, loss, optimizer):
+    def stepped(model, loss, optimizer, batch):
         params, buffers, loss_fn = functional(model, loss)
         value, gradients = jax.jit(jax.value_and_grad(lambda p: loss_fn(p, buffers, batch, None)[0]))(params)
         return value, optax.apply_updates(params, optimizer.update(gradients, optimizer.init(params), params)[0])
 
-    value, together = stepped(trained.model, of_members(loss), each_member(optimizer))
-    alone = [stepped(member, loss, optimizer) for member in members_of(trained.model)]
+    value, together = stepped(trained.model, of_members(loss), each_member(optimizer), batch)
+    alone = [
+        stepped(member, loss, optimizer, jax.tree.map(lambda x, n=n: x[:, n], batch))
+        for n, member in enumerate(members_of(trained.model))
+    ]
     np.testing.assert_allclose(value, np.mean([v for v, _ in alone]), rtol=1e-5)
     expected = jax.tree.map(lambda *x: np.stack(x), *(params for _, params in alone))
     for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(expected), strict=True):
