@@ -51,9 +51,9 @@ def load_study(path: str | os.PathLike[str]) -> dict[str, Config]:
 
 
 def presets() -> dict[str, pathlib.Path]:
-    """The config and study files that come with jaxrec, by preset name."""
-    files = sorted(file for folder in PRESETS for file in folder.glob("**/*.py") if file.stem != "__init__")
-    return {file.stem: file for file in files}
+    """The config and study files that come with jaxrec, by preset name; those of the demo first."""
+    files = [file for folder in PRESETS for file in folder.glob("**/*.py") if file.stem != "__init__"]
+    return {file.stem: file for file in sorted(files, key=lambda file: (not file.stem.startswith("demo"), file))}
 
 
 def _module(path: str | os.PathLike[str]) -> Any:

@@ -148,7 +148,8 @@ class ItemHeadConfig:
     """Logits of the head: hidden state times row, or their cosine divided by `temperature`."""
     temperature: float = 0.07
     negatives: int = 0
-    """Items that the head's loss is computed over, drawn anew each step for the whole batch; 0: all items."""
+    """Items that the head's loss is computed over, drawn anew each step for the whole batch; 0, or as many as there are
+    items: all items."""
     row_input: bool = True
     """Whether an item's row is added to the input where its id ends."""
     tied: bool = True

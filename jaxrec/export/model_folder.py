@@ -23,6 +23,7 @@ from jaxrec.hub.backbone import Backbone, HuggingFace
 from jaxrec.hub.files import file_in, read_tensors, write_tensors
 from jaxrec.hub.registry import backbone, language_model, name_of
 from jaxrec.models.language_model import LanguageModel
+from jaxrec.models.members import Members
 from jaxrec.models.retriever import Retriever
 from jaxrec.tokenizers.vocabulary import Vocabulary
 
@@ -67,9 +68,12 @@ def exportable(model: LanguageModel | Retriever) -> tuple[LanguageModel, Backbon
     """The language model itself or in a retriever, its backbone's record, and the record's Hugging Face format.
 
     Raises:
-      ValueError: the backbone has no Hugging Face format.
+      ValueError: the backbone has no Hugging Face format, or the model has members or an item head.
     """
     inner = language_model(model)
+    if isinstance(inner, Members) or inner.items is not None:
+        what = "train.members above 1" if isinstance(inner, Members) else "answer both"
+        raise ValueError(f"a run with {what} has no form on Hugging Face; train one with answer id and a single member")
     name = name_of(inner)
     record = backbone(name)
     if record.hugging_face is None:

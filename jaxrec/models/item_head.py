@@ -143,7 +143,7 @@ class ItemHead(nnx.Module):
         at_places = jnp.take_along_axis(hidden, places[..., None], axis=1)
         flat = self._query(jnp.swapaxes(at_places, 0, 1).reshape(-1, hidden.shape[-1]))
         rows = flat, self._keys(), labels.T.reshape(-1), weights.T.reshape(-1), self.dtype
-        if key is None or not self.config.negatives:
+        if key is None or not 0 < self.config.negatives < self.n_items:
             return cross_entropy(*rows)
         sample = jax.random.randint(stream(key, "negatives"), (self.config.negatives,), 0, self.n_items)
         return sampled_cross_entropy(*rows, sample)

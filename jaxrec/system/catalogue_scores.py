@@ -25,15 +25,16 @@ def catalogue_component(system: System, name: str | None = None) -> Component:
     """The run as a component: a softmax over its scores or, with beam search, the probabilities of the listed items.
 
     Retrieval scores items by cosine (unknown items by -1), eval.recommender "exact" by the log-probability of their
-    ids. With "beam" the items that beam search lists have their probabilities, and what is missing to 1 is spread
-    equally over all others, of which each gets less than the last listed one; items of the history, if they are masked,
-    are among the others.
+    ids, and a model with an item head always scores all items by both answers. Otherwise, with "beam", the items that
+    beam search lists have their probabilities, and what is missing to 1 is spread equally over all others, of which
+    each gets less than the last listed one; items of the history, if they are masked, are among the others.
 
     Args:
       system: a trained run with a task that ranks items; its main task and eval settings are used.
       name: in tables; None: the method's name.
     """
-    beam = not isinstance(system.model, Retriever) and system.config.eval.recommender == "beam"
+    alone = not isinstance(system.model, Retriever) and system.model.items is None
+    beam = alone and system.config.eval.recommender == "beam"
     return Component(
         name or system.name,
         lambda histories, users: _scores(system, histories_of(histories, users), users),
@@ -75,7 +76,7 @@ def _scores(system: System, histories: Histories, users: np.ndarray | None) -> n
     if not isinstance(recommender, TrieRecommender):
         run = functools.partial(_cosines, recommender.model, recommender.items)
         return run_by_length(lambda source, _: run(source), source, users=settings.batch_users)[:, :n_items]
-    if recommender.mode == "exact":
+    if recommender.mode == "exact" or recommender.model.items is not None:
         run = functools.partial(_log_probs, recommender.model, recommender.trie)
         return run_by_length(lambda source, _: run(source), source, users=settings.batch_users)
     width = max(int(np.diff(histories.offsets).max(initial=1)), 1)

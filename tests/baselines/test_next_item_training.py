@@ -16,7 +16,7 @@ from jaxrec.baselines.gru4rec import Gru4Rec, Gru4RecConfig
 from jaxrec.baselines.ncf import NcfConfig, train_ncf
 from jaxrec.baselines.next_item_training import Sequences, train_next_item
 from jaxrec.baselines.sasrec import SasRec, SasRecConfig
-from jaxrec.config import WorldConfig
+from jaxrec.config import AugmentConfig, WorldConfig
 from jaxrec.data.split import make_split
 from jaxrec.data.synthetic import generate_world
 from jaxrec.evaluate.full_ranking import evaluate_scores
@@ -98,6 +98,23 @@ def sequence_model(name: str, split: Split, epochs: float, folder: pathlib.Path 
         return train_next_item(name, model, split, seed=0, loss=cloze_loss, ahead=0)
     config = CaserConfig(window=3, horizontal=8, **small)
     return train_next_item(name, Caser(config, n_items, split.train.n_users, rngs=rngs), split, seed=0, users=True)
+
+
+def test_augmented_sequences_predict_the_event_after_each() -> None:
+    histories = histories_of([list(range(1, 11)), [11, 12, 13, 14]], 20)
+    examples = Sequences(histories, 20, augment=AugmentConfig(drop=0.3, shuffle=0.5), seed=1)
+    seen = set()
+    for epoch in range(4):
+        sizes, _ = examples.lengths(epoch)
+        source, starts, target, _ = examples.build(np.arange(2), epoch)
+        np.testing.assert_array_equal(np.diff(starts), sizes)
+        for row in range(2):
+            part = slice(starts[row], starts[row + 1])
+            np.testing.assert_array_equal(source[part][1:], target[part][:-1])
+        seen.add(tuple(source))
+    assert len(seen) == 4
+    with pytest.raises(ValueError, match="augment varies histories whose next item is predicted"):
+        Sequences(histories, 20, ahead=0, augment=AugmentConfig(drop=0.3))
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("sasrec", 15), ("gru4rec", 15), ("bert4rec", 30), ("caser", 15)])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +13,17 @@ from flax import nnx
 from jaxrec import experiment
 from jaxrec.config import Config, LlamaConfig, ModelConfig, OovConfig
 from jaxrec.config.checks import check_config
+from jaxrec.export.whole_system import export
 from jaxrec.models.cross_entropy import shift_right
 from jaxrec.recommend.decoding_steps import start_decoding
 from jaxrec.recommend.exact_scoring import score_all
+from jaxrec.serve import newcomers
 from jaxrec.system import loading
+from jaxrec.system.catalogue_scores import catalogue_component
 from jaxrec.system.system import System
 from jaxrec.system.training import training_examples
 from jaxrec.tokenizers.trie import Trie
-from jaxrec.types import Batch, Histories
+from jaxrec.types import Batch, Histories, Interactions
 
 SHAPE = LlamaConfig(d_model=16, d_kv=8, heads=2, kv_heads=1, d_ff=32, layers=2)
 
@@ -145,3 +149,34 @@ def test_an_item_that_came_later_gets_the_mean_row_of_its_cluster(trained: Syste
 def test_settings_that_contradict_each_other(config: Config, changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_config(config.replace(**changes))
+
+
+def test_in_a_blend_all_items_are_scored_by_both_answers(trained: System) -> None:
+    component = catalogue_component(trained)
+    users = np.arange(5, dtype=np.int32)
+    scores = component.score(trained.histories, users)
+    assert component.distribution == "softmax"
+    source = trained.asker(trained.histories, None, "autoregressive", "seen")(users)
+    expected = jax.jit(score_all)(trained.model, jnp.asarray(source), Trie.build(trained.answer_tokens))
+    np.testing.assert_allclose(scores, expected, rtol=1e-4)
+
+
+def test_new_items_are_served(trained: System) -> None:
+    served = newcomers.served(trained)
+    names = served.data.item_names
+    events = Interactions(
+        np.zeros(2, np.int32), np.array([0, 1], np.int32), np.array(["new user"]), np.array([str(names[3]), "new item"])
+    )
+    served, done = newcomers.update(served, events)
+    assert (done.new_users, done.new_items) == (1, 1)
+    top = served.recommend(np.array([served.histories.n_users - 1]), 10)
+    assert np.isfinite(top.scores).all()
+    exact = dataclasses.replace(served, config=served.config.replace(eval__recommender="exact"))
+    everything = exact.recommend(np.array([0]), served.data.n_items)
+    assert len(names) in everything.items, "the new item is ranked among the others"
+
+
+def test_it_is_not_exported(trained: System, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="answer both has no form on Hugging Face"):
+        export(trained, tmp_path / "export")
+    assert not (tmp_path / "export").exists()

@@ -182,3 +182,38 @@ def test_bad_calls_are_named(small, tmp_path) -> None:
     short = grain.MapDataset.source(small.Rows()).batch(48).to_iter_dataset()
     with pytest.raises(ValueError, match="the data ended"):
         fit(loss_fn, params, buffers, optax.sgd(0.1), short, Plan(5), key=jax.random.key(0))
+
+
+def test_a_moving_average_is_validated_kept_and_resumed(small, tmp_path) -> None:
+    """Beside the average of the parameters after each step, by hand."""
+    states = []
+
+    def watch(params, buffers):
+        states.append(jax.tree.map(np.array, params))
+        return {"score": float(len(states))}
+
+    settings = {"validate": watch, "validate_every": 1, "steps": 12}
+    small.train(**settings)
+    plain, states[:] = list(states), []
+    expected = jax.tree.map(np.array, functional(small.Model(rngs=nnx.Rngs(0)), small.loss)[0])
+    averages = []
+    for step, params in enumerate(plain, start=1):
+        decay = min(0.8, step / (9 + step))
+        expected = jax.tree.map(lambda old, new, d=decay: d * old + (1 - d) * new, expected, params)
+        averages.append(expected)
+    run = small.train(average=0.8, **settings)
+    for actual, wanted in zip(states, averages, strict=True):
+        chex.assert_trees_all_close(actual, wanted, atol=1e-5)
+    chex.assert_trees_all_equal(jax.tree.map(np.array, run.best_params), states[-1])
+    chex.assert_trees_all_close(jax.tree.map(np.array, run.state.params), plain[-1], atol=1e-6)
+
+    settings["validate"] = lambda params, buffers: {"score": 0.0}
+    small.train(tmp_path, average=0.8, **{**settings, "steps": 5})
+    resumed = small.train(tmp_path, average=0.8, **settings)
+    chex.assert_trees_all_equal(resumed.state.params, run.state.params)
+    chex.assert_trees_all_equal(resumed.state.average, run.state.average)
+
+
+def test_an_average_out_of_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="average=1"):
+        Plan(3, average=1)

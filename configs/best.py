@@ -1,0 +1,52 @@
+"""For any file of users' sequences: META ID's ids and an item head in a decoder over items, blended with counts."""
+
+from jaxrec.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    EvalConfig,
+    IdConfig,
+    ItemHeadConfig,
+    LlamaConfig,
+    ModelConfig,
+    OovConfig,
+    SkipGramConfig,
+    TaskConfig,
+    TrainConfig,
+    WalkConfig,
+)
+
+config = Config(
+    name="best",
+    answer="both",
+    data=DataConfig(name="generated world"),
+    walks=WalkConfig(rounds=8, length=32),
+    skipgram=SkipGramConfig(epochs=3),
+    ids=IdConfig(users="none"),
+    model=ModelConfig(
+        backbone="item_decoder",
+        llama=LlamaConfig(d_model=64, d_kv=32, heads=2, kv_heads=2, d_ff=128, layers=2, tied=True, dropout=0.5),
+        oov=OovConfig("none"),
+    ),
+    item_head=ItemHeadConfig(id_weight=0.5, share=1.0, negatives=4096),
+    task=TaskConfig(
+        tasks=("autoregressive",),
+        max_history=50,
+        words=300,
+        augment=AugmentConfig(crop=0.2, drop=0.1, shuffle=0.3),
+    ),
+    train=TrainConfig(
+        epochs=60,
+        rows=16,
+        source_length=112,
+        target_length=200,
+        learning_rate=3e-3,
+        warmup=0.0,
+        weight_decay=0.0,
+        average=0.99,
+        validate_every=2,
+        validate_users=5000,
+        patience=5,
+    ),
+    eval=EvalConfig(recommender="exact", batch_users=256, counts=True),
+)
