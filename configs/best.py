@@ -22,7 +22,7 @@ config = Config(
     data=DataConfig(name="generated world"),
     walks=WalkConfig(rounds=8, length=32),
     skipgram=SkipGramConfig(epochs=3),
-    ids=IdConfig(users="none"),
+    ids=IdConfig(clusters=0, users="none"),
     model=ModelConfig(
         backbone="item_decoder",
         llama=LlamaConfig(d_model=64, d_kv=32, heads=2, kv_heads=2, d_ff=128, layers=2, tied=True, dropout=0.5),
@@ -37,7 +37,7 @@ config = Config(
     ),
     train=TrainConfig(
         epochs=60,
-        rows=16,
+        rows=8,
         source_length=112,
         target_length=200,
         learning_rate=3e-3,

@@ -11,7 +11,7 @@ from jaxrec.config.tasks import AS_IT_IS
 
 AT_LEAST = {
     "quantizer": {"codebooks": 1, "codewords": 1, "width": 1, "epochs": 1, "batch": 1},
-    "ids": {"clusters": 1, "restarts": 1, "iterations": 1, "neighbours": 1, "branches": 1, "leaf": 1},
+    "ids": {"clusters": 0, "restarts": 1, "iterations": 1, "neighbours": 1, "branches": 1, "leaf": 1},
     "task": {"words": 300, "max_text": 1, "max_answer": 1},
     "eval": {"text_beams": 1, "text_events": 0},
 }

@@ -152,6 +152,7 @@ class IdConfig:
     """Which entities get ids of `kind` (META ID, appendix D); the others get random numbers, as "rid" does. To leave
     users out of the prompts, set `users` instead."""
     clusters: int = 100
+    """Of "meta_id", "spectral" and "dbscan"; 0: the root of the number of users and items, at most 100."""
     restarts: int = 4
     """k-means runs from different initial centres, of which the best is kept."""
     iterations: int = 50

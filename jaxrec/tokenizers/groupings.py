@@ -11,7 +11,13 @@ from jaxrec.config import IdConfig
 from jaxrec.tokenizers import spectral
 from jaxrec.tokenizers.quantizers import kmeans
 
+MOST_CLUSTERS = 100
 QUANTILES = np.linspace(0.05, 0.95, 10)
+
+
+def clusters_of(config: IdConfig, n_rows: int) -> int:
+    """The number of clusters of n rows: ids.clusters or, where that is 0, the root of n but at most `MOST_CLUSTERS`."""
+    return config.clusters or min(MOST_CLUSTERS, max(1, round(n_rows**0.5)))
 
 
 def by_kmeans(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans.KMeans:
@@ -24,7 +30,8 @@ def by_kmeans(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans.K
     Raises:
       ValueError: more clusters than rows.
     """
-    return kmeans.fit_kmeans(rows, config.clusters, restarts=config.restarts, iterations=config.iterations, key=key)
+    clusters = clusters_of(config, len(rows))
+    return kmeans.fit_kmeans(rows, clusters, restarts=config.restarts, iterations=config.iterations, key=key)
 
 
 def by_spectrum(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans.KMeans:
@@ -39,9 +46,10 @@ def by_spectrum(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans
     Raises:
       ValueError: more clusters than rows.
     """
-    units = _units(rows, config.clusters)
+    clusters = clusters_of(config, len(rows))
+    units = _units(rows, clusters)
     graph = spectral.neighbour_graph(units, config.neighbours)
-    labels = spectral.spectral_clusters(graph, config.clusters, restarts=config.restarts, key=key)
+    labels = spectral.spectral_clusters(graph, clusters, restarts=config.restarts, key=key)
     return _around_centroids(units, labels)
 
 
@@ -58,8 +66,9 @@ def by_density(rows: np.ndarray, config: IdConfig, *, key: jax.Array) -> kmeans.
       ValueError: there are more clusters than rows, or DBSCAN finds no cluster.
     """
     del key
-    units = _units(rows, config.clusters)
-    return _around_centroids(units, dbscan_labels(units, config.clusters, config.neighbours, config.eps))
+    clusters = clusters_of(config, len(rows))
+    units = _units(rows, clusters)
+    return _around_centroids(units, dbscan_labels(units, clusters, config.neighbours, config.eps))
 
 
 def dbscan_labels(units: np.ndarray, clusters: int, neighbours: int, eps: float = 0.0) -> np.ndarray:
