@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.baselines.registry import BASELINES, check_baselines, settings_of
-from jaxrec.config import Config, TaskConfig
+from jaxrec.config import Config, ModelConfig, TaskConfig
 from jaxrec.evaluate.full_ranking import Result, evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.evaluate.results_file import results_report, write_results
@@ -44,6 +44,8 @@ def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "te
     if config.protocol != "strict":
         raise ValueError(f"protocol {config.protocol!r}: baselines learn from the training part alone; take strict")
     config = dataclasses.replace(config, task=TaskConfig(tasks=("sequential",)))  # split leave-one-out
+    if config.answer == "both":  # which wants another task, and a model that baselines don't have
+        config = dataclasses.replace(config, answer="id", model=ModelConfig())
     runs.check_run(config)
     baseline, own_settings = BASELINES[name], settings_of(name, settings)
     file = config.folder / part / "results.json"

@@ -127,7 +127,7 @@ def test_its_steps_say_what_the_whole_pass_says(config: Config) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"backbone": "gpt9"}, "model.backbone='gpt9' is not one of t5, llama, bag"),
+        ({"backbone": "gpt9"}, "model.backbone='gpt9' is not one of t5, llama, item_decoder, bag"),
         ({"init_from": "google-t5/t5-small"}, "model.backbone bag reads no weights of Hugging Face"),
         ({"lora__rank": 4}, "model.lora.rank=4 does not go with model.backbone bag"),
     ],

@@ -19,6 +19,7 @@ class Tables:
     after: jax.Array  # f32[P,V,V]
 
     start = 0
+    items = None  # no item head
 
     def read(self, source):
         return (self.prompt[source] * (source > 0)[:, :, None]).sum(1)

@@ -75,6 +75,14 @@ def test_what_a_config_asks_changes_nothing(tiny: Config, tmp_path: pathlib.Path
         assert len(ranks["EASE"]) == 80
 
 
+def test_a_config_with_two_answers_lends_its_data(tiny: Config, tmp_path: pathlib.Path) -> None:
+    both = tiny.replace(
+        answer="both", model__backbone="item_decoder", ids__users="none", task__tasks=("autoregressive",)
+    )
+    one, other = (compare_baselines(("ease",), c, (0,), tmp_path / c.answer, SETTINGS) for c in (both, tiny))
+    assert one.rows == other.rows
+
+
 @pytest.mark.long
 @pytest.mark.slow
 def test_every_baseline_trains_from_its_settings(tiny: Config, tmp_path: pathlib.Path) -> None:

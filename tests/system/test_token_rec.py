@@ -333,7 +333,7 @@ def test_a_run_trained_again_keeps_what_updates_brought(finished_run, tmp_path: 
         ({"lightgcn": {"losses": ("bpr", "ssm")}}, "'ssm', which is not one of bpr, sampled, in_batch, full"),
         ({"lightgcn": {"temperature": 0.0}}, r"lightgcn\.temperature=0.0 must be above 0"),
         ({"lightgcn": {"validate_every": -1}}, r"lightgcn\.validate_every=-1 must be at least 0"),
-        ({"ids": {"clusters": 0}}, r"ids\.clusters=0 must be at least 1"),
+        ({"ids": {"clusters": -1}}, r"ids\.clusters=-1 must be at least 0"),
     ],
 )
 def test_configs_that_can_not_work(token_rec: Config, tmp_path: pathlib.Path, changed: dict, message: str) -> None:
