@@ -75,7 +75,7 @@ def blend(
     parts: Sequence[TrainedRun | str | os.PathLike[str]],
     *,
     out: str | os.PathLike[str] | None = None,
-    users: int = 2000,
+    users: int = 5000,
     settings: Any = None,
     progress: OnMessage = None,
 ) -> Blend:

@@ -23,7 +23,7 @@ class Arguments(Settings):
     """Names of baselines: popularity, item-knn, transitions, or those in the settings below, which are then trained."""
     out: str | None = None
     """Default: runs/RUN_blend."""
-    users: int = 2000
+    users: int = 5000
     """Maximum number of validation users to choose weights by; 0: all."""
 
 

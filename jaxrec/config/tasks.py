@@ -163,7 +163,7 @@ class EvalConfig:
     counts: bool = False
     """Whether tables also have the row "METHOD + counts": a log-linear blend of the model and the counted baselines,
     with weights by NDCG@10 on validation items. The test items are ranked once more, and the validation items of up to
-    2,000 users."""
+    5,000 users."""
     text_beams: int = 1
     """Beams for generated text; 1: greedy decoding (the paper, section C.3.2)."""
     text_events: int = 0

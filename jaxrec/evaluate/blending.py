@@ -115,7 +115,7 @@ def mix(log_probs: Sequence[np.ndarray], weights: Weights) -> np.ndarray:
 
 
 def fit_blend(
-    components: Sequence[Component], split: Split, *, mask_seen: bool = True, most_users: int = 2000, seed: int = 0
+    components: Sequence[Component], split: Split, *, mask_seen: bool = True, most_users: int = 5000, seed: int = 0
 ) -> Blend:
     """Fits a blend on validation items; test items are not read.
 

@@ -55,7 +55,7 @@ def make_blend(
     sources: Sequence[System | str | os.PathLike[str]],
     folder: pathlib.Path | None = None,
     *,
-    most_users: int = 2000,
+    most_users: int = 5000,
     settings: Any = None,
 ) -> BlendedParts:
     """Loads parts, chooses their weights on validation items, and evaluates the blend on the test items.
