@@ -1,4 +1,4 @@
-"""For any file of users' sequences: META ID's ids and an item head in a decoder over items, blended with counts."""
+"""For any file of users' sequences: META ID's ids and an item head in a decoder over items; its table has a blend."""
 
 from jaxrec.config import (
     AugmentConfig,

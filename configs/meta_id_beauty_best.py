@@ -1,52 +1,16 @@
-"""The best single model so far for Amazon Beauty on a CPU: META ID's ids and an item head in a decoder over items."""
+"""The preset `best` on Amazon Beauty: as many epochs as were measured, in larger batches."""
 
-from jaxrec.config import (
-    AugmentConfig,
-    Config,
-    DataConfig,
-    EvalConfig,
-    IdConfig,
-    ItemHeadConfig,
-    LlamaConfig,
-    ModelConfig,
-    OovConfig,
-    SkipGramConfig,
-    TaskConfig,
-    TrainConfig,
-    WalkConfig,
-)
+import pathlib
 
-config = Config(
+from jaxrec.config import DataConfig, load_config
+
+config = load_config(pathlib.Path(__file__).with_name("best.py")).replace(
     name="meta_id_beauty_best",
-    answer="both",
     data=DataConfig(name="Amazon Beauty", path="amazon-beauty/user_sequence.txt.gz"),
-    walks=WalkConfig(rounds=8, length=32),
-    skipgram=SkipGramConfig(epochs=3),
-    ids=IdConfig(clusters=100, users="none"),
-    model=ModelConfig(
-        backbone="item_decoder",
-        llama=LlamaConfig(d_model=64, d_kv=32, heads=2, kv_heads=2, d_ff=128, layers=2, tied=True, dropout=0.5),
-        oov=OovConfig("none"),
-    ),
-    item_head=ItemHeadConfig(id_weight=0.5, share=1.0, negatives=4096),
-    task=TaskConfig(
-        tasks=("autoregressive",),
-        max_history=50,
-        words=300,
-        augment=AugmentConfig(crop=0.2, drop=0.1, shuffle=0.3),
-    ),
-    train=TrainConfig(
-        epochs=40,
-        rows=32,
-        source_length=112,
-        target_length=200,
-        learning_rate=3e-3,
-        warmup=0.0,
-        weight_decay=0.0,
-        average=0.99,
-        validate_every=4,
-        validate_users=0,
-        patience=0,
-    ),
-    eval=EvalConfig(recommender="exact", batch_users=256, counts=True),
+    ids__clusters=100,
+    train__epochs=40,
+    train__rows=32,
+    train__validate_every=4,
+    train__validate_users=0,
+    train__patience=0,
 )

@@ -2,7 +2,8 @@
 
 Axis letters, one legend for the whole project:
   U users, I items, N events, F collaborative width, L codes in an id, M new tokens, V vocabulary,
-  B batch, S source length, T target length, D model width, W beams, H heads, K width of a head, X seen items.
+  B batch, S source length, T target length, D model width, W beams, H heads, K width of a head, X seen items,
+  E members of an ensemble.
 In attention also: Q queries of a step, h heads of keys and values that G = H / h heads of queries share, Y layers,
   Z width of the feed-forward layer, P = S + T positions of prompt and answer, A and R two axes flattened into one.
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.config import AS_IT_IS, AugmentConfig, LoraConfig
+from jaxrec.config import NO_AUGMENTATION, AugmentConfig, LoraConfig
 from jaxrec.models.full_softmax import cross_entropy
 from jaxrec.models.linear import Linear
 from jaxrec.types import Array, Batch
@@ -42,7 +42,7 @@ class SequenceConfig:
     """Users per validation, drawn once; 0 takes all."""
     patience: int = 5
     """Validations without a better NDCG@10 before training stops; 0 never stops early."""
-    augment: AugmentConfig = AS_IT_IS
+    augment: AugmentConfig = NO_AUGMENTATION
     """Training histories that vary from epoch to epoch, of models that predict the next item."""
     average: float = 0.0
     """Decay a step of a moving average of the weights, which is validated and kept; 0: none."""

@@ -12,7 +12,8 @@ from flax import nnx
 
 from jaxrec.baselines.baseline import Baseline
 from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, next_item_loss
-from jaxrec.config import AS_IT_IS, AugmentConfig, TrainConfig
+from jaxrec.config import NO_AUGMENTATION, AugmentConfig, TrainConfig
+from jaxrec.config.checks import check_augmentation
 from jaxrec.data.packing import packed
 from jaxrec.evaluate.full_ranking import Scorer, padded_width, seen_rows
 from jaxrec.evaluate.validation import validate_scores, validation_users
@@ -41,7 +42,8 @@ class Sequences:
       augment: with `ahead` 1 and without `users`, varies the pieces from epoch to epoch.
       seed: of the augmentation.
     Raises:
-      ValueError: nobody has more than `ahead` events, or pieces can't be varied.
+      ValueError: nobody has more than `ahead` events, a probability of `augment` is out of range, or these pieces can't
+        be varied.
     """
 
     def __init__(
@@ -51,13 +53,14 @@ class Sequences:
         *,
         ahead: int = 1,
         users: bool = False,
-        augment: AugmentConfig = AS_IT_IS,
+        augment: AugmentConfig = NO_AUGMENTATION,
         seed: int = 0,
     ) -> None:
         pieces = cut(histories, length, ahead=ahead)
         user, self._starts, self._sizes = pieces
         self._augmented = None
-        if augment != AS_IT_IS:
+        check_augmentation(augment)
+        if augment != NO_AUGMENTATION:
             if ahead != 1 or users:
                 raise ValueError("augment varies histories whose next item is predicted, without users; leave it out")
             self._augmented = AugmentedPieces(pieces, augment, seed)

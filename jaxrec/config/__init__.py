@@ -22,10 +22,10 @@ from jaxrec.config.models import (
     RopeConfig,
     T5Config,
 )
-from jaxrec.config.tasks import AS_IT_IS, RANKING, WRITING, AugmentConfig, EvalConfig, TaskConfig, TrainConfig
+from jaxrec.config.tasks import NO_AUGMENTATION, RANKING, WRITING, AugmentConfig, EvalConfig, TaskConfig, TrainConfig
 
 __all__ = [
-    "AS_IT_IS",
+    "NO_AUGMENTATION",
     "RANKING",
     "WRITING",
     "AugmentConfig",

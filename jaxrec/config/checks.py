@@ -7,7 +7,7 @@ import pathlib
 
 from jaxrec.config.config import Config
 from jaxrec.config.data import LightGcnConfig
-from jaxrec.config.tasks import AS_IT_IS
+from jaxrec.config.tasks import NO_AUGMENTATION, AugmentConfig
 
 AT_LEAST = {
     "quantizer": {"codebooks": 1, "codewords": 1, "width": 1, "epochs": 1, "batch": 1},
@@ -56,16 +56,25 @@ def check_lightgcn(settings: LightGcnConfig) -> None:
         )
 
 
+def check_augmentation(augment: AugmentConfig) -> None:
+    """Checks how histories are varied, of a task or a baseline.
+
+    Raises:
+      ValueError: a probability is out of range; the message names the field.
+    """
+    for field, value in dataclasses.asdict(augment).items():
+        if not 0 <= value < 1:
+            raise ValueError(f"augment.{field}={value} is a probability; wanted 0 <= {field} < 1")
+
+
 def _check_tasks(config: Config) -> None:
     task = config.task
     if not task.tasks:
         raise ValueError("task.tasks names no task; give at least one: --task.tasks sequential direct")
     for name in task.tasks:
         task.weight(name)
-    for field, value in dataclasses.asdict(task.augment).items():
-        if not 0 <= value < 1:
-            raise ValueError(f"task.augment.{field}={value} is a probability; wanted 0 <= {field} < 1")
-    if task.augment != AS_IT_IS and not task.autoregressive:
+    check_augmentation(task.augment)
+    if task.augment != NO_AUGMENTATION and not task.autoregressive:
         raise ValueError(
             "task.augment varies histories of task 'autoregressive' alone; set --task.tasks autoregressive"
         )

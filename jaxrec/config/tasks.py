@@ -13,18 +13,17 @@ WRITING = ("rating", "explanation", "review", "preference")
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-    """Training histories that vary from epoch to epoch, of task "autoregressive" and of SASRec."""
+    """Training histories that vary from epoch to epoch, of task "autoregressive" and of next-item baselines."""
 
     crop: float = 0.0
     """Probability that a history is cropped to a random part of at least half of it."""
     drop: float = 0.0
     """Probability of each event to be left out."""
     shuffle: float = 0.0
-    """Probability that the events of a history are shuffled locally, by up to two places."""
+    """Probability that neighbours in a history are exchanged at random, which moves an event by at most one place."""
 
 
-AS_IT_IS = AugmentConfig()
-"""No augmentation."""
+NO_AUGMENTATION = AugmentConfig()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +54,8 @@ class TaskConfig:
     """Maximum tokens of an explanation or summary, in training and generation."""
     max_history: int = 20
     """Maximum history items in a prompt; the latest are kept."""
-    augment: AugmentConfig = AS_IT_IS
+    augment: AugmentConfig = NO_AUGMENTATION
+    """How training histories of "autoregressive" vary from epoch to epoch."""
     shuffle: bool = True
     """Shuffle the history of "collaborative" prompts, anew every epoch (TokenRec, section 3.1.1)."""
 
@@ -123,9 +123,9 @@ class TrainConfig:
     """Decay a step of a moving average of the weights (Polyak and Juditsky 1992), which is validated and kept instead
     of the weights themselves; 0: none."""
     members: int = 1
-    """Number of models that are trained side by side on the same batches, with their own initial weights and dropout.
-    The run recommends by the mean of their log-probabilities. On accelerators a step is one vectorised program, on CPU
-    the members take turns."""
+    """Number of models that are trained side by side, with initial weights, dropout and an order of the examples (with
+    `task.augment` other histories, too) of their own. The run recommends by the mean of their log-probabilities. On
+    accelerators a step is one vectorised program, on CPU the members take turns."""
     validate_every: float = 1.0
     """Epochs between validations."""
     validate_users: int = 2000

@@ -212,7 +212,7 @@ def packed(
     can resume and any number of processes build the same global batch.
 
     Args:
-      examples: see `Examples`; a sequence of them gives each member of an ensemble examples and an order of its own.
+      examples: see `Examples`; a sequence of E gives each member of an ensemble examples and an order of its own.
       rows: rows of a global batch.
       source_length: tokens in a source row.
       target_length: tokens in a target row.
@@ -220,7 +220,7 @@ def packed(
       process_index: which of `process_count` equal blocks of each batch's rows to build.
       process_count: number of blocks; `jaxrec.training.sharding.share_of_data` gives both.
     Returns:
-      A grain.IterDataset of Batch (numpy), rows/process_count rows each; with N members, arrays are [rows,N,...].
+      A grain.IterDataset of Batch (numpy), rows/process_count rows each; with E > 1 members, arrays are [rows,E,...].
     Raises:
       ValueError: there are no examples, one is longer than a row, or `rows` doesn't divide among the processes.
     """

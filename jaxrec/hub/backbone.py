@@ -87,7 +87,7 @@ class Backbone:
       label: its name in tables.
       model: its class.
       shape: shape(settings) -> its sizes, a frozen dataclass with `vocab`, `d_model`, `dropout`, `compute_dtype`,
-        `remat` and fields of its own.
+        `remat` and fields of its own; it raises ValueError for sizes that it can't have.
       build: see `Build`.
       depth: depth(shape) -> number of layers as text, such as "6+6".
       decoder_only: whether prompt and answer are one sequence, with a token between them.

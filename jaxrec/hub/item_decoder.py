@@ -26,6 +26,21 @@ def _build(
     return ItemDecoder(shape, settings.oov, anchors, first_oov, start, rngs=rngs)
 
 
+def _shape(settings: ModelConfig) -> LlamaConfig:
+    """The sizes.
+
+    Raises:
+      ValueError: they ask for what an item decoder doesn't have.
+    """
+    shape = settings.llama
+    if shape.window or not shape.tied:
+        raise ValueError(
+            f"model.llama.window={shape.window} and tied={shape.tied}: an item decoder attends to all items, and its "
+            "head is the embedding table; set window 0 and tied true"
+        )
+    return shape
+
+
 def _sharding(fsdp: bool) -> Sequence[tuple[str, PartitionSpec]]:
     return ((r"embedding/table$", PartitionSpec("model", "data" if fsdp else None)),)
 
@@ -33,7 +48,7 @@ def _sharding(fsdp: bool) -> Sequence[tuple[str, PartitionSpec]]:
 BACKBONE = Backbone(
     label="item decoder",
     model=ItemDecoder,
-    shape=lambda settings: settings.llama,
+    shape=_shape,
     build=_build,
     depth=lambda shape: str(shape.layers),
     decoder_only=True,

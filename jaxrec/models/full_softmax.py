@@ -7,6 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jaxrec.models.catalogue_softmax import softmax_losses
 from jaxrec.models.products import dense
 from jaxrec.types import Array
 
@@ -50,7 +51,8 @@ def sampled_cross_entropy(
 ) -> jax.Array:
     """As `cross_entropy`, with the other items estimated from a uniform sample of N of them.
 
-    Their scores are raised by log(I / N), so that the sample stands for the catalogue (Jean et al. 2015).
+    Their scores are raised by log(I / N), so that the sample stands for the catalogue (Jean et al. 2015). On CPU,
+    blocks whose weights are all 0 are skipped.
 
     Args:
       hidden: f32[T, D].
@@ -63,27 +65,21 @@ def sampled_cross_entropy(
       f32[], 0 where all weights are 0.
     """
     labels = jnp.clip(labels, 0, table.shape[0] - 1)
-    of_labels = jnp.sum(hidden * table[labels], axis=1)
     others, raised = table[candidates].T, jnp.log(table.shape[0] / candidates.shape[0])
+    block = CACHED_ROWS if jax.default_backend() == "cpu" else hidden.shape[0]
+    short = -hidden.shape[0] % block
 
-    def losses(h: jax.Array, label: jax.Array, of_label: jax.Array) -> jax.Array:
-        scores = jnp.where(candidates[None] == label[:, None], -jnp.inf, dense(h, others, dtype) + raised)
-        return jnp.logaddexp(jax.nn.logsumexp(scores, axis=1), of_label) - of_label
+    def counted(h: jax.Array, of_label: jax.Array, label: jax.Array, weight: jax.Array) -> jax.Array:
+        is_other = candidates[None] != label[:, None]
+        return weight @ softmax_losses(of_label, dense(h, others, dtype) + raised, is_other, 1.0)
 
-    if jax.default_backend() != "cpu":
-        return jnp.sum(weights * losses(hidden, labels, of_labels)) / jnp.maximum(weights.sum(), 1e-6)
-    # On CPU blocks without weight are skipped.
-    short = -hidden.shape[0] % CACHED_ROWS
-    rows = (jnp.pad(x, ((0, short),) + ((0, 0),) * (x.ndim - 1)) for x in (hidden, labels, of_labels, weights))
-    blocks = tuple(x.reshape(-1, CACHED_ROWS, *x.shape[1:]) for x in rows)
+    def one_block(rows: tuple[jax.Array, ...]) -> jax.Array:
+        return jax.lax.cond(jnp.any(rows[-1] != 0), counted, lambda *_: jnp.zeros(()), *rows)
 
-    def one_block(block: tuple[jax.Array, ...]) -> jax.Array:
-        *inputs, weight = block
-        return jax.lax.cond(
-            jnp.any(weight != 0), lambda *inputs: jnp.sum(weight * losses(*inputs)), lambda *_: jnp.zeros(()), *inputs
-        )
-
-    return jax.lax.map(one_block, blocks).sum() / jnp.maximum(weights.sum(), 1e-6)
+    columns = hidden, jnp.sum(hidden * table[labels], axis=1), labels, jnp.asarray(weights)
+    padded = (jnp.pad(x, ((0, short),) + ((0, 0),) * (x.ndim - 1)) for x in columns)
+    losses = jax.lax.map(one_block, tuple(x.reshape(-1, block, *x.shape[1:]) for x in padded))
+    return losses.sum() / jnp.maximum(columns[-1].sum(), 1e-6)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))

@@ -15,9 +15,10 @@ from jaxrec.models.decoding import same_segment
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.item_head import ItemHead
 from jaxrec.models.language_model import LanguageModel
-from jaxrec.models.llama import Drops, FeedForward, Layer
+from jaxrec.models.llama import Drops, FeedForward, Layer, check_sizes
 from jaxrec.models.norms import RMSNorm
 from jaxrec.models.oov import ExtendedEmbedding
+from jaxrec.models.remat import apply_layer
 from jaxrec.models.rope import rotations
 from jaxrec.types import Array
 
@@ -57,12 +58,14 @@ class ItemDecoder(LanguageModel):
     user tokens of a prompt are not read.
 
     Args:
-      config: the sizes.
+      config: the sizes; the head is the embedding table, and there is no sliding window.
       oov: where the anchors of new tokens are added to embeddings; "encoder" means the input.
       anchors: f32[M,F], anchors of the tokens first_oov, first_oov + 1, ..., or None.
       first_oov: number of the first new token.
       start: the prefix of items' ids, which precedes an answer.
       rngs: its "params" stream initialises.
+    Raises:
+      ValueError: see `check_sizes`.
     """
 
     config: LlamaConfig
@@ -77,6 +80,7 @@ class ItemDecoder(LanguageModel):
         *,
         rngs: nnx.Rngs,
     ) -> None:
+        check_sizes(config)
         lora = LoraConfig()
         self.config = config
         self.start = start
@@ -94,7 +98,6 @@ class ItemDecoder(LanguageModel):
         self.speech_norm = RMSNorm(config.d_model, config.epsilon)
         self.speech = FeedForward(config, lora, rngs=rngs)
         self.norm = RMSNorm(config.d_model, config.epsilon)
-        self.items = nnx.data(None)
 
     def __call__(
         self,
@@ -135,11 +138,11 @@ class ItemDecoder(LanguageModel):
         return jnp.where(is_code[..., None], embedded, 0)
 
     def _trunk(self, tokens: jax.Array, segments: jax.Array, drop: Dropout) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """States at all items of sequences of tokens i32[B,P].
+        """States at all items of sequences of tokens i32[B,P], whose examples `segments` i32[B,P] number.
 
         Returns:
-          f32[B,N,D] of the items in their order; the positions at which their ids end, i32[B,N]; and their segments,
-          i32[B,N], 0 where a row has fewer than N items.
+          f32[B,N,D] of the at most N = P / (L + 1) items in their order; the positions at which their ids end,
+          i32[B,N]; and their segments, i32[B,N], 0 where a row has fewer than N items.
         """
         head = self._head
         n_codes, length = head.n_codes, tokens.shape[1]
@@ -156,7 +159,7 @@ class ItemDecoder(LanguageModel):
         rotation = rotations(mask.sum(-1) - 1, self.config.rope, self.config.d_kv)
         drops = Drops(drop, Dropout(0, None))
         for layer in self.layers:
-            x = layer(x, rotation, mask, drops)
+            x = apply_layer(self.config.remat, layer, x, rotation, mask, drops)
         return x, places, segments
 
     def _speak(self, context: jax.Array, codes: jax.Array, drop: Dropout) -> jax.Array:
@@ -192,7 +195,15 @@ class ItemDecoder(LanguageModel):
 
 
 def _sums_since(values: jax.Array, is_start: jax.Array, most: int) -> jax.Array:
-    """Sums of at most `most` values up to each position, from the last start on; f32[B,T,D] and bool[B,T]."""
+    """The sum of the values since the last start, of at most `most`, at each position.
+
+    Args:
+      values: f32[B,T,D].
+      is_start: bool[B,T].
+      most: number of values.
+    Returns:
+      f32[B,T,D].
+    """
     sums, is_open = values, ~is_start
     for back in range(1, most):
         sums += jnp.where(is_open[..., None], jnp.pad(values[:, :-back], ((0, 0), (back, 0), (0, 0))), 0)

@@ -160,13 +160,14 @@ class ItemHead(nnx.Module):
         known = np.asarray(self.items_of(jnp.asarray(item_tokens[:, 1:], jnp.int32)))
         if len(known) == self.n_items and (known == np.arange(len(known))).all():
             return self
-        nearest = [np.flatnonzero(self._similar(codes)) for codes in item_tokens[known < 0, 1:]]
+        first, end = self._similar(item_tokens[known < 0, 1:])
 
         def moved(rows: jax.Array) -> nnx.Param:
-            values = np.asarray(rows)  # f32[I,D]; of an ensemble f32[N,I,D]
+            values = np.asarray(rows)  # f32[I,D]; of an ensemble f32[E,I,D]
             grown = np.take(values, np.maximum(known, 0), axis=-2)
-            for item, alike in zip(np.flatnonzero(known < 0), nearest, strict=True):
-                grown[..., item, :] = values[..., alike, :].mean(axis=-2)
+            by_id = np.take(values, np.asarray(self.order[...]), axis=-2)
+            sums = np.insert(np.cumsum(by_id, axis=-2, dtype=np.float64), 0, 0.0, axis=-2)
+            grown[..., known < 0, :] = (sums[..., end, :] - sums[..., first, :]) / (end - first)[:, None]
             return nnx.Param(jnp.asarray(grown))
 
         head = nnx.clone(self)
@@ -176,10 +177,22 @@ class ItemHead(nnx.Module):
             head.output_rows = moved(self.output_rows[...])
         return head
 
-    def _similar(self, codes: np.ndarray) -> np.ndarray:
-        """Mask of the items that share the longest prefix with an id, i32[L] -> bool[I]; all where none shares any."""
-        table = np.asarray(self.codes[...])
-        shared = np.logical_and.accumulate(table == codes, axis=1).sum(axis=1)
-        mask = np.zeros(self.n_items, bool)
-        mask[np.asarray(self.order[...])[shared == shared.max()]] = True
-        return mask
+    def _similar(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ids that share the longest prefix with each of some ids i32[n,L]; all where none shares any.
+
+        Returns:
+          Places first <= place < end among the sorted ids, i64[n] each.
+        """
+        table = np.asarray(self.codes[...], np.int64)
+        first, end = np.zeros(len(codes), np.int64), np.full(len(codes), len(table))
+        group, groups = np.zeros(len(codes), np.int64), np.zeros(len(table), np.int64)  # numbers of prefixes so far
+        shares = np.ones(len(codes), bool)
+        for column in range(self.n_codes):
+            most = max(table.max(), codes.max(initial=0)) + 1
+            prefixes, wanted = groups * most + table[:, column], group * most + codes[:, column]
+            low, high = (np.searchsorted(prefixes, wanted, side=side) for side in ("left", "right"))
+            shares &= high > low
+            first, end = np.where(shares, low, first), np.where(shares, high, end)
+            groups = np.append(0, np.cumsum(np.diff(prefixes) > 0))
+            group = groups[np.minimum(low, len(table) - 1)]
+        return first, end

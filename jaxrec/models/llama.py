@@ -29,6 +29,18 @@ from jaxrec.types import Array
 Rotation = tuple[jax.Array, jax.Array]
 
 
+def check_sizes(config: LlamaConfig) -> None:
+    """Checks heads and window.
+
+    Raises:
+      ValueError: the number of heads is no multiple of that of keys, or the window is negative.
+    """
+    if config.kv_heads < 1 or config.heads % config.kv_heads:
+        raise ValueError(f"heads={config.heads} is no multiple of kv_heads={config.kv_heads}")
+    if config.window < 0:
+        raise ValueError(f"window={config.window} is negative; 0 means that all positions are seen")
+
+
 @dataclasses.dataclass(frozen=True)
 class Drops:
     """The dropout of one call: `hidden` of attention weights and hidden states, `adapter` of the inputs of LoRA."""
@@ -133,10 +145,7 @@ class Llama(LanguageModel):
         *,
         rngs: nnx.Rngs,
     ) -> None:
-        if config.kv_heads < 1 or config.heads % config.kv_heads:
-            raise ValueError(f"heads={config.heads} is no multiple of kv_heads={config.kv_heads}")
-        if config.window < 0:
-            raise ValueError(f"window={config.window} is negative; 0 means that all positions are seen")
+        check_sizes(config)
 
         def table(oov: OovConfig, anchors: np.ndarray | jax.Array | None) -> ExtendedEmbedding:
             return ExtendedEmbedding(
@@ -165,7 +174,6 @@ class Llama(LanguageModel):
         self.norm = RMSNorm(config.d_model, config.epsilon, frozen_dtype(lora))
         self.head = None if config.tied else table(OovConfig("none"), None)
         self.head_adapter = adapter("head", config.d_model, config.vocab)
-        self.items = nnx.data(None)
 
     def __call__(
         self,

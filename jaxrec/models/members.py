@@ -19,13 +19,13 @@ from jaxrec.types import Array, Batch
 class Members(LanguageModel):
     """An ensemble as a language model: the score of a token or an item is the members' mean log-probability of it.
 
-    Parameters of the members are stacked on a leading axis N; other variables, equal in all, are shared. Hidden states,
+    Parameters of the members are stacked on a leading axis E; other variables, equal in all, are shared. Hidden states,
     caches and memories have an axis for the members behind those of a single model's, so that what decodes with one
     model decodes with members.
 
     Attributes:
       member: a model whose parameters are the stacked ones.
-      count: N.
+      count: E.
 
     Args:
       models: at least one; they differ in their parameters alone.
@@ -61,7 +61,7 @@ class Members(LanguageModel):
 
         Args:
           run: of one member; pure.
-          inputs: trees with a leading axis N.
+          inputs: trees with a leading axis E.
         """
         graph, params, shared = nnx.split(self.member, nnx.Param, ...)
 
@@ -82,7 +82,7 @@ class Members(LanguageModel):
         *,
         key: jax.Array | None = None,
     ) -> jax.Array:
-        """As `LanguageModel`, f32[B,T,N,D]; dropout differs between the members."""
+        """As `LanguageModel`, f32[B,T,E,D]; dropout differs between the members."""
         if key is None:
             hidden = self.each(lambda member: member(source, source_segments, inputs, target_segments))
         else:
@@ -97,25 +97,25 @@ class Members(LanguageModel):
         return self.each(lambda member: member.embed(tokens))[0]
 
     def logits(self, hidden: jax.Array) -> jax.Array:
-        """The members' mean log-probability of each token, f32[...,N,D] -> f32[...,V]."""
+        """The members' mean log-probability of each token, f32[...,E,D] -> f32[...,V]."""
         by_member = jnp.moveaxis(hidden, -2, 0)
         return self.each(lambda member, hidden: jax.nn.log_softmax(member.logits(hidden)), by_member).mean(axis=0)
 
     def item_log_probs(self, hidden: jax.Array) -> jax.Array:
-        """The members' mean log p(item), f32[...,N,D] -> f32[...,I]."""
+        """The members' mean log p(item), f32[...,E,D] -> f32[...,I]."""
         return self.each(lambda member, hidden: member.item_log_probs(hidden), jnp.moveaxis(hidden, -2, 0)).mean(axis=0)
 
     def read(self, source: jax.Array) -> Memory:
-        """See `LanguageModel.read`; arrays have a last axis N."""
+        """See `LanguageModel.read`; arrays have a last axis E."""
         return _last(self.each(lambda member: member.read(source)))
 
     def empty_cache(self, batch: int, beams: int, length: int) -> Cache:
-        """See `LanguageModel.empty_cache`; arrays have a last axis N."""
+        """See `LanguageModel.empty_cache`; arrays have a last axis E."""
         cache = self.member.empty_cache(batch, beams, length)
         return jax.tree.map(lambda x: jnp.repeat(x[..., None], self.count, axis=-1), cache)
 
     def step(self, tokens: jax.Array, position: int | Array, cache: Cache, memory: Memory) -> tuple[jax.Array, Cache]:
-        """See `LanguageModel.step`; hidden states are f32[B,W,Q,N,D]."""
+        """See `LanguageModel.step`; hidden states are f32[B,W,Q,E,D]."""
         hidden, cache = self.each(
             lambda member, cache, memory: member.step(tokens, position, cache, memory), _first(cache), _first(memory)
         )

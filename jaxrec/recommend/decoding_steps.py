@@ -110,14 +110,14 @@ def log_probs_of(model: StepDecoder, hidden: Array, tokens: Array) -> Array:
 
     Args:
       model: the model with the output layer.
-      hidden: hidden states that predict the tokens, [B,W,D].
-      tokens: i32[B,W,C].
+      hidden: hidden states that predict the tokens, [...,D].
+      tokens: i32[...,C].
     Returns:
-      f32[B,W,C].
+      f32[...,C].
     """
-    logits_BWV = model.logits(hidden)
-    normaliser = jax.nn.logsumexp(logits_BWV, axis=-1, keepdims=True)
-    return jnp.take_along_axis(logits_BWV, tokens, axis=-1) - normaliser
+    logits = model.logits(hidden)
+    normaliser = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    return jnp.take_along_axis(logits, tokens, axis=-1) - normaliser
 
 
 def leaves_of(trie: Trie, seen: Array) -> Array:

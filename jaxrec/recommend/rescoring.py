@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from jaxrec.recommend.beam_search import beam_search
+from jaxrec.recommend.beam_search import beam_search, top_items
 from jaxrec.recommend.decoding_steps import StepDecoder, log_probs_of, start_decoding
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
@@ -31,6 +33,8 @@ def rescored_top_k(
     Raises:
       ValueError: k is not in 1..beams.
     """
+    if not 1 <= k <= beams:
+        raise ValueError(f"k={k} is not in 1..{beams}, the number of candidates of each answer; lower k or raise beams")
     assert model.items is not None
     share, n_items = model.items.share, trie.n_items
     trie = jax.tree.map(jnp.asarray, trie)
@@ -41,22 +45,23 @@ def rescored_top_k(
         rows = jnp.arange(len(source))[:, None]
         open_items = of_items.at[rows, jnp.where(seen < 0, n_items, seen)].set(-jnp.inf, mode="drop")
     best, by_head = jax.lax.top_k(open_items, min(beams, n_items))
+    if share == 1:  # no other answer counts
+        return top_items(trie, trie.leaves[by_head[:, :k]], best[:, :k], k)
     by_head = jnp.where(best > -jnp.inf, by_head, -1)
     by_beam = beam_search(model, source, trie, beams=beams, k=beams, seen=seen).items
     items = jnp.sort(jnp.concatenate([by_head, by_beam], axis=1), axis=1)
     is_new = (items >= 0) & (items != jnp.pad(items[:, :-1], ((0, 0), (1, 0)), constant_values=-1))
     candidates = jnp.maximum(items, 0)
+    leaves = trie.leaves[candidates]
     scores = share * jnp.take_along_axis(of_items, candidates, axis=1)
-    scores += (1 - share) * _log_probs_of_ids(model, trie.rows[trie.leaves[candidates]], started.memory)
-    best, chosen = jax.lax.top_k(jnp.where(is_new, scores, -jnp.inf), min(k, items.shape[1]))
-    chosen = jnp.where(best > -jnp.inf, jnp.take_along_axis(items, chosen, axis=1), -1)
-    fill = ((0, 0), (0, k - chosen.shape[1]))
-    return TopK(jnp.pad(chosen, fill, constant_values=-1), jnp.pad(best, fill, constant_values=-jnp.inf))
+    scores += (1 - share) * _log_probs_of_ids(model, trie.rows[leaves], started.memory)
+    best, chosen = jax.lax.top_k(jnp.where(is_new, scores, -jnp.inf), min(k, n_items))
+    return top_items(trie, jnp.take_along_axis(leaves, chosen, axis=1), best, k)
 
 
-def _log_probs_of_ids(model: StepDecoder, ids: Array, memory: Array) -> Array:
-    """Log-probabilities of whole ids, i32[B,W,L'] -> f32[B,W]."""
+def _log_probs_of_ids(model: StepDecoder, ids: Array, memory: Any) -> Array:
+    """Log-probabilities of whole ids, i32[B,W,L'] -> f32[B,W], with the memory of their prompts."""
     batch, beams, depth = ids.shape
     before = jnp.concatenate([jnp.full((batch, beams, 1), model.start, jnp.int32), ids[:, :, :-1]], axis=2)
     hidden, _ = model.step(before, 0, model.empty_cache(batch, beams, depth), memory)
-    return sum(log_probs_of(model, hidden[:, :, n], ids[:, :, n : n + 1])[..., 0] for n in range(depth))
+    return log_probs_of(model, hidden, ids[..., None])[..., 0].sum(axis=-1)

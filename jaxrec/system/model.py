@@ -52,13 +52,13 @@ def make_model(
         seen = lightgcn.events(edges(train.users, train.items, train.n_items), train.n_users)
         prompt = vocabulary.encode(config.decoder_prompt)
         return vocabulary, Retriever(model, config, prompt, vectors.item, vectors.user, seen, rngs=rngs)
-    models = []
+    models, item_tokens = [], vocabulary.ids("<Item>", ids.items.codes).tokens
     for member in range(run.config.train.members):
         rngs = nnx.Rngs(params=stream(run.key, f"model {member}" if member else "model"))
         model = _language_model(run, ids, vocabulary, shape, weights, rngs)
         if run.config.answer == "both":
-            tokens = vocabulary.ids("<Item>", ids.items.codes).tokens
-            model.items = ItemHead(run.config.item_head, tokens, shape.d_model, shape.compute_dtype, rngs=rngs)
+            head = ItemHead(run.config.item_head, item_tokens, shape.d_model, shape.compute_dtype, rngs=rngs)
+            model.items = nnx.data(head)
         models.append(model)
     return vocabulary, models[0] if len(models) == 1 else Members(models)
 

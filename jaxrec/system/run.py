@@ -155,6 +155,7 @@ def _check_backbone(config: Config) -> None:
             f"model.lora.rank={rank} does not go with model.backbone {name}, which LoRA cannot adapt; "
             f"set model.backbone {adaptable}, or rank 0"
         )
+    record.shape(config.model)
     if config.model.init_from and record.hugging_face is None:
         raise ValueError(f"model.backbone {name} reads no weights of Hugging Face; leave model.init_from out")
 

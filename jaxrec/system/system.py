@@ -237,12 +237,9 @@ def method_name(config: Config) -> str:
     """The method's name in tables: "META ID", "TokenRec", or its parts, with the backbone's suffix."""
     parts = config.embedder, config.ids.kind, config.answer
     suffix = backbone(config.model.backbone).suffix
-    if backbone(config.model.backbone).items_alone:
-        pass  # the backbone's suffix says it all
-    elif config.answer == "both":
-        suffix += " with item head"
-    elif config.task.autoregressive:
-        suffix += " autoregressive"  # no comma: behind one stands a group of users
+    if config.task.autoregressive and not backbone(config.model.backbone).items_alone:
+        # No comma: behind one stands a group of users.
+        suffix += " with item head" if config.answer == "both" else " autoregressive"
     if parts[:2] == ("walks", "meta_id") and config.answer != "vector" and config.ids.entities == "both":
         return "META ID" + suffix
     if parts == ("lightgcn", "mq", "vector"):

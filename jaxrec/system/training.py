@@ -56,9 +56,8 @@ def train_model(system: System) -> tuple[System, Fitted]:
         )
     _check_ids_unchanged(system)
     process_index, process_count = share_of_data(mesh)
-    members = [_all_examples(system, member) for member in range(settings.members)]
     data = packed(
-        members if len(members) > 1 else members[0],
+        [_all_examples(system, member) for member in range(settings.members)],
         rows=settings.rows,
         source_length=settings.source_length,
         target_length=settings.target_length,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxrec.config import AS_IT_IS, AugmentConfig
+from jaxrec.config import NO_AUGMENTATION, AugmentConfig
 from jaxrec.keys import generator
 from jaxrec.tasks.pieces import Pieces
 from jaxrec.tasks.ragged import Ragged, ragged_range
@@ -32,10 +32,14 @@ class AugmentedPieces:
         """Numbers of the events of each piece in an epoch, at least two: the first is no target, all others are.
 
         In this order: pieces of more than `LEAST` events are cropped, with probability `crop`, to a random part of half
-        their events or more (CL4SRec, Xie et al. 2022); each event is left out with probability `drop`, unless fewer
-        than two would be left; and, with probability `shuffle`, each event of a piece moves by up to two places.
+        their events or more (CL4SRec, Xie et al. 2022); each event is left out with probability `drop`, but none of a
+        piece that would keep fewer than two; and, with probability `shuffle`, neighbours in a piece are exchanged at
+        random, which moves an event by at most one place.
+
+        Returns:
+          Event numbers i64[*] and offsets i64[n+1] of the n pieces.
         """
-        epoch = epoch if self._config != AS_IT_IS else 0
+        epoch = epoch if self._config != NO_AUGMENTATION else 0
         if epoch not in self._drawn:
             self._drawn = {kept: self._drawn[kept] for kept in (epoch - 1, epoch + 1) if kept in self._drawn}
             self._drawn[epoch] = self._draw(generator(self._seed, f"{self._stream}/{epoch}"))
@@ -44,7 +48,7 @@ class AugmentedPieces:
     def _draw(self, rng: np.random.Generator) -> Ragged:
         config, n = self._config, len(self._pieces.start)
         events, offsets = ragged_range(self._pieces.start, self._pieces.size + 1)
-        if config == AS_IT_IS:
+        if config == NO_AUGMENTATION:
             return events, offsets
         sizes = np.diff(offsets)
         crops = (rng.random(n) < config.crop) & (sizes > LEAST)

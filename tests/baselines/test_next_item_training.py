@@ -115,6 +115,8 @@ def test_augmented_sequences_predict_the_event_after_each() -> None:
     assert len(seen) == 4
     with pytest.raises(ValueError, match="augment varies histories whose next item is predicted"):
         Sequences(histories, 20, ahead=0, augment=AugmentConfig(drop=0.3))
+    with pytest.raises(ValueError, match=r"augment\.crop=2 is a probability"):
+        Sequences(histories, 20, augment=AugmentConfig(crop=2))
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("sasrec", 15), ("gru4rec", 15), ("bert4rec", 30), ("caser", 15)])

@@ -20,12 +20,13 @@ from jaxrec.recommend.exact_scoring import score_all
 from jaxrec.serve import newcomers
 from jaxrec.system import loading
 from jaxrec.system.catalogue_scores import catalogue_component
+from jaxrec.system.run import check_run
 from jaxrec.system.system import System
 from jaxrec.system.training import training_examples
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Batch, Histories, Interactions
 
-SHAPE = LlamaConfig(d_model=16, d_kv=8, heads=2, kv_heads=1, d_ff=32, layers=2)
+SHAPE = LlamaConfig(d_model=16, d_kv=8, heads=2, kv_heads=1, d_ff=32, layers=2, tied=True)
 
 
 @pytest.fixture(scope="module", params=["llama", "item_decoder"])
@@ -133,6 +134,16 @@ def test_an_item_that_came_later_gets_the_mean_row_of_its_cluster(trained: Syste
     np.testing.assert_allclose(grown.rows[4], rows[in_cluster].mean(axis=0), rtol=1e-5)
     np.testing.assert_array_equal(np.delete(np.asarray(grown.rows[...]), 4, axis=0), rows)
     assert grown.items_of(jnp.asarray(new[None, 1:])) == 4
+    far = np.full(tokens.shape[1], tokens.max() + 7)
+    far[0] = tokens[0, 0]
+    np.testing.assert_allclose(head.extended(np.append(tokens, far[None], axis=0)).rows[-1], rows.mean(0), atol=1e-6)
+
+
+def test_sizes_that_an_item_decoder_cannot_have_are_refused_at_once(config: Config) -> None:
+    config = config.replace(model__backbone="item_decoder")
+    for field, value in (("window", 4), ("tied", False)):
+        with pytest.raises(ValueError, match=rf"model\.llama\.window.*{value}.*set window 0 and tied true"):
+            check_run(config.replace(**{f"model__llama__{field}": value}))
 
 
 @pytest.mark.parametrize(
