@@ -141,7 +141,7 @@ class ItemHeadConfig:
     weight: float = 1.0
     """Weight of the loss of the head: the mean over items of -log p(item)."""
     id_weight: float = 1.0
-    """Weight of the loss of the id: the mean over tokens of the negative log-likelihood."""
+    """Weight of the loss of the id: the mean over its codes of the negative log-likelihood."""
     share: float = 0.8
     """An item's score is share * log p(item) + (1 - share) * log p(id); 1 answers by the head alone, 0 by the id."""
     similarity: Literal["inner", "cosine"] = "cosine"
@@ -150,8 +150,13 @@ class ItemHeadConfig:
     negatives: int = 0
     """Items that the head's loss is computed over, drawn anew each step for the whole batch; 0, or as many as there are
     items: all items."""
+    rows: Literal["own", "vectors"] = "own"
+    """An item's row: parameters of its own, or a linear map of its collaborative vector, which a new item has, too."""
     row_input: bool = True
     """Whether an item's row is added to the input where its id ends."""
+    row_output: bool = False
+    """Whether an item's row also takes part where its id is said: the logit of the last code is that of its token plus
+    that of the item by the head, and its odds are among the items whose ids differ in the last code alone."""
     tied: bool = True
     """Whether the rows of the input are the head's weights, too."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize
+import scipy.special
 
 from jaxrec.evaluate.distributions import DISTRIBUTIONS
 from jaxrec.evaluate.full_ranking import Result, Scorer, padded_width, seen_rows
@@ -33,6 +34,8 @@ CALIBRATED = 512
 BATCH_USERS = 512
 BATCH_SCORES = 2**23
 """Scores of a component in a batch, 32 MB; of large catalogues, batches have fewer users."""
+LEAST_LOG = -1e4
+"""In the likelihood, log-probabilities of 0 count as this."""
 KEPT_SCORES = 2**28
 """Scores kept while weights are tried, 1 GB; of large catalogues, fewer users are sampled."""
 
@@ -120,7 +123,8 @@ def fit_blend(
     """Fits a blend on validation items; test items are not read.
 
     Temperatures and epsilons minimise each component's negative log-likelihood (Guo et al. 2017) over at most
-    `CALIBRATED` of the sampled users. Then weights are searched by NDCG@10, see `search_weights`.
+    `CALIBRATED` of the sampled users. Then weights are searched by NDCG@10, see `search_weights`, from those that
+    minimise the blend's negative log-likelihood.
 
     Args:
       components: at least two; their parameters are replaced.
@@ -149,20 +153,54 @@ def fit_blend(
         ranks = np.concatenate([batch.ranks(mix(batch.scores, weights))[0] for batch in batches])
         return float(user_values(ranks, METRIC).mean())
 
-    weights, tries = search_weights(len(names), ndcg)
+    step = -(-sum(len(batch.target) for batch in batches) // CALIBRATED)
+    log_probs, target = (
+        np.concatenate([np.stack(batch.scores, axis=1)[::step] for batch in batches]),
+        np.concatenate([batch.target[::step] for batch in batches]),
+    )
+    weights, tries = search_weights(len(names), ndcg, likeliest_weights(log_probs, target))
     return Blend(fitted, weights, dict(tries)[weights], len(users), seed, tries)
 
 
-def search_weights(n: int, value: Callable[[Weights], float]) -> tuple[Weights, tuple[tuple[Weights, float], ...]]:
+def likeliest_weights(log_probs: np.ndarray, target: np.ndarray) -> Weights:
+    """Weights of sum 1 in the proportions that minimise the negative log-likelihood of softmax(sum_m w_m log p_m).
+
+    This is convex in the weights w_m >= 0, so there are no local minima; it is a multinomial logit model whose features
+    are log-probabilities.
+
+    Args:
+      log_probs: of the components, f32[n,M,I].
+      target: i32[n].
+    """
+    users, count = np.arange(len(target)), log_probs.shape[1]
+    logs = np.maximum(log_probs, LEAST_LOG).astype(np.float64)
+    of_target = logs[users, :, target]
+
+    def nll(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        mixed = np.einsum("nmi,m->ni", logs, weights)
+        normaliser = scipy.special.logsumexp(mixed, axis=1)
+        expected = np.einsum("nmi,ni->nm", logs, np.exp(mixed - normaliser[:, None]))
+        return float((normaliser - of_target @ weights).mean()), (expected - of_target).mean(axis=0)
+
+    start = np.full(count, 1 / count)
+    best = scipy.optimize.minimize(nll, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * count).x
+    total = float(best.sum())
+    return tuple(round(float(w) / total, 6) for w in best) if total > 0 else tuple(start.tolist())
+
+
+def search_weights(
+    n: int, value: Callable[[Weights], float], start: Weights | None = None
+) -> tuple[Weights, tuple[tuple[Weights, float], ...]]:
     """Coordinate ascent over n weights of sum 1: the best weights, and all that were tried with their values.
 
-    Starts from the best component alone. Then each component in turn gets each weight of `SHARES` while the others keep
-    their proportions, and a better value replaces the best; until a round changes nothing, or after `ROUNDS` rounds.
-    Of equal values the first counts.
+    Starts from the best component alone, or from `start` where that is better. Then each component in turn gets each
+    weight of `SHARES` while the others keep their proportions, and a better value replaces the best; until a round
+    changes nothing, or after `ROUNDS` rounds. Of equal values the first counts.
 
     Args:
       n: number of weights.
       value: value(weights) -> what to maximise.
+      start: weights to try first.
     """
     tries: dict[Weights, float] = {}
 
@@ -172,7 +210,8 @@ def search_weights(n: int, value: Callable[[Weights], float]) -> tuple[Weights, 
                 tries[weights] = value(weights)
         return max(candidates, key=lambda weights: tries[weights])
 
-    best = best_of(*(tuple(float(m == alone) for m in range(n)) for alone in range(n)))
+    alone = [tuple(float(m == one) for m in range(n)) for one in range(n)]
+    best = best_of(*([start] if start else []), *alone)
     for _ in range(ROUNDS):
         before = best
         for m in range(n):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -66,20 +67,36 @@ def sampled_cross_entropy(
     """
     labels = jnp.clip(labels, 0, table.shape[0] - 1)
     others, raised = table[candidates].T, jnp.log(table.shape[0] / candidates.shape[0])
-    block = CACHED_ROWS if jax.default_backend() == "cpu" else hidden.shape[0]
-    short = -hidden.shape[0] % block
 
-    def counted(h: jax.Array, of_label: jax.Array, label: jax.Array, weight: jax.Array) -> jax.Array:
+    def losses(h: jax.Array, of_label: jax.Array, label: jax.Array) -> jax.Array:
         is_other = candidates[None] != label[:, None]
-        return weight @ softmax_losses(of_label, dense(h, others, dtype) + raised, is_other, 1.0)
+        return softmax_losses(of_label, dense(h, others, dtype) + raised, is_other, 1.0)
+
+    weights = jnp.asarray(weights)
+    total = weighted_sum(losses, weights, hidden, jnp.sum(hidden * table[labels], axis=1), labels)
+    return total / jnp.maximum(weights.sum(), 1e-6)
+
+
+def weighted_sum(losses: Callable[..., jax.Array], weights: jax.Array, *columns: jax.Array) -> jax.Array:
+    """The product weights @ losses(*columns), f32[...]; on CPU in blocks of rows, and those of weights 0 are skipped.
+
+    Args:
+      losses: of some rows of the columns, f32[t,...].
+      weights: f32[T].
+      columns: arrays with a leading axis T.
+    """
+    block = CACHED_ROWS if jax.default_backend() == "cpu" else weights.shape[0]
+    short = -weights.shape[0] % block
 
     def one_block(rows: tuple[jax.Array, ...]) -> jax.Array:
-        return jax.lax.cond(jnp.any(rows[-1] != 0), counted, lambda *_: jnp.zeros(()), *rows)
+        def counted(weight: jax.Array, *rows: jax.Array) -> jax.Array:
+            return weight @ losses(*rows)
 
-    columns = hidden, jnp.sum(hidden * table[labels], axis=1), labels, jnp.asarray(weights)
-    padded = (jnp.pad(x, ((0, short),) + ((0, 0),) * (x.ndim - 1)) for x in columns)
-    losses = jax.lax.map(one_block, tuple(x.reshape(-1, block, *x.shape[1:]) for x in padded))
-    return losses.sum() / jnp.maximum(columns[-1].sum(), 1e-6)
+        skipped = jax.eval_shape(counted, *rows)
+        return jax.lax.cond(jnp.any(rows[0] != 0), counted, lambda *_: jnp.zeros(skipped.shape), *rows)
+
+    padded = (jnp.pad(x, ((0, short),) + ((0, 0),) * (x.ndim - 1)) for x in (weights, *columns))
+    return jax.lax.map(one_block, tuple(x.reshape(-1, block, *x.shape[1:]) for x in padded)).sum(axis=0)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))

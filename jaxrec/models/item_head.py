@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax
@@ -14,8 +15,31 @@ from jaxrec.keys import stream
 from jaxrec.models.full_softmax import cross_entropy, sampled_cross_entropy
 from jaxrec.models.oov import Buffer
 from jaxrec.models.products import dense
+from jaxrec.models.sibling_softmax import Siblings
 from jaxrec.models.unit import unit
 from jaxrec.types import Array, Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """The items among the answers of a batch: first those at which each row begins, then each row's second ones, ...
+
+    Attributes:
+      places: position of the prefix before each id, i32[B,N].
+      codes: of the ids, as tokens, i32[N*B,L].
+      items: i32[N*B], -1 = none.
+      weights: of the items, f32[N*B], 0 where there is none.
+    """
+
+    places: jax.Array
+    codes: jax.Array
+    items: jax.Array
+    weights: jax.Array
+
+    def hidden(self, hidden: jax.Array, code: int) -> jax.Array:
+        """The states that predict the id's code of this number, f32[B,T,D] -> f32[N*B,D]."""
+        at = jnp.minimum(self.places + code, hidden.shape[1] - 1)
+        return jnp.swapaxes(jnp.take_along_axis(hidden, at[..., None], axis=1), 0, 1).reshape(-1, hidden.shape[-1])
 
 
 class ItemHead(nnx.Module):
@@ -27,6 +51,7 @@ class ItemHead(nnx.Module):
     hidden . row or, with the similarity "cosine", of cosine(hidden, row) / temperature.
 
     Attributes:
+      most_siblings: C, the largest number of ids that differ in the last code alone.
       share: of log p(item) in a score, the rest is that of log p(id), in [0, 1].
 
     Args:
@@ -34,24 +59,53 @@ class ItemHead(nnx.Module):
       item_tokens: the id of each item as tokens, prefix first, i32[I,1+L].
       d_model: D.
       dtype: of the products' operands.
+      vectors: collaborative vectors of the items, f32[I,F]; used with the rows "vectors" alone.
       rngs: its "params" stream initialises.
     """
 
     def __init__(
-        self, config: ItemHeadConfig, item_tokens: np.ndarray, d_model: int, dtype: str, *, rngs: nnx.Rngs
+        self,
+        config: ItemHeadConfig,
+        item_tokens: np.ndarray,
+        d_model: int,
+        dtype: str,
+        vectors: np.ndarray,
+        *,
+        rngs: nnx.Rngs,
     ) -> None:
         self.config = config
         self.prefix = int(item_tokens[0, 0])
         self.dtype = dtype
         self._sort(item_tokens)
-        self.rows = nnx.Param(0.02 * jax.random.normal(rngs.params(), (len(item_tokens), d_model)))
+        height = len(item_tokens)
+        if config.rows == "vectors":
+            height, square = vectors.shape[1], np.square(vectors).sum(axis=1).mean()
+            self.scale = Buffer(jnp.asarray(max(square, 1e-12) ** -0.5, jnp.float32))
+            self.vectors = Buffer(jnp.asarray(vectors, jnp.float32))
+        self.rows = nnx.Param(0.02 * jax.random.normal(rngs.params(), (height, d_model)))
         if not config.tied:
-            self.output_rows = nnx.Param(0.02 * jax.random.normal(rngs.params(), (len(item_tokens), d_model)))
+            self.output_rows = nnx.Param(0.02 * jax.random.normal(rngs.params(), (height, d_model)))
+
+    def _table(self, rows: nnx.Param) -> jax.Array:
+        """f32[I,D]: the parameters themselves, or vectors, scaled to a mean square length of 1, times them."""
+        if self.config.rows == "own":
+            return rows[...]
+        return dense(self.vectors[...] * self.scale[...], rows[...], self.dtype)
+
+    def input(self) -> jax.Array:
+        """Rows of the items on the input side, f32[I,D]."""
+        return self._table(self.rows)
+
+    def output(self) -> jax.Array:
+        """Rows of the items on the output side, f32[I,D]."""
+        return self._table(self.rows if self.config.tied else self.output_rows)
 
     def _sort(self, item_tokens: np.ndarray) -> None:
         order = np.lexsort(item_tokens.T[::-1])
         self.codes = Buffer(jnp.asarray(item_tokens[order, 1:], jnp.int32))
         self.order = Buffer(jnp.asarray(order, jnp.int32))
+        begins = 1 + np.flatnonzero((np.diff(item_tokens[order, :-1], axis=0) != 0).any(axis=1))
+        self.most_siblings = int(np.diff(begins, prepend=0, append=len(order)).max())
 
     @property
     def share(self) -> float:
@@ -70,21 +124,29 @@ class ItemHead(nnx.Module):
 
     def items_of(self, codes: Array) -> jax.Array:
         """The items of some ids, by binary search: codes as tokens, i32[...,L] -> i32[...], -1 = no item's id."""
+        at = jnp.minimum(self.place(codes), self.n_items - 1)
+        return jnp.where((self.codes[...][at] == codes).all(-1), self.order[...][at], -1)
+
+    def place(self, codes: Array) -> jax.Array:
+        """How many of the sorted ids are before each of some ids, codes as tokens i32[...,L] -> i32[...] in 0 .. I."""
         table, n_items = self.codes[...], self.n_items
-        low, high = jnp.zeros(codes.shape[:-1], jnp.int32), jnp.full(codes.shape[:-1], n_items, jnp.int32)
-        for _ in range(math.ceil(math.log2(n_items + 1))):
+
+        def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            low, high = bounds
             middle = (low + high) // 2
             is_less, is_equal = jnp.zeros(low.shape, bool), jnp.ones(low.shape, bool)
-            for at_middle, wanted in zip(jnp.moveaxis(table[middle], -1, 0), jnp.moveaxis(codes, -1, 0), strict=True):
+            at_middles = table[jnp.minimum(middle, n_items - 1)]
+            for at_middle, wanted in zip(jnp.moveaxis(at_middles, -1, 0), jnp.moveaxis(codes, -1, 0), strict=True):
                 is_less |= is_equal & (at_middle < wanted)
                 is_equal &= at_middle == wanted
             searching = low < high
-            low, high = (
-                jnp.where(searching & is_less, middle + 1, low),
-                jnp.where(searching & ~is_less, middle, high),
-            )
-        at = jnp.minimum(low, n_items - 1)
-        return jnp.where((table[at] == codes).all(-1), self.order[...][at], -1)
+            low = jnp.where(searching & is_less, middle + 1, low)
+            return low, jnp.where(searching & ~is_less, middle, high)
+
+        codes = jnp.asarray(codes)
+        start = jnp.zeros(codes.shape[:-1], jnp.int32), jnp.full(codes.shape[:-1], n_items, jnp.int32)
+        # A loop: unrolled and fused, each step would compute all steps before it again.
+        return jax.lax.fori_loop(0, math.ceil(math.log2(n_items + 1)), halve, start)[0]
 
     def ends(self, tokens: Array) -> jax.Array:
         """Whether an id ends at each position: the prefix is L tokens before it; i32[B,S] -> bool[B,S]."""
@@ -106,17 +168,16 @@ class ItemHead(nnx.Module):
         """The input rows of the items with these ids, codes as tokens i32[...,L] -> f32[...,D]; zeros for other ids."""
         if not self.config.row_input:
             return jnp.zeros((*codes.shape[:-1], self.rows.shape[-1]))
-        items = self.items_of(codes)
+        items, table = self.items_of(codes), self.input()
         # Rows start with a deviation of 0.02, which suits a head; an input is that times the root of the width.
-        rows = self.rows[...][jnp.maximum(items, 0)] * self.rows.shape[-1] ** 0.5
+        rows = table[jnp.maximum(items, 0)] * table.shape[-1] ** 0.5
         return jnp.where((items >= 0)[..., None], rows, 0)
 
     def _query(self, hidden: jax.Array) -> jax.Array:
         return unit(hidden) / self.config.temperature if self.config.similarity == "cosine" else hidden
 
     def _keys(self) -> jax.Array:
-        rows = (self.rows if self.config.tied else self.output_rows)[...]
-        return unit(rows) if self.config.similarity == "cosine" else rows
+        return unit(self.output()) if self.config.similarity == "cosine" else self.output()
 
     def log_probs(self, hidden: jax.Array) -> jax.Array:
         """Log p(item) of all items at hidden states before the first code of an id, f32[...,D] -> f32[...,I]."""
@@ -131,6 +192,16 @@ class ItemHead(nnx.Module):
           batch: with the answers and the weights of their tokens.
           key: of the sampled negatives; None: all items.
         """
+        answers = self.answers(inputs, batch)
+        flat = self._query(answers.hidden(hidden, 0))
+        rows = flat, self._keys(), answers.items, answers.weights, self.dtype
+        if key is None or not 0 < self.config.negatives < self.n_items:
+            return cross_entropy(*rows)
+        sample = jax.random.randint(stream(key, "negatives"), (self.config.negatives,), 0, self.n_items)
+        return sampled_cross_entropy(*rows, sample)
+
+    def answers(self, inputs: Array, batch: Batch) -> Answers:
+        """The items among the answers of a batch, see `loss`."""
         n_codes = self.n_codes
         most = -(-batch.target.shape[1] // n_codes)  # each item of a row takes at least as many positions
         is_item = jnp.where(inputs == self.prefix, batch.weights, 0)
@@ -138,28 +209,45 @@ class ItemHead(nnx.Module):
         places = jnp.argsort(is_item == 0, axis=1, stable=True)[:, :most]
         padded = jnp.pad(batch.target, ((0, 0), (0, n_codes)))
         codes = jnp.stack([jnp.take_along_axis(padded, places + n, axis=1) for n in range(n_codes)], axis=-1)
-        labels = self.items_of(codes)
-        weights = jnp.where(labels >= 0, jnp.take_along_axis(is_item, places, axis=1), 0)
-        at_places = jnp.take_along_axis(hidden, places[..., None], axis=1)
-        flat = self._query(jnp.swapaxes(at_places, 0, 1).reshape(-1, hidden.shape[-1]))
-        rows = flat, self._keys(), labels.T.reshape(-1), weights.T.reshape(-1), self.dtype
-        if key is None or not 0 < self.config.negatives < self.n_items:
-            return cross_entropy(*rows)
-        sample = jax.random.randint(stream(key, "negatives"), (self.config.negatives,), 0, self.n_items)
-        return sampled_cross_entropy(*rows, sample)
+        items = self.items_of(codes)
+        weights = jnp.where(items >= 0, jnp.take_along_axis(is_item, places, axis=1), 0)
+        return Answers(
+            places, jnp.swapaxes(codes, 0, 1).reshape(-1, n_codes), items.T.reshape(-1), weights.T.reshape(-1)
+        )
 
-    def extended(self, item_tokens: np.ndarray) -> ItemHead:
+    def last_codes(self) -> jax.Array:
+        """The last code of each item, as a token, i32[I]."""
+        return jnp.zeros(self.n_items, jnp.int32).at[self.order[...]].set(self.codes[...][:, -1])
+
+    def siblings(self, codes: Array) -> Siblings:
+        """Where the ids that differ from these in the last code alone, and themselves, are among the sorted ids.
+
+        Args:
+          codes: as tokens, i32[n,L].
+        """
+        codes, end = jnp.asarray(codes), jnp.iinfo(jnp.int32).max
+        first = self.place(codes.at[:, -1].set(0))
+        count = self.place(codes.at[:, -1].set(end)) - first
+        return Siblings(first, jnp.maximum(count, 1), self.place(codes) - first)
+
+    def extended(self, item_tokens: np.ndarray, vectors: np.ndarray) -> ItemHead:
         """The head for a catalogue that has grown or whose ids have changed, without training.
 
-        An item whose id is known keeps the row that belongs to this id. Any other gets the mean of the rows of those
-        that share the longest prefix of its id.
+        With rows of its own, an item whose id is known keeps the row that belongs to this id; any other gets the mean
+        of the rows of those that share the longest prefix of its id. Otherwise rows come from the vectors.
 
         Args:
           item_tokens: i32[I',1+L].
+          vectors: collaborative vectors, f32[I',F].
         """
         known = np.asarray(self.items_of(jnp.asarray(item_tokens[:, 1:], jnp.int32)))
         if len(known) == self.n_items and (known == np.arange(len(known))).all():
             return self
+        head = nnx.clone(self)
+        head._sort(item_tokens)
+        if self.config.rows == "vectors":
+            head.vectors = Buffer(jnp.asarray(vectors, jnp.float32))
+            return head
         first, end = self._similar(item_tokens[known < 0, 1:])
 
         def moved(rows: jax.Array) -> nnx.Param:
@@ -170,8 +258,6 @@ class ItemHead(nnx.Module):
             grown[..., known < 0, :] = (sums[..., end, :] - sums[..., first, :]) / (end - first)[:, None]
             return nnx.Param(jnp.asarray(grown))
 
-        head = nnx.clone(self)
-        head._sort(item_tokens)
         head.rows = moved(self.rows[...])
         if not self.config.tied:
             head.output_rows = moved(self.output_rows[...])

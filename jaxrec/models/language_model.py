@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from jaxrec.config import LoraConfig
@@ -78,6 +79,34 @@ class LanguageModel(nnx.Module):
         if self.items is None:
             raise ValueError("the model has no item head; train it with answer both")
         return self.items.log_probs(hidden)
+
+    @property
+    def says_rows(self) -> bool:
+        """Whether items' rows take part in the odds of last codes, see `ItemHeadConfig.row_output`."""
+        return self.items is not None and self.items.config.row_output
+
+    def item_outputs(self) -> jax.Array:
+        """What the logit of each item's last code is a product with, of that code's token and the item's row, f32[I,D].
+
+        An item's row is added to the token where an id ends, in the output as in the input.
+        """
+        assert self.items is not None
+        tokens = self.logits(jnp.eye(self.config.d_model))  # a linear map by what it makes of a basis
+        return tokens.T[self.items.last_codes()] + self.items.output()
+
+    def code_log_probs(self, hidden: jax.Array, items: Array, exists: Array) -> jax.Array:
+        """Log-probabilities of the last codes of some ids, which differ in this code alone and are all that there are.
+
+        Args:
+          hidden: states that predict the last code, f32[...,D].
+          items: whose codes they are, i32[...,C].
+          exists: which of them there are, bool[...,C].
+        Returns:
+          f32[...,C]; axes of length 1 are broadcast.
+        """
+        outputs = self.item_outputs()[items]
+        logits = jnp.einsum("...d,...cd->...c", hidden, outputs, preferred_element_type=jnp.float32)
+        return jax.nn.log_softmax(jnp.where(exists, logits, -jnp.inf))
 
     def read(self, source: jax.Array) -> Memory:
         """What `step` needs of prompts i32[B,S], padded with 0: one per row, shared by all beams."""

@@ -105,6 +105,13 @@ class Members(LanguageModel):
         """The members' mean log p(item), f32[...,E,D] -> f32[...,I]."""
         return self.each(lambda member, hidden: member.item_log_probs(hidden), jnp.moveaxis(hidden, -2, 0)).mean(axis=0)
 
+    def code_log_probs(self, hidden: jax.Array, items: Array, exists: Array) -> jax.Array:
+        """The members' mean, normalised as that of other codes is; hidden states are f32[...,E,D]."""
+        of_each = self.each(
+            lambda member, hidden: member.code_log_probs(hidden, items, exists), jnp.moveaxis(hidden, -2, 0)
+        )
+        return jax.nn.log_softmax(of_each.mean(axis=0))
+
     def read(self, source: jax.Array) -> Memory:
         """See `LanguageModel.read`; arrays have a last axis E."""
         return _last(self.each(lambda member: member.read(source)))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.models.decoding import reorder
-from jaxrec.recommend.decoding_steps import StepDecoder, children, leaves_of, log_probs_of, start_decoding, tokens_of
+from jaxrec.recommend.decoding_steps import StepDecoder, children, leaves_of, log_probs_below, start_decoding, tokens_of
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
 
@@ -47,7 +47,7 @@ def beam_search(
         below_BWC, is_open_BWC = children(trie, depth, nodes_BW)
         if seen_BX is not None:
             is_open_BWC &= has_unseen(trie, depth + 1, below_BWC, seen_BX)
-        log_probs_BWC = log_probs_of(model, hidden_BWD, tokens_of(trie, depth + 1, below_BWC))
+        log_probs_BWC = log_probs_below(model, trie, depth, nodes_BW, hidden_BWD)
         scores_BWC = jnp.where(is_open_BWC, scores_BW[:, :, None] + log_probs_BWC, -jnp.inf)
         return below_BWC.reshape(len(source), -1), scores_BWC.reshape(len(source), -1)
 

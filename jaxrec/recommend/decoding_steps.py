@@ -40,6 +40,15 @@ class StepDecoder(Protocol):
         """Hidden [...,D] -> f32[...,V]."""
         ...
 
+    @property
+    def says_rows(self) -> bool:
+        """Whether the last code's odds are `code_log_probs`."""
+        ...
+
+    def code_log_probs(self, hidden: Array, items: Array, exists: Array) -> Array:
+        """Log-probabilities of the last codes of sibling items i32[...,C], hidden [...,D] -> f32[...,C]."""
+        ...
+
     def item_log_probs(self, hidden: Array) -> Array:
         """Log p(item) by the item head, hidden [...,D] -> f32[...,I]."""
         ...
@@ -103,6 +112,26 @@ def children(trie: Trie, depth: int, nodes: Array) -> tuple[Array, Array]:
 def tokens_of(trie: Trie, depth: int, nodes: Array) -> Array:
     """The last token of each node of depth >= 1, i32 like `nodes`."""
     return trie.rows[trie.starts[depth][nodes], depth - 1]
+
+
+def log_probs_below(model: StepDecoder, trie: Trie, depth: int, nodes: Array, hidden: Array) -> Array:
+    """Log-probabilities of the last tokens of the children of some nodes, arbitrary for children that don't exist.
+
+    They are normalised over the whole vocabulary or, with items' rows in last codes, over the leaves of a node.
+
+    Args:
+      model: the model with the output layer.
+      trie: the valid ids.
+      depth: of the nodes.
+      nodes: i32[...].
+      hidden: hidden states that predict the next token, [...,D].
+    Returns:
+      f32[...,C], C = trie.widths[depth]; axes of length 1 are broadcast.
+    """
+    below, exists = children(trie, depth, nodes)
+    if depth == trie.depth - 1 and model.says_rows:
+        return model.code_log_probs(hidden, trie.items[below], exists)
+    return log_probs_of(model, hidden, tokens_of(trie, depth + 1, below))
 
 
 def log_probs_of(model: StepDecoder, hidden: Array, tokens: Array) -> Array:

@@ -13,11 +13,9 @@ from jaxrec.recommend.beam_search import top_items
 from jaxrec.recommend.decoding_steps import (
     Started,
     StepDecoder,
-    children,
     leaves_of,
-    log_probs_of,
+    log_probs_below,
     start_decoding,
-    tokens_of,
 )
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
@@ -94,7 +92,7 @@ def _score_children(model: StepDecoder, trie: Trie, depth: int, started: Started
     """Log-probabilities of children given their parent, f32[B,n,C], n >= N_depth; arbitrary for missing children."""
     batch = started.scores.shape[0]
     if depth == trie.stem:
-        return _log_probs_below(model, trie, depth, jnp.zeros((batch, 1), jnp.int32), started.hidden)
+        return log_probs_below(model, trie, depth, jnp.zeros((1, 1), jnp.int32), started.hidden)
     block = min(block, trie.size(depth))
     n_blocks = -(-trie.size(depth) // block)
     nodes = jnp.minimum(jnp.arange(n_blocks * block, dtype=jnp.int32), trie.size(depth) - 1).reshape(n_blocks, block)
@@ -104,16 +102,10 @@ def _score_children(model: StepDecoder, trie: Trie, depth: int, started: Started
         cache = reorder(started.cache, jnp.zeros((batch, block), jnp.int32))
         tokens_BWQ = jnp.broadcast_to(paths_WQ, (batch, *paths_WQ.shape))
         hidden, _ = model.step(tokens_BWQ, trie.stem + 1, cache, started.memory)
-        nodes_BW = jnp.broadcast_to(nodes_W, (batch, block))
-        return _log_probs_below(model, trie, depth, nodes_BW, hidden[:, :, -1])
+        return log_probs_below(model, trie, depth, nodes_W[None], hidden[:, :, -1])
 
     scores = jax.lax.map(score_block, nodes)
     return jnp.moveaxis(scores, 0, 1).reshape(batch, n_blocks * block, -1)
-
-
-def _log_probs_below(model: StepDecoder, trie: Trie, depth: int, nodes_BW: Array, hidden_BWD: Array) -> Array:
-    below_BWC, _ = children(trie, depth, nodes_BW)
-    return log_probs_of(model, hidden_BWD, tokens_of(trie, depth + 1, below_BWC))
 
 
 class BeamGap(NamedTuple):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.recommend.beam_search import beam_search, top_items
-from jaxrec.recommend.decoding_steps import StepDecoder, log_probs_of, start_decoding
+from jaxrec.recommend.decoding_steps import StepDecoder, log_probs_below, log_probs_of, start_decoding
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
 
@@ -54,14 +54,20 @@ def rescored_top_k(
     candidates = jnp.maximum(items, 0)
     leaves = trie.leaves[candidates]
     scores = share * jnp.take_along_axis(of_items, candidates, axis=1)
-    scores += (1 - share) * _log_probs_of_ids(model, trie.rows[leaves], started.memory)
+    scores += (1 - share) * _log_probs_of_ids(model, trie, leaves, started.memory)
     best, chosen = jax.lax.top_k(jnp.where(is_new, scores, -jnp.inf), min(k, n_items))
     return top_items(trie, jnp.take_along_axis(leaves, chosen, axis=1), best, k)
 
 
-def _log_probs_of_ids(model: StepDecoder, ids: Array, memory: Any) -> Array:
-    """Log-probabilities of whole ids, i32[B,W,L'] -> f32[B,W], with the memory of their prompts."""
-    batch, beams, depth = ids.shape
+def _log_probs_of_ids(model: StepDecoder, trie: Trie, leaves: Array, memory: Any) -> Array:
+    """Log-probabilities of the whole ids of some leaves, i32[B,W] -> f32[B,W], with the memory of their prompts."""
+    ids, (batch, beams) = trie.rows[leaves], leaves.shape
     before = jnp.concatenate([jnp.full((batch, beams, 1), model.start, jnp.int32), ids[:, :, :-1]], axis=2)
-    hidden, _ = model.step(before, 0, model.empty_cache(batch, beams, depth), memory)
-    return log_probs_of(model, hidden, ids[..., None])[..., 0].sum(axis=-1)
+    hidden, _ = model.step(before, 0, model.empty_cache(batch, beams, trie.depth), memory)
+    if not model.says_rows:
+        return log_probs_of(model, hidden, ids[..., None])[..., 0].sum(axis=-1)
+    of_first = log_probs_of(model, hidden[:, :, :-1], ids[:, :, :-1, None])[..., 0].sum(axis=-1)
+    parents = jnp.searchsorted(trie.starts[trie.depth - 1], leaves, side="right") - 1
+    of_last = log_probs_below(model, trie, trie.depth - 1, parents, hidden[:, :, -1])
+    places = leaves - trie.first_child[trie.depth - 1][parents]
+    return of_first + jnp.take_along_axis(of_last, places[..., None], axis=-1)[..., 0]

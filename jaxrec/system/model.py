@@ -57,7 +57,9 @@ def make_model(
         rngs = nnx.Rngs(params=stream(run.key, f"model {member}" if member else "model"))
         model = _language_model(run, ids, vocabulary, shape, weights, rngs)
         if run.config.answer == "both":
-            head = ItemHead(run.config.item_head, item_tokens, shape.d_model, shape.compute_dtype, rngs=rngs)
+            head = ItemHead(
+                run.config.item_head, item_tokens, shape.d_model, shape.compute_dtype, vectors.item, rngs=rngs
+            )
             model.items = nnx.data(head)
         models.append(model)
     return vocabulary, models[0] if len(models) == 1 else Members(models)

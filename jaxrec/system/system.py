@@ -100,9 +100,10 @@ class System(Run):
 
     def _with_all_items(self, model: LanguageModel) -> LanguageModel:
         """The model, whose item head, if it has one, has rows for the items that came after training, too."""
-        if model.items is None or (head := model.items.extended(self.item_tokens)) is model.items:
+        if model.items is None:
             return model
-        return model.with_items(head)
+        head = model.items.extended(self.item_tokens, self.embedding.vectors.item)
+        return model if head is model.items else model.with_items(head)
 
     def _mesh(self) -> Mesh | None:
         """The mesh over which the catalogue is sharded; None unless the model was sharded and the devices are there."""
@@ -242,11 +243,14 @@ def method_name(config: Config) -> str:
         suffix += " with item head" if config.answer == "both" else " autoregressive"
     if parts[:2] == ("walks", "meta_id") and config.answer != "vector" and config.ids.entities == "both":
         return "META ID" + suffix
-    if parts == ("lightgcn", "mq", "vector"):
+    retrieves = config.answer == "vector" or (
+        config.answer == "both" and config.item_head.rows == "vectors" and config.item_head.share == 1
+    )
+    if parts[:2] == ("lightgcn", "mq") and retrieves:
         return "TokenRec" + suffix
     record = embedder(config.embedder)
     ids = id_kind(config.ids.kind).label + {"both": "", "items": " (items)", "users": " (users)"}[config.ids.entities]
-    answer = "retrieval" if config.answer == "vector" else config.eval.recommender
+    answer = "retrieval" if retrieves else config.eval.recommender
     return f"{record.title if record.ranks else config.embedder} + {ids} ids + {answer}{suffix}"
 
 

@@ -11,11 +11,11 @@ import pytest
 from flax import nnx
 
 from jaxrec import experiment
-from jaxrec.config import Config, LlamaConfig, ModelConfig, OovConfig
+from jaxrec.config import Config, ItemHeadConfig, LlamaConfig, ModelConfig, OovConfig
 from jaxrec.config.checks import check_config
+from jaxrec.data.packing import packed
 from jaxrec.export.whole_system import export
-from jaxrec.models.cross_entropy import shift_right
-from jaxrec.recommend.decoding_steps import start_decoding
+from jaxrec.models.cross_entropy import sequence_loss
 from jaxrec.recommend.exact_scoring import score_all
 from jaxrec.serve import newcomers
 from jaxrec.system import loading
@@ -29,13 +29,21 @@ from jaxrec.types import Batch, Histories, Interactions
 SHAPE = LlamaConfig(d_model=16, d_kv=8, heads=2, kv_heads=1, d_ff=32, layers=2, tied=True)
 
 
-@pytest.fixture(scope="module", params=["llama", "item_decoder"])
+HEADS = {
+    "llama": ItemHeadConfig(),
+    "item_decoder": ItemHeadConfig(),
+    "item_decoder, rows of vectors in last codes": ItemHeadConfig(share=0.5, rows="vectors", row_output=True),
+}
+
+
+@pytest.fixture(scope="module", params=list(HEADS))
 def config(tiny: Config, request: pytest.FixtureRequest) -> Config:
     return tiny.replace(
+        item_head=HEADS[request.param],
         name="tiny",
         answer="both",
         ids__users="none",
-        model=ModelConfig(backbone=request.param, llama=SHAPE, oov=OovConfig("none")),
+        model=ModelConfig(backbone=request.param.partition(",")[0], llama=SHAPE, oov=OovConfig("none")),
         task__tasks=("autoregressive",),
         train__steps=40,
         train__learning_rate=1e-2,
@@ -60,8 +68,8 @@ def test_both_answers_are_learned(trained: System) -> None:
     assert trained.name == names[trained.config.model.backbone]
 
 
-def test_loss_of_the_head_is_that_of_scoring_one_item_at_a_time(trained: System) -> None:
-    """The packed loss of a history beside -log p(item) of every item after the first, each asked for with a prompt."""
+def test_losses_are_those_of_scoring_one_item_at_a_time(trained: System) -> None:
+    """The packed losses of a history beside -log p of every item after the first, each asked for with a prompt."""
     train, model, trie = trained.split.train, trained.model, Trie.build(trained.answer_tokens)
     examples = training_examples(trained)
     row = int(np.argmax(examples.pieces.size))
@@ -72,18 +80,33 @@ def test_loss_of_the_head_is_that_of_scoring_one_item_at_a_time(trained: System)
         np.append(0, np.cumsum(lengths)), np.concatenate([items[:n] for n in lengths]), train.n_items
     )
     ask = trained.asker(beginnings, None, "autoregressive", "seen")
-    started = jax.jit(start_decoding)(model, jnp.asarray(ask(np.arange(len(lengths)))), trie)
-    log_probs = np.asarray(model.item_log_probs(started.first))
+    prompts = jnp.asarray(ask(np.arange(len(lengths))))
+
+    def expected(share: float) -> float:
+        scores = np.asarray(jax.jit(score_all)(with_settings(model, share=share), prompts, trie))
+        return -scores[np.arange(len(lengths)), items[1:]].mean()
+
     source, _, target, _ = (jnp.asarray(x)[None] for x in examples.build(np.array([row]), 0))
     batch = Batch(source, jnp.ones_like(source), target, jnp.ones_like(target), jnp.ones(target.shape))
-    inputs = shift_right(batch.target, batch.target_segments, model.start)
+    metrics = jax.jit(sequence_loss)(model, batch)[1]
+    np.testing.assert_allclose(metrics["item_loss"], expected(1), rtol=1e-4)
+    np.testing.assert_allclose(metrics["loss"] * model.items.n_codes, expected(0), rtol=1e-4)
 
-    @jax.jit
-    def packed_loss(model, batch):
-        return model.items.loss(model(source, batch.source_segments, inputs, batch.target_segments), inputs, batch)
 
-    expected = -log_probs[np.arange(len(lengths)), items[1:]].mean()
-    np.testing.assert_allclose(packed_loss(model, batch), expected, rtol=1e-4)
+def with_settings(model, **settings):
+    model = model.with_items(nnx.clone(model.items))
+    model.items.config = dataclasses.replace(model.items.config, **settings)
+    return model
+
+
+def test_a_loss_of_weight_0_is_not_computed(trained: System) -> None:
+    batch = next(iter(packed([training_examples(trained)], rows=2, source_length=32, target_length=64, seed=0)))
+    both = trained.model.items.config
+    loss, metrics = sequence_loss(trained.model, batch)
+    expected = both.id_weight * metrics["loss"] + both.weight * metrics["item_loss"]
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    for absent, settings in (("item_loss", {"weight": 0.0}), ("loss", {"id_weight": 0.0})):
+        assert absent not in sequence_loss(with_settings(trained.model, **settings), batch)[1]
 
 
 def test_items_are_found_by_their_ids_alone(trained: System) -> None:
@@ -92,7 +115,7 @@ def test_items_are_found_by_their_ids_alone(trained: System) -> None:
     prompt = np.concatenate([[7], tokens[5], tokens[9][:2], tokens[3]])[None]
     width = tokens.shape[1]
     expected = np.zeros((*prompt.shape, 16), np.float32)
-    expected[0, width], expected[0, -1] = 4 * head.rows[...][np.array([5, 3])]
+    expected[0, width], expected[0, -1] = 4 * head.input()[np.array([5, 3])]
     np.testing.assert_allclose(head.added(prompt), expected, rtol=1e-6)
     assert head.items_of(jnp.full((1, width - 1), 10**6)) == -1
 
@@ -102,8 +125,7 @@ def test_scores_are_weighted_means_of_both_answers(trained: System) -> None:
     trie = Trie.build(trained.answer_tokens)
 
     def scores(share: float) -> np.ndarray:
-        model = trained.model.with_items(nnx.clone(trained.model.items))
-        model.items.config = dataclasses.replace(model.items.config, share=share)
+        model = with_settings(trained.model, share=share)
         return np.asarray(jax.jit(score_all)(model, source, trie))
 
     of_ids, of_items = scores(0), scores(1)
@@ -123,20 +145,26 @@ def test_beam_search_and_the_head_find_what_scoring_all_finds(trained: System) -
     assert np.mean([np.isin(a, b).mean() for a, b in zip(few.items, wanted.items, strict=True)]) > 0.9
 
 
-def test_an_item_that_came_later_gets_the_mean_row_of_its_cluster(trained: System) -> None:
-    head, tokens = trained.model.items, trained.item_tokens
-    assert head.extended(tokens) is head
+def test_an_item_that_came_later_gets_a_row(trained: System) -> None:
+    """The mean row of its cluster or, where rows are made of vectors, that of its own vector."""
+    head, tokens, vectors = trained.model.items, trained.item_tokens, trained.embedding.vectors.item
+    assert head.extended(tokens, vectors) is head
     new = tokens[4].copy()
     new[-1] = tokens[:, -1].max() + 1
-    grown = head.extended(np.concatenate([tokens[:4], new[None], tokens[4:]]))
+    new_vectors = np.concatenate([vectors[:4], vectors[:1] + vectors[1:2], vectors[4:]])
+    grown = head.extended(np.concatenate([tokens[:4], new[None], tokens[4:]]), new_vectors)
     in_cluster = (tokens[:, 1:-1] == tokens[4, 1:-1]).all(axis=1)
-    rows = np.asarray(head.rows[...])
-    np.testing.assert_allclose(grown.rows[4], rows[in_cluster].mean(axis=0), rtol=1e-5)
-    np.testing.assert_array_equal(np.delete(np.asarray(grown.rows[...]), 4, axis=0), rows)
+    rows, of_vectors = np.asarray(head.input()), head.config.rows == "vectors"
+    expected = rows[0] + rows[1] if of_vectors else rows[in_cluster].mean(axis=0)
+    np.testing.assert_allclose(grown.input()[4], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(np.delete(np.asarray(grown.input()), 4, axis=0), rows, rtol=1e-5, atol=1e-7)
     assert grown.items_of(jnp.asarray(new[None, 1:])) == 4
+    if of_vectors:
+        return
     far = np.full(tokens.shape[1], tokens.max() + 7)
     far[0] = tokens[0, 0]
-    np.testing.assert_allclose(head.extended(np.append(tokens, far[None], axis=0)).rows[-1], rows.mean(0), atol=1e-6)
+    extended = head.extended(np.append(tokens, far[None], axis=0), np.append(vectors, vectors[:1], axis=0))
+    np.testing.assert_allclose(extended.input()[-1], rows.mean(0), atol=1e-6)
 
 
 def test_sizes_that_an_item_decoder_cannot_have_are_refused_at_once(config: Config) -> None:

@@ -58,15 +58,28 @@ def test_scores_are_the_mean_of_the_members(trained: System) -> None:
     source = jnp.asarray(trained.asker(trained.histories, None, "autoregressive", "seen")(np.arange(4)))
     trie, score = Trie.build(trained.answer_tokens), jax.jit(score_all)
     members = members_of(trained.model)
-    alone = np.stack([score(member.with_items(_only_items(member)), source, trie) for member in members])
-    together = score(trained.model.with_items(_only_items(trained.model)), source, trie)
+    settings = {"share": 1.0}
+    alone = np.stack([score(member.with_items(_head(member, settings)), source, trie) for member in members])
+    together = score(trained.model.with_items(_head(trained.model, settings)), source, trie)
     np.testing.assert_allclose(together, alone.mean(axis=0), rtol=1e-4)
     assert np.std(alone, axis=0).mean() > 1e-3
 
 
-def _only_items(model):
+def test_odds_of_last_codes_are_the_members_normalised_mean(trained: System) -> None:
+    settings = {"row_output": True}
+    hidden = np.random.default_rng(0).normal(size=(2, 3, 16)).astype(np.float32)
+    items, exists = np.array([[3, 1, 4, 0]]), np.array([[True, True, True, False]])
+    members = [member.with_items(_head(member, settings)) for member in members_of(trained.model)]
+    alone = [member.code_log_probs(hidden[:, n], items, exists) for n, member in enumerate(members)]
+    together = trained.model.with_items(_head(trained.model, settings)).code_log_probs(hidden, items, exists)
+    np.testing.assert_allclose(together, jax.nn.log_softmax(np.mean(alone, axis=0)), rtol=1e-4)
+    np.testing.assert_allclose(np.exp(together).sum(axis=1), 1, rtol=1e-5)
+    assert (np.asarray(together)[:, 3] == -np.inf).all()
+
+
+def _head(model, settings):
     head = nnx.clone(model.items)
-    head.config = dataclasses.replace(head.config, share=1.0)
+    head.config = dataclasses.replace(head.config, **settings)
     return head
 
 
