@@ -52,4 +52,4 @@ def test_trains_help_names_the_presets(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as caught:
         config_from_command_line(["--help"])
     assert caught.value.code == 0
-    assert "presets: demo, demo_token_rec" in capsys.readouterr().out
+    assert "presets: demo, demo_best" in capsys.readouterr().out

@@ -20,6 +20,7 @@ class Tables:
 
     start = 0
     items = None  # no item head
+    says_rows = False
 
     def read(self, source):
         return (self.prompt[source] * (source > 0)[:, :, None]).sum(1)
