@@ -46,9 +46,10 @@ if [ -n "${QUICK:-}" ]; then
         --model.llama.d-kv 16 --model.llama.heads 2 --model.llama.kv-heads 1 --model.llama.d-ff 64 --model.llama.layers 1)
     cat >"$study" <<'PYTHON'
 from benchmarks.ablation import quick
-from jaxrec.config import load_study
+from jaxrec.config import load_config
 
-study = {name: quick(config) for name, config in load_study("configs/studies/demo_study.py").items()}
+presets = {"META ID": "demo", "TokenRec": "demo_token_rec"}
+study = {name: quick(load_config(preset)) for name, preset in presets.items()}
 PYTHON
 fi
 if [ -n "${WEIGHTS:-}" ]; then

@@ -9,7 +9,7 @@ config = load_config(pathlib.Path(__file__).with_name("best.py")).replace(
     # This world's histories follow a planted order, which augmentation would hide, and there are 50 events an item.
     task__augment=NO_AUGMENTATION,
     model__llama__dropout=0.2,
-    train__epochs=10,
-    train__validate_every=2,
+    train__epochs=15,
+    train__validate_every=3,
     train__validate_users=500,
 )
