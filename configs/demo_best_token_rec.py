@@ -15,6 +15,7 @@ config = load_config(here / "demo_best.py").replace(
     # Items are found by their LightGCN vectors; ids are read, never said.
     item_head__rows="vectors",
     item_head__id_weight=0.0,
+    # An item takes five tokens here, and three with META ID's ids.
     train__source_length=144,
     train__target_length=260,
 )

@@ -155,8 +155,8 @@ class ItemHeadConfig:
     row_input: bool = True
     """Whether an item's row is added to the input where its id ends."""
     row_output: bool = False
-    """Whether an item's row also takes part where its id is said: the logit of the last code is that of its token plus
-    that of the item by the head, and its odds are among the items whose ids differ in the last code alone."""
+    """Whether an item's row also takes part where its id is said: the logit of the last code is the inner
+    product with its token's vector plus the row, and its odds are among the items whose ids differ in it alone."""
     tied: bool = True
     """Whether the rows of the input are the head's weights, too."""
 

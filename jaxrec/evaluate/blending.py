@@ -153,11 +153,9 @@ def fit_blend(
         ranks = np.concatenate([batch.ranks(mix(batch.scores, weights))[0] for batch in batches])
         return float(user_values(ranks, METRIC).mean())
 
-    step = -(-sum(len(batch.target) for batch in batches) // CALIBRATED)
-    log_probs, target = (
-        np.concatenate([np.stack(batch.scores, axis=1)[::step] for batch in batches]),
-        np.concatenate([batch.target[::step] for batch in batches]),
-    )
+    step = _calibration_step([b.target for b in batches])
+    log_probs = np.concatenate([np.stack([scores[::step] for scores in b.scores], axis=1) for b in batches])
+    target = np.concatenate([b.target[::step] for b in batches])
     weights, tries = search_weights(len(names), ndcg, likeliest_weights(log_probs, target))
     return Blend(fitted, weights, dict(tries)[weights], len(users), seed, tries)
 
@@ -170,7 +168,9 @@ def likeliest_weights(log_probs: np.ndarray, target: np.ndarray) -> Weights:
 
     Args:
       log_probs: of the components, f32[n,M,I].
-      target: i32[n].
+      target: items, i32[n].
+    Returns:
+      M weights; equal ones where nothing is likelier than a uniform guess.
     """
     users, count = np.arange(len(target)), log_probs.shape[1]
     logs = np.maximum(log_probs, LEAST_LOG).astype(np.float64)
@@ -298,6 +298,11 @@ def _batches(
             progress.update(start + len(batch))
 
 
+def _calibration_step(targets: Sequence[np.ndarray]) -> int:
+    """Every how many-th row of each batch is taken, so that there are about `CALIBRATED`."""
+    return -(-sum(map(len, targets)) // CALIBRATED)
+
+
 def _parameter(component: Component, scored: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     """The component's parameter that minimises the negative log-likelihood of the targets; 1 where it has none.
 
@@ -308,7 +313,7 @@ def _parameter(component: Component, scored: Sequence[tuple[np.ndarray, np.ndarr
     distribution = DISTRIBUTIONS[component.distribution]
     if not distribution.parameter:
         return 1.0
-    step = -(-sum(len(target) for _, target in scored) // CALIBRATED)
+    step = _calibration_step([target for _, target in scored])
     scores, target = (np.concatenate([pair[n][::step] for pair in scored]) for n in (0, 1))
 
     def mean_nll(log_parameter: float) -> float:

@@ -12,7 +12,7 @@ from jaxrec.models.item_head import Answers
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.loss import Loss
 from jaxrec.models.sibling_softmax import sibling_cross_entropy
-from jaxrec.types import Batch
+from jaxrec.types import Array, Batch
 
 
 def sequence_loss(
@@ -31,23 +31,28 @@ def sequence_loss(
     Returns:
       The mean over labels by their weights, f32[] (0 where all weights are 0), and metrics f32[]: "loss", the same
       without smoothing, and "accuracy", the weighted share of labels that score highest. Of a model with an item head,
-      the weighted sum with the head's loss, and the metrics "loss", of the codes, and "item_loss", of the head.
+      the weighted sum with the head's loss, and the metrics "loss", of the codes, and "item_loss", of the head; a loss
+      of weight 0 is not computed, and has no metric.
     """
     inputs = shift_right(batch.target, batch.target_segments, model.start)
     hidden = model(batch.source, batch.source_segments, inputs, batch.target_segments, key=key)
     if model.items is None:
         return _token_loss(model, hidden, batch.target, batch.weights, label_smoothing)
-    settings, loss, metrics = model.items.config, jnp.zeros(()), {}
+    settings, answers = model.items.config, model.items.answers(inputs, batch)
+    loss, metrics = jnp.zeros(()), {}
     if settings.id_weight:
-        of_codes, metrics["loss"] = _code_loss(model, hidden, model.items.answers(inputs, batch), label_smoothing)
+        of_codes, metrics["loss"] = _code_loss(model, hidden, answers, label_smoothing)
         loss += settings.id_weight * of_codes
     if settings.weight:
-        metrics["item_loss"] = model.items.loss(hidden, inputs, batch, key)
+        metrics["item_loss"] = model.items.loss(hidden, answers, key)
         loss += settings.weight * metrics["item_loss"]
     return loss, metrics
 
 
-def _token_loss(model, hidden, target, weights, label_smoothing: float):
+def _token_loss(
+    model: LanguageModel, hidden: jax.Array, target: Array, weights: Array, label_smoothing: float
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """`sequence_loss` over the vocabulary, of hidden states f32[B,T,D], labels i32[B,T] and weights f32[B,T]."""
     logits = model.logits(hidden)
     log_sum = jax.nn.logsumexp(logits, axis=-1)
     # A comparison and a sum, not a gather: its gradient fuses with the softmax's, and the vocabulary may be sharded.

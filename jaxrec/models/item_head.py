@@ -50,6 +50,10 @@ class ItemHead(nnx.Module):
     state before an id's first code, whose other answer is that code: p(item) is the softmax over items of
     hidden . row or, with the similarity "cosine", of cosine(hidden, row) / temperature.
 
+    With the setting `row_output` the row is added to the last token's output vector, too, and p(last code) is a softmax
+    over the items that share the codes before it (see `LanguageModel.code_log_probs`). With the rows "vectors" a row is
+    a linear map of the item's collaborative vector, so that a new item has one, as in TokenRec, eq. 19.
+
     Attributes:
       most_siblings: C, the largest number of ids that differ in the last code alone.
       share: of log p(item) in a score, the rest is that of log p(id), in [0, 1].
@@ -183,16 +187,14 @@ class ItemHead(nnx.Module):
         """Log p(item) of all items at hidden states before the first code of an id, f32[...,D] -> f32[...,I]."""
         return jax.nn.log_softmax(dense(self._query(hidden), self._keys().T, self.dtype))
 
-    def loss(self, hidden: jax.Array, inputs: jax.Array, batch: Batch, key: jax.Array | None = None) -> jax.Array:
+    def loss(self, hidden: jax.Array, answers: Answers, key: jax.Array | None = None) -> jax.Array:
         """The mean of -log p(item) over the items of a batch's answers, f32[].
 
         Args:
           hidden: of the answers' positions, f32[B,T,D].
-          inputs: answers shifted right, i32[B,T]: an item's position is that of the prefix before its id.
-          batch: with the answers and the weights of their tokens.
+          answers: from `answers`.
           key: of the sampled negatives; None: all items.
         """
-        answers = self.answers(inputs, batch)
         flat = self._query(answers.hidden(hidden, 0))
         rows = flat, self._keys(), answers.items, answers.weights, self.dtype
         if key is None or not 0 < self.config.negatives < self.n_items:
@@ -201,7 +203,12 @@ class ItemHead(nnx.Module):
         return sampled_cross_entropy(*rows, sample)
 
     def answers(self, inputs: Array, batch: Batch) -> Answers:
-        """The items among the answers of a batch, see `loss`."""
+        """The items among the answers of a batch.
+
+        Args:
+          inputs: answers shifted right, i32[B,T]: an item's position is that of the prefix before its id.
+          batch: with the answers and the weights of their tokens.
+        """
         n_codes = self.n_codes
         most = -(-batch.target.shape[1] // n_codes)  # each item of a row takes at least as many positions
         is_item = jnp.where(inputs == self.prefix, batch.weights, 0)
@@ -241,11 +248,13 @@ class ItemHead(nnx.Module):
           vectors: collaborative vectors, f32[I',F].
         """
         known = np.asarray(self.items_of(jnp.asarray(item_tokens[:, 1:], jnp.int32)))
-        if len(known) == self.n_items and (known == np.arange(len(known))).all():
+        of_vectors = self.config.rows == "vectors"
+        same_ids = len(known) == self.n_items and (known == np.arange(len(known))).all()
+        if same_ids and not (of_vectors and not np.array_equal(vectors, self.vectors[...])):
             return self
         head = nnx.clone(self)
         head._sort(item_tokens)
-        if self.config.rows == "vectors":
+        if of_vectors:
             head.vectors = Buffer(jnp.asarray(vectors, jnp.float32))
             return head
         first, end = self._similar(item_tokens[known < 0, 1:])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxrec.evaluate import blending
-from jaxrec.evaluate.blending import Blend, Component, evaluate_blend, fit_blend, mix, search_weights
+from jaxrec.evaluate.blending import Blend, Component, evaluate_blend, fit_blend, likeliest_weights, mix, search_weights
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.types import Histories, Split
 
@@ -161,3 +161,30 @@ def test_what_can_not_be_blended_is_refused(split: Split, components: list[Compo
         fit_blend(components, nobody)
     with pytest.raises(ValueError, match="no user has a target in the test part"):
         evaluate_blend(Blend(tuple(components), (1.0, 0.0, 0.0), 0, 0, 0), {"all": (1.0, 0.0, 0.0)}, nobody, "test")
+
+
+def test_likeliest_weights_are_those_of_a_grid() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(400, 3, 20))
+    logits[0, 0, 3] = -np.inf  # what one component excludes
+    logs = (logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))).astype(np.float32)
+    truth = 0.6 * logits[:, 0] + 0.9 * logits[:, 1]
+    target = np.array([random.choice(20, p=np.exp(row) / np.exp(row).sum()) for row in truth])
+    weights = likeliest_weights(logs, target)
+    assert sum(weights) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(weights, [0.4, 0.6, 0.0], atol=0.1)
+
+    def nll(a: float, b: float, c: float) -> float:
+        mixed = np.tensordot(np.maximum(logs, -1e4).astype(float), [a, b, c], axes=([1], [0]))
+        return float((np.log(np.exp(mixed).sum(axis=1)) - mixed[np.arange(400), target]).mean())
+
+    grid = np.linspace(0, 1.5, 16)
+    best = min((nll(a, b, c), a, b, c) for a in grid for b in grid for c in grid)[1:]
+    np.testing.assert_allclose(weights, np.array(best) / sum(best), atol=0.06)
+    assert likeliest_weights(np.zeros((4, 2, 3), np.float32), np.zeros(4, int)) == pytest.approx((0.5, 0.5))
+
+
+def test_the_search_may_start_between_components() -> None:
+    best, tries = search_weights(3, lambda w: -abs(w[0] - 0.3) - abs(w[1] - 0.3), (0.3, 0.3, 0.4))
+    assert best == (0.3, 0.3, 0.4)
+    assert tries[0] == ((0.3, 0.3, 0.4), 0.0)

@@ -160,6 +160,8 @@ def test_an_item_that_came_later_gets_a_row(trained: System) -> None:
     np.testing.assert_allclose(np.delete(np.asarray(grown.input()), 4, axis=0), rows, rtol=1e-5, atol=1e-7)
     assert grown.items_of(jnp.asarray(new[None, 1:])) == 4
     if of_vectors:
+        moved = head.extended(tokens, 2 * vectors)  # an unseen item's vector may change where its id stays
+        np.testing.assert_allclose(moved.input(), 2 * rows, rtol=1e-5, atol=1e-7)
         return
     far = np.full(tokens.shape[1], tokens.max() + 7)
     far[0] = tokens[0, 0]
