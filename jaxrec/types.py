@@ -18,6 +18,10 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+class DataError(ValueError):
+    """What is wrong lies in a file (data, or a run's own), not in a setting or argument; the message names the file."""
+
+
 Array = Any  # a jax.Array or a numpy array; docstrings give shapes and dtypes
 
 
