@@ -19,6 +19,7 @@ from jaxrec.embedders.embedder import Embedder, Embedding
 from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.keys import stream
 from jaxrec.models import skipgram
+from jaxrec.models.platform import on_cpu
 from jaxrec.training import loop
 from jaxrec.training.plan import Plan
 from jaxrec.types import Histories, Vectors
@@ -111,8 +112,7 @@ def _loss(length: int, config: SkipGramConfig):
     """loss_fn(params, buffers, starts i32[B], key): the skip-gram loss of a new walk from each start."""
     loss = skipgram.pairs_loss
     if config.form == "banded":
-        on_cpu = jax.default_backend() == "cpu"
-        block = math.gcd(config.batch_walks, CACHED_WALKS) if on_cpu else 0
+        block = math.gcd(config.batch_walks, CACHED_WALKS) if on_cpu() else 0
         loss = functools.partial(skipgram.banded_loss, block=block)
 
     def loss_fn(params, buffers, starts, key):

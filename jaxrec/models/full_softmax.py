@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.models.catalogue_softmax import softmax_losses
+from jaxrec.models.platform import on_cpu
 from jaxrec.models.products import dense
 from jaxrec.types import Array
 
@@ -37,7 +38,7 @@ def cross_entropy(
       f32[], 0 where all weights are 0.
     """
     if block is None:
-        block = CACHED_ROWS if jax.default_backend() == "cpu" else max(CACHED_ROWS, MOST_SCORES // table.shape[0])
+        block = CACHED_ROWS if on_cpu() else max(CACHED_ROWS, MOST_SCORES // table.shape[0])
     block = min(block, hidden.shape[0])
     short = -hidden.shape[0] % block
     hidden, table = jnp.pad(hidden, ((0, short), (0, 0))), jnp.asarray(table)
@@ -85,7 +86,7 @@ def weighted_sum(losses: Callable[..., jax.Array], weights: jax.Array, *columns:
       weights: f32[T].
       columns: arrays with a leading axis T.
     """
-    block = CACHED_ROWS if jax.default_backend() == "cpu" else weights.shape[0]
+    block = CACHED_ROWS if on_cpu() else weights.shape[0]
     short = -weights.shape[0] % block
 
     def one_block(rows: tuple[jax.Array, ...]) -> jax.Array:

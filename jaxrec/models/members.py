@@ -13,6 +13,7 @@ from flax import nnx
 from jaxrec.models.decoding import Cache, Memory
 from jaxrec.models.item_head import ItemHead
 from jaxrec.models.language_model import LanguageModel
+from jaxrec.models.platform import on_cpu
 from jaxrec.types import Array, Batch
 
 
@@ -70,7 +71,7 @@ class Members(LanguageModel):
             return run(nnx.merge(graph, params, shared), *inputs)
 
         # On CPU a product with one more axis is slower than one after the other.
-        over_members = jax.lax.map if jax.default_backend() == "cpu" else lambda f, x: jax.vmap(f)(x)
+        over_members = jax.lax.map if on_cpu() else lambda f, x: jax.vmap(f)(x)
         return over_members(one, (params, inputs))
 
     def __call__(

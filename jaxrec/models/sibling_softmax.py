@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrec.models.platform import on_cpu
 from jaxrec.types import Array
 
 
@@ -41,7 +42,7 @@ def sibling_cross_entropy(
       loops: None chooses by the backend.
     """
     if loops is None:
-        loops = jax.default_backend() == "cpu"
+        loops = on_cpu()
     table = jnp.pad(table, ((0, width), (0, 0)))  # a slice of C rows never begins earlier than asked for
     return (_loop if loops else _gathered)(hidden, table, siblings, jnp.asarray(weights), width)
 

@@ -13,6 +13,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxrec.models.platform import on_cpu
 from jaxrec.recommend.batches import check_prompts, run_in_batches
 from jaxrec.recommend.blockwise_top_k import approximate_top_k, exact_top_k, inverse, norms_of, pad_to_multiple
 from jaxrec.types import Array, TopK
@@ -57,7 +58,7 @@ def nearest_items(
         raise ValueError(f"block={block} must be at least 1")
     z = _unit(jnp.asarray(z))
     items, seen, norms = jax.tree.map(jnp.asarray, (items, seen, norms))
-    block = block or (CACHED_ITEMS if jax.default_backend() == "cpu" else BLOCK)
+    block = block or (CACHED_ITEMS if on_cpu() else BLOCK)
     top_k = approximate_top_k if approximate else exact_top_k
     scores, numbers = top_k(z, items, k, seen, norms, block)
     return TopK(jnp.where(scores > -jnp.inf, numbers, -1), scores)
