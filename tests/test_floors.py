@@ -33,6 +33,7 @@ FLOORS = {
     "jaxrec.progress": 0,
     "jaxrec.types": 0,
     "jaxrec.text": 0,
+    "jaxrec.platform": 0,
     "jaxrec.keys": 0,
     "jaxrec.config": 0,
 }

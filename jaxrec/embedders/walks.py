@@ -19,7 +19,7 @@ from jaxrec.embedders.embedder import Embedder, Embedding
 from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.keys import stream
 from jaxrec.models import skipgram
-from jaxrec.models.platform import on_cpu
+from jaxrec.platform import on_cpu
 from jaxrec.training import loop
 from jaxrec.training.plan import Plan
 from jaxrec.types import Histories, Vectors

@@ -5,13 +5,20 @@ Suffixes of names are axes, see `jaxrec.types`: q_BHQK is f32[B,H,Q,K].
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxrec.models.decoding import causal as causal_mask
+from jaxrec.models.decoding import same_segment
 from jaxrec.models.dropout import Dropout
-from jaxrec.models.products import dense, product
+from jaxrec.models.fused_attention import Settings as KernelSettings
+from jaxrec.models.fused_attention import fits, fused_attention
+from jaxrec.models.products import activations, product, projected
+from jaxrec.platform import platform
 from jaxrec.types import Array
 
 MASKED = -1e9  # finite: a row of scores that is all masked becomes uniform instead of NaN
@@ -118,7 +125,7 @@ def attend(
     weights_BHQS = drop(jax.nn.softmax(jnp.where(mask_BQS[:, None], scores_BHQS, MASKED), axis=-1))
     if weights is not None:
         weights.append(weights_BHQS)
-    return product("bhqs,bhsk->bhqk", weights_BHQS, v_BHSK, dtype)
+    return product("bhqs,bhsk->bhqk", weights_BHQS, v_BHSK, dtype).astype(activations(dtype))
 
 
 @jax.custom_vjp
@@ -138,11 +145,38 @@ def _add_bias_backward(_: None, cotangent: jax.Array) -> tuple[jax.Array, jax.Ar
 _add_bias.defvjp(lambda scores, bias: (_add_bias(scores, bias), None), _add_bias_backward)
 
 
+@dataclasses.dataclass(frozen=True)
+class Segments:
+    """Which keys a query sees: those of its own example of a packed row.
+
+    Attributes:
+      queries: number of the example at each place, i32[B,Q].
+      keys: i32[B,S], 0 = padding, which no query sees.
+      causal: whether a query sees only the keys at its place and before.
+      mask: the same as bool[B,Q,S].
+    """
+
+    queries: jax.Array
+    keys: jax.Array
+    causal: bool
+    mask: jax.Array
+
+
+def segments(queries: jax.Array, keys: jax.Array, *, causal: bool = False) -> Segments:
+    """`Segments` with the mask; Q = S where it is causal."""
+    mask = same_segment(queries, keys)
+    if causal:
+        mask &= causal_mask(0, queries.shape[1], keys.shape[1])[None]
+    return Segments(queries, keys, causal, mask)
+
+
 class Attention(nnx.Module):
-    """The four projections of multi-head attention; Raffel et al. 2020, initialised as T5 is.
+    """Multi-head attention with its four projections; Raffel et al. 2020, initialised as T5 is.
 
     Args:
-      d_model, heads, d_kv: widths; kernels are [D, H*K] (`output`: [H*K, D]).
+      d_model: D.
+      heads: H.
+      d_kv: K; kernels are [D,H*K], of the output [H*K,D].
       dtype: of the products' operands.
     """
 
@@ -158,23 +192,45 @@ class Attention(nnx.Module):
         self.heads = heads
         self.dtype = dtype
 
+    def __call__(
+        self,
+        x_BQD: jax.Array,
+        read_BSD: jax.Array,
+        bias_HQS: jax.Array | None,
+        seen: Segments,
+        drop: Dropout,
+        weights: list[jax.Array] | None = None,
+    ) -> jax.Array:
+        """What the positions of x read at those of `read`, [B,Q,D]; the other arguments as in `attend`."""
+        heads, width = self.heads, self.query.shape[1] // self.heads
+        if platform() == "tpu" and weights is None and fits(x_BQD.shape[1], read_BSD.shape[1], heads, width):
+            settings = KernelSettings(heads, seen.causal, bias_HQS is not None, drop.rate, self.dtype)
+            q_BQA = projected(x_BQD, self.query[...], self.dtype)
+            k_BSA, v_BSA = (projected(read_BSD, kernel[...], self.dtype) for kernel in (self.key, self.value))
+            attended_BQA = fused_attention(
+                settings, q_BQA, k_BSA, v_BSA, bias_HQS, seen.queries, seen.keys, drop.next_seed()
+            )
+            return projected(attended_BQA, self.output[...], self.dtype)
+        q_BHQK, (k_BHSK, v_BHSK) = self.queries(x_BQD), self.keys_values(read_BSD)
+        return self.merge(attend(q_BHQK, k_BHSK, v_BHSK, bias_HQS, seen.mask, drop, self.dtype, weights))
+
     def queries(self, x_BQD: jax.Array) -> jax.Array:
-        """Queries f32[B,H,Q,K] of f32[B,Q,D]."""
-        return self._split_heads(dense(x_BQD, self.query[...], self.dtype))
+        """Queries [B,H,Q,K] of [B,Q,D]."""
+        return self._split_heads(projected(x_BQD, self.query[...], self.dtype))
 
     def keys_values(self, x_BSD: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Keys and values, f32[B,H,S,K] each, of f32[B,S,D]."""
-        keys = dense(x_BSD, self.key[...], self.dtype)
-        values = dense(x_BSD, self.value[...], self.dtype)
+        """Keys and values, [B,H,S,K] each, of [B,S,D]."""
+        keys = projected(x_BSD, self.key[...], self.dtype)
+        values = projected(x_BSD, self.value[...], self.dtype)
         return self._split_heads(keys), self._split_heads(values)
 
     def merge(self, attended_BHQK: jax.Array) -> jax.Array:
-        """Concatenates the heads and projects them back: f32[B,H,Q,K] -> f32[B,Q,D]."""
+        """Concatenates the heads and projects them back: [B,H,Q,K] -> [B,Q,D]."""
         batch, heads, queries, width = attended_BHQK.shape
         joined = attended_BHQK.transpose(0, 2, 1, 3).reshape(batch, queries, heads * width)
-        return dense(joined, self.output[...], self.dtype)
+        return projected(joined, self.output[...], self.dtype)
 
     def _split_heads(self, x: jax.Array) -> jax.Array:
-        """f32[B,S,H*K] -> f32[B,H,S,K]."""
+        """[B,S,H*K] -> [B,H,S,K]."""
         batch, length, width = x.shape
         return x.reshape(batch, length, self.heads, width // self.heads).transpose(0, 2, 1, 3)

@@ -29,11 +29,16 @@ class Dropout:
         self.sites = 0
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """The array with entries zeroed at the rate and the rest divided by 1 - rate, f32[...] -> f32[...]."""
+        """The array with entries zeroed at the rate and the rest divided by 1 - rate, of the same shape and dtype."""
+        seed = self.next_seed()
+        return x if seed is None else _dropped(x, seed, self.rate)
+
+    def next_seed(self) -> jax.Array | None:
+        """The seed of the next site's mask, u32[2], see `keep_mask`; None for evaluation."""
         if self.seed is None:
-            return x
+            return None
         self.sites += 1
-        return _dropped(x, _mix(self.seed + jnp.uint32(self.sites), self.seed[::-1]), self.rate)
+        return _mix(self.seed + jnp.uint32(self.sites), self.seed[::-1])
 
 
 def keep_mask(seed: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:
@@ -53,8 +58,19 @@ def keep_mask(seed: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array
         # One iota per axis, not a flat one reshaped: the partitioner then gives each device its own part.
         stride = jnp.uint32(math.prod(shape[axis + 1 :]) % 2**32)
         count = count + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * stride
-    bound = jnp.uint32(min(round((1 - rate) * 2**32), 2**32 - 1))
-    return _mix(count ^ seed[0], seed[1]) < bound
+    return is_kept(count, seed[0], seed[1], rate)
+
+
+def is_kept(place: jax.Array, word: jax.Array, other: jax.Array, rate: float) -> jax.Array:
+    """Whether the entries at some places, u32[...], are kept: `keep_mask` for a part of an array.
+
+    Args:
+      place: number of each entry in the array, in the order of its axes.
+      word: the seed's first number, u32[].
+      other: the second.
+      rate: see `keep_mask`.
+    """
+    return _mix(place ^ word, other) < jnp.uint32(min(round((1 - rate) * 2**32), 2**32 - 1))
 
 
 def _mix(x: jax.Array, word: jax.Array) -> jax.Array:

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.models.catalogue_softmax import softmax_losses
-from jaxrec.models.platform import on_cpu
 from jaxrec.models.products import dense
+from jaxrec.platform import on_cpu
 from jaxrec.types import Array
 
 CACHED_ROWS = 128

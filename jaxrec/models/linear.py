@@ -9,7 +9,7 @@ from flax import nnx
 from jaxrec.config import LoraConfig
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.oov import weight
-from jaxrec.models.products import dense
+from jaxrec.models.products import projected
 
 
 def frozen_dtype(lora: LoraConfig) -> str | None:
@@ -33,12 +33,12 @@ class LowRank(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: jax.Array, drop: Dropout) -> jax.Array:
-        """f32[...,rows] -> f32[...,columns]."""
-        return self.scale * dense(dense(drop(x), self.a[...], self.dtype), self.b[...], self.dtype)
+        """[...,rows] -> [...,columns]."""
+        return self.scale * projected(projected(drop(x), self.a[...], self.dtype), self.b[...], self.dtype)
 
     def of_tokens(self, tokens: jax.Array) -> jax.Array:
         """What the rows of an embedding table receive, i32[...] -> f32[...,columns]."""
-        return self.scale * dense(self.a[...][tokens], self.b[...], self.dtype)
+        return self.scale * projected(self.a[...][tokens], self.b[...], self.dtype)
 
     def whole(self) -> jax.Array:
         """The product that may be added to the map itself, f32[rows,columns]."""
@@ -74,10 +74,10 @@ class Linear(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: jax.Array, drop: Dropout) -> jax.Array:
-        """f32[...,rows] -> f32[...,columns]; `drop` is LoRA's."""
-        y = dense(x, self.kernel[...].astype(jnp.float32), self.dtype)
+        """[...,rows] -> [...,columns]; `drop` is LoRA's."""
+        y = projected(x, self.kernel[...].astype(jnp.float32), self.dtype)
         if self.bias is not None:
-            y = y + self.bias[...].astype(jnp.float32).reshape((1,) * (y.ndim - 1) + (-1,))
+            y = y + self.bias[...].astype(y.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
         return y if self.adapter is None else y + self.adapter(x, drop)
 
     def whole(self) -> jax.Array:

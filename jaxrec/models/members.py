@@ -13,7 +13,7 @@ from flax import nnx
 from jaxrec.models.decoding import Cache, Memory
 from jaxrec.models.item_head import ItemHead
 from jaxrec.models.language_model import LanguageModel
-from jaxrec.models.platform import on_cpu
+from jaxrec.platform import on_cpu
 from jaxrec.types import Array, Batch
 
 

@@ -10,7 +10,7 @@ from jaxrec.models.oov import weight
 
 
 class RMSNorm(nnx.Module):
-    """Division by the root mean square of the last axis, then a learned scale; no mean, no bias, float32 throughout.
+    """Division by the root mean square of the last axis, then a learned scale; no mean, no bias, computed in float32.
 
     Args:
       width: D.
@@ -23,7 +23,8 @@ class RMSNorm(nnx.Module):
         self.epsilon = epsilon
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[...,D] -> f32[...,D]."""
-        square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+        """[...,D] -> [...,D] of the same dtype."""
+        wide = x.astype(jnp.float32)
+        square = jnp.mean(jnp.square(wide), axis=-1, keepdims=True)
         scale = self.scale[...].astype(jnp.float32).reshape((1,) * (x.ndim - 1) + (-1,))
-        return x * jax.lax.rsqrt(square + self.epsilon) * scale
+        return (wide * jax.lax.rsqrt(square + self.epsilon) * scale).astype(x.dtype)

@@ -7,9 +7,11 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jaxrec.platform import on_cpu
+
 
 def dense(x: jax.Array, kernel: jax.Array, dtype: str) -> jax.Array:
-    """A linear map of the last axis: f32[..., d] times f32[d, f] gives f32[..., f].
+    """A linear map of the last axis: [..., d] times f32[d, f] gives f32[..., f].
 
     The other axes are made one first: a product of two matrices needs no copies in its backward pass on CPU, where one
     of three axes was half as fast.
@@ -21,6 +23,19 @@ def dense(x: jax.Array, kernel: jax.Array, dtype: str) -> jax.Array:
     """
     rows = x.reshape(-1, x.shape[-1])
     return product("td,df->tf", rows, kernel, dtype).reshape(*x.shape[:-1], kernel.shape[1])
+
+
+def activations(dtype: str) -> str:
+    """The dtype of what passes between layers that compute in `dtype`: that one or, on a CPU, float32.
+
+    On an accelerator the traffic with memory limits a layer, so half the bytes count; a CPU would convert at each use.
+    """
+    return "float32" if on_cpu() else dtype
+
+
+def projected(x: jax.Array, kernel: jax.Array, dtype: str) -> jax.Array:
+    """`dense` inside a model: the sums are float32, the result has the dtype of `activations`."""
+    return dense(x, kernel, dtype).astype(activations(dtype))
 
 
 def product(equation: str, a: jax.Array, b: jax.Array, dtype: str) -> jax.Array:
@@ -48,17 +63,18 @@ def _rounded_product(equation: str, a: jax.Array, b: jax.Array, dtype: str) -> j
 
 
 def _rounded_forward(equation: str, a: jax.Array, b: jax.Array, dtype: str):
+    like = jnp.zeros(0, a.dtype), jnp.zeros(0, b.dtype)
     a, b = a.astype(dtype), b.astype(dtype)
-    return _rounded_product(equation, a, b, dtype), (a, b)
+    return _rounded_product(equation, a, b, dtype), (a, b, *like)
 
 
-def _rounded_backward(equation: str, dtype: str, operands: tuple[jax.Array, jax.Array], cotangent: jax.Array):
-    (a, b), c = operands, cotangent.astype(dtype)
+def _rounded_backward(equation: str, dtype: str, residuals: tuple[jax.Array, ...], cotangent: jax.Array):
+    (a, b, like_a, like_b), c = residuals, cotangent.astype(dtype)
     in_a, rest = equation.split(",")
     in_b, out = rest.split("->")
     grad_a = jnp.einsum(f"{out},{in_b}->{in_a}", c, b, preferred_element_type=jnp.float32)
     grad_b = jnp.einsum(f"{in_a},{out}->{in_b}", a, c, preferred_element_type=jnp.float32)
-    return grad_a, grad_b
+    return grad_a.astype(like_a.dtype), grad_b.astype(like_b.dtype)
 
 
 _rounded_product.defvjp(_rounded_forward, _rounded_backward)

@@ -70,11 +70,12 @@ def rotate(x_BHSK: jax.Array, rotation: tuple[jax.Array, jax.Array]) -> jax.Arra
     """Turns entry i with entry i + K/2, as Hugging Face's LLaMA pairs them.
 
     Args:
-      x_BHSK: queries or keys, f32[B,H,S,K].
+      x_BHSK: queries or keys, [B,H,S,K].
       rotation: from `rotations`.
     Returns:
-      f32[B,H,S,K].
+      [B,H,S,K] of the same dtype.
     """
     cosine, sine = (part[:, None] for part in rotation)
     first, second = jnp.split(x_BHSK, 2, axis=-1)
-    return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+    rotated = jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+    return rotated.astype(x_BHSK.dtype)

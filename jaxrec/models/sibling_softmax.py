@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrec.models.platform import on_cpu
+from jaxrec.platform import on_cpu
 from jaxrec.types import Array
 
 

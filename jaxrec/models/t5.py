@@ -12,13 +12,14 @@ from flax import nnx
 
 from jaxrec.config import OovConfig, T5Config
 from jaxrec.keys import stream
-from jaxrec.models.attention import Attention, RelativeBias, attend
-from jaxrec.models.decoding import Cache, Memory, cache_end, causal, empty_cache, same_segment, update_cache
+from jaxrec.models.attention import Attention, RelativeBias, Segments, attend
+from jaxrec.models.attention import segments as which_segments
+from jaxrec.models.decoding import Cache, Memory, cache_end, causal, empty_cache, update_cache
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.norms import RMSNorm
 from jaxrec.models.oov import ExtendedEmbedding
-from jaxrec.models.products import dense
+from jaxrec.models.products import activations, dense, projected
 from jaxrec.models.remat import apply_layer
 from jaxrec.types import Array
 
@@ -37,14 +38,14 @@ class FeedForward(nnx.Module):
         self.config = config
 
     def __call__(self, x_BSD: jax.Array, drop: Dropout) -> jax.Array:
-        """f32[B,S,D] -> f32[B,S,D]."""
+        """[B,S,D] -> [B,S,D]."""
         dtype = self.config.compute_dtype
-        hidden_BSZ = dense(x_BSD, self.expand[...], dtype)
+        hidden_BSZ = projected(x_BSD, self.expand[...], dtype)
         if self.config.activation == "gated-gelu":
-            hidden_BSZ = hidden_BSZ * jax.nn.gelu(dense(x_BSD, self.gate[...], dtype), approximate=True)
+            hidden_BSZ = hidden_BSZ * jax.nn.gelu(projected(x_BSD, self.gate[...], dtype), approximate=True)
         else:
             hidden_BSZ = jax.nn.relu(hidden_BSZ)
-        return dense(drop(hidden_BSZ), self.contract[...], dtype)
+        return projected(drop(hidden_BSZ), self.contract[...], dtype)
 
 
 class Layer(nnx.Module):
@@ -63,48 +64,39 @@ class Layer(nnx.Module):
         self.feed_forward_norm, self.feed_forward = norm(), FeedForward(config, rngs=rngs)
         self.dtype = config.compute_dtype
 
-    def encode(self, x_BSD: jax.Array, bias_HSS: jax.Array, mask_BSS: jax.Array, drop: Dropout) -> jax.Array:
-        """A whole layer of the encoder, f32[B,S,D]."""
-        return self.feed(self.attend_self(x_BSD, bias_HSS, mask_BSS, drop), drop)
+    def encode(self, x_BSD: jax.Array, bias_HSS: jax.Array, seen: Segments, drop: Dropout) -> jax.Array:
+        """A whole layer of the encoder, [B,S,D]."""
+        return self.feed(self.attend_self(x_BSD, bias_HSS, seen, drop), drop)
 
     def decode(
         self,
         x_BTD: jax.Array,
         encoded_BSD: jax.Array,
         bias_HTT: jax.Array,
-        mask_BTT: jax.Array,
-        cross_mask_BTS: jax.Array,
+        seen: Segments,
+        seen_source: Segments,
         drop: Dropout,
         cross_weights: list[jax.Array] | None = None,
     ) -> jax.Array:
-        """A whole layer of the decoder over whole targets, f32[B,T,D]; `cross_weights` as in `T5.decode`."""
-        x_BTD = self.attend_self(x_BTD, bias_HTT, mask_BTT, drop)
-        x_BTD = self.attend_cross(x_BTD, *self.cross.keys_values(encoded_BSD), cross_mask_BTS, drop, cross_weights)
-        return self.feed(x_BTD, drop)
+        """A whole layer of the decoder over whole targets, [B,T,D]; `cross_weights` as in `T5.decode`."""
+        x_BTD = self.attend_self(x_BTD, bias_HTT, seen, drop)
+        read_BTD = self.cross(self.cross_norm(x_BTD), encoded_BSD, None, seen_source, drop, cross_weights)
+        return self.feed(x_BTD + drop(read_BTD), drop)
 
-    def attend_self(self, x_BSD: jax.Array, bias_HSS: jax.Array, mask_BSS: jax.Array, drop: Dropout) -> jax.Array:
-        """The input plus its self-attention, f32[B,S,D]."""
+    def attend_self(self, x_BSD: jax.Array, bias_HSS: jax.Array, seen: Segments, drop: Dropout) -> jax.Array:
+        """The input plus its self-attention, [B,S,D]."""
         normed_BSD = self.attention_norm(x_BSD)
-        k_BHSK, v_BHSK = self.attention.keys_values(normed_BSD)
-        q_BHSK = self.attention.queries(normed_BSD)
-        return x_BSD + drop(self.attention.merge(attend(q_BHSK, k_BHSK, v_BHSK, bias_HSS, mask_BSS, drop, self.dtype)))
+        return x_BSD + drop(self.attention(normed_BSD, normed_BSD, bias_HSS, seen, drop))
 
     def attend_cross(
-        self,
-        x_BTD: jax.Array,
-        k_BHSK: jax.Array,
-        v_BHSK: jax.Array,
-        mask_BTS: jax.Array,
-        drop: Dropout,
-        weights: list[jax.Array] | None = None,
+        self, x_BTD: jax.Array, k_BHSK: jax.Array, v_BHSK: jax.Array, mask_BTS: jax.Array, drop: Dropout
     ) -> jax.Array:
-        """The input plus its attention to the encoder's output, f32[B,T,D]; mask bool[B, T or 1, S]."""
+        """The input plus its attention to the encoder's output, [B,T,D]; mask bool[B, T or 1, S]."""
         q_BHTK = self.cross.queries(self.cross_norm(x_BTD))
-        attended_BHTK = attend(q_BHTK, k_BHSK, v_BHSK, None, mask_BTS, drop, self.dtype, weights)
-        return x_BTD + drop(self.cross.merge(attended_BHTK))
+        return x_BTD + drop(self.cross.merge(attend(q_BHTK, k_BHSK, v_BHSK, None, mask_BTS, drop, self.dtype)))
 
     def feed(self, x_BSD: jax.Array, drop: Dropout) -> jax.Array:
-        """The input plus its feed-forward part, f32[B,S,D]."""
+        """The input plus its feed-forward part, [B,S,D]."""
         return x_BSD + drop(self.feed_forward(self.feed_forward_norm(x_BSD), drop))
 
 
@@ -178,15 +170,15 @@ class T5(LanguageModel):
           segments: i32[B,S], the examples of a packed row as 1, 2, ..., 0 = padding; None: one example, source != 0.
           key: for dropout, or None.
         Returns:
-          f32[B,S,D]; values at padding are arbitrary.
+          [B,S,D], in the dtype of `activations`; values at padding are arbitrary.
         """
         drop = Dropout(self.config.dropout, None if key is None else stream(key, "encoder"))
         segments_BS = _segments(source, segments)
-        mask_BSS = same_segment(segments_BS, segments_BS)
+        seen = which_segments(segments_BS, segments_BS)
         bias_HSS = self.encoder.bias(source.shape[1], source.shape[1])
-        x_BSD = drop(self.embedding(source, encoder=True))
+        x_BSD = drop(self._embed(source, encoder=True))
         for layer in self.encoder.layers:
-            x_BSD = apply_layer(self.config.remat, layer.encode, x_BSD, bias_HSS, mask_BSS, drop)
+            x_BSD = apply_layer(self.config.remat, layer.encode, x_BSD, bias_HSS, seen, drop)
         return drop(self.encoder.norm(x_BSD))
 
     def decode(
@@ -214,17 +206,20 @@ class T5(LanguageModel):
         drop = Dropout(self.config.dropout, None if key is None else stream(key, "decoder"))
         length = inputs.shape[1]
         segments_BT = jnp.ones_like(inputs) if target_segments is None else target_segments
-        mask_BTT = same_segment(segments_BT, segments_BT) & causal(0, length, length)[None]
-        cross_mask_BTS = same_segment(segments_BT, source_segments)
+        seen = which_segments(segments_BT, segments_BT, causal=True)
+        seen_source = which_segments(segments_BT, source_segments)
         bias_HTT = self.decoder.bias(length, length)
         # What a checkpointed layer computes can't be handed out of it.
         remat = self.config.remat and cross_weights is None
-        x_BTD = drop(self.embedding(inputs, encoder=False))
+        x_BTD = drop(self._embed(inputs, encoder=False))
         for layer in self.decoder.layers:
             x_BTD = apply_layer(
-                remat, layer.decode, x_BTD, encoded_BSD, bias_HTT, mask_BTT, cross_mask_BTS, drop, cross_weights
+                remat, layer.decode, x_BTD, encoded_BSD, bias_HTT, seen, seen_source, drop, cross_weights
             )
-        return drop(self.decoder.norm(x_BTD))
+        return drop(self.decoder.norm(x_BTD)).astype(jnp.float32)
+
+    def _embed(self, tokens: jax.Array, *, encoder: bool) -> jax.Array:
+        return self.embedding(tokens, encoder=encoder).astype(activations(self.config.compute_dtype))
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Scores of the vocabulary, f32[...,D] -> f32[...,V]; rows that pad the table are scored like any other."""
@@ -262,7 +257,7 @@ class T5(LanguageModel):
         mask_BQT = jnp.asarray(causal(position, count, end)[None])
         cross_mask_BQS = memory.mask[:, None]
         # R = W * Q queries of a row to cross-attention, A = B * W rows to self-attention.
-        x_BRD = self.embedding(tokens.reshape(batch, beams * count), encoder=False)
+        x_BRD = self._embed(tokens.reshape(batch, beams * count), encoder=False)
         keys, values = list(cache.keys), list(cache.values)
         for n, layer in enumerate(self.decoder.layers):
             normed_AQD = layer.attention_norm(x_BRD).reshape(batch * beams, count, -1)
@@ -283,7 +278,7 @@ class T5(LanguageModel):
             x_BRD = x_BRD + layer.attention.merge(attended_AHQK).reshape(x_BRD.shape)
             x_BRD = layer.attend_cross(x_BRD, memory.keys[n], memory.values[n], cross_mask_BQS, drop)
             x_BRD = layer.feed(x_BRD, drop)
-        hidden_BWQD = self.decoder.norm(x_BRD).reshape(batch, beams, count, -1)
+        hidden_BWQD = self.decoder.norm(x_BRD).astype(jnp.float32).reshape(batch, beams, count, -1)
         return hidden_BWQD, Cache(tuple(keys), tuple(values))
 
     def attention_to_prompt(self, source: jax.Array, inputs: jax.Array) -> jax.Array:

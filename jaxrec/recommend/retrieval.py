@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxrec.models.platform import on_cpu
+from jaxrec.platform import on_cpu
 from jaxrec.recommend.batches import check_prompts, run_in_batches
 from jaxrec.recommend.blockwise_top_k import approximate_top_k, exact_top_k, inverse, norms_of, pad_to_multiple
 from jaxrec.types import Array, TopK

@@ -158,7 +158,8 @@ def fit(
         step, saved, saved_at = start, start, time.monotonic()
         while step < steps and not stopped:
             batch, counts = feed.next()
-            state, metrics = train_step(state, buffers, batch)
+            with sharding.tracing_over(mesh):
+                state, metrics = train_step(state, buffers, batch)
             step += 1
             if step == start + 1:
                 journal.restart_clock()  # the first call compiled

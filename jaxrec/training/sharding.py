@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxrec.platform import platform
 
 Rules = Sequence[tuple[str, PartitionSpec]]
 
@@ -40,6 +44,11 @@ def make_mesh(data_parallel: int = 0, model_parallel: int = 1, devices: Sequence
 def single_device_mesh() -> Mesh:
     """A mesh of this process's default device."""
     return make_mesh(1, 1, jax.local_devices()[:1])
+
+
+def tracing_over(mesh: Mesh) -> AbstractContextManager[Any]:
+    """Makes the mesh jax's own for kernels that the compiler can't divide by itself, which only a TPU has."""
+    return jax.set_mesh(mesh) if mesh.size > 1 and platform() == "tpu" else contextlib.nullcontext()
 
 
 def path_name(path: tuple[Any, ...]) -> str:
