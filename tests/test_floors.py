@@ -34,6 +34,9 @@ FLOORS = {
     "jaxrec.types": 0,
     "jaxrec.text": 0,
     "jaxrec.platform": 0,
+    "jaxrec.progress": -1,
+    "jaxrec.types": -2,
+    "jaxrec.text": -2,
     "jaxrec.keys": 0,
     "jaxrec.config": 0,
 }
