@@ -32,7 +32,7 @@ FLOORS = {
     "jaxrec.files": 0,
     "jaxrec.progress": 0,
     "jaxrec.types": 0,
-    "jaxrec.text": 0,
+    "jaxrec.text": -1,
     "jaxrec.keys": 0,
     "jaxrec.config": 0,
 }
