@@ -328,12 +328,12 @@ def test_a_run_trained_again_keeps_what_updates_brought(finished_run, tmp_path: 
     ("changed", "message"),
     [
         ({"train": {"target_length": 7}}, "an example takes two; give an even number"),
-        ({"retrieval": {"temperature": 0.0}}, "temperature=0.0 must be above 0"),
-        ({"quantizer": {"codebooks": 0}}, "codebooks=0 must be at least 1"),
+        ({"retrieval": {"temperature": 0.0}}, "retrieval.temperature is 0.0; it must be at least"),
+        ({"quantizer": {"codebooks": 0}}, "codebooks is 0; it must be at least 1"),
         ({"lightgcn": {"losses": ("bpr", "ssm")}}, "'ssm', which is not one of bpr, sampled, in_batch, full"),
-        ({"lightgcn": {"temperature": 0.0}}, r"lightgcn\.temperature=0.0 must be above 0"),
-        ({"lightgcn": {"validate_every": -1}}, r"lightgcn\.validate_every=-1 must be at least 0"),
-        ({"ids": {"clusters": -1}}, r"ids\.clusters=-1 must be at least 0"),
+        ({"lightgcn": {"temperature": 0.0}}, r"lightgcn\.temperature is 0.0; it must be at least"),
+        ({"lightgcn": {"validate_every": -1}}, r"lightgcn\.validate_every is -1; it must be at least 0"),
+        ({"ids": {"clusters": -1}}, r"ids\.clusters is -1; it must be at least 0"),
     ],
 )
 def test_configs_that_can_not_work(token_rec: Config, tmp_path: pathlib.Path, changed: dict, message: str) -> None:
