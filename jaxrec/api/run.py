@@ -131,13 +131,13 @@ class TrainedRun:
         """
         system = self._system_with_updates()
         filters = {"exclude": exclude, "allow": allow, "include_seen": include_seen}
-        shown, note = service.recommend(system, k, user=user, history=history, task=task, **filters)
+        shown = service.recommend(system, k, user=user, history=history, task=task, **filters)
         data = system.data
         items = [
             Recommendation(str(data.item_names[number]), str(data.titles()[number]), score, tokens, hit)
             for number, (_, tokens, score, hit) in zip(shown.numbers, shown.items, strict=True)
         ]
-        return Recommendations(items, shown, note)
+        return Recommendations(items, shown)
 
     def ask(
         self,

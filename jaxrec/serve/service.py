@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,8 +26,8 @@ def recommend(
     exclude: Sequence[str] = (),
     allow: Sequence[str] | None = None,
     include_seen: bool | None = None,
-) -> tuple[RecommendationList, str]:
-    """The best k items for a user of the data, or for somebody new with a history; and why there are fewer, or "".
+) -> RecommendationList:
+    """The best k items for a user of the data, or for somebody new with a history; its note says why there are fewer.
 
     Args:
       system: a trained system.
@@ -54,7 +55,7 @@ def recommend(
         who = f"user {user}"
     who = f"{who}, {system.user_name(codes, 0)}".removesuffix(", ")
     shown = recommendation_list(system, histories, top, task, who, truth)
-    return shown, queries.why_fewer(system, asked, len(shown.items), k)
+    return dataclasses.replace(shown, note=queries.why_fewer(system, asked, len(shown.items), k))
 
 
 def ask(

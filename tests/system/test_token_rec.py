@@ -201,7 +201,7 @@ def test_crossed_by_config_alone(
     ],
 )
 def test_losses_and_poolings_learn(trained: System, tmp_path: pathlib.Path, changed: dict) -> None:
-    train = {"steps": 30, "validate_every": 0.0, "log_every": 1}
+    train = {"steps": 30, "validate_every": 1e-6, "log_every": 1}
     run = runs.start(at(trained.config, tmp_path / "run", retrieval=changed, train=train))
     shutil.copy(trained.folder / "vectors.npz", run.folder)
     shutil.copytree(trained.folder / "ids", run.folder / "ids")
@@ -276,7 +276,7 @@ def test_a_mesh_of_four_gives_the_losses_of_one(token_rec: Config, tmp_path: pat
             "data_parallel": devices[0],
             "model_parallel": devices[1],
             "steps": 4,
-            "validate_every": 0.0,
+            "validate_every": 1e-6,
             "log_every": 1,
         }
         system, fitted = training.train_model(build(runs.start(at(token_rec, tmp_path / name, train=parts))))
