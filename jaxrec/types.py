@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+
 class DataError(ValueError):
     """What is wrong lies in a file (data, or a run's own), not in a setting or argument; the message names the file."""
 
