@@ -105,18 +105,22 @@ class TrainedRun:
         *,
         history: Sequence[str] | None = None,
         exclude: Sequence[str] = (),
+        allow: Sequence[str] | None = None,
+        include_seen: bool | None = None,
         task: str | None = None,
     ) -> Recommendations:
         """The best k items for a known user, or for a new user with a given history.
 
         Items of the history are excluded, unless the config's eval.mask_seen is off, and so are those of `exclude`.
-        They are excluded during the search, so that k other items are returned.
+        They are excluded during the search, so that k items are returned wherever k are left.
 
         Args:
           user: name of a user of the data or of an update.
           k: number of items.
           history: names of a new user's items, oldest first, instead of `user`.
           exclude: names of items that are not to be recommended.
+          allow: names of the only items that may be recommended; None: all.
+          include_seen: whether items of the history may be recommended; None: unless eval.mask_seen is set.
           task: a ranking task that the run was trained on, see `TaskConfig`; None: its main task.
         Returns:
           At most k items, best first; where there are fewer than k, `note` says why.
@@ -125,13 +129,14 @@ class TrainedRun:
             not trained on `task`, or k is not between 1 and the number of items.
         """
         system = self._system_with_updates()
-        shown = service.recommend(system, k, user=user, history=history, task=task, exclude=exclude)
+        filters = {"exclude": exclude, "allow": allow, "include_seen": include_seen}
+        shown, note = service.recommend(system, k, user=user, history=history, task=task, **filters)
         data = system.data
         items = [
             Recommendation(str(data.item_names[number]), str(data.titles()[number]), score, tokens, hit)
             for number, (_, tokens, score, hit) in zip(shown.numbers, shown.items, strict=True)
         ]
-        return Recommendations(items, shown, "" if len(items) == k else self._why_fewer(len(items), k))
+        return Recommendations(items, shown, note)
 
     def ask(
         self,
@@ -263,15 +268,6 @@ class TrainedRun:
         if self._with_updates is None:
             self._with_updates = newcomers.served(self._trained)
         return self._with_updates
-
-    def _why_fewer(self, n: int, k: int) -> str:
-        settings = self.config.eval
-        if self.config.answer != "vector" and settings.recommender == "beam":
-            return (
-                f"{n} of {k} items: beam search with {max(settings.beams, k)} beams found no more that are not "
-                "excluded; jaxrec.load(folder, recommender='exact') scores all items"
-            )
-        return f"{n} of {k} items: all others of the catalogue are excluded"
 
 
 def evaluate_run(folder: str | os.PathLike[str], part: Part = "test", **overrides: Any) -> Results:

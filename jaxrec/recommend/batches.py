@@ -35,10 +35,26 @@ def check_prompts(source: Array, seen: Array | None, n_items: int) -> tuple[np.n
     return source, seen
 
 
+def check_allowed(allowed: Array | None, count: int, n_items: int) -> np.ndarray | None:
+    """`allowed` bool[B,I] as a numpy array.
+
+    Raises:
+      ValueError: it is no mask of a row for each of `count` prompts and a column for each item.
+    """
+    if allowed is None:
+        return None
+    allowed = np.asarray(allowed)
+    if allowed.shape != (count, n_items) or allowed.dtype != bool:
+        wanted, got = [count, n_items], f"{allowed.dtype}{list(allowed.shape)}"
+        raise ValueError(f"allowed must be bool{wanted}, a row per prompt and a column per item; got {got}")
+    return allowed
+
+
 def run_in_batches(
-    run: Callable[[np.ndarray, np.ndarray | None], TopK],
+    run: Callable[[np.ndarray, np.ndarray | None, np.ndarray | None], TopK],
     source: np.ndarray,
     seen: np.ndarray | None,
+    allowed: np.ndarray | None,
     k: int,
     *,
     users: int,
@@ -47,9 +63,10 @@ def run_in_batches(
     """The output of `run` for each prompt, in the order of the prompts.
 
     Args:
-      run: the best k items for prompts i32[b,s] and seen items i32[b,x], on the device.
+      run: the best k items for prompts i32[b,s], seen items i32[b,x] and masks bool[b,I], on the device.
       source: prompts, i32[B,S], padded with 0 at the end.
       seen: items to leave out, i32[B,X], or None.
+      allowed: items that may be listed, bool[B,I], or None for all.
       k: number of items.
       users: maximum number of prompts in a batch.
       multiple: the number of prompts in a batch is a multiple of this, for instance of the devices.
@@ -58,13 +75,14 @@ def run_in_batches(
     """
     if not len(source):
         return TopK(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
-    return run_by_length(run, source, seen, users=users, multiple=multiple)
+    return run_by_length(run, source, seen, allowed, users=users, multiple=multiple)
 
 
 def run_by_length(
-    run: Callable[[np.ndarray, np.ndarray | None], Outputs],
+    run: Callable[[np.ndarray, np.ndarray | None, np.ndarray | None], Outputs],
     source: np.ndarray,
     seen: np.ndarray | None = None,
+    allowed: np.ndarray | None = None,
     *,
     users: int,
     multiple: int = 1,
@@ -79,7 +97,9 @@ def run_by_length(
         rows = order[begin : begin + batch]
         longest = max(int(lengths[rows[-1]]), 1)
         rows = np.pad(rows, (0, batch - len(rows)), mode="edge")
-        outputs.append(run(_padded(source[rows, :longest], 0), None if seen is None else _padded(seen[rows], -1)))
+        prompts = _padded(source[rows, :longest], 0)
+        closed = None if seen is None else _padded(seen[rows], -1)
+        outputs.append(run(prompts, closed, None if allowed is None else allowed[rows]))
         if len(outputs) > IN_FLIGHT:
             jax.block_until_ready(outputs[-IN_FLIGHT])
     original_order = np.argsort(order)

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from jaxrec.models.decoding import reorder
-from jaxrec.recommend.decoding_steps import StepDecoder, children, leaves_of, log_probs_below, start_decoding, tokens_of
+from jaxrec.recommend.decoding_steps import (
+    StepDecoder,
+    children,
+    leaves_of,
+    log_probs_below,
+    open_leaves,
+    start_decoding,
+    tokens_of,
+)
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
 
 
 def beam_search(
-    model: StepDecoder, source: Array, trie: Trie, *, beams: int, k: int, seen: Array | None = None
+    model: StepDecoder,
+    source: Array,
+    trie: Trie,
+    *,
+    beams: int,
+    k: int,
+    seen: Array | None = None,
+    allowed: Array | None = None,
 ) -> TopK:
     """The k best items that a beam search of fixed depth finds.
 
     A score is the sum of the log-probabilities of the id's tokens, each normalised over the whole vocabulary *before*
     invalid tokens are left out, as in Hugging Face's `generate(prefix_allowed_tokens_fn=...)` with length_penalty=0.
     The encoder runs once, the common prefix of all ids is decoded with one beam, and the last token of an id is scored
-    but not decoded further. Nodes whose items have all been seen are excluded, so no beam is spent on them.
+    but not decoded further. A node without an item that may be listed is excluded, so no beam is spent on it, and k
+    items are found wherever k may be listed.
 
     Args:
       model: evaluated without dropout.
@@ -30,6 +47,7 @@ def beam_search(
       beams: number of prefixes kept, W.
       k: number of items to return, at most `beams`.
       seen: items to leave out, i32[B,X], -1 = padding, or None.
+      allowed: items that may be listed, unless they are seen, bool[B,I], or None for all.
     Returns:
       TopK, best first, ties in the order of leaves; if fewer than k items are left, the rest is item -1 with -inf.
     Raises:
@@ -38,15 +56,15 @@ def beam_search(
     if not 1 <= k <= beams:
         raise ValueError(f"k={k} is not in 1..{beams}, the number of beams; lower k or raise beams")
     trie = jax.tree.map(jnp.asarray, trie)
-    seen_BX = None if seen is None else leaves_of(trie, seen)
+    is_open = open_nodes(trie, seen, allowed)
     memory, cache, hidden_BWD, scores_BW, _ = start_decoding(model, source, trie)
     nodes_BW = jnp.zeros((len(source), 1), jnp.int32)
 
     def expand(depth: int) -> tuple[Array, Array]:
         """All children of all beams and their scores, [B,W*C], in the order of leaves like the beams."""
         below_BWC, is_open_BWC = children(trie, depth, nodes_BW)
-        if seen_BX is not None:
-            is_open_BWC &= has_unseen(trie, depth + 1, below_BWC, seen_BX)
+        if is_open is not None:
+            is_open_BWC &= is_open(depth + 1, below_BWC)
         log_probs_BWC = log_probs_below(model, trie, depth, nodes_BW, hidden_BWD)
         scores_BWC = jnp.where(is_open_BWC, scores_BW[:, :, None] + log_probs_BWC, -jnp.inf)
         return below_BWC.reshape(len(source), -1), scores_BWC.reshape(len(source), -1)
@@ -64,20 +82,36 @@ def beam_search(
     return top_items(trie, jnp.take_along_axis(leaves_BR, chosen_Bk, axis=1), best_Bk, k)
 
 
-def has_unseen(trie: Trie, depth: int, nodes_BWC: Array, seen_BX: Array) -> Array:
-    """Whether an item below each node is not seen.
+def open_nodes(trie: Trie, seen: Array | None, allowed: Array | None) -> Callable[[int, Array], Array] | None:
+    """A function that tells whether an item below a node may be listed; None where every item may.
+
+    A node is an interval of leaves, and the open leaves in it are counted: from the sorted leaves of seen items or,
+    with a mask, from its cumulative sums.
 
     Args:
       trie: the valid ids.
-      depth: of the nodes.
-      nodes_BWC: i32[B,W,C].
-      seen_BX: from `leaves_of`.
+      seen: items to leave out, i32[B,X], -1 = padding, or None.
+      allowed: items that may be listed, bool[B,I], or None for all.
     Returns:
-      bool[B,W,C].
+      is_open(depth, nodes i32[B,W,C]) -> bool[B,W,C].
     """
-    low, high = trie.starts[depth][nodes_BWC], trie.starts[depth][nodes_BWC + 1]
-    count_below = jax.vmap(functools.partial(jnp.searchsorted, method="scan_unrolled"))
-    return count_below(seen_BX, high) - count_below(seen_BX, low) < high - low
+    if allowed is not None:
+        leaves_BI = open_leaves(trie, seen, allowed)
+        counts_BJ = jnp.pad(jnp.cumsum(leaves_BI, axis=1, dtype=jnp.int32), ((0, 0), (1, 0)))
+        count_before = jax.vmap(jnp.take)
+        return lambda depth, nodes: (
+            count_before(counts_BJ, trie.starts[depth][nodes + 1]) > count_before(counts_BJ, trie.starts[depth][nodes])
+        )
+    if seen is None:
+        return None
+    seen_BX = leaves_of(trie, seen)
+    count_seen = jax.vmap(functools.partial(jnp.searchsorted, method="scan_unrolled"))
+
+    def has_unseen(depth: int, nodes: Array) -> Array:
+        low, high = trie.starts[depth][nodes], trie.starts[depth][nodes + 1]
+        return count_seen(seen_BX, high) - count_seen(seen_BX, low) < high - low
+
+    return has_unseen
 
 
 def top_items(trie: Trie, leaves: Array, scores: Array, k: int) -> TopK:

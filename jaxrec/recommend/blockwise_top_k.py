@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxrec.types import Array
+
+
+class Closed(NamedTuple):
+    """Which items are no results.
+
+    Attributes:
+      seen: items to leave out, i32[B,X], -1 = padding, or None.
+      allowed: items that may be listed unless they are seen, bool[I,B], or None for all; a row per item.
+    """
+
+    seen: Array | None
+    allowed: Array | None
 
 
 def group_size(n_items: int, k: int) -> int:
@@ -21,7 +34,7 @@ def group_size(n_items: int, k: int) -> int:
 
 
 def exact_top_k(
-    z: jax.Array, items: jax.Array, k: int, seen: jax.Array | None, norms: jax.Array | None, block: int
+    z: jax.Array, items: jax.Array, k: int, closed: Closed, norms: jax.Array | None, block: int
 ) -> tuple[Array, Array]:
     """Scores f32[B,k] and items i32[B,k], in two stages; ties come in the order of items."""
     batch, n_items = z.shape[0], items.shape[0]
@@ -30,7 +43,7 @@ def exact_top_k(
     per_block = block // group
 
     def best_of_groups(first: Array | int, rows: Array, norms: Array | None) -> Array:
-        scores = _score(z, rows, norms, seen, first)
+        scores = _score(z, rows, norms, closed, first)
         return scores.reshape(-1, group, batch).max(1)
 
     def step(number: Array, best: Array) -> Array:
@@ -57,6 +70,9 @@ def exact_top_k(
     lengths = norms_of(candidates) if norms is None else norms[rows]
     scores = jnp.einsum("bcf,bf->bc", candidates * inverse(lengths)[..., None], z, precision="highest")
     scores = jnp.where((lengths > 0) & (numbers < n_items), scores, -jnp.inf)
+    seen, allowed = closed
+    if allowed is not None:
+        scores = jnp.where(allowed[rows, jnp.arange(batch)[:, None]], scores, -jnp.inf)
     if seen is not None:
         of_group = groups[:, :, None] == (seen // group)[:, None, :]  # [B, k, X]
         positions = jnp.argmax(of_group, axis=1) * group + seen % group
@@ -67,14 +83,14 @@ def exact_top_k(
 
 
 def approximate_top_k(
-    z: jax.Array, items: jax.Array, k: int, seen: jax.Array | None, norms: jax.Array | None, block: int
+    z: jax.Array, items: jax.Array, k: int, closed: Closed, norms: jax.Array | None, block: int
 ) -> tuple[Array, Array]:
     """As `exact_top_k`, with `jax.lax.approx_max_k` on each block, merged block by block."""
     batch, n_items = z.shape[0], items.shape[0]
     block = min(block, n_items)
 
     def merge(best: tuple[Array, Array], first: Array | int, rows: Array, norms: Array | None) -> tuple[Array, Array]:
-        scores = _score(z, rows, norms, seen, first).T
+        scores = _score(z, rows, norms, closed, first).T
         scores, positions = lax.approx_max_k(scores, min(k, scores.shape[1]))
         scores = jnp.concatenate([best[0], scores], axis=1)
         numbers = jnp.concatenate([best[1], positions + first], axis=1)
@@ -93,18 +109,22 @@ def approximate_top_k(
     return best
 
 
-def _score(
-    z: jax.Array, rows: jax.Array, norms: jax.Array | None, seen: jax.Array | None, first: Array | int
-) -> jax.Array:
+def _score(z: jax.Array, rows: jax.Array, norms: jax.Array | None, closed: Closed, first: Array | int) -> jax.Array:
     """Cosines f32[n,B] of items [n,F], numbered from `first`, with unit vectors z f32[B,F].
 
-    -inf for unknown and for seen items.
+    -inf for unknown items, and for those that may not be listed.
     """
     rows = rows.astype(jnp.float32)
     lengths = norms_of(rows) if norms is None else norms
     # Items on the first axis, so that the maximum of a group runs over whole rows of users.
     scores = jnp.einsum("nf,bf->nb", rows * inverse(lengths)[:, None], z, precision="highest")
     scores = jnp.where((lengths > 0)[:, None], scores, -jnp.inf)
+    seen, allowed = closed
+    if allowed is not None:
+        count = allowed.shape[0]
+        # The last block may hold rows after the last item, which are unknown.
+        here = jnp.minimum(first + jnp.arange(rows.shape[0], dtype=jnp.int32), count - 1)
+        scores = jnp.where(allowed[here], scores, -jnp.inf)
     if seen is None:
         return scores
     positions = jnp.where(seen >= first, seen - first, rows.shape[0])  # a negative index would count from the end

@@ -1,4 +1,4 @@
-"""Common parts of beam search and exact scoring: start of decoding, children of a node, seen items as leaves."""
+"""Common parts of beam search and exact scoring: start of decoding, children of a node, filters of leaves."""
 
 from __future__ import annotations
 
@@ -162,3 +162,20 @@ def leaves_of(trie: Trie, seen: Array) -> Array:
     leaves = jnp.sort(jnp.where(seen >= 0, trie.leaves[seen], trie.n_items), axis=-1)
     is_repeat = jnp.pad(leaves[:, 1:] == leaves[:, :-1], ((0, 0), (1, 0)))
     return jnp.sort(jnp.where(is_repeat, trie.n_items, leaves), axis=-1)
+
+
+def open_leaves(trie: Trie, seen: Array | None, allowed: Array) -> Array:
+    """The leaves whose items may be listed: allowed and not seen.
+
+    Args:
+      trie: the valid ids.
+      seen: i32[B,X], -1 = padding, or None.
+      allowed: by item, bool[B,I].
+    Returns:
+      By leaf, bool[B,I].
+    """
+    chex.assert_shape(allowed, (None, trie.n_items))
+    leaves = allowed[:, trie.items]
+    if seen is None:
+        return leaves
+    return leaves.at[jnp.arange(len(leaves))[:, None], leaves_of(trie, seen)].set(False, mode="drop")

@@ -15,6 +15,7 @@ from jaxrec.recommend.decoding_steps import (
     StepDecoder,
     leaves_of,
     log_probs_below,
+    open_leaves,
     start_decoding,
 )
 from jaxrec.tokenizers.trie import Trie
@@ -22,7 +23,14 @@ from jaxrec.types import Array, TopK
 
 
 def exact_top_k(
-    model: StepDecoder, source: Array, trie: Trie, *, k: int, seen: Array | None = None, block: int = 64
+    model: StepDecoder,
+    source: Array,
+    trie: Trie,
+    *,
+    k: int,
+    seen: Array | None = None,
+    allowed: Array | None = None,
+    block: int = 64,
 ) -> TopK:
     """The k best items of the whole catalogue, the limit of `beam_search` with many beams.
 
@@ -32,6 +40,7 @@ def exact_top_k(
       trie: the valid ids.
       k: number of items to return.
       seen: items to leave out, i32[B,X], -1 = padding, or None.
+      allowed: items that may be listed, unless they are seen, bool[B,I], or None for all.
       block: see `score_all`.
     Returns:
       TopK, best first, ties in the order of leaves; if fewer than k items are left, the rest is item -1 with -inf.
@@ -42,7 +51,9 @@ def exact_top_k(
         raise ValueError(f"k={k} must be at least 1")
     trie = jax.tree.map(jnp.asarray, trie)
     scores = _score_leaves(model, source, trie, block)
-    if seen is not None:
+    if allowed is not None:
+        scores = jnp.where(open_leaves(trie, seen, allowed), scores, -jnp.inf)
+    elif seen is not None:
         rows = jnp.arange(scores.shape[0])[:, None]
         scores = scores.at[rows, leaves_of(trie, seen)].set(-jnp.inf, mode="drop")
     best, leaves = jax.lax.top_k(scores, min(k, trie.n_items))

@@ -14,7 +14,14 @@ from jaxrec.types import Array, TopK
 
 
 def rescored_top_k(
-    model: StepDecoder, source: Array, trie: Trie, *, beams: int, k: int, seen: Array | None = None
+    model: StepDecoder,
+    source: Array,
+    trie: Trie,
+    *,
+    beams: int,
+    k: int,
+    seen: Array | None = None,
+    allowed: Array | None = None,
 ) -> TopK:
     """The k best of the candidates by share * log p(item) + (1 - share) * log p(id).
 
@@ -28,6 +35,7 @@ def rescored_top_k(
       beams: number of candidates of each answer.
       k: number of items to return, at most `beams`.
       seen: items to leave out, i32[B,X], -1 = padding, or None.
+      allowed: items that may be listed, unless they are seen, bool[B,I], or None for all.
     Returns:
       TopK, best first; if fewer than k items are left, the rest is item -1 with -inf.
     Raises:
@@ -40,15 +48,15 @@ def rescored_top_k(
     trie = jax.tree.map(jnp.asarray, trie)
     started = start_decoding(model, source, trie)
     of_items = model.item_log_probs(started.first)
-    open_items = of_items
+    open_items = of_items if allowed is None else jnp.where(allowed, of_items, -jnp.inf)
     if seen is not None:
         rows = jnp.arange(len(source))[:, None]
-        open_items = of_items.at[rows, jnp.where(seen < 0, n_items, seen)].set(-jnp.inf, mode="drop")
+        open_items = open_items.at[rows, jnp.where(seen < 0, n_items, seen)].set(-jnp.inf, mode="drop")
     best, by_head = jax.lax.top_k(open_items, min(beams, n_items))
     if share == 1:  # no other answer counts
         return top_items(trie, trie.leaves[by_head[:, :k]], best[:, :k], k)
     by_head = jnp.where(best > -jnp.inf, by_head, -1)
-    by_beam = beam_search(model, source, trie, beams=beams, k=beams, seen=seen).items
+    by_beam = beam_search(model, source, trie, beams=beams, k=beams, seen=seen, allowed=allowed).items
     items = jnp.sort(jnp.concatenate([by_head, by_beam], axis=1), axis=1)
     is_new = (items >= 0) & (items != jnp.pad(items[:, :-1], ((0, 0), (1, 0)), constant_values=-1))
     candidates = jnp.maximum(items, 0)

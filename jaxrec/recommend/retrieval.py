@@ -14,8 +14,15 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxrec.platform import on_cpu
-from jaxrec.recommend.batches import check_prompts, run_in_batches
-from jaxrec.recommend.blockwise_top_k import approximate_top_k, exact_top_k, inverse, norms_of, pad_to_multiple
+from jaxrec.recommend.batches import check_allowed, check_prompts, run_in_batches
+from jaxrec.recommend.blockwise_top_k import (
+    Closed,
+    approximate_top_k,
+    exact_top_k,
+    inverse,
+    norms_of,
+    pad_to_multiple,
+)
 from jaxrec.types import Array, TopK
 
 CACHED_ITEMS = 8192  # rows of scores that stay in a CPU's cache; tuned
@@ -28,6 +35,7 @@ def nearest_items(
     k: int,
     *,
     seen: Array | None = None,
+    allowed: Array | None = None,
     norms: Array | None = None,
     approximate: bool = False,
     block: int | None = None,
@@ -44,6 +52,7 @@ def nearest_items(
         On a CPU, XLA makes a float32 copy of bf16 items.
       k: number of items, at most I.
       seen: items to leave out, i32[B,X], -1 = padding, or None.
+      allowed: items that may be listed, unless they are seen, bool[B,I], or None for all.
       norms: `norms_of(items)`, f32[I], if available; None computes it.
       approximate: use `jax.lax.approx_max_k` on each block, which is faster on a TPU and misses some items (its default
         recall is 0.95); exact on CPU and GPU.
@@ -53,14 +62,14 @@ def nearest_items(
     Raises:
       ValueError: k is not positive or exceeds the number of items, or shapes don't fit each other.
     """
-    _check(z, items, k, seen)
+    _check(z, items, k, seen, allowed)
     if block is not None and block < 1:
         raise ValueError(f"block={block} must be at least 1")
     z = _unit(jnp.asarray(z))
-    items, seen, norms = jax.tree.map(jnp.asarray, (items, seen, norms))
+    items, seen, allowed, norms = jax.tree.map(jnp.asarray, (items, seen, allowed, norms))
     block = block or (CACHED_ITEMS if on_cpu() else BLOCK)
     top_k = approximate_top_k if approximate else exact_top_k
-    scores, numbers = top_k(z, items, k, seen, norms, block)
+    scores, numbers = top_k(z, items, k, Closed(seen, None if allowed is None else allowed.T), norms, block)
     return TopK(jnp.where(scores > -jnp.inf, numbers, -1), scores)
 
 
@@ -71,6 +80,7 @@ def nearest_items_sharded(
     k: int,
     *,
     seen: Array | None = None,
+    allowed: Array | None = None,
     norms: Array | None = None,
     **options: Any,
 ) -> TopK:
@@ -84,6 +94,7 @@ def nearest_items_sharded(
       items: [I,F]; rows that don't divide over the mesh are padded, which copies: see `place_items`.
       k: number of items, at most I.
       seen: i32[B,X] or None.
+      allowed: bool[B,I] or None.
       norms: f32[I] or None.
       **options: `approximate` and `block` of `nearest_items`.
     Returns:
@@ -91,20 +102,22 @@ def nearest_items_sharded(
     Raises:
       ValueError: as `nearest_items`.
     """
-    _check(z, items, k, seen)
+    _check(z, items, k, seen, allowed)
     users, shards = z.shape[0], mesh.shape["model"]
     z = pad_to_multiple(jnp.asarray(z), mesh.shape["data"], 0)
     seen = jnp.zeros((users, 0), jnp.int32) if seen is None else jnp.asarray(seen)
     seen = pad_to_multiple(seen, mesh.shape["data"], -1)
     items = pad_to_multiple(jnp.asarray(items), shards, 0)
+    if allowed is not None:
+        allowed = pad_to_multiple(pad_to_multiple(jnp.asarray(allowed), mesh.shape["data"], 0).T, shards, 0).T
     norms = None if norms is None else pad_to_multiple(jnp.asarray(norms), shards, 0)
     per_shard = items.shape[0] // shards
 
-    def local(z, items, seen, norms):
+    def local(z, items, seen, allowed, norms):
         first = lax.axis_index("model") * per_shard
         is_local = (seen >= first) & (seen < first + per_shard)
         local_seen = jnp.where(is_local, seen - first, -1)
-        top = nearest_items(z, items, min(k, per_shard), seen=local_seen, norms=norms, **options)
+        top = nearest_items(z, items, min(k, per_shard), seen=local_seen, allowed=allowed, norms=norms, **options)
         numbers = jnp.where(top.items >= 0, top.items + first, -1)
         # Shards are in the order of items, so ties still come lowest item first.
         numbers, scores = (lax.all_gather(x, "model", axis=1, tiled=True) for x in (numbers, top.scores))
@@ -115,10 +128,16 @@ def nearest_items_sharded(
     top = jax.shard_map(
         local,
         mesh=mesh,
-        in_specs=(P("data"), by_item, P("data"), None if norms is None else by_item),
+        in_specs=(
+            P("data"),
+            by_item,
+            P("data"),
+            None if allowed is None else P("data", "model"),
+            None if norms is None else by_item,
+        ),
         out_specs=P("data"),
         check_vma=False,  # all_gather leaves equal values, which the check can't know
-    )(z, items, seen, norms)
+    )(z, items, seen, allowed, norms)
     return TopK(top.items[:users], top.scores[:users])
 
 
@@ -177,9 +196,10 @@ class VectorRecommender:
         self.batch_users = batch_users
         self.items = items
 
-        def recommend(model, source, items, norms, seen, k):
+        def recommend(model, source, items, norms, seen, allowed, k):
             find = nearest_items if mesh is None else functools.partial(nearest_items_sharded, mesh)
-            return find(query(model, source), items, k, seen=seen, norms=norms, approximate=approximate)
+            options = {"norms": norms, "approximate": approximate}
+            return find(query(model, source), items, k, seen=seen, allowed=allowed, **options)
 
         self._recommend = jax.jit(recommend, static_argnames="k")
 
@@ -216,13 +236,14 @@ class VectorRecommender:
         self._items = place_items(items, self.mesh)
         self._norms = jax.jit(norms_of)(self._items)
 
-    def __call__(self, source: Array, seen: Array | None, k: int) -> TopK:
+    def __call__(self, source: Array, seen: Array | None, k: int, allowed: Array | None = None) -> TopK:
         """The best k items for each prompt.
 
         Args:
           source: prompts, i32[B,S], padded with 0 at the end.
           seen: items to leave out, i32[B,X], -1 = padding, or None.
           k: number of items.
+          allowed: items that may be listed, unless they are seen, bool[B,I], or None for all.
         Returns:
           TopK of numpy arrays, best first, scores are cosines; -1 with -inf if fewer than k items are left.
         Raises:
@@ -230,15 +251,18 @@ class VectorRecommender:
         """
         _check_k(k, self.n_items)
         source, seen = check_prompts(source, seen, self.n_items)
+        allowed = check_allowed(allowed, len(source), self.n_items)
+        multiple = 1 if self.mesh is None else self.mesh.shape["data"]
+        run = functools.partial(self.run, k=k)
+        return run_in_batches(run, source, seen, allowed, k, users=self.batch_users, multiple=multiple)
 
-        def run(source: np.ndarray, seen: np.ndarray | None) -> TopK:
-            if self.mesh is not None:
-                source, seen = jax.device_put((source, seen), NamedSharding(self.mesh, P("data")))
-            return self._recommend(self.model, source, self._items, self._norms, seen, k)
-
-        return run_in_batches(
-            run, source, seen, k, users=self.batch_users, multiple=1 if self.mesh is None else self.mesh.shape["data"]
-        )
+    def run(self, source: Array, seen: Array | None, allowed: Array | None, *, k: int) -> TopK:
+        """As a call, in one batch of exactly these shapes and without a check, on the device."""
+        if allowed is not None and (padding := self._items.shape[0] - self.n_items):
+            allowed = np.pad(allowed, ((0, 0), (0, padding)))
+        if self.mesh is not None:
+            source, seen, allowed = jax.device_put((source, seen, allowed), NamedSharding(self.mesh, P("data")))
+        return self._recommend(self.model, source, self._items, self._norms, seen, allowed, k)
 
 
 def _unit(z: Array) -> Array:
@@ -246,11 +270,14 @@ def _unit(z: Array) -> Array:
     return z * inverse(norms_of(z))[:, None]
 
 
-def _check(z: Array, items: Array, k: int, seen: Array | None) -> None:
+def _check(z: Array, items: Array, k: int, seen: Array | None, allowed: Array | None) -> None:
     if z.ndim != 2 or items.ndim != 2 or z.shape[1] != items.shape[1]:
         raise ValueError(f"z f32[B,F] and items f32[I,F] must have one width F; got {z.shape} and {items.shape}")
     if seen is not None and (seen.ndim != 2 or seen.shape[0] != z.shape[0]):
         raise ValueError(f"seen must be i32[B,X] with B={z.shape[0]}, as z; got shape {list(seen.shape)}")
+    if allowed is not None and allowed.shape != (z.shape[0], items.shape[0]):
+        wanted = [z.shape[0], items.shape[0]]
+        raise ValueError(f"allowed must be bool{wanted}, a row per row of z; got shape {list(allowed.shape)}")
     _check_k(k, items.shape[0])
 
 

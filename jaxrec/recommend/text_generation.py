@@ -101,7 +101,7 @@ class TextGenerator:
         if not len(source):
             return Texts(np.zeros((0, self.longest), np.int32), np.zeros(0, np.float32), np.zeros(0, bool))
 
-        def run(source: np.ndarray, _: object) -> Texts:
+        def run(source: np.ndarray, *_: object) -> Texts:
             shape = {"end": self.end, "longest": self.longest, "beams": self.beams, "penalty": self.length_penalty}
             return _generate(self.model, source, self.allowed, **shape)
 
@@ -144,7 +144,7 @@ class ChoiceScorer:
         source, _ = check_prompts(source, None, 0)
         if not len(source):
             return np.zeros((0, len(self.choices)), np.float32)
-        return run_by_length(lambda source, _: _score(self.model, source, self.choices), source, users=self.batch)
+        return run_by_length(lambda source, *_: _score(self.model, source, self.choices), source, users=self.batch)
 
 
 @jax.jit

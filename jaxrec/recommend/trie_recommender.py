@@ -6,9 +6,8 @@ import functools
 from typing import Literal
 
 import jax
-import numpy as np
 
-from jaxrec.recommend.batches import check_prompts, run_in_batches
+from jaxrec.recommend.batches import check_allowed, check_prompts, run_in_batches
 from jaxrec.recommend.beam_search import beam_search
 from jaxrec.recommend.decoding_steps import StepDecoder
 from jaxrec.recommend.exact_scoring import exact_top_k
@@ -47,32 +46,43 @@ class TrieRecommender:
         self.beams = beams
         self.batch_users = batch_users
 
-    def __call__(self, source: Array, seen: Array | None, k: int) -> TopK:
+    def __call__(self, source: Array, seen: Array | None, k: int, allowed: Array | None = None) -> TopK:
         """The best k items for each prompt.
 
         Args:
           source: prompts, i32[B,S], padded with 0 at the end.
           seen: items to leave out, i32[B,X], -1 = padding, or None.
           k: number of items.
+          allowed: items that may be listed, unless they are seen, bool[B,I], or None for all.
         Returns:
           TopK of numpy arrays, best first; -1 with -inf if fewer than k items are left.
         Raises:
           ValueError: shapes don't fit each other, or `seen` holds a number that is no item.
         """
         source, seen = check_prompts(source, seen, self.trie.n_items)
+        allowed = check_allowed(allowed, len(source), self.trie.n_items)
+        return run_in_batches(functools.partial(self.run, k=k), source, seen, allowed, k, users=self.batch_users)
 
-        def run(source: np.ndarray, seen: np.ndarray | None) -> TopK:
-            return _recommend(self.model, source, self.trie, seen, mode=self.mode, beams=max(self.beams, k), k=k)
-
-        return run_in_batches(run, source, seen, k, users=self.batch_users)
+    def run(self, source: Array, seen: Array | None, allowed: Array | None, *, k: int) -> TopK:
+        """As a call, in one batch of exactly these shapes and without a check, on the device."""
+        beams = max(self.beams, k)
+        return _recommend(self.model, source, self.trie, seen, allowed, mode=self.mode, beams=beams, k=k)
 
 
 @functools.partial(jax.jit, static_argnames=("mode", "beams", "k"))
 def _recommend(
-    model: StepDecoder, source: Array, trie: Trie, seen: Array | None, *, mode: str, beams: int, k: int
+    model: StepDecoder,
+    source: Array,
+    trie: Trie,
+    seen: Array | None,
+    allowed: Array | None,
+    *,
+    mode: str,
+    beams: int,
+    k: int,
 ) -> TopK:
     if mode == "exact":
-        return exact_top_k(model, source, trie, k=k, seen=seen)
+        return exact_top_k(model, source, trie, k=k, seen=seen, allowed=allowed)
     if model.items is not None:
-        return rescored_top_k(model, source, trie, beams=beams, k=k, seen=seen)
-    return beam_search(model, source, trie, beams=beams, k=k, seen=seen)
+        return rescored_top_k(model, source, trie, beams=beams, k=k, seen=seen, allowed=allowed)
+    return beam_search(model, source, trie, beams=beams, k=k, seen=seen, allowed=allowed)

@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxrec.keys import generator
 from jaxrec.recommend.recommendations import RecommendationList
+from jaxrec.serve import queries
 from jaxrec.system.recommendation_lists import recommendation_list
-from jaxrec.system.system import System, histories_of
+from jaxrec.system.system import System
 from jaxrec.system.text_tasks import Writer
 from jaxrec.types import Histories
 
@@ -22,8 +23,10 @@ def recommend(
     history: Sequence[str] | None = None,
     task: str | None = None,
     exclude: Sequence[str] = (),
-) -> RecommendationList:
-    """The best k items for a user of the data, or for somebody new with a history.
+    allow: Sequence[str] | None = None,
+    include_seen: bool | None = None,
+) -> tuple[RecommendationList, str]:
+    """The best k items for a user of the data, or for somebody new with a history; and why there are fewer, or "".
 
     Args:
       system: a trained system.
@@ -32,36 +35,26 @@ def recommend(
       history: names of items, oldest first, instead of a user.
       task: one of the run's tasks; default its first.
       exclude: names of further items to leave out, besides those of the history.
+      allow: names of the only items that may be listed; None: all.
+      include_seen: whether items of the history may be listed; None: unless the config's eval.mask_seen is set.
     Raises:
       ValueError: both or neither of user and history are given, a name or the task is unknown, or k is out of range.
     """
-    if (user is None) == (history is None):
-        raise ValueError("give either a user's name or a history, names of items")
-    data, trained = system.data, system.config.task.ranking
-    if not trained:
-        raise ValueError(f"{system.folder} ranks no items; ask it with python -m launch.ask")
-    task = task or trained[0]
-    if task not in trained:
-        raise ValueError(f"task {task!r} was not trained in this run; it knows {', '.join(trained)}")
-    if not 1 <= k <= data.n_items:
-        raise ValueError(f"k={k} is not between 1 and the {data.n_items} items of this catalogue")
-    excluded = np.array(numbers_of(data.item_names, exclude, "item"), np.int64)
-    if user is not None:
-        number = numbers_of(data.user_names, [user], "user")[0]
-        top = system.recommend(np.array([number]), k, task, excluded)
-        histories = histories_of(system.histories, np.array([number]))
-        codes, held_out = system.user_codes(histories, np.array([number])), system.split.test
-        truth = int(held_out[number]) if number < len(held_out) else -1
-        who = f"user {user}"
+    task = queries.ranking_task(system, task)
+    queries.check_k(system, k)
+    filters = {"exclude": exclude, "allow": allow, "include_seen": include_seen}
+    asked = queries.query(system, queries.Names.of(system), user=user, history=history, **filters)
+    top = queries.top_k(system, [asked], k, task)
+    histories = Histories(np.array([0, len(asked.history)]), asked.history, system.data.n_items)
+    if asked.user is None:
+        codes, truth, who = system.user_codes(histories), -1, "somebody new"
     else:
-        items = numbers_of(data.item_names, history or [], "item")
-        histories = Histories(np.array([0, len(items)]), np.asarray(items, np.int32), data.n_items)
-        top = system.recommend_to_strangers(histories, k, task, excluded)
-        codes, truth = system.user_codes(histories), -1
-        who = "somebody new"
-    return recommendation_list(
-        system, histories, top, task, f"{who}, {system.user_name(codes, 0)}".removesuffix(", "), truth
-    )
+        codes, held_out = system.user_codes(histories, np.array([asked.user])), system.split.test
+        truth = int(held_out[asked.user]) if asked.user < len(held_out) else -1
+        who = f"user {user}"
+    who = f"{who}, {system.user_name(codes, 0)}".removesuffix(", ")
+    shown = recommendation_list(system, histories, top, task, who, truth)
+    return shown, queries.why_fewer(system, asked, len(shown.items), k)
 
 
 def ask(
@@ -118,9 +111,4 @@ def numbers_of(names: np.ndarray, requested: Sequence[str], entity: str) -> list
     Raises:
       ValueError: a name is unknown.
     """
-    position = {str(name): i for i, name in enumerate(names)}
-    unknown = [name for name in requested if name not in position]
-    if unknown:
-        some = ", ".join(map(str, names[:3]))
-        raise ValueError(f"{entity} {unknown[0]!r} is not in this run's data; names look like: {some}")
-    return [position[name] for name in requested]
+    return queries.numbers_in({str(name): i for i, name in enumerate(names)}, requested, entity)

@@ -75,10 +75,10 @@ def _scores(system: System, histories: Histories, users: np.ndarray | None) -> n
     recommender, n_items = system.recommender, system.data.n_items
     if not isinstance(recommender, TrieRecommender):
         run = functools.partial(_cosines, recommender.model, recommender.items)
-        return run_by_length(lambda source, _: run(source), source, users=settings.batch_users)[:, :n_items]
+        return run_by_length(lambda source, *_: run(source), source, users=settings.batch_users)[:, :n_items]
     if recommender.mode == "exact" or recommender.model.items is not None:
         run = functools.partial(_log_probs, recommender.model, recommender.trie)
-        return run_by_length(lambda source, _: run(source), source, users=settings.batch_users)
+        return run_by_length(lambda source, *_: run(source), source, users=settings.batch_users)
     width = max(int(np.diff(histories.offsets).max(initial=1)), 1)
     seen = seen_rows(histories, rows, width) if settings.mask_seen else None
     return spread(recommender(source, seen, min(settings.beams, n_items)), n_items)

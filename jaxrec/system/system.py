@@ -158,25 +158,22 @@ class System(Run):
 
         return ask
 
-    def recommend(self, users: np.ndarray, k: int, task: str | None = None, exclude: np.ndarray | None = None) -> TopK:
+    def recommend(self, users: np.ndarray, k: int, task: str | None = None) -> TopK:
         """The best k items for some of the system's users, from their current histories.
 
         Args:
           users: i64[B].
           k: number of items.
           task: one that the run was trained on; None: its main task.
-          exclude: items that are not to be recommended, i64[X].
         Returns:
           TopK of B rows.
         """
         histories = histories_of(self.histories, users)
-        return self._top_k(histories, self.user_codes(histories, users), users, k, task, exclude)
+        return self._top_k(histories, self.user_codes(histories, users), users, k, task)
 
-    def recommend_to_strangers(
-        self, histories: Histories, k: int, task: str | None = None, exclude: np.ndarray | None = None
-    ) -> TopK:
+    def recommend_to_strangers(self, histories: Histories, k: int, task: str | None = None) -> TopK:
         """The best k items for each of some histories of new users, whose ids are computed by folding in."""
-        return self._top_k(histories, self.user_codes(histories), np.arange(histories.n_users), k, task, exclude)
+        return self._top_k(histories, self.user_codes(histories), np.arange(histories.n_users), k, task)
 
     def _top_k(
         self,
@@ -185,14 +182,11 @@ class System(Run):
         draw: np.ndarray,
         k: int,
         task: str | None,
-        exclude: np.ndarray | None,
     ) -> TopK:
-        """Top-k lists for all of these histories, without `exclude` and, if eval.mask_seen is set, their own items."""
+        """Top-k lists for all of these histories, without their own items if eval.mask_seen is set."""
         settings, users = self.config.eval, np.arange(histories.n_users)
         width = int(np.diff(histories.offsets).max(initial=1))
         seen = seen_rows(histories, users, max(width, 1)) if settings.mask_seen else None
-        if exclude is not None and len(exclude):
-            seen = _with_excluded(seen, np.unique(exclude), histories.n_users)
         ask = self.asker(histories, codes, task or self.config.task.ranking[0], main_prompt(settings.prompt))
         return self.recommender(ask(users, draw), seen, k)
 
@@ -258,15 +252,6 @@ def histories_of(histories: Histories, users: np.ndarray) -> Histories:
     """The histories of some users i64[n], in that order."""
     items, offsets = ragged_take(histories.items, histories.offsets[users], np.diff(histories.offsets)[users])
     return Histories(offsets, items, histories.n_items)
-
-
-def _with_excluded(seen: np.ndarray | None, exclude: np.ndarray, n_users: int) -> np.ndarray:
-    """Items to exclude, i32[B,X], padded with -1: those of `seen` and of `exclude`, without duplicates in a row."""
-    rows = np.tile(exclude.astype(np.int32), (n_users, 1))
-    if seen is None:
-        return rows
-    duplicate = (rows[:, :, None] == seen[:, None, :]).any(axis=2)
-    return np.concatenate([seen, np.where(duplicate, -1, rows)], axis=1)
 
 
 def main_prompt(setting: str) -> str:

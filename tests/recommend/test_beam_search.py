@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxrec.recommend.beam_search import beam_search, has_unseen
+from jaxrec.recommend.beam_search import beam_search, open_nodes
 from jaxrec.recommend.decoding_steps import children, leaves_of
 from jaxrec.tokenizers.trie import Trie
 
@@ -96,11 +96,34 @@ def test_seen_items_equal_a_trie_without_them(make_tables, make_ids, log_prob, p
 def test_counts_of_unseen_items() -> None:
     """By hand: below depth 1 stand items {3, 1}, {2, 0}, {4}; a node is open while one of its items is not seen."""
     trie = jax.tree.map(jnp.asarray, Trie.build(np.array([[4, 2], [3, 9], [4, 1], [3, 5], [6, 1]])))
-    seen = leaves_of(trie, jnp.array([[1, 3, -1, 1], [4, 0, -1, -1]]))
-    np.testing.assert_array_equal(seen, [[0, 1, 5, 5], [3, 4, 5, 5]])
+    seen = jnp.array([[1, 3, -1, 1], [4, 0, -1, -1]])
+    np.testing.assert_array_equal(leaves_of(trie, seen), [[0, 1, 5, 5], [3, 4, 5, 5]])
     nodes, is_child = children(trie, 0, jnp.zeros((2, 1), jnp.int32))
     assert is_child.all()
-    np.testing.assert_array_equal(has_unseen(trie, 1, nodes, seen), [[[False, True, True]], [[True, True, False]]])
+    is_open = open_nodes(trie, seen, None)
+    np.testing.assert_array_equal(is_open(1, nodes), [[[False, True, True]], [[True, True, False]]])
+    allowed = jnp.array([[True, True, False, True, False], [True, False, False, True, True]])
+    is_open = open_nodes(trie, seen, allowed)  # left: item 0; item 3
+    np.testing.assert_array_equal(is_open(1, nodes), [[[False, True, False]], [[True, False, False]]])
+    assert open_nodes(trie, None, None) is None
+
+
+def test_allowed_items_equal_a_trie_of_them_alone(make_tables, make_ids, log_prob, prompts) -> None:
+    """A few allowed items of 40, some of them seen: the search is that of a trie without all the others."""
+    ids, model, rng = make_ids(40, 4, VOCAB), make_tables(VOCAB, 4), np.random.default_rng(1)
+    for share in (0.1, 0.5, 1.0):
+        allowed, seen = rng.random((len(prompts), 40)) < share, rng.integers(-1, 40, (len(prompts), 6)).astype(np.int32)
+        actual = search(model, prompts, Trie.build(ids), beams=3, k=3, seen=seen, allowed=allowed)
+        masked = search(model, prompts, Trie.build(ids), beams=3, k=3, allowed=allowed)
+        for b, prompt in enumerate(prompts):
+            for top, left in ((actual, np.setdiff1d(np.flatnonzero(allowed[b]), seen[b])), (masked, allowed[b])):
+                left = np.flatnonzero(left) if left.dtype == bool else left
+                items, scores = plain_search(log_prob, model, prompt, ids[left], 3, 3) if len(left) else ([], [])
+                fill = 3 - len(items)
+                assert fill == max(0, 3 - len(left))
+                np.testing.assert_array_equal(top.items[b], np.pad(left[items], (0, fill), constant_values=-1))
+                expected = np.pad(np.array(scores, float), (0, fill), constant_values=-np.inf)
+                np.testing.assert_allclose(top.scores[b], expected, atol=1e-4)
 
 
 @settings(max_examples=30, deadline=None)

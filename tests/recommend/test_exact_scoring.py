@@ -65,6 +65,19 @@ def test_exact_equals_a_beam_that_keeps_everything(make_tables, make_ids, prompt
         assert set(items[items >= 0]) == set(range(40)) - set(left_out)
 
 
+def test_allowed_items_alone_are_ranked(make_tables, make_ids, prompts) -> None:
+    trie, model, rng = Trie.build(make_ids(40, 3, VOCAB)), make_tables(VOCAB, 3), np.random.default_rng(0)
+    seen, allowed = rng.integers(-1, 40, (4, 9)).astype(np.int32), rng.random((4, 40)) < 0.4
+    scores = np.array(scores_of(model, prompts, trie))
+    for left_out in (None, seen):
+        best = rank_all(model, prompts, trie, k=30, seen=left_out, allowed=allowed)
+        for b, (items, mask) in enumerate(zip(np.asarray(best.items), allowed)):
+            may = np.setdiff1d(np.flatnonzero(mask), [] if left_out is None else left_out[b])
+            expected = may[np.argsort(-scores[b, may])]
+            np.testing.assert_array_equal(items, np.pad(expected, (0, 30 - len(may)), constant_values=-1))
+            np.testing.assert_allclose(best.scores[b, : len(may)], scores[b, expected], atol=1e-5)
+
+
 def test_more_than_there_is(make_tables, make_ids, prompts) -> None:
     ids, model = make_ids(3, 3, VOCAB), make_tables(VOCAB, 3)
     best = rank_all(model, prompts, Trie.build(ids), k=5)

@@ -18,7 +18,7 @@ jitted = jax.jit(nearest_items, static_argnames=("k", "approximate", "block"))
 sharded = jax.jit(nearest_items_sharded, static_argnames=("mesh", "k", "block", "approximate"))
 
 
-def reference(z, items, k, seen=None):
+def reference(z, items, k, seen=None, allowed=None):
     """All cosines in float64, then a stable sort: lowest item first among equals."""
     z, items = np.asarray(z, np.float64), np.asarray(items, np.float64)
     lengths = np.linalg.norm(items, axis=1)
@@ -26,13 +26,14 @@ def reference(z, items, k, seen=None):
     scores[:, lengths == 0] = -np.inf
     for row, left_out in zip(scores, [] if seen is None else seen):
         row[left_out[left_out >= 0]] = -np.inf
+    scores = scores if allowed is None else np.where(allowed, scores, -np.inf)
     actual = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     best = np.take_along_axis(scores, actual, axis=1)
     return np.where(best > -np.inf, actual, -1), best
 
 
-def assert_equals_reference(top, z, items, k, seen=None):
-    numbers, scores = reference(z, items, k, seen)
+def assert_equals_reference(top, z, items, k, seen=None, allowed=None):
+    numbers, scores = reference(z, items, k, seen, allowed)
     np.testing.assert_array_equal(top.items, numbers)
     np.testing.assert_allclose(top.scores, scores, atol=TOLERANCE)
 
@@ -72,6 +73,18 @@ def test_equals_sort(world, block, approximate, masked) -> None:
     assert_equals_reference(top, z, items, 20, seen)  # approximate too: on CPU its recall is 1
     assert top.items.dtype == jnp.int32
     assert top.scores.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("approximate", [True, False])
+@pytest.mark.parametrize("block", [None, 100, 333])
+@pytest.mark.parametrize("share", [0.004, 0.5])
+def test_allowed_items_alone(world, share, block, approximate) -> None:
+    """Also where fewer are allowed than asked for, and some of them are seen or unknown."""
+    z, items, seen = world
+    allowed = np.random.default_rng(7).random((5, 1000)) < share
+    for left_out in (seen, None):
+        top = jitted(z, items, 20, seen=left_out, allowed=allowed, block=block, approximate=approximate)
+        assert_equals_reference(top, z, items, 20, left_out, allowed)
 
 
 def test_without_jit_and_with_known_norms(world) -> None:
@@ -181,6 +194,9 @@ def test_shards_give_the_same(world, shape, n_items) -> None:
     assert_equals_reference(sharded(mesh, z, items, k, seen=seen), z, items, k, seen)
     top = sharded(mesh, z, items, k, norms=norms_of(items), block=64, approximate=True)
     assert_equals_reference(top, z, items, k)
+    allowed = np.random.default_rng(7).random((5, n_items)) < 0.3
+    top = sharded(mesh, z, items, k, seen=seen, allowed=allowed)
+    assert_equals_reference(top, z, items, k, seen, allowed)
 
 
 def test_shards_keep_ties_in_the_order_of_items() -> None:
@@ -199,6 +215,8 @@ def test_clear_errors(world) -> None:
         nearest_items(z[:, :3], items, 1)
     with pytest.raises(ValueError, match="with B=5"):
         nearest_items(z, items, 1, seen=seen[:2])
+    with pytest.raises(ValueError, match=r"allowed must be bool\[5, 1000\].*got shape \[5, 3\]"):
+        nearest_items(z, items, 1, allowed=np.ones((5, 3), bool))
     with pytest.raises(ValueError, match="block=0"):
         nearest_items(z, items, 1, block=0)
 
@@ -230,6 +248,9 @@ def test_recommender_equals_one_search_for_all(prompts_world, masked, shape) -> 
     actual = recommend(source, seen, 10)
     assert type(actual.items) is type(actual.scores) is np.ndarray
     assert_equals_reference(actual, mean_vector(model, source), items, 10, seen)
+    allowed = np.random.default_rng(7).random((23, 999)) < 0.3
+    some = recommend(source, seen, 10, allowed)
+    assert_equals_reference(some, mean_vector(model, source), items, 10, seen, allowed)
     for users in (0, 1, 3):
         few = recommend(source[:users], None if seen is None else seen[:users], 10)
         np.testing.assert_array_equal(few.items, actual.items[:users])

@@ -40,6 +40,20 @@ def test_equals_one_search_for_all(world, mode, masked) -> None:
     np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["beam", "exact"])
+def test_masks_go_with_their_prompts(world, mode) -> None:
+    model, trie, source, seen = world
+    allowed = np.random.default_rng(3).random((23, 30)) < 0.3
+    actual = TrieRecommender(model, trie, mode=mode, beams=6, batch_users=4)(source, seen, 6, allowed)
+    arguments = {"exact": {"k": 6}, "beam": {"k": 6, "beams": 6}}[mode]
+    expected = REFERENCES[mode](model, source, trie, seen=seen, allowed=allowed, **arguments)
+    np.testing.assert_array_equal(actual.items, expected.items)
+    for row, mask, left_out in zip(actual.items, allowed, seen):
+        may = set(np.flatnonzero(mask)) - set(left_out.tolist())
+        assert set(row[row >= 0].tolist()) <= may
+        assert (row >= 0).sum() == min(6, len(may))
+
+
 @pytest.mark.parametrize("users", [0, 1, 3, 4, 5])
 def test_any_number_of_users(world, users) -> None:
     model, trie, source, seen = world
@@ -62,7 +76,7 @@ def test_newer_parameters_and_other_lengths_compile_nothing_again(world, monkeyp
     monkeypatch.setattr(
         module,
         "_recommend",
-        jax.jit(lambda m, s, t, x, *, mode, beams, k: counted(m, s, t, x), static_argnames=("mode", "beams", "k")),
+        jax.jit(lambda m, s, t, x, _, *, mode, beams, k: counted(m, s, t, x), static_argnames=("mode", "beams", "k")),
     )
     recommend = TrieRecommender(model, trie, beams=4, batch_users=4)
     before = recommend(source, seen, 4)  # prompts of up to 16, 32 and 48 tokens: three traces
@@ -80,6 +94,8 @@ def test_clear_errors(world) -> None:
         recommend(source, seen[:2], 3)
     with pytest.raises(ValueError, match=r"items are 0\.\.29"):
         recommend(source, np.full((23, 1), 30), 3)
+    with pytest.raises(ValueError, match=r"allowed must be bool\[23, 30\].*got int64\[2, 30\]"):
+        recommend(source, None, 3, np.ones((2, 30), int))
     with pytest.raises(ValueError, match="k=0"):
         recommend(source, None, 0)
     with pytest.raises(ValueError, match="mode='greedy'"):

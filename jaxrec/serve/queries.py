@@ -1,0 +1,192 @@
+"""Requests for recommendations by name, resolved to numbers and answered many at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxrec.system.system import System, histories_of, main_prompt
+from jaxrec.text import listed, quoted
+from jaxrec.types import Histories, TopK
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """The numbers of all users and items of a system by name."""
+
+    users: dict[str, int]
+    items: dict[str, int]
+
+    @classmethod
+    def of(cls, system: System) -> Names:
+        data = system.data
+        users, items = ({str(name): i for i, name in enumerate(n)} for n in (data.user_names, data.item_names))
+        return cls(users, items)
+
+    def user(self, name: str) -> int:
+        """Raises ValueError if the name is unknown."""
+        return numbers_in(self.users, [name], "user")[0]
+
+    def items_of(self, names: Sequence[str]) -> np.ndarray:
+        """Numbers i32[n]; raises ValueError if a name is unknown."""
+        return np.asarray(numbers_in(self.items, names, "item"), np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """Whom to recommend to, and what may be listed, in numbers.
+
+    Attributes:
+      user: a user of the system; None: somebody new.
+      history: of somebody new, oldest first, i32[n]; of a user, the current history.
+      exclude: items to leave out, i32[*].
+      allow: the only items that may be listed, i32[*]; None: all.
+      include_seen: whether items of the history may be listed.
+    """
+
+    user: int | None
+    history: np.ndarray
+    exclude: np.ndarray
+    allow: np.ndarray | None
+    include_seen: bool
+
+
+def query(
+    system: System,
+    names: Names,
+    *,
+    user: str | None = None,
+    history: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    allow: Sequence[str] | None = None,
+    include_seen: bool | None = None,
+) -> Query:
+    """A request in numbers.
+
+    Args:
+      system: that will answer.
+      names: of the system.
+      user: name of a user.
+      history: names of somebody new's items, oldest first, instead of a user.
+      exclude: names of items to leave out.
+      allow: names of the only items that may be listed; None: all.
+      include_seen: whether items of the history may be listed; None: unless the config's eval.mask_seen is set.
+    Raises:
+      ValueError: both or neither of user and history are given, or a name is unknown.
+    """
+    if (user is None) == (history is None):
+        raise ValueError("give either a user's name or a history, names of items")
+    number = None if user is None else names.user(user)
+    return Query(
+        number,
+        names.items_of(history or ()) if number is None else system.histories.of(number),
+        names.items_of(exclude),
+        None if allow is None else names.items_of(allow),
+        not system.config.eval.mask_seen if include_seen is None else include_seen,
+    )
+
+
+def ranking_task(system: System, task: str | None) -> str:
+    """The task, or the run's main one where it is None.
+
+    Raises:
+      ValueError: the run was not trained on it, or ranks no items.
+    """
+    trained = system.config.task.ranking
+    if not trained:
+        raise ValueError(f"{system.folder} ranks no items; ask it with jaxrec ask")
+    if task is not None and task not in trained:
+        raise ValueError(f"task {quoted(task)} was not trained in this run; it knows {', '.join(trained)}")
+    return task or trained[0]
+
+
+def check_k(system: System, k: int) -> None:
+    """Raises ValueError if k is not between 1 and the number of items."""
+    if not 1 <= k <= system.data.n_items:
+        raise ValueError(f"k={k} is not between 1 and the {system.data.n_items} items of this catalogue")
+
+
+def prompts(system: System, queries: Sequence[Query], task: str) -> np.ndarray:
+    """The prompt of each query, i32[B,S], padded with 0."""
+    rows: list[np.ndarray] = [np.zeros(0, np.int32)] * len(queries)
+    for is_new in (False, True):
+        places = [n for n, asked in enumerate(queries) if (asked.user is None) == is_new]
+        if not places:
+            continue
+        if is_new:
+            items = [queries[n].history for n in places]
+            offsets = np.cumsum([0, *map(len, items)], dtype=np.int64)
+            histories = Histories(offsets, np.concatenate(items), system.data.n_items)
+            codes, draw = system.user_codes(histories), np.zeros(len(places), np.int64)
+        else:
+            draw = np.array([queries[n].user for n in places], np.int64)
+            histories = histories_of(system.histories, draw)
+            codes = system.user_codes(histories, draw)
+        ask = system.asker(histories, codes, task, main_prompt(system.config.eval.prompt))
+        for n, row in zip(places, ask(np.arange(len(places)), draw), strict=True):
+            rows[n] = row
+    source = np.zeros((len(rows), max(map(len, rows), default=1)), np.int32)
+    for place, row in zip(source, rows, strict=True):
+        place[: len(row)] = row
+    return source
+
+
+def allowed_items(system: System, queries: Sequence[Query]) -> np.ndarray:
+    """Which items may be listed for each query, bool[B,I]."""
+    mask = np.ones((len(queries), system.data.n_items), bool)
+    for row, asked in zip(mask, queries, strict=True):
+        if asked.allow is not None:
+            row[:] = False
+            row[asked.allow] = True
+        row[asked.exclude] = False
+        if not asked.include_seen:
+            row[asked.history] = False
+    return mask
+
+
+def top_k(system: System, queries: Sequence[Query], k: int, task: str) -> TopK:
+    """The best k items for each query; -1 with -inf where fewer may be listed.
+
+    Args:
+      system: that answers.
+      queries: from `query`.
+      k: number of items, from `check_k`.
+      task: from `ranking_task`.
+    """
+    return system.recommender(prompts(system, queries, task), None, k, allowed_items(system, queries))
+
+
+def why_fewer(system: System, asked: Query, n: int, k: int) -> str:
+    """Why a list has n items of the k that were wanted; "" where it has k.
+
+    Beam search, retrieval and exact scoring all list k items wherever k may be listed.
+    """
+    if n >= k:
+        return ""
+    left = int(allowed_items(system, [asked]).sum()) - n
+    if left:  # retrieval lists no item without a vector
+        reason = f"the other {left} that may be listed have no event yet, and so no vector"
+    elif asked.allow is not None:
+        reason = "no other allowed item is left"
+    else:
+        reason = "all others of the catalogue are excluded"
+    return f"{n} of {k} items: {reason}"
+
+
+def numbers_in(numbers: dict[str, int], names: Sequence[str], entity: str) -> list[int]:
+    """The numbers of some names.
+
+    Args:
+      numbers: of all users or items by name.
+      names: to look up.
+      entity: "user" or "item", for messages.
+    Raises:
+      ValueError: a name is unknown.
+    """
+    for name in names:
+        if name not in numbers:
+            some = listed(list(numbers)[:3])
+            raise ValueError(f"{entity} {quoted(name)} is not in this run's data; names look like: {some}")
+    return [numbers[name] for name in names]
