@@ -15,6 +15,7 @@ FLOORS = {
     "jaxrec.api": 10,
     "jaxrec.studies": 9,
     "jaxrec.experiment": 8,
+    "jaxrec.server": 8,
     "jaxrec.serve": 7,
     "jaxrec.export": 7,
     "jaxrec.report": 7,

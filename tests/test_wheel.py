@@ -31,7 +31,7 @@ def test_it_holds_jaxrec_alone_and_all_of_it(wheel: pathlib.Path) -> None:
     modules = {str(file.relative_to(ROOT)) for file in ROOT.glob("jaxrec/**/*.py")}
     presets = {f"jaxrec/presets/{file.relative_to(ROOT / 'configs')}" for file in ROOT.glob("configs/**/*.py")}
     templates = {str(file.relative_to(ROOT)) for file in (ROOT / "jaxrec/report/templates").iterdir()}
-    assert modules | presets | templates <= set(names)
+    assert modules | presets | templates | {"jaxrec/server/page.html"} <= set(names)
     (entry,) = (name for name in names if name.endswith("entry_points.txt"))
     assert "jaxrec = jaxrec.cli.main:main" in zipfile.ZipFile(wheel).read(entry).decode()
 

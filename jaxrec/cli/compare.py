@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from typing import Literal
 
@@ -65,3 +68,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         report = run_folder(folder, name, arguments.seeds[0]) / "report.html"
         if report.is_file():
             print(f"report of {name}: {report}")
+    folders = " ".join(shlex.quote(str(run_folder(folder, name, arguments.seeds[0]))) for name in study)
+    print(f"a page to try them in: {_program()} serve {folders}")
+
+
+def _program() -> str:
+    """The console command, with its folder where the shell would not find it."""
+    installed = pathlib.Path(sys.executable).parent / "jaxrec"
+    if shutil.which("jaxrec") or not installed.is_file():
+        return "jaxrec"
+    here = pathlib.Path.cwd()
+    return str(installed.relative_to(here) if installed.is_relative_to(here) else installed)

@@ -22,6 +22,7 @@ COMMANDS = {
     "blend": "mix trained runs with each other and with counted baselines, weighted on validation items",
     "sweep": "hyperparameter search on the validation items",
     "ask": "predict ratings or generate texts with a run that was trained on reviews",
+    "serve": "serve runs over HTTP, with a page to try them in",
     "update": "add new events, users and items to a trained run without training",
     "export": "export a run as a folder that Hugging Face transformers loads",
     "audit": "check data and ids for errors and leaks",

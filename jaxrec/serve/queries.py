@@ -158,6 +158,17 @@ def top_k(system: System, queries: Sequence[Query], k: int, task: str) -> TopK:
     return system.recommender(prompts(system, queries, task), None, k, allowed_items(system, queries))
 
 
+def history_of(system: System, asked: Query) -> Histories:
+    """The history that a query is answered from, alone."""
+    return Histories(np.array([0, len(asked.history)]), asked.history, system.data.n_items)
+
+
+def user_id(system: System, asked: Query) -> str:
+    """The user's id in the prompt, `<User><CT3><CI17>`; "" without user ids."""
+    users = None if asked.user is None else np.array([asked.user])
+    return system.user_name(system.user_codes(history_of(system, asked), users), 0)
+
+
 def why_fewer(system: System, asked: Query, n: int, k: int) -> str:
     """Why a list has n items of the k that were wanted; "" where it has k.
 

@@ -13,7 +13,6 @@ from jaxrec.serve import queries
 from jaxrec.system.recommendation_lists import recommendation_list
 from jaxrec.system.system import System
 from jaxrec.system.text_tasks import Writer
-from jaxrec.types import Histories
 
 
 def recommend(
@@ -46,15 +45,12 @@ def recommend(
     filters = {"exclude": exclude, "allow": allow, "include_seen": include_seen}
     asked = queries.query(system, queries.Names.of(system), user=user, history=history, **filters)
     top = queries.top_k(system, [asked], k, task)
-    histories = Histories(np.array([0, len(asked.history)]), asked.history, system.data.n_items)
-    if asked.user is None:
-        codes, truth, who = system.user_codes(histories), -1, "somebody new"
-    else:
-        codes, held_out = system.user_codes(histories, np.array([asked.user])), system.split.test
+    truth, who = -1, "somebody new"
+    if asked.user is not None:
+        held_out, who = system.split.test, f"user {user}"
         truth = int(held_out[asked.user]) if asked.user < len(held_out) else -1
-        who = f"user {user}"
-    who = f"{who}, {system.user_name(codes, 0)}".removesuffix(", ")
-    shown = recommendation_list(system, histories, top, task, who, truth)
+    who = f"{who}, {queries.user_id(system, asked)}".removesuffix(", ")
+    shown = recommendation_list(system, queries.history_of(system, asked), top, task, who, truth)
     return dataclasses.replace(shown, note=queries.why_fewer(system, asked, len(shown.items), k))
 
 

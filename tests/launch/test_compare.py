@@ -31,6 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, launch, tiny_config) -> pat
     for line in (line for line in out.splitlines() if line.startswith("report of ")):
         assert (folder / line.split(": ")[1]).read_text().startswith("<!DOCTYPE html>")
     assert out.count("report of ") == 2
+    assert out.splitlines()[-1].startswith("a page to try them in: ")
+    assert out.splitlines()[-1].endswith("jaxrec serve runs/both/meta_id-0 runs/both/tokenrec-0")
     systems = [row["system"] for row in json.loads((folder / "runs/both/results.json").read_text())["rows"]]
     assert {"META ID", "TokenRec", "LightGCN", "popularity", "item-kNN", "transitions"} <= set(systems)
     return folder

@@ -1,0 +1,224 @@
+"""The routes of the server, and its errors in one form."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import importlib.resources
+import logging
+import re
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from jaxrec import __version__
+from jaxrec.report.run_report import REPORT_FILE
+from jaxrec.server import answers, bodies
+from jaxrec.server.answers import NotReadyError
+from jaxrec.server.batching import FullError
+from jaxrec.server.guard import App, Guard
+from jaxrec.server.limits import Limits
+from jaxrec.server.metrics import Metrics
+from jaxrec.server.models import Models
+from jaxrec.text import quoted
+
+log = logging.getLogger("jaxrec")
+Value = TypeVar("Value")
+Text = Annotated[str, Query(max_length=200)]
+Count = Annotated[int, Query(ge=1, le=100)]
+
+
+def make_app(
+    models: Models, limits: Limits, metrics: Metrics, *, token: str | None = None, hosts: tuple[str, ...] | None = None
+) -> App:
+    """The server as an ASGI application, which compiles its models after it has started.
+
+    Args:
+      models: that answer; closed when the application ends.
+      limits: bounds on requests.
+      metrics: as given to the models.
+      token: that requests must bear, or None.
+      hosts: names by which the server may be called; None: any.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        compiling = asyncio.create_task(_compile(models))
+        yield
+        compiling.cancel()
+        await asyncio.to_thread(models.close)
+
+    app = FastAPI(
+        title="jaxrec",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,  # their scripts are loaded from elsewhere
+        redoc_url=None,
+        responses={"4XX": {"model": bodies.Problem}, "503": {"model": bodies.Problem}},
+    )
+    _add_posts(app, models, limits)
+    _add_gets(app, models)
+    _add_page(app, models, metrics)
+    _add_errors(app)
+    return Guard(app, limits=limits, metrics=metrics, token=token, hosts=hosts)  # pyright: ignore[reportArgumentType]
+
+
+async def _compile(models: Models) -> None:
+    for model in models.by_name.values():
+        await asyncio.to_thread(model.compile)
+        log.info("%s is ready: version %s", model.name, model.snapshot.version)
+
+
+def _add_posts(app: FastAPI, models: Models, limits: Limits) -> None:
+    writes = asyncio.Semaphore(1)  # events queue here, not in the threads that other requests need
+
+    async def written(call: Callable[[], Value]) -> Value:
+        async with writes:
+            return await asyncio.to_thread(call)
+
+    @app.post("/v1/recommend")
+    async def recommend(
+        body: bodies.RecommendRequest | bodies.RecommendRequests,
+    ) -> bodies.RecommendAnswer | bodies.RecommendAnswers:
+        """The best k items for a user or a history; or for many, in `requests`."""
+        if isinstance(body, bodies.RecommendRequests):
+            return bodies.RecommendAnswers(answers=await answers.recommend(models, limits, body.requests))
+        return (await answers.recommend(models, limits, [body]))[0]
+
+    @app.post("/v1/events")
+    async def events(body: bodies.EventsRequest) -> bodies.EventsAnswer:
+        """Adds events of known and new users and items; they are stored when the answer comes, and count from then."""
+        return await written(functools.partial(answers.events, models, limits, body))
+
+    @app.post("/v1/ask")
+    async def ask(body: bodies.AskRequest) -> bodies.AskAnswer:
+        """Ratings or texts of a run that was trained on reviews."""
+        return await written(functools.partial(answers.ask, models, limits, body))
+
+    @app.post("/v1/models/reload")
+    async def reload(body: bodies.ReloadRequest) -> bodies.ModelName:
+        """Reads a model's folder again; requests are answered by the old state until the new one is compiled."""
+        model = models.choose(body.model)
+        await written(model.reload)
+        return answers.model_name(model, model.snapshot)
+
+
+def _add_gets(app: FastAPI, models: Models) -> None:
+    @app.get("/v1/items")
+    def items(query: Text = "", limit: Count = 20, model: Text | None = None) -> bodies.ItemsAnswer:
+        """Items whose title or name contains a text."""
+        snapshot = models.choose(model).snapshot
+        return bodies.ItemsAnswer(items=[answers.item(snapshot, n) for n in snapshot.search(query, limit)])
+
+    @app.get("/v1/users")
+    def users(query: Text = "", limit: Count = 20, model: Text | None = None) -> bodies.UsersAnswer:
+        """Names of users that contain a text."""
+        names, text = models.choose(model).snapshot.names.users, query.casefold()
+        found = (name for name in names if text in name.casefold())
+        return bodies.UsersAnswer(users=[name for name, _ in zip(found, range(limit), strict=False)])
+
+    @app.get("/v1/users/{name:path}")
+    def user(name: str, model: Text | None = None) -> bodies.UserAnswer:
+        """A user's history and id."""
+        try:
+            return answers.user(models.choose(model, name), name)
+        except ValueError as error:
+            raise HTTPException(404, str(error)) from error
+
+    @app.get("/v1/models")
+    def served() -> bodies.ModelsAnswer:
+        """What is served."""
+        infos = [answers.model_info(model, models.shares[model.name]) for model in models.by_name.values()]
+        return bodies.ModelsAnswer(models=infos)
+
+    @app.get("/v1/report", response_class=FileResponse)
+    def report(model: Text | None = None) -> FileResponse:
+        """The report page of a model's run."""
+        chosen = models.choose(model)
+        file = chosen.folder / REPORT_FILE
+        if not file.is_file():
+            raise HTTPException(404, f"model {quoted(chosen.name)} has no report; jaxrec report writes it")
+        return FileResponse(file, media_type="text/html")
+
+
+def _add_page(app: FastAPI, models: Models, metrics: Metrics) -> None:
+    page = importlib.resources.files("jaxrec.server").joinpath("page.html").read_text(encoding="utf-8")
+    # Only the page's own style and script run, whatever an item is called.
+    policy = ["default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "frame-ancestors 'none'"]
+    for tag, directive in (("style", "style-src"), ("script", "script-src")):
+        text = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digests = [b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in text]
+        policy.append(" ".join([directive, *(f"'sha256-{digest}'" for digest in digests)]))
+    headers = {"content-security-policy": "; ".join(policy), "referrer-policy": "no-referrer"}
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def index() -> HTMLResponse:
+        return HTMLResponse(page, headers=headers)
+
+    @app.get("/healthz")
+    async def health() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def ready() -> dict[str, str]:
+        """All models are compiled; 503 until then."""
+        if not models.ready:
+            raise NotReadyError
+        return {"status": "ready"}
+
+    @app.get("/metrics", response_class=Response)
+    async def counted() -> Response:
+        """For Prometheus."""
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_errors(app: FastAPI) -> None:
+    def problem(status: int, error: str, **headers: str) -> JSONResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return JSONResponse({"status": status, "error": error}, status, named)
+
+    @app.exception_handler(ValueError)
+    async def wrong(_: Request, error: ValueError) -> JSONResponse:
+        return problem(422, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(422, _sentence(list(error.errors())))
+
+    @app.exception_handler(FullError)
+    async def full(_: Request, __: FullError) -> JSONResponse:
+        return problem(503, "too many requests wait; try again in a second", retry_after="1")
+
+    @app.exception_handler(NotReadyError)
+    async def early(_: Request, __: NotReadyError) -> JSONResponse:
+        return problem(503, "the model is being compiled; try again in a few seconds", retry_after="5")
+
+    @app.exception_handler(TimeoutError)
+    async def late(_: Request, __: TimeoutError) -> JSONResponse:
+        return problem(503, "no answer in time; try again in a few seconds", retry_after="5")
+
+    @app.exception_handler(HTTPException)
+    async def other(_: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, str(error.detail), **(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, __: Exception) -> JSONResponse:
+        return problem(500, "an error of the server, which its log describes")
+
+
+def _sentence(errors: list[dict[str, Any]]) -> str:
+    """The first thing that is wrong with a body or a query, by field."""
+    # Of a body that could be one request or many, what is wrong with the other form is no news.
+    many = [error for error in errors if "RecommendRequests" in error["loc"]]
+    errors = [error for error in errors if error not in many] or many
+    error = errors[0]
+    where = ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "RecommendRequest"))
+    return f"{quoted(where)[1:-1] or 'body'}: {error['msg']}"

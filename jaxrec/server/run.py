@@ -1,0 +1,103 @@
+"""Starts a server for trained runs, and ends it."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import logging
+import os
+from collections.abc import Sequence
+
+import uvicorn
+
+from jaxrec.server.app import make_app
+from jaxrec.server.guard import App
+from jaxrec.server.limits import Limits
+from jaxrec.server.metrics import Metrics
+from jaxrec.server.model import ServedModel
+from jaxrec.server.models import Models, model_names
+from jaxrec.system import loading
+from jaxrec.system.system import System
+
+log = logging.getLogger("jaxrec")
+
+
+def serve(
+    runs: Sequence[System | str | os.PathLike[str]],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    shares: Sequence[float] = (),
+    token: str | None = None,
+    limits: Limits | None = None,
+    **overrides: object,
+) -> None:
+    """Serves trained runs until the process is told to stop; answers what is in flight before it returns.
+
+    Args:
+      runs: folders of runs, or loaded ones; the first is the default.
+      host: address to bind to; anything but loopback opens the server to other machines.
+      port: of the address.
+      shares: of the users that each run answers where a request names no model; (): the first run answers all.
+      token: that requests must bear, or None.
+      limits: bounds on requests.
+      **overrides: fields of the runs' eval config to change, as of `jaxrec.load`.
+    Raises:
+      ValueError: a folder holds no run, two are called the same, or the address can't be bound.
+    """
+    limits = limits or Limits()
+    app = application(runs, shares=shares, token=token, limits=limits, hosts=_hosts(host), **overrides)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(limits.answer_seconds) + 1,
+    )
+    try:
+        sockets = [config.bind_socket()]
+    except SystemExit as error:  # uvicorn has logged why
+        raise ValueError(f"{host}:{port} can't be bound; take another --port") from error
+    shown = f"[{host}]" if ":" in host else host
+    log.info("http://%s:%d opens the page; Ctrl-C ends the server", shown, sockets[0].getsockname()[1])
+    uvicorn.Server(config).run(sockets)
+
+
+def application(
+    runs: Sequence[System | str | os.PathLike[str]],
+    *,
+    shares: Sequence[float] = (),
+    token: str | None = None,
+    limits: Limits | None = None,
+    hosts: tuple[str, ...] | None = None,
+    **overrides: object,
+) -> App:
+    """The server as an ASGI application, for another server than uvicorn or for tests; see `serve`.
+
+    Args:
+      runs: folders of runs, or loaded ones.
+      shares: of the users that each run answers.
+      token: that requests must bear, or None.
+      limits: bounds on requests.
+      hosts: names by which the server may be called; None: any.
+      **overrides: fields of the runs' eval config to change.
+    """
+    limits, metrics = limits or Limits(), Metrics()
+    loaded = [(run if isinstance(run, System) else loading.load(run, **overrides), overrides) for run in runs]
+    served = [
+        ServedModel(name, functools.partial(loading.load, system.folder, **changed), system, limits, metrics)
+        for name, (system, changed) in zip(model_names([system for system, _ in loaded]), loaded, strict=True)
+    ]
+    return make_app(Models(served, shares), limits, metrics, token=token, hosts=hosts)
+
+
+def _hosts(host: str) -> tuple[str, ...] | None:
+    """By which names a server that is bound to `host` may be called: on loopback by its own alone."""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    return tuple(dict.fromkeys((host, "localhost", "127.0.0.1", "::1"))) if loopback else None

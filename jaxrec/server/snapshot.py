@@ -1,0 +1,137 @@
+"""A run as it answers at one moment: never changed, replaced as a whole by new events or a reload."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from flax import nnx
+
+from jaxrec.models.retriever import Retriever
+from jaxrec.recommend.batches import MULTIPLE
+from jaxrec.serve import queries
+from jaxrec.serve.queries import Names, Query
+from jaxrec.server.limits import Limits
+from jaxrec.system.system import System
+from jaxrec.types import TopK
+
+Stage = Callable[[str], None]
+"""Called with the name of each stage of a batch when it is over."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A run's state and what requests need beside it.
+
+    Attributes:
+      system: with the users and items of its store.
+      names: numbers of its users and items.
+      titles: of all items in lower case, for the search.
+      version: of config and weights.
+      most: items of the lists that are computed, of which each request gets its first k.
+      length: of the prompts, which are padded to it.
+      limits: batch sizes that device calls are padded to.
+    """
+
+    system: System
+    names: Names
+    titles: list[str]
+    version: str
+    most: int
+    length: int
+    limits: Limits
+
+    @classmethod
+    def of(cls, system: System, limits: Limits, version: str | None = None) -> Snapshot:
+        """The state of a run; `version` None computes it.
+
+        Raises:
+          ValueError: the run ranks no items.
+        """
+        data, settings = system.data, system.config
+        if not settings.task.ranking:
+            return cls(system, Names.of(system), [], version or version_of(system), 0, 0, limits)
+        most = min(limits.k, data.n_items)
+        if not isinstance(system.model, Retriever) and settings.eval.recommender == "beam":
+            most = min(most, settings.eval.beams)
+        none = np.zeros(0, np.int32)
+        longest = np.arange(min(settings.task.max_history, data.n_items), dtype=np.int32)
+        stranger = Query(None, longest, none, None, True)
+        lengths = [queries.prompts(system, [stranger], task).shape[1] for task in settings.task.ranking]
+        length = -(-max(lengths) // MULTIPLE) * MULTIPLE
+        titles = [f"{title}\n{name}".casefold() for title, name in zip(data.titles(), data.item_names, strict=True)]
+        return cls(system, Names.of(system), titles, version or version_of(system), most, length, limits)
+
+    def compile(self) -> None:
+        """Compiles the device call of each batch size, and answers once with each."""
+        if not self.ranks:
+            return
+        task, none = self.system.config.task.ranking[0], np.zeros(0, np.int32)
+        for size in self.limits.batch_sizes:
+            self.answer([Query(None, none, none, None, True)] * size, task)
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the run recommends items; one of text tasks alone does not."""
+        return self.length > 0
+
+    @property
+    def score(self) -> str:
+        """What scores are."""
+        return "cosine" if isinstance(self.system.model, Retriever) else "log-probability"
+
+    def check_k(self, k: int) -> None:
+        """Raises ValueError if a list of k items can't be asked for."""
+        queries.check_k(self.system, k)
+        if k > self.most:
+            beams = self.system.config.eval.beams
+            reason = "serve with more --beams" if self.most == beams else "serve with a higher --limits.k"
+            raise ValueError(f"k={k} exceeds the {self.most} items that this server lists; lower k, or {reason}")
+
+    def answer(self, asked: Sequence[Query], task: str, stage: Stage = lambda name: None) -> TopK:
+        """The best `most` items for each query, in one device call of a compiled shape.
+
+        Args:
+          asked: at most as many as the largest batch size.
+          task: of the prompts.
+          stage: is told when prompts are built and when the device is done.
+        Returns:
+          TopK of numpy arrays, a row per query.
+        """
+        size = next(size for size in self.limits.batch_sizes if size >= len(asked))
+        padded = [*asked, *[asked[-1]] * (size - len(asked))]
+        prompts = queries.prompts(self.system, padded, task)
+        source = np.zeros((size, self.length), np.int32)
+        source[:, : prompts.shape[1]] = prompts
+        allowed = queries.allowed_items(self.system, padded)
+        stage("prompts")
+        top = jax.device_get(self.system.recommender.run(source, None, allowed, k=self.most))
+        stage("device")
+        return TopK(top.items[: len(asked)], top.scores[: len(asked)])
+
+    def search(self, text: str, limit: int) -> list[int]:
+        """Items whose title or name contains a text in any case, those that begin with it first."""
+        text = text.casefold()
+        begins: list[int] = []
+        contains: list[int] = []
+        for number, title in enumerate(self.titles):
+            if text in title:
+                (begins if title.startswith(text) else contains).append(number)
+                if len(begins) >= limit:
+                    break
+        return (begins + contains)[:limit]
+
+
+def version_of(system: System) -> str:
+    """The first 12 hexadecimal digits of a SHA-256 of config and weights, wherever the run's folder lies."""
+    config = dataclasses.asdict(system.config)
+    config.pop("out")
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    for path, value in jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.state(system.model))):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(jax.device_get(value)).tobytes())
+    return digest.hexdigest()[:12]
