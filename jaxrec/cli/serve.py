@@ -9,7 +9,8 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.cli.arguments import explained, parsed
+from jaxrec.cli.arguments import parsed
+from jaxrec.cli.failures import explained
 from jaxrec.server.limits import Limits
 
 TOKEN = "JAXREC_TOKEN"

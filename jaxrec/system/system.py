@@ -194,7 +194,6 @@ class System(Run):
                     draw[part],
                     k,
                     task,
-                    exclude,
                 )
                 for part in parts
             ]

@@ -10,6 +10,7 @@ import tyro
 
 from jaxrec.baselines.registry import BASELINES, Settings
 from jaxrec.cli.main import COMMANDS, main
+from jaxrec.cli.serve import Arguments
 from jaxrec.config import load_config, load_study
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -75,6 +76,8 @@ def test_options_are_fields_of_a_config_or_a_baseline(name: str) -> None:
     at: Any = load_config("demo")
     if name.split(".")[0] in BASELINES:
         at = Settings()
+    elif name.startswith("limits."):
+        at = Arguments(())
     for part in name.split("."):
         at = getattr(at, part)
 
