@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import time
@@ -12,6 +11,7 @@ import numpy as np
 
 from jaxrec.config import Config
 from jaxrec.evaluate.results_file import write_results
+from jaxrec.files import locked_folder, read_kept
 from jaxrec.keys import generator
 from jaxrec.models.retriever import Retriever
 from jaxrec.report.run_report import write_report
@@ -36,18 +36,21 @@ def train(config: Config) -> tuple[System, dict[str, Any]]:
     Returns:
       The trained system, and the content of results.json, which `jaxrec.system.measuring.report_lines` formats.
     Raises:
-      ValueError: the config contradicts itself, its data can't be read, or the folder holds a run of another config.
+      ValueError: the config contradicts itself, its data can't be read, or the folder holds a run of another config, or
+        is being trained into by another process.
     """
     started = time.monotonic()
-    system, _ = training.train_model(build(runs.start(config)))
-    system = with_unseen(system)
-    newcomers.fill_store(system)
-    measured = measure(system, "test")
-    # A call that resumed a run does not know how long the earlier call took.
-    seconds = time.monotonic() - started if system.fresh else _stored_seconds(system)
-    report = build_results_report(system, "test", measured, seconds)
-    write_results(system.folder, report, measured.ranks)
-    write_run_report(system)
+    runs.check_run(config)
+    with locked_folder(config.folder):
+        system, _ = training.train_model(build(runs.start(config)))
+        system = with_unseen(system)
+        newcomers.fill_store(system)
+        measured = measure(system, "test")
+        # A call that resumed a run does not know how long the earlier call took.
+        seconds = time.monotonic() - started if system.fresh else _stored_seconds(system)
+        report = build_results_report(system, "test", measured, seconds)
+        write_results(system.folder, report, measured.ranks)
+        write_run_report(system)
     return system, report
 
 
@@ -81,7 +84,7 @@ def write_run_report(system: System, file: str | os.PathLike[str] | None = None)
 def _stored_seconds(system: System) -> float | None:
     """The run's duration in seconds from results.json; None where there is none."""
     file = system.folder / "results.json"
-    return json.loads(file.read_text()).get("seconds") if file.is_file() else None
+    return read_kept(file, "json", "delete it, and the run is measured anew").get("seconds") if file.is_file() else None
 
 
 def evaluate(system: System, part: str) -> tuple[dict[str, Any], str]:

@@ -48,6 +48,7 @@ from jaxrec.config import (
     WorldConfig,
     to_json,
 )
+from jaxrec.files import write_kept
 from jaxrec.system import loading
 from jaxrec.system.system import System
 
@@ -165,7 +166,7 @@ def finished_run(
             if not (made / "report.html").is_file():
                 experiment.train(dataclasses.replace(config, out=str(made)))
         shutil.copytree(made, folder)
-        (folder / "config.json").write_text(to_json(dataclasses.replace(config, out=str(folder))) + "\n")
+        write_kept(folder / "config.json", to_json(dataclasses.replace(config, out=str(folder))) + "\n")
         return loading.load(folder)
 
     return copied

@@ -56,7 +56,11 @@ def train(
 
 
 def load(
-    folder: str | os.PathLike[str], *, recommender: Literal["beam", "exact"] | None = None, beams: int | None = None
+    folder: str | os.PathLike[str],
+    *,
+    recommender: Literal["beam", "exact"] | None = None,
+    beams: int | None = None,
+    accept_new_data: bool = False,
 ) -> TrainedRun | Blend:
     """Loads a trained run from its folder, with its best weights and the users and items of later updates; or a blend.
 
@@ -64,17 +68,22 @@ def load(
       folder: written by `train` or `blend`.
       recommender: "beam" for beam search, "exact" to score the whole catalogue; None: as in the run's config.
       beams: beam width; None: as in the run's config.
+      accept_new_data: go on where events, ratings, times or titles of the run's users and items have changed since it
+        was trained; figures are not comparable then. New events belong into `TrainedRun.update`.
     Raises:
-      ValueError: the folder holds no trained run, or `recommender` or `beams` is given for a blend or a run without
-        beam search.
+      ValueError: the folder holds no trained run, its data have changed, a file is damaged, or `recommender` or
+        `beams` is given for a blend or a run without beam search.
     """
     overrides = {name: value for name, value in (("recommender", recommender), ("beams", beams)) if value is not None}
     if (pathlib.Path(folder) / BLEND_FILE).is_file():
         if overrides:
             raise ValueError(f"{folder} holds a blend; leave out {', '.join(overrides)}, which its runs' configs set")
+        if accept_new_data:
+            raise ValueError(f"{folder} holds a blend, whose data must be as they were; leave accept_new_data out")
         return Blend(load_blend(folder))
     check_eval(overrides)
-    return TrainedRun(loading.load(folder, **overrides))
+    system = loading.load(folder, accept_new_data=accept_new_data, **overrides)
+    return TrainedRun(system, accepts_new_data=accept_new_data)
 
 
 def compare(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,9 @@ import polars as pl
 from jaxrec.api.display import html_table
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.evaluate.text_results import METRICS as TEXT_METRICS
+from jaxrec.files import read_kept
 from jaxrec.system.measuring import report_lines
+from jaxrec.types import DataError
 
 RANKING_METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS for metric in ("hr", "ndcg", "mrr"))
 
@@ -74,11 +75,16 @@ class Results:
         """The results in a results.json.
 
         Raises:
-          ValueError: the file does not exist.
+          ValueError: the file does not exist, or is damaged.
         """
         if not file.is_file():
             raise ValueError(f"{file.parent} is not measured yet (no results.json); jaxrec.train(...) finishes the run")
-        return cls(json.loads(file.read_text()))
+        remedy = "delete it, and jaxrec.train(...) of the same config measures anew"
+        content = read_kept(file, "json", remedy)
+        try:
+            return cls(content)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{file} holds no results ({type(error).__name__}: {error}); {remedy}") from error
 
     def row(self, system: str, task: str = "ranking") -> ResultRow:
         """The row of a system and task.

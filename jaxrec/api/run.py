@@ -54,8 +54,9 @@ class TrainedRun:
     Recommendations use the run's store, so they include users and items of earlier updates.
     """
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, *, accepts_new_data: bool = False) -> None:
         self._trained = system
+        self._accepts_new_data = accepts_new_data
         self._with_updates: System | None = None
 
     @property
@@ -194,7 +195,9 @@ class TrainedRun:
         settings: dict[str, Any] = {"recommender": recommender, "beams": beams, "prompt": prompt, "counts": counts}
         settings |= {"text_beams": text_beams, "text_events": text_events}
         overrides = {name: value for name, value in settings.items() if value is not None}
-        return evaluate_run(self.folder, part, **overrides) if overrides else _measured(self._trained, part)
+        if not overrides:
+            return _measured(self._trained, part)
+        return evaluate_run(self.folder, part, accept_new_data=self._accepts_new_data, **overrides)
 
     def update(
         self,
@@ -286,19 +289,22 @@ class TrainedRun:
         return self._with_updates
 
 
-def evaluate_run(folder: str | os.PathLike[str], part: Part = "test", **overrides: Any) -> Results:
+def evaluate_run(
+    folder: str | os.PathLike[str], part: Part = "test", *, accept_new_data: bool = False, **overrides: Any
+) -> Results:
     """Evaluates the run in a folder again.
 
     Args:
       folder: of a trained run.
       part: the held-out items, "valid" or "test".
+      accept_new_data: go on where events, ratings, times or titles of the run's users and items have changed since.
       overrides: eval settings to change, see `TrainedRun.evaluate`.
     Raises:
       ValueError: the folder holds no trained run, a value is out of range, or `recommender` or `beams` is given for a
         run without beam search.
     """
     check_eval(overrides)
-    return _measured(loading.load(folder, **overrides), part)
+    return _measured(loading.load(folder, accept_new_data=accept_new_data, **overrides), part)
 
 
 def _measured(system: System, part: Part) -> Results:

@@ -54,13 +54,13 @@ def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
     return _read(Config, f"jaxrec train {preset}", rest, default=config), show
 
 
-def load_run(folder: str | os.PathLike[str]) -> jaxrec.TrainedRun:
+def load_run(folder: str | os.PathLike[str], *, accept_new_data: bool = False) -> jaxrec.TrainedRun:
     """Loads a trained run.
 
     Raises:
       ValueError: the folder holds none, or a blend.
     """
-    run = jaxrec.load(folder)
+    run = jaxrec.load(folder, accept_new_data=accept_new_data)
     if not isinstance(run, jaxrec.TrainedRun):
         raise ValueError(f"{folder} holds a blend, which only recommends; give the folder of one of its runs")
     return run

@@ -34,6 +34,8 @@ class Arguments:
     """Beams for explanations and summaries; 1: greedy decoding."""
     text_events: Annotated[int | None, Limits(at_least=0)] = None
     """Number of held-out events on which each text task is evaluated, sampled with the run's seed; 0: all."""
+    accept_new_data: bool = False
+    """Go on where events, ratings, times or titles of the run's users and items have changed since it was trained."""
 
 
 @explained
@@ -43,4 +45,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = ("recommender", "beams", "prompt", "text_beams", "text_events")
     overrides = {name: value for name in settings if (value := getattr(arguments, name)) is not None}
     overrides |= {"counts": True} if arguments.counts else {}
-    print(jaxrec.evaluate_run(arguments.run, arguments.part, **overrides))
+    print(jaxrec.evaluate_run(arguments.run, arguments.part, accept_new_data=arguments.accept_new_data, **overrides))

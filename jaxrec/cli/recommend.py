@@ -30,6 +30,8 @@ class Arguments:
     """Number of items."""
     task: Literal["sequential", "collaborative", "direct", "autoregressive"] | None = None
     """Default: the main task of the run."""
+    accept_new_data: bool = False
+    """Go on where events, ratings, times or titles of the run's users and items have changed since it was trained."""
 
 
 @explained
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "recommend", argv)
     if (arguments.user is None) == (arguments.history is None):
         raise ValueError("give either --user NAME or --history a,b,c")
-    run = jaxrec.load(arguments.run)
+    run = jaxrec.load(arguments.run, accept_new_data=arguments.accept_new_data)
     history = None if arguments.history is None else names(arguments.history)
     exclude = names(arguments.exclude)
     if isinstance(run, jaxrec.TrainedRun):

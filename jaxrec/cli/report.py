@@ -19,10 +19,12 @@ class Arguments:
     """The run's folder."""
     out: str | None = None
     """Default: report.html in the run's folder."""
+    accept_new_data: bool = False
+    """Go on where events, ratings, times or titles of the run's users and items have changed since it was trained."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the report and prints its path."""
     arguments = parsed(Arguments, "report", argv)
-    print(f"report: {load_run(arguments.run).write_report(arguments.out)}")
+    print(f"report: {load_run(arguments.run, accept_new_data=arguments.accept_new_data).write_report(arguments.out)}")

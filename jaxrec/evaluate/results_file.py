@@ -18,7 +18,7 @@ from jaxrec.evaluate.blending import WITH_COUNTS
 from jaxrec.evaluate.bootstrap import paired_bootstrap
 from jaxrec.evaluate.full_ranking import Result
 from jaxrec.evaluate.ranking import user_values
-from jaxrec.files import whole_file, write_whole
+from jaxrec.files import kept_file, write_kept
 from jaxrec.types import Split
 
 COMPARED = ("hr@10", "ndcg@10")
@@ -79,9 +79,9 @@ def write_results(folder: pathlib.Path, report: dict[str, Any], results: Sequenc
     """Writes results.json (`report`) and ranks.npz (an array f32[U] per system, by name) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {r.system: r.ranks for r in results}
-    with whole_file(folder / "ranks.npz") as part, part.open("wb") as opened:
+    with kept_file(folder / "ranks.npz") as part, part.open("wb") as opened:
         np.savez_compressed(opened, **arrays)
-    write_whole(folder / "results.json", json.dumps(report, indent=2) + "\n")
+    write_kept(folder / "results.json", json.dumps(report, indent=2) + "\n")
 
 
 def against_best_baseline(

@@ -3,17 +3,19 @@
 from jaxrec.files.flock import InUseError
 from jaxrec.files.kept import read_kept
 from jaxrec.files.lock import locked_folder
-from jaxrec.files.sums import check_sums, kept_file, kept_folder, write_kept, write_sums
+from jaxrec.files.sums import add_sum, check_sums, kept_file, kept_folder, remove_sum, write_kept, write_sums
 from jaxrec.files.whole import PART, whole_file, whole_folder, write_whole
 
 __all__ = [
     "PART",
     "InUseError",
+    "add_sum",
     "check_sums",
     "kept_file",
     "kept_folder",
     "locked_folder",
     "read_kept",
+    "remove_sum",
     "whole_file",
     "whole_folder",
     "write_kept",

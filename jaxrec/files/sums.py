@@ -6,7 +6,7 @@ import contextlib
 import json
 import pathlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from jaxrec.files.whole import whole_file, whole_folder, write_whole
 from jaxrec.types import DataError
@@ -49,13 +49,14 @@ def read_sums(folder: pathlib.Path) -> Sums | None:
     return sums
 
 
-def write_sums(folder: pathlib.Path) -> None:
-    """Writes the manifest of all files of a finished folder."""
+def write_sums(folder: pathlib.Path, editable: str | None = None) -> None:
+    """Writes the manifest of all files of a finished folder, but for those of a suffix that may be edited."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS_FILE)
+    files = [file for file in files if file.suffix != editable]
     _write(folder, {file.relative_to(folder).as_posix(): sum_of(file) for file in files})
 
 
-def check_sums(folder: pathlib.Path, parts: Iterable[str] = ("",)) -> bool:
+def check_sums(folder: pathlib.Path, parts: Sequence[str] = ("",)) -> bool:
     """Compares the files of a folder with its manifest.
 
     Args:
@@ -88,13 +89,23 @@ def kept_file(file: pathlib.Path) -> Iterator[pathlib.Path]:
     """
     with whole_file(file) as part:
         yield part
-        total = sum_of(part)
-        sums = read_sums(file.parent) or {}
-        if sums.pop(file.name, None) not in (None, total):
-            _write(file.parent, sums)
-    sums = read_sums(file.parent) or {}
+        if (read_sums(file.parent) or {}).get(file.name) != sum_of(part):
+            remove_sum(file)
+    add_sum(file)
+
+
+def add_sum(file: pathlib.Path) -> None:
+    """Enters a file, as it is now, into its folder's manifest."""
+    sums, total = read_sums(file.parent) or {}, sum_of(file)
     if sums.get(file.name) != total:
         _write(file.parent, sums | {file.name: total})
+
+
+def remove_sum(file: pathlib.Path) -> None:
+    """Removes a file, which is about to change, from its folder's manifest."""
+    sums = read_sums(file.parent) or {}
+    if sums.pop(file.name, None) is not None:
+        _write(file.parent, sums)
 
 
 def write_kept(file: pathlib.Path, content: str | bytes) -> None:
@@ -104,11 +115,11 @@ def write_kept(file: pathlib.Path, content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def kept_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """As `whole_folder`, with a manifest of all files."""
+def kept_folder(folder: pathlib.Path, editable: str | None = None) -> Iterator[pathlib.Path]:
+    """As `whole_folder`, with a manifest of all files but for those of a suffix that may be edited."""
     with whole_folder(folder) as part:
         yield part
-        write_sums(part)
+        write_sums(part, editable)
 
 
 def _write(folder: pathlib.Path, sums: Sums) -> None:

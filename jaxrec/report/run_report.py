@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.files import write_whole
+from jaxrec.files import read_kept, write_whole
 from jaxrec.keys import generator
 from jaxrec.recommend.recommendations import RecommendationList
 from jaxrec.report.answer_attention import answer_attention
@@ -48,9 +47,9 @@ def write_report(
     folder = system.folder
     if not (folder / "results.json").is_file():
         raise ValueError(f"{folder} is not measured yet (no results.json); python -m launch.train finishes the run")
-    report = json.loads((folder / "results.json").read_text())
-    with np.load(folder / "ranks.npz") as arrays:
-        ranks = dict(arrays)
+    remedy = "delete it, and the run's train command measures anew"
+    report = read_kept(folder / "results.json", "json", remedy)
+    ranks = read_kept(folder / "ranks.npz", "npz", remedy)
     lead = (
         f"{report['protocol']} protocol, {report['part']} part, seed {report['seed']}: "
         f"{number(system.data.n_users)} users, {number(report['n_items'])} items, "

@@ -12,7 +12,7 @@ from jaxrec.serve.store import LanceStore
 from jaxrec.system.stages import add_newcomers
 from jaxrec.system.system import System
 from jaxrec.tokenizers.ids import Ids
-from jaxrec.types import Histories, Interactions, Vectors, join_histories
+from jaxrec.types import DataError, Histories, Interactions, Vectors, join_histories
 
 
 def fill_store(system: System) -> None:
@@ -22,28 +22,43 @@ def fill_store(system: System) -> None:
       ValueError: the existing store is damaged, of another width or of another run; the message says what to do.
     """
     path, data = system.folder / "store", system.data
-    if path.is_dir():
-        _read(system)
+    if path.is_dir() or path.is_symlink():
+        _read(system, _open(system))
         return
     with whole_folder(path) as part:
         store = LanceStore.create(part, system.embedding.vectors.item.shape[1])
         _upsert(store, system, np.arange(data.n_users), np.arange(data.n_items))
 
 
-def _read(system: System) -> tuple[Entities, Entities]:
-    """Users and items of the run's store, which must exist and belong to this run."""
+def _open(system: System) -> LanceStore:
+    """The run's store, which must exist."""
     path = system.folder / "store"
-    remedy = f"delete {path} and give the run's launch.train command again (what launch.update brought is lost)"
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path} is a link to {path.readlink()}, where nothing is; {_remedy(system)}")
     if not path.is_dir():
-        raise ValueError(f"{path} is missing; the run's launch.train command, given again, fills a new one")
+        raise DataError(f"{path} is missing; the run's launch.train command, given again, fills a new one")
     try:
-        store = LanceStore.open(path, system.embedding.vectors.item.shape[1])
+        return LanceStore.open(path, system.embedding.vectors.item.shape[1])
+    except ValueError as error:
+        raise DataError(f"{error}; or {_remedy(system)}") from error
+
+
+def _remedy(system: System) -> str:
+    return (
+        f"delete {system.folder / 'store'} and give the run's launch.train command again (what launch.update brought "
+        "is lost)"
+    )
+
+
+def _read(system: System, store: LanceStore) -> tuple[Entities, Entities]:
+    """Users and items of the run's store, which must belong to this run."""
+    try:
         users, items = store.read("users"), store.read("items")
     except ValueError as error:
-        raise ValueError(f"{error}; or {remedy}") from error
+        raise DataError(f"{error}; or {_remedy(system)}") from error
     for kind, entities, names in (("users", users, system.data.user_names), ("items", items, system.data.item_names)):
         if entities.names[: len(names)].tolist() != names.tolist():
-            raise ValueError(f"{path}: its {kind} are not those of this run; {remedy}")
+            raise DataError(f"{store.path}: its {kind} are not those of this run; {_remedy(system)}")
     return users, items
 
 
@@ -51,9 +66,13 @@ def served(system: System) -> System:
     """A trained system with the users, items, histories and vectors of its run's store.
 
     Raises:
-      ValueError: the store is missing, damaged, of another width or of another run; the message says what to do.
+      DataError: the store is missing, damaged, of another width or of another run; the message says what to do.
     """
-    users, items = _read(system)
+    return _served(system, _open(system))
+
+
+def _served(system: System, store: LanceStore) -> System:
+    users, items = _read(system, store)
     ids = Ids(
         system.ids.users.with_rows(np.arange(len(users)), users.codes),
         system.ids.items.with_rows(np.arange(len(items)), items.codes),
@@ -89,13 +108,25 @@ def update(system: System, events: Interactions) -> tuple[System, Update]:
     """Adds new events: refreshes the embedding, encodes new users and items, writes the store. Nothing is trained.
 
     TokenRec, section 2.5.2 and figure 3. Users with new events and new items get a new vector and id; all others keep
-    theirs.
+    theirs. The store's lock is held from reading to writing, so that updates in several processes come one after the
+    other and each builds on the ones before.
 
     Args:
-      system: the result of `served`.
+      system: the result of `served`, or of an earlier update; what others have written since is read first.
       events: users and items by name, existing or new; appended to the histories in their order. Events that are
         already in the user's history, and repeats, are skipped.
+    Raises:
+      ValueError: the store is missing, damaged or of another run, or another process holds its lock for too long.
     """
+    store = _open(system)
+    with store.writing():
+        system, done, items = _changed(_served(system, store), events)
+        _upsert(store, system, done.users, items)
+    return system, done
+
+
+def _changed(system: System, events: Interactions) -> tuple[System, Update, np.ndarray]:
+    """The system with the events, what is new in it, and the items to write, i64[*]."""
     data, old = system.data, system.histories
     user_names, user = _numbered(data.user_names, events.user_names)
     item_names, item = _numbered(data.item_names, events.item_names)
@@ -118,9 +149,7 @@ def update(system: System, events: Interactions) -> tuple[System, Update]:
     done = Update(changed, len(users), len(user_names) - system.data.n_users, len(new_items), int((~is_new).sum()))
     unknown = np.flatnonzero(~system.embedding.vectors.item.any(axis=1))  # in the data, but without an event so far
     system = add_newcomers(system, histories, changed, np.union1d(new_items, np.intersect1d(unknown, items)))
-    system = dataclasses.replace(system, data=data)
-    _upsert(LanceStore.open(system.folder / "store"), system, changed, np.union1d(new_items, np.unique(items)))
-    return system, done
+    return dataclasses.replace(system, data=data), done, np.union1d(new_items, np.unique(items))
 
 
 def _numbered(old_names: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,10 +166,21 @@ def _first_rows(numbers: np.ndarray, n_old: int) -> np.ndarray:
 
 
 def _upsert(store: LanceStore, system: System, users: np.ndarray, items: np.ndarray) -> None:
-    """Writes items first, so that a reader never sees a history with a missing item."""
+    """Writes items first, so that a reader never sees a history with a missing item.
+
+    Raises:
+      ValueError: the store numbers them otherwise than the system does, as somebody wrote without its lock.
+    """
     data, vectors, ids = system.data, system.embedding.vectors, system.ids
     names, titles = data.item_names[items], data.titles()[items]
-    store.upsert("items", Entities.of(names, vectors.item[items], ids.items.codes.values[items], titles))
+    rows = Entities.of(names, vectors.item[items], ids.items.codes.values[items], titles)
+    _check_numbers(store, items, store.upsert("items", rows))
     histories = [system.histories.of(user) for user in users]
     names = data.user_names[users]
-    store.upsert("users", Entities.of(names, vectors.user[users], ids.users.codes.values[users], None, histories))
+    rows = Entities.of(names, vectors.user[users], ids.users.codes.values[users], None, histories)
+    _check_numbers(store, users, store.upsert("users", rows))
+
+
+def _check_numbers(store: LanceStore, ours: np.ndarray, stored: np.ndarray) -> None:
+    if not np.array_equal(ours, stored):
+        raise ValueError(f"{store.path}: somebody else wrote meanwhile, without the lock; give the same update again")

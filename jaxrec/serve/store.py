@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import pathlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxrec.serve.entities import Entities, check_entities, check_sums, from_arrow, schema_of, to_arrow
 from jaxrec.serve.store_files import REPAIR, explained, last_version, locked
-from jaxrec.types import Array
+from jaxrec.types import Array, DataError
 
 TABLES = ("items", "users")
 INDEX_FROM = 5000  # rows; below, an exact search is as fast, and partitions would be too small to train
@@ -32,6 +34,7 @@ class LanceStore:
         self.path = path
         self._tables = tables
         self._pinned = pinned
+        self._lock_owner: int | None = None
         self.width: int = tables["items"].schema.field("vector").type.list_size
 
     @classmethod
@@ -63,10 +66,10 @@ class LanceStore:
         """
         local = "://" not in str(path)
         if local and not pathlib.Path(path).is_dir():
-            raise ValueError(f"{path} holds no vector store: there is no such folder; create one")
+            raise DataError(f"{path} holds no vector store: there is no such folder; create one")
         path, database = _connect(path)
         if missing := sorted(set(TABLES) - _names(path, database)):
-            raise ValueError(f"{path} holds no vector store: no table {', '.join(missing)}; create one")
+            raise DataError(f"{path} holds no vector store: no table {', '.join(missing)}; create one")
         noted_versions = {name: last_version(path, name) for name in TABLES}  # before others write yet another
         tables = {}
         for name in TABLES:
@@ -74,11 +77,11 @@ class LanceStore:
             what = "can't be opened" if version is None else f"has no readable version {version}"
             with explained(path, f"table {name!r} {what}"):
                 tables[name] = database.open_table(name, version=version)
-            if version is None and tables[name].version < noted_versions[name]:
-                raise ValueError(f"{path}: version {noted_versions[name]} of table {name!r} is gone; {REPAIR}")
-            columns = tables[name].schema
+                columns, newest = tables[name].schema, tables[name].version
+            if version is None and newest < noted_versions[name]:
+                raise DataError(f"{path}: version {noted_versions[name]} of table {name!r} is gone; {REPAIR}")
             if "vector" not in columns.names or columns != schema_of(columns.field("vector").type.list_size):
-                raise ValueError(f"{path}: table {name!r} lacks the columns of a vector store, or is damaged; {REPAIR}")
+                raise DataError(f"{path}: table {name!r} lacks the columns of a vector store, or is damaged; {REPAIR}")
         store = cls(path, tables, versions is not None)
         if width is not None and width != store.width:
             raise ValueError(f"{path} holds vectors of width {store.width}, expected {width}; take this model's store")
@@ -103,7 +106,7 @@ class LanceStore:
         self._check_writable()
         if not len(entities):
             return np.zeros(0, np.int32)
-        with locked(self.path):
+        with self.writing():
             for _ in range(ATTEMPTS):
                 handle = self._table(table)
                 before = handle.version
@@ -114,6 +117,23 @@ class LanceStore:
                 if written.version == before + 1:
                     return numbers
         raise ValueError(f"{self.path}: {ATTEMPTS} times another writer came between; let one write at a time")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Holds the writer's lock over several calls: what was read inside is still so when it is written.
+
+        Raises:
+          ValueError: another writer holds it for too long.
+        """
+        if self._lock_owner == threading.get_ident():
+            yield
+            return
+        with locked(self.path):
+            self._lock_owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._lock_owner = None
 
     def read(self, table: str) -> Entities:
         """All entities in the order of their numbers; verifies every row.
@@ -126,7 +146,7 @@ class LanceStore:
             rows = handle.to_arrow()
             numbers = rows["number"].to_numpy()
         if not np.array_equal(np.sort(numbers), np.arange(len(numbers))):
-            raise ValueError(
+            raise DataError(
                 f"{self.path}: the numbers of table {table!r} are not 0 to {len(numbers) - 1}: it is damaged, or a "
                 "writer is at work or was cut off; read again, or upsert the names of that writer again"
             )
@@ -135,7 +155,7 @@ class LanceStore:
             entities = from_arrow(rows, self.width)
             sound = rows["check"].to_numpy() == check_sums(entities, np.arange(len(rows)))
         if not sound.all():
-            raise ValueError(
+            raise DataError(
                 f"{self.path}: {(~sound).sum()} rows of table {table!r} are damaged, the first of them "
                 f"{entities.names[~sound][0]!r}; {REPAIR}"
             )
@@ -192,7 +212,7 @@ class LanceStore:
         self._check_writable()
         from lancedb.index import IvfFlat
 
-        with locked(self.path), explained(self.path, f"table {table!r} can't be indexed"):
+        with self.writing(), explained(self.path, f"table {table!r} can't be indexed"):
             handle.optimize(cleanup_older_than=datetime.timedelta(days=36500))
             if (rows := handle.count_rows()) < INDEX_FROM:
                 return False
@@ -234,7 +254,7 @@ class LanceStore:
                 "write ids of another tokenizer to a store of their own"
             )
         if len(old_numbers) and not 0 <= old_numbers.min() <= old_numbers.max() < len(old_numbers):
-            raise ValueError(f"{self.path}: numbers of table {table!r} are damaged; {REPAIR}")
+            raise DataError(f"{self.path}: numbers of table {table!r} are damaged; {REPAIR}")
         values, counts = np.unique(old_numbers, return_counts=True)
         matched = np.append(old_numbers, -1)[positions]  # -1 where a name is new
         is_new = (positions < 0) | np.isin(matched, values[counts > 1])

@@ -8,6 +8,8 @@ import pathlib
 import time
 from collections.abc import Iterator
 
+from jaxrec.types import DataError
+
 LOCK_SECONDS = 60.0
 REPAIR = "open an older state with versions=... and write it to a new store; delete a damaged newest manifest before"
 
@@ -23,14 +25,13 @@ def last_version(path: str, table: str) -> int:
 
 @contextlib.contextmanager
 def explained(path: str, what: str, hint: str = REPAIR) -> Iterator[None]:
-    """Turns errors of LanceDB and Arrow into a ValueError that names the path."""
+    """Turns errors of LanceDB and Arrow into a DataError that names the path."""
     try:
         yield
-    except BaseException as error:
-        # A damaged file can make their Rust code panic, which raises a BaseException.
-        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            raise ValueError(f"{path}: {what}; {hint} ({str(error)[:300]})") from error
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
+    except BaseException as error:  # a damaged file can make their Rust code panic, which raises a BaseException
+        raise DataError(f"{path}: {what}; {hint} ({str(error)[:300]})") from error
 
 
 @contextlib.contextmanager

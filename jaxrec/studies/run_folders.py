@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -11,9 +10,10 @@ from typing import Any
 from jaxrec import experiment
 from jaxrec.config import Config
 from jaxrec.embedders.registry import embedder
-from jaxrec.files import whole_file
+from jaxrec.files import kept_file, read_kept
 from jaxrec.system import run as runs
 
+REMEDY = "delete it, and the run is measured anew"
 Vectors = dict[tuple, pathlib.Path]
 """Files of vectors, by everything they depend on."""
 
@@ -33,7 +33,7 @@ def results_of(config: Config, vectors: Vectors) -> dict[str, Any]:
     runs.check_run(config)
     register = share_vectors(config, vectors)
     file = config.folder / "results.json"
-    report = json.loads(file.read_text()) if file.is_file() else experiment.train(config)[1]
+    report = read_kept(file, "json", REMEDY) if file.is_file() else experiment.train(config)[1]
     register()
     return report
 
@@ -60,7 +60,7 @@ def share_vectors(config: Config, vectors: Vectors) -> Callable[[], None]:
     file = config.folder / "vectors.npz"
     if depends_on in vectors and not file.is_file():
         config.folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as part:
+        with kept_file(file) as part:
             shutil.copy(vectors[depends_on], part)
 
     def register() -> None:

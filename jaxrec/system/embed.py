@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from typing import Any
 
 import numpy as np
 
 from jaxrec.embedders.embedder import Embedding
 from jaxrec.embedders.registry import embedder
-from jaxrec.files import whole_file
+from jaxrec.files import kept_file, read_kept
 from jaxrec.system.run import Run
-from jaxrec.types import Vectors
+from jaxrec.types import DataError, Vectors
+
+REMEDY = "delete it, and the run's train command computes it again"
 
 
 def embed(run: Run) -> Embedding:
     """A run's collaborative vectors; read from vectors.npz where an earlier call stored them.
 
     Raises:
-      ValueError: vectors.npz can't be read.
+      DataError: vectors.npz is damaged.
     """
     config, file = run.config, run.folder / "vectors.npz"
     if file.is_file():
+        arrays = read_kept(file, "npz", REMEDY)
         try:
-            with np.load(file) as arrays:
-                tables = Vectors(arrays["user_table"], arrays["item_table"]) if "user_table" in arrays else None
-                report = json.loads(str(arrays["report"])) if "report" in arrays else {}
-                return Embedding(Vectors(arrays["user"], arrays["item"]), tables, "cosine" in arrays, report)
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{file} can't be read ({error}); delete it, and the run computes it again") from error
+            tables = Vectors(arrays["user_table"], arrays["item_table"]) if "user_table" in arrays else None
+            report = json.loads(str(arrays["report"])) if "report" in arrays else {}
+            vectors = Vectors(arrays["user"], arrays["item"])
+        except (KeyError, ValueError) as error:
+            raise DataError(f"{file} holds other arrays than vectors ({error}); {REMEDY}") from error
+        if (len(vectors.user), len(vectors.item)) != (run.data.n_users, run.data.n_items):
+            raise DataError(
+                f"{file} holds vectors of {len(vectors.user)} users and {len(vectors.item)} items, the data has "
+                f"{run.data.n_users} and {run.data.n_items}; {REMEDY}"
+            )
+        return Embedding(vectors, tables, "cosine" in arrays, report)
     record = embedder(config.embedder)
     run.say(f"embedding users and items: {record.title}")
     embedding = record.fit(
@@ -54,7 +61,7 @@ def _save(run: Run, embedding: Embedding) -> None:
     if embedding.report:
         arrays["report"] = json.dumps(embedding.report)
     with (
-        whole_file(run.folder / "vectors.npz") as part,
+        kept_file(run.folder / "vectors.npz") as part,
         part.open("wb") as stream,
     ):  # np.savez adds .npz to paths
         np.savez(stream, **arrays)

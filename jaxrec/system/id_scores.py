@@ -14,7 +14,7 @@ import scipy.stats
 
 from jaxrec.evaluate.diversity import diversity, diversity_of_all
 from jaxrec.evaluate.memorization import RatingSimilarity, fast_memorization, memorization
-from jaxrec.files import write_whole
+from jaxrec.files import read_kept, write_whole
 from jaxrec.hub.registry import language_model
 from jaxrec.keys import stream
 from jaxrec.system import run as runs
@@ -85,7 +85,7 @@ def before_and_after(folder: str | os.PathLike[str], *, pairs: int = 100_000) ->
     file = folder / "results.json"
     if not file.is_file():
         raise ValueError(f"{folder} is not measured yet (no results.json); python -m launch.train finishes the run")
-    rows = json.loads(file.read_text())["rows"]
+    rows = read_kept(file, "json", "delete it, and the run's train command measures anew")["rows"]
     scores = {
         "system": rows[0]["system"] if rows else method_name(run.config),
         "ids": run.config.ids.kind,

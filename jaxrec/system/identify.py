@@ -8,7 +8,7 @@ import json
 import numpy as np
 
 from jaxrec.embedders.fold_in import before_each_event, of_each_user
-from jaxrec.files import write_whole
+from jaxrec.files import write_kept
 from jaxrec.keys import generator, stream
 from jaxrec.system.run import Run
 from jaxrec.tokenizers.ids import Ids, fit_ids, load_ids
@@ -30,7 +30,7 @@ def identify(run: Run, vectors: Vectors) -> Ids:
     if config.ids.users == "causal" and kind.learns_histories:
         inputs = _with_folded_in_users(inputs, run.split.train)
     ids = fit_ids(inputs)
-    write_whole(run.folder / "ids.json", json.dumps(ids.report(), indent=2) + "\n")
+    write_kept(run.folder / "ids.json", json.dumps(ids.report(), indent=2) + "\n")
     ids.save(folder, *names)
     return ids
 

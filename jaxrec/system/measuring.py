@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from jaxrec.evaluate.full_ranking import Result, evaluate_scores, results_of_gro
 from jaxrec.evaluate.results_file import results_report
 from jaxrec.evaluate.results_table import results_table
 from jaxrec.evaluate.text_results import TextResult, text_report, text_table
+from jaxrec.files import read_kept
 from jaxrec.recommend.exact_scoring import beam_gap
 from jaxrec.system import run as runs
 from jaxrec.system.catalogue_scores import catalogue_component
@@ -119,7 +119,7 @@ def build_results_report(system: System, part: str, measured: Measured, seconds:
         report["blend"] = {"system": system.name + WITH_COUNTS, **measured.blend.to_dict()}
     id_report = system.folder / "ids.json"
     if id_report.is_file():
-        report["ids"] = json.loads(id_report.read_text())
+        report["ids"] = read_kept(id_report, "json", "delete it, and results have no figures of the ids")
     if system.embedding.report:
         report["embedder"] = system.embedding.report
     if config.task.ranking:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import pathlib
 from typing import Any
 
 import numpy as np
 from flax import nnx
 
 from jaxrec.config import from_dict, to_json
-from jaxrec.files import whole_folder, write_whole
+from jaxrec.files import kept_folder, read_kept, write_kept
 from jaxrec.hub.registry import backbone
 from jaxrec.hub.weights import load_weights
 from jaxrec.keys import stream
@@ -25,7 +25,7 @@ from jaxrec.tasks.templates import template_texts
 from jaxrec.tokenizers import vocabulary as vocabularies
 from jaxrec.tokenizers.ids import Ids
 from jaxrec.tokenizers.vocabulary import Vocabulary
-from jaxrec.types import Vectors
+from jaxrec.types import DataError, Vectors
 
 
 def make_model(
@@ -101,13 +101,13 @@ def _vocabulary(run: Run, ids: Ids, *, untrained: bool) -> tuple[Vocabulary, Any
     # An interrupted save leaves a folder whose name has a suffix after the step; it is no checkpoint.
     trained = any(step.name.isdigit() for step in (run.folder / "checkpoints").glob("*"))
     if file.is_file() and trained and not untrained:  # checkpoints replace the pretrained weights
-        return vocabularies.load(folder, names), from_dict(type(shape), json.loads(file.read_text())), None
+        return vocabularies.load(folder, names), _stored_shape(type(shape), file), None
     if config.init_from is not None:
         assert record.hugging_face is not None
         stored_shape, weights = record.hugging_face.read(config.init_from)
         from_config = {name: getattr(shape, name) for name in ("dropout", "compute_dtype", "remat")}
         shape = dataclasses.replace(stored_shape, **from_config)
-    write_whole(file, to_json(shape) + "\n")
+    write_kept(file, to_json(shape) + "\n")
     if folder.is_dir():  # complete, as it is written atomically
         return vocabularies.load(folder, names), shape, weights
     if config.init_from is not None:
@@ -122,9 +122,19 @@ def _vocabulary(run: Run, ids: Ids, *, untrained: bool) -> tuple[Vocabulary, Any
     pretrained_rows = shape.vocab if weights is not None else 0
     single = vocabularies.text_token_names(ids.users.codes, ids.items.codes)
     vocabulary = vocabularies.extend(text, names, pretrained_rows, single=single)
-    with whole_folder(folder) as part:
+    with kept_folder(folder) as part:
         vocabulary.save(part)
     return vocabulary, shape, weights
+
+
+def _stored_shape(kind: type, file: pathlib.Path) -> Any:
+    """The model's sizes in backbone.json."""
+    remedy = "put it back; without it, the run's train command writes it again from the config"
+    content = read_kept(file, "json", remedy)
+    try:
+        return from_dict(kind, content)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{file} holds no sizes of this backbone ({str(error)[:120]}); {remedy}") from error
 
 
 def _texts(run: Run) -> list[str]:

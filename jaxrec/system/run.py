@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import shlex
@@ -16,15 +15,16 @@ from flax.traverse_util import flatten_dict
 from jaxrec.config import Config, from_dict, to_json
 from jaxrec.config.checks import check_config
 from jaxrec.embedders.registry import embedder
-from jaxrec.files import write_whole
+from jaxrec.files import read_kept, write_kept
 from jaxrec.hub.registry import BACKBONES, backbone
 from jaxrec.models.lightgcn_losses import lightgcn_loss
 from jaxrec.models.losses import loss_of
 from jaxrec.progress import logger
+from jaxrec.system.data_digest import check_data, store_digest
 from jaxrec.system.run_data import load_run_data
 from jaxrec.tasks.writing_examples import TextEvents
 from jaxrec.tokenizers.registry import id_kind, kind_name
-from jaxrec.types import EventSplit, Histories, Interactions, Split
+from jaxrec.types import DataError, EventSplit, Histories, Interactions, Split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,28 +72,36 @@ def start(config: Config) -> Run:
 
     Raises:
       ValueError: the config contradicts itself, its data can't be read, or the folder holds a run of another
-        config; the message names the fields that differ.
+        config (the message names the fields that differ), or of data that have changed since.
     """
     check_run(config)
     folder = config.folder
     file = folder / "config.json"
     run = _load(config, folder, fresh=not file.is_file())
+    check_data(folder, run.data, accept_events=False)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(file, to_json(config) + "\n")
+    store_digest(folder, run.data)
+    write_kept(file, to_json(config) + "\n")
     return run
 
 
-def reopen(folder: str | os.PathLike[str]) -> Run:
+def reopen(folder: str | os.PathLike[str], *, accept_new_data: bool = False) -> Run:
     """Opens the run in a folder and loads its data.
 
+    Args:
+      folder: of the run.
+      accept_new_data: go on where events, ratings, times or titles of the same users and items have changed.
     Raises:
-      ValueError: the folder holds no run, its config is of another version of jaxrec, or its data can't be read.
+      ValueError: the folder holds no run, its config is of another version of jaxrec, or its data can't be read or
+        have changed since it was trained.
     """
     folder = pathlib.Path(folder)
     file = folder / "config.json"
     if not file.is_file():
-        raise ValueError(f"{folder} holds no run (no config.json); train one with python -m launch.train")
-    return _load(_read_config(file), folder)
+        raise DataError(f"{folder} holds no run (no config.json); train one with python -m launch.train")
+    run = _load(_read_config(file), folder)
+    check_data(run.folder, run.data, accept_events=accept_new_data)
+    return run
 
 
 def command() -> str:
@@ -170,10 +178,11 @@ def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
 
 
 def _read_config(file: pathlib.Path) -> Config:
+    content = read_kept(file, "json", "put it back, or delete it and give the run's train command again")
     try:
-        return from_dict(Config, json.loads(file.read_text()))
+        return from_dict(Config, content)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is not a config of this version of jaxrec: {error}") from error
+        raise DataError(f"{file} is not a config of this version of jaxrec: {error}") from error
 
 
 def _check_same(config: Config, stored: Config, folder: pathlib.Path) -> None:

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 from jaxrec.data.packing import Examples, count_examples, packed
 from jaxrec.embedders.fold_in import before_each_event
 from jaxrec.evaluate.validation import validation_metrics, validation_users
-from jaxrec.files import write_whole
+from jaxrec.files import read_kept, write_kept
 from jaxrec.hub.registry import backbone
 from jaxrec.keys import stream
 from jaxrec.models.losses import loss_of
@@ -28,6 +28,7 @@ from jaxrec.training.optimizer import make_optimizer
 from jaxrec.training.plan import Plan
 from jaxrec.training.sharding import make_mesh, share_of_data
 from jaxrec.training.state import functional, rebuilder
+from jaxrec.types import DataError
 
 CATALOGUE = (r"^items$", PartitionSpec("model", None))
 """A retriever's item vectors are sharded over the mesh's `model` axis."""
@@ -44,7 +45,8 @@ def train_model(system: System) -> tuple[System, Fitted]:
     Returns:
       The system with the best weights by validation, and the record of the training.
     Raises:
-      ValueError: train.rows is not a multiple of the mesh's data axis, or the ids were edited after training began.
+      ValueError: train.rows is not a multiple of the mesh's data axis.
+      DataError: the ids were edited after training began, or a file of the run is damaged.
       FloatingPointError: loss or gradient became NaN or infinite.
     """
     settings = system.config.train
@@ -116,7 +118,7 @@ def restore(system: System) -> System:
     """The system with the best weights of the run's checkpoints.
 
     Raises:
-      ValueError: there is no checkpoint yet, or the ids were edited after training began.
+      DataError: there is no checkpoint yet, the ids were edited after training began, or a file is damaged.
     """
     _check_ids_unchanged(system)
     _, params, buffers = nnx.split(system.model, nnx.Param, ...)
@@ -182,15 +184,15 @@ def _check_ids_unchanged(system: System) -> None:
     """Checks that the ids are those that training began with, by a hash that the first call stores.
 
     Raises:
-      ValueError: the ids were edited after training began.
+      DataError: the ids were edited after training began.
     """
     file = system.folder / "trained_ids.sha256"
     rows = [np.ascontiguousarray(ids.codes.values).tobytes() for ids in (system.ids.users, system.ids.items)]
     digest = hashlib.sha256(b"".join(rows)).hexdigest()
     if not file.is_file():
-        write_whole(file, digest + "\n")
-    elif file.read_text().strip() != digest:
-        raise ValueError(
-            f"the ids in {system.folder / 'ids'} were edited after training began; "
-            "train on them in a new folder: --out NEW, after copying ids/ into it"
+        write_kept(file, digest + "\n")
+    elif read_kept(file, "text", "put it back, or delete it if you trust the ids in ids/").strip() != digest:
+        raise DataError(
+            f"the ids in {system.folder / 'ids'}, users.txt or items.txt, were edited after training began, or are "
+            "damaged; put them back, or train on them in a new folder: --out NEW, after copying ids/ into it"
         )

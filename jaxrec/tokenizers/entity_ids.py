@@ -6,14 +6,14 @@ import abc
 import dataclasses
 import os
 import pathlib
-import zipfile
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
+from jaxrec.files import read_kept
 from jaxrec.tokenizers.id_files import code_text, read_codes, write_codes
-from jaxrec.types import Codes
+from jaxrec.types import Codes, DataError
 
 ENTITIES = ("user", "item")
 PREFIXES = {"user": "<User>", "item": "<Item>"}
@@ -163,21 +163,25 @@ class EntityIds(abc.ABC):
           names: str[n], all of which must be in the file.
           options: further arguments of `from_arrays`.
         Raises:
-          ValueError: a line can't be understood, a name or id is missing, unknown or double, a code is not below its
+          DataError: a line can't be understood, a name or id is missing, unknown or double, a code is not below its
             size, or the .npz is not of `save`; names the file and, in a text file, the line.
         """
         file = pathlib.Path(folder) / f"{entity}s"
+        arrays = read_kept(file.with_suffix(".npz"), "npz", "fit the ids anew, in a new folder, or put it back")
         try:
-            with file.with_suffix(".npz").open("rb") as stream, np.load(stream) as npz:
-                arrays = dict(npz)
             sizes, levels = tuple(arrays["sizes"].tolist()), tuple(arrays["levels"].tolist())
             no_codes = Codes(np.zeros((0, len(sizes)), np.int32), sizes, levels)
             own = {name.removeprefix("its_"): array for name, array in arrays.items() if name.startswith("its_")}
             ids = cls.from_arrays(entity, no_codes, bool(arrays["unique"]), own, **options)
             distinct = bool(arrays["distinct"])
-        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
                 f"{file.with_suffix('.npz')} can't be read as ids of {entity}s ({error}); fit the ids anew"
             ) from error
-        codes = read_codes(file.with_suffix(".txt"), names, PREFIXES[entity], levels, sizes=sizes, unique=distinct)
+        try:
+            codes = read_codes(file.with_suffix(".txt"), names, PREFIXES[entity], levels, sizes=sizes, unique=distinct)
+        except DataError:
+            raise
+        except ValueError as error:
+            raise DataError(str(error)) from error
         return dataclasses.replace(ids, codes=codes)

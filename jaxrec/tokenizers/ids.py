@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.config import IdConfig
-from jaxrec.files import whole_folder
+from jaxrec.files import kept_folder
 from jaxrec.tokenizers.entity_ids import ENTITIES, EntityIds
 from jaxrec.tokenizers.kind import IdInputs
 from jaxrec.tokenizers.registry import id_kind, kind_name
@@ -59,7 +59,7 @@ class Ids:
 
     def save(self, folder: str | os.PathLike[str], user_names: np.ndarray, item_names: np.ndarray) -> None:
         """Writes a text file and an .npz for users and for items; the folder is written atomically."""
-        with whole_folder(pathlib.Path(folder)) as part:
+        with kept_folder(pathlib.Path(folder), editable=".txt") as part:
             self.users.save(part, user_names)
             self.items.save(part, item_names)
 

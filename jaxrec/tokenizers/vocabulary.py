@@ -9,14 +9,16 @@ import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
 from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from jaxrec.files import check_sums
 from jaxrec.tokenizers.control_names import ControlNames
-from jaxrec.types import Codes, IdTable
+from jaxrec.types import Codes, DataError, IdTable
 
 PAD, END = 0, 1
 MULTIPLE = 128
@@ -176,6 +178,15 @@ def train_text_tokenizer(texts: Iterable[str], size: int = 2000, *, ends: bool =
     )
 
 
+def safe_tokenizer(name: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder, or of a hub name; code that it may bring along is neither run nor offered.
+
+    Raises:
+      OSError or ValueError: there is none, or it needs code of its own.
+    """
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+
+
 def load_text_tokenizer(name: str | os.PathLike[str], *, decoder_only: bool = False) -> PreTrainedTokenizerBase:
     """The tokenizer in a local Hugging Face folder, or of a hub name.
 
@@ -186,7 +197,7 @@ def load_text_tokenizer(name: str | os.PathLike[str], *, decoder_only: bool = Fa
       ValueError: there is none, it has no end of text, or, for a T5, its padding is not 0 or its end of text not 1.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = safe_tokenizer(name)
     except (OSError, ValueError) as error:
         raise ValueError(f"no tokenizer at {str(name)!r}: give a local folder or a hub name ({error})") from error
     if decoder_only:
@@ -263,12 +274,20 @@ def load(folder: str | os.PathLike[str], new_tokens: Sequence[str]) -> Vocabular
     """The inverse of `Vocabulary.save`.
 
     Raises:
-      ValueError: the folder's tokenizer does not hold these new tokens in a row.
+      DataError: a file is missing or damaged, or the tokenizer does not hold these new tokens in a row.
     """
-    if not (pathlib.Path(folder) / "tokenizer.json").is_file():
-        raise ValueError(f"no tokenizer.json in {folder}; is it a run's tokenizer folder?")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    numbers = tokenizer.convert_tokens_to_ids(list(new_tokens))
+    remedy = "put it back, or delete the folder and give the run's train command again"
+    folder = pathlib.Path(folder)
+    if not (folder / "tokenizer.json").is_file():
+        raise DataError(f"no tokenizer.json in {folder}, a run's tokenizer folder; {remedy}")
+    try:
+        check_sums(folder)
+        tokenizer = safe_tokenizer(folder)
+        numbers: Any = tokenizer.convert_tokens_to_ids(list(new_tokens))
+    except DataError as error:
+        raise DataError(f"{error}; {remedy}") from error
+    except Exception as error:  # whatever tokenizers and transformers raise on damaged files
+        raise DataError(f"the tokenizer in {folder} can't be read ({str(error)[:200]}); {remedy}") from error
     if numbers != list(range(numbers[0], numbers[0] + len(numbers))) or numbers[-1] != len(tokenizer) - 1:
-        raise ValueError(f"the tokenizer in {folder} does not end with the new tokens of this run's ids")
+        raise DataError(f"the tokenizer in {folder} does not end with the new tokens of this run's ids; {remedy}")
     return Vocabulary(tokenizer, tuple(new_tokens), numbers[0], -(-len(tokenizer) // MULTIPLE) * MULTIPLE)

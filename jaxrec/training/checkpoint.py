@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import json
+import os
 import pathlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +22,8 @@ from jaxrec.training.background_sums import BackgroundSums
 from jaxrec.training.state import TrainState, Tree
 from jaxrec.types import DataError
 
+STORAGE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+"""Errors of storage, which are no fault of the run."""
 AGAIN = "the train command, given again, goes on from the newest one that is whole, if there is one"
 
 
@@ -95,7 +100,14 @@ class Checkpoints:
           meta: JSON; `best_step` names a checkpoint to keep.
         Raises:
           RuntimeError: a checkpoint of this or a later step exists.
+          OSError: this one or the one before could not be written.
         """
+        with self._storing():
+            self._save(step, state, buffers, position, meta)
+
+    def _save(
+        self, step: int, state: TrainState, buffers: Tree, position: dict[str, Any], meta: dict[str, Any]
+    ) -> None:
         if jax.tree.leaves(buffers) and not self._wrote_buffers and self.newest is None:
             with ocp.StandardCheckpointer() as checkpointer:  # whole before the first checkpoint that needs them
                 checkpointer.save(self._buffers, buffers, force=True)
@@ -234,11 +246,28 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits until all is written."""
+        with self._storing():
+            try:
+                self._manager.wait_until_finished()
+            finally:
+                self._manager.close()
+                self._sums.finish()
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        """Orbax and tensorstore report a full disk as errors of many kinds; they become one OSError."""
         try:
-            self._manager.wait_until_finished()
-        finally:
-            self._manager.close()
-            self._sums.finish()
+            yield
+        except Exception as error:
+            reason = next((number for number in STORAGE if os.strerror(number) in str(error)), None)
+            if reason is None:
+                raise
+            raise OSError(
+                reason,
+                f"a checkpoint could not be written ({os.strerror(reason)}); what was saved before is whole: make "
+                "room, and the same command goes on from there",
+                str(self._folder),
+            ) from error
 
 
 def _besides_kept(state: TrainState) -> dict[str, Any]:

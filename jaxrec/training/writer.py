@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 import tensorboardX
 
-from jaxrec.files import write_whole
+from jaxrec.files import add_sum, read_kept, remove_sum, write_whole
 from jaxrec.progress import logger
 from jaxrec.text import quoted
 from jaxrec.types import DataError
@@ -34,6 +36,7 @@ class Writer:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         self.records = [r for r in read_records(path) if r["step"] <= step] if step else []
+        remove_sum(path)
         write_whole(path, "".join(json.dumps(r) + "\n" for r in self.records))
         self._file = path.open("a", buffering=1)  # line buffered: a killed run loses no finished line
         self._folder, self._resumed = folder, step
@@ -44,7 +47,8 @@ class Writer:
         self.records.append(record)
         if self._file is None:
             return
-        self._file.write(json.dumps(record) + "\n")
+        with self._naming("metrics.jsonl"):
+            self._file.write(json.dumps(record) + "\n")
         if self._board is None:
             purge = self._resumed + 1 if self._resumed else None
             self._board = tensorboardX.SummaryWriter(str(self._folder / "tensorboard"), purge_step=purge)
@@ -54,20 +58,36 @@ class Writer:
     def close(self) -> None:
         """Flushes and closes both files."""
         if self._file is not None:
-            self._file.close()
+            with self._naming("metrics.jsonl"):
+                self._file.close()
+                add_sum(self._folder / "metrics.jsonl")
         if self._board is not None:
-            self._board.close()
+            with self._naming("tensorboard"):
+                self._board.close()
+
+    @contextlib.contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"metrics could not be written ({error.strerror}); make room, and the same command goes on from the "
+                "last checkpoint",
+                str(self._folder / name),
+            ) from error
 
 
 def read_records(path: pathlib.Path) -> list[Record]:
     """The records of a metrics.jsonl, [] if missing; a warning tells of an incomplete last line, left by a killed run.
 
     Raises:
-      DataError: a line before the last one is no record; the message names file and line.
+      DataError: the file was changed after the run had ended, or a line before the last one is no record; the message
+        names file and line.
     """
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")
+    lines = read_kept(path, "bytes", "delete it, and the run goes on without these points").split(b"\n")
     lines = lines[:-1] if lines[-1] == b"" else lines
     records = []
     for number, line in enumerate(lines, 1):

@@ -29,7 +29,7 @@ def test_files_hold_rows_ranks_and_what_made_them(split: Split, tmp_path: pathli
     with np.load(tmp_path / "run" / "ranks.npz") as ranks:
         for result in results:
             np.testing.assert_array_equal(ranks[result.system], result.ranks)
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["ranks.npz", "results.json"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["ranks.npz", "results.json", "sums.json"]
 
 
 def test_the_table_names_its_protocol_and_lines_up(split: Split) -> None:

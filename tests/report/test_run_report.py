@@ -94,6 +94,7 @@ def test_hostile_names_are_text_in_every_section(trained: System, tmp_path: path
     report |= {"dataset": HOSTILE, "device": HOSTILE, "command": f"train {HOSTILE}"}
     (folder / "results.json").write_text(json.dumps(report))
     np.savez(folder / "ranks.npz", **{rename.get(str(name), str(name)): values for name, values in ranks.items()})
+    (folder / "sums.json").unlink()
     data = dataclasses.replace(
         trained.data,
         user_names=np.array([f"{HOSTILE} user {n}" for n in range(trained.data.n_users)]),

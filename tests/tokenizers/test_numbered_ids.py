@@ -113,7 +113,7 @@ def test_files_are_read_and_may_be_edited(kind: str, tmp_path: pathlib.Path) -> 
     with pytest.raises(ValueError, match=r"items.txt, line 4: .* is that of 'item 2' in line 3"):
         load_ids(tmp_path / "ids", config, *names)
     (tmp_path / "ids" / "items.npz").write_bytes(b"no")
-    with pytest.raises(ValueError, match=r"items\.npz can't be read as ids of items"):
+    with pytest.raises(ValueError, match=r"items\.npz was damaged or edited"):
         load_ids(tmp_path / "ids", config, *names)
 
 

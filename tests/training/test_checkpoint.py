@@ -164,11 +164,15 @@ def test_lines_of_metrics_are_never_lost_in_silence(small, tmp_path, caplog) -> 
     file = tmp_path / "metrics.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:-1]) + lines[-1][:10])
+    with pytest.raises(DataError, match=r"metrics.jsonl was damaged or edited"):
+        small.train(tmp_path, steps=8)
+    (tmp_path / "sums.json").unlink()  # which a killed run does not have yet
     with caplog.at_level("INFO", "jaxrec"):
         small.train(tmp_path, steps=8)
     assert "metrics.jsonl: the last line is incomplete" in caplog.text
     assert "metrics.jsonl has lost 1 of its lines" in caplog.text
     for damaged in (b'{"step": \x00}\n', b"[1]\n", b'{"loss": 1}\n', b"[" * 9999 + b"\n"):
         file.write_bytes(lines[0] + damaged + lines[2])
+        (tmp_path / "sums.json").unlink(missing_ok=True)
         with pytest.raises(DataError, match=r"metrics.jsonl, line 2: "):
             small.train(tmp_path, steps=8)
