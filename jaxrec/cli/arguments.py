@@ -1,40 +1,33 @@
-"""Shared by the commands: typed arguments, configs with overrides, and errors as a single line."""
+"""Shared by the commands: typed arguments, and configs with overrides."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import functools
+import io
 import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
 import jaxrec
 from jaxrec.cli.help import REGISTRY
-from jaxrec.cli.signals import ending_compilations
 from jaxrec.config import Config, load_config, presets
 from jaxrec.config.limits import check_limits
-from jaxrec.progress import log_to_stderr
 
 Arguments = TypeVar("Arguments")
-
-
-class Main(Protocol):
-    """The `main` of a command; `argv` None: the arguments of this process."""
-
-    def __call__(self, argv: Sequence[str] | None = None) -> None: ...
 
 
 def parsed(kind: type[Arguments], name: str, argv: Sequence[str] | None) -> Arguments:
     """Parses a command's arguments from `argv`, or from the command line of this process where it is None.
 
     Raises:
-      ValueError: a value is out of the range that its field declares.
+      ValueError: an option is unknown or misses its value, or a value is out of the range that its field declares.
     """
-    arguments = tyro.cli(kind, prog=f"jaxrec {name}", args=None if argv is None else list(argv), registry=REGISTRY)
+    arguments = _read(kind, f"jaxrec {name}", sys.argv[1:] if argv is None else argv)
     check_limits(arguments)
     return arguments
 
@@ -58,7 +51,7 @@ def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
     show, rest = "--show" in rest, [argument for argument in rest if argument != "--show"]
     if (file := _pop_option(rest, "--data")) is not None:
         config = _with_data_file(config, file)
-    return tyro.cli(Config, default=config, args=rest, prog=f"jaxrec train {preset}", registry=REGISTRY), show
+    return _read(Config, f"jaxrec train {preset}", rest, default=config), show
 
 
 def load_run(folder: str | os.PathLike[str]) -> jaxrec.TrainedRun:
@@ -78,25 +71,30 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def explained(main: Main) -> Main:
-    """Decorates a command: shows progress, lets signals stop a compilation, and prints user errors without a traceback.
+def _read(kind: type[Arguments], program: str, argv: Sequence[str], **settings: Any) -> Arguments:
+    """What tyro reads; where it draws a box that says what is wrong, a ValueError says so in one line."""
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(shown):
+            return tyro.cli(kind, prog=program, args=list(argv), registry=REGISTRY, **settings)
+    except SystemExit as ended:
+        if ended.code in (0, None):
+            raise
+        raise ValueError(f"{_one_line(shown.getvalue())}; {program} --help lists all options") from None
 
-    User errors are ValueError and FloatingPointError; $JAXREC_TRACEBACK=1 shows their traceback.
-    """
 
-    @functools.wraps(main)
-    def wrapped(argv: Sequence[str] | None = None) -> None:
-        log_to_stderr()
-        try:
-            with ending_compilations():
-                main(argv)
-        except (ValueError, FloatingPointError) as error:
-            if os.environ.get("JAXREC_TRACEBACK"):
-                raise
-            notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
-            sys.exit(f"error: {error}{notes}")
-
-    return wrapped
+def _one_line(box: str) -> str:
+    """The text of a box that tyro draws: its paragraphs, separated by semicolons."""
+    paragraphs, words = [], []
+    for line in box.splitlines():
+        text = line.strip("│ ")
+        if text.startswith(("╭", "╰", "─")):
+            paragraphs, words = [*paragraphs, " ".join(words)], []
+        elif text.startswith("For full helptext"):
+            break
+        else:
+            words.append(text)
+    return "; ".join(paragraph.strip() for paragraph in paragraphs if paragraph.strip())
 
 
 def _pop_option(argv: list[str], name: str) -> str | None:
@@ -130,6 +128,7 @@ def _train_usage() -> str:
         "  --data FILE    events of a file in place of the config's (CSV, Parquet, JSON lines, MovieLens, RecBole ...)",
         "  --out FOLDER   the run's folder; default: runs/NAME",
         "  --show         print recommendations for a few users at the end",
+        "  --debug        show the traceback of an error",
         "  `jaxrec train PRESET --help` lists every other setting",
         "",
         f"presets: {', '.join(name for name in presets() if not name.endswith('_study'))}",

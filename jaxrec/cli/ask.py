@@ -8,7 +8,8 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.cli.arguments import explained, load_run, names, parsed
+from jaxrec.cli.arguments import load_run, names, parsed
+from jaxrec.cli.failures import explained
 
 
 @dataclasses.dataclass(frozen=True)

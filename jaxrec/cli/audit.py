@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import jaxrec
-from jaxrec.cli.arguments import explained, parsed
+from jaxrec.cli.arguments import parsed
+from jaxrec.cli.failures import explained
 from jaxrec.config import DataConfig
 from jaxrec.config.limits import Seed
 

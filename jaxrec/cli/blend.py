@@ -10,7 +10,8 @@ import tyro
 
 import jaxrec
 from jaxrec.baselines.registry import Settings
-from jaxrec.cli.arguments import explained, parsed
+from jaxrec.cli.arguments import parsed
+from jaxrec.cli.failures import explained
 from jaxrec.config.limits import NonNegativeInt
 
 

@@ -10,7 +10,8 @@ from typing import Literal
 import tyro
 
 import jaxrec
-from jaxrec.cli.arguments import explained, load_run, parsed
+from jaxrec.cli.arguments import load_run, parsed
+from jaxrec.cli.failures import explained
 from jaxrec.config import load_study
 from jaxrec.config.limits import NonNegativeInt, Seed
 from jaxrec.studies.run_folders import run_folder

@@ -6,10 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from jaxrec.cli import compare
-from jaxrec.cli.arguments import explained
 
 
-@explained
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains and compares both, in a few minutes on two CPU cores without network; takes the arguments of `compare`."""
     compare.main(["demo_study", "--show", "1", *(sys.argv[1:] if argv is None else argv)])

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import tyro
 
 import jaxrec
-from jaxrec.cli.arguments import explained, parsed
+from jaxrec.cli.arguments import parsed
+from jaxrec.cli.failures import explained
 
 
 @dataclasses.dataclass(frozen=True)

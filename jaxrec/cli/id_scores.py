@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import tyro
 
 import jaxrec
-from jaxrec.cli.arguments import explained, parsed
+from jaxrec.cli.arguments import parsed
+from jaxrec.cli.failures import explained
 from jaxrec.config.limits import PositiveInt
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 
 from jaxrec import __version__
+from jaxrec.cli.failures import USAGE, explained, fail
+from jaxrec.text import quoted
 
 COMMANDS = {
     "demo": "train META ID and TokenRec on synthetic data and compare them; a few minutes, no network",
@@ -32,14 +35,18 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs `jaxrec NAME ...`; without a name, or with --help, lists the commands."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if name in ("--help", "-h", "help"):
-        print(usage())
-    elif name == "--version":
-        print(__version__)
+    if name in ("--help", "-h", "help", "--version"):
+        explained(_about)([name])
     elif (command := name.replace("_", "-")) in COMMANDS:
         importlib.import_module(f"jaxrec.cli.{command.replace('-', '_')}").main(rest)
     else:
-        sys.exit(f"error: there is no command {name!r}; there are: {', '.join(COMMANDS)}")
+        near = difflib.get_close_matches(command, COMMANDS, 1)
+        advice = f"; did you mean {near[0]}?" if near else ""
+        fail(USAGE, f"there is no command {quoted(name)}{advice} There are: {', '.join(COMMANDS)}")
+
+
+def _about(argv: Sequence[str] | None = None) -> None:
+    print(__version__ if argv == ["--version"] else usage())
 
 
 def usage() -> str:
@@ -47,4 +54,6 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = ["usage: jaxrec COMMAND ...", "", "Recommenders whose users and items are new tokens of a language model."]
     lines += ["", *(f"  {name:<{width}}  {about}" for name, about in COMMANDS.items()), ""]
-    return "\n".join([*lines, "jaxrec COMMAND --help lists a command's arguments."])
+    return "\n".join(
+        [*lines, "jaxrec COMMAND --help lists a command's arguments; with --debug an error shows its traceback."]
+    )

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import tyro
 
 import jaxrec
-from jaxrec.cli.arguments import explained, names, parsed
+from jaxrec.cli.arguments import names, parsed
+from jaxrec.cli.failures import explained
 from jaxrec.config.limits import PositiveInt
 
 

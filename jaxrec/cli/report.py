@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import tyro
 
-from jaxrec.cli.arguments import explained, load_run, parsed
+from jaxrec.cli.arguments import load_run, parsed
+from jaxrec.cli.failures import explained
 
 
 @dataclasses.dataclass(frozen=True)

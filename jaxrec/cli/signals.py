@@ -1,4 +1,4 @@
-"""Makes Ctrl-C and SIGTERM interrupt an XLA compilation; Python alone would wait until it is finished."""
+"""Makes Ctrl-C and SIGTERM end a command within seconds, whatever it does, without a traceback."""
 
 from __future__ import annotations
 
@@ -15,52 +15,89 @@ from types import FrameType
 COMPILER = os.path.join("jax", "_src", "compiler.py")
 """The file whose functions call XLA's compiler; while it works, the main thread runs no Python."""
 GRACE = 2.0
-"""Seconds after a signal before a compilation that is still running is interrupted."""
+"""Seconds after a signal before a call into C, such as a compilation, is interrupted."""
+CLEANUP = 10.0
+"""Seconds after which a process that is stopping, and deletes what is half written, is ended."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def ending_compilations(grace: float = GRACE) -> Iterator[None]:
-    """Inside the `with` block, SIGINT or SIGTERM ends the process if the main thread is busy compiling.
+def stopping_at_signals(grace: float = GRACE) -> Iterator[None]:
+    """Inside the `with` block, SIGINT or SIGTERM raises SystemExit(128 + its number) in the main thread.
 
-    Python runs signal handlers in the main thread, after it has returned from C code, and a compilation can take
-    minutes. Here the signal wakes a second thread through a file descriptor. If the main thread is inside jax's
-    compiler, and still in the same call after `grace` seconds, the process exits with 128 + the signal's number;
-    earlier checkpoints are kept. Otherwise the usual handler runs: training finishes and saves the current step first.
+    Python runs signal handlers in the main thread, after it has returned from C code, and a compilation or a
+    clustering can take minutes. So the signal also wakes a second thread through a file descriptor, which ends the
+    process if no handler has run after `grace` seconds. What is stored is always whole, and the same command resumes.
 
-    For programs that own their process. Outside the main thread it does nothing.
+    Where another handler was set meanwhile, as training does, which finishes and saves the current step, it decides;
+    then only a compilation is interrupted.
+
+    For programs that own their process. Outside the main thread, and inside another such block, it does nothing.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is _stop:
         yield
         return
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     wakeup_fd_before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    handlers_before = {number: signal.signal(number, _stop) for number in SIGNALS}
     watcher = threading.Thread(target=_watch, args=(receiver, grace), name="signals", daemon=True)
     watcher.start()
     try:
         yield
     finally:
+        if _received:  # Python's own way out would wait for a compilation that goes on in a thread of XLA's
+            with contextlib.suppress(OSError, ValueError, RuntimeError):
+                sys.stdout.flush()
+            os._exit(128 + _received[0])
+        for number, handler in handlers_before.items():
+            signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup_fd_before)
         sender.close()  # the watcher reads end-of-file and returns
         watcher.join()
         receiver.close()
 
 
+_stopping = threading.Event()
+_received: list[int] = []
+"""The signal that `_stop` has received."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
+    _stopping.set()
+    for handled in SIGNALS:
+        signal.signal(handled, signal.SIG_DFL)  # a second one needs no Python to end the process
+    _say(number, "stopped")
+    timer = threading.Timer(CLEANUP, os._exit, (128 + number,))
+    timer.daemon = True
+    timer.start()
+    raise SystemExit(128 + number)
+
+
 def _watch(receiver: socket.socket, grace: float) -> None:
-    """Reads the numbers of signals, and ends the process as `ending_compilations` says."""
+    """Reads the numbers of signals, and ends the process as `stopping_at_signals` says."""
     while received := receiver.recv(1):
         number = received[0]
-        if number not in (signal.SIGINT, signal.SIGTERM) or (frame := _compiling()) is None:
+        if number not in SIGNALS:
             continue
-        deadline = time.monotonic() + grace
-        while (still_compiling := _compiling() is frame) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if still_compiling:
-            name = signal.Signals(number).name
-            text = f"\n{name}: stopped inside a compilation; the same command resumes from the last checkpoint\n"
-            sys.stdout.flush()
-            os.write(2, text.encode())
-            os._exit(128 + number)
+        if signal.getsignal(number) is _stop:
+            if not _stopping.wait(grace):
+                _say(number, "stopped")
+                os._exit(128 + number)
+        elif not _stopping.is_set() and (frame := _compiling()) is not None:
+            deadline = time.monotonic() + grace
+            while (still_compiling := _compiling() is frame) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if still_compiling:
+                _say(number, "stopped inside a compilation")
+                os._exit(128 + number)
+
+
+def _say(number: int, what: str) -> None:
+    text = f"\n{signal.Signals(number).name}: {what}; the same command resumes from what is stored\n"
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode())  # writing to stderr or logging may be what was interrupted
 
 
 def _compiling() -> FrameType | None:

@@ -10,7 +10,8 @@ from typing import Annotated
 import tyro
 
 import jaxrec
-from jaxrec.cli.arguments import explained, parsed
+from jaxrec.cli.arguments import parsed
+from jaxrec.cli.failures import explained
 from jaxrec.config.limits import Limits, Seed
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jaxrec
-from jaxrec.cli.arguments import config_from_command_line, explained
+from jaxrec.cli.arguments import config_from_command_line
+from jaxrec.cli.failures import explained
 
 
 @explained

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from jaxrec.cli.arguments import explained, load_run, parsed
+from jaxrec.cli.arguments import load_run, parsed
+from jaxrec.cli.failures import explained
 from jaxrec.config.limits import NonNegativeInt, PositiveInt
 
 

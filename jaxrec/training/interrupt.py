@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 import jax
 from jax.experimental import multihost_utils
+
+PATIENCE = 5.0
+"""Seconds that a validation may still take after a signal."""
 
 
 class Interrupt:
@@ -22,6 +27,7 @@ class Interrupt:
         self._name = name
         self._alone = jax.process_count() == 1
         self._before: dict[int, object] = {}
+        self._in_long_part = False
         self.signal: int | None = None
 
     def __enter__(self) -> Interrupt:
@@ -38,11 +44,40 @@ class Interrupt:
             raise SystemExit(128 + self.signal)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        for handled in self._before:
+        for handled in (signal.SIGINT, signal.SIGTERM):
             signal.signal(handled, signal.SIG_DFL)  # a second one needs no Python to end the process
         self.signal = number
+        if self._in_long_part:
+            self._limit()
         text = f"\n{self._name}: {signal.Signals(number).name}: finishing this step and saving; once more to stop now\n"
         os.write(2, text.encode())  # writing to stderr or logging may be what was interrupted
+
+    @contextlib.contextmanager
+    def long_part(self) -> Iterator[None]:
+        """Inside the block, which may take minutes, a signal ends the process after `PATIENCE` seconds.
+
+        The state before a validation can't be saved without its result, so the run then resumes from its last
+        checkpoint.
+        """
+        self._in_long_part = True
+        if self.signal is not None:
+            self._limit()
+        try:
+            yield
+        finally:
+            self._in_long_part = False
+            if self.signal is not None and hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _limit(self) -> None:
+        if self._before and hasattr(signal, "setitimer"):
+            self._before.setdefault(signal.SIGALRM, signal.signal(signal.SIGALRM, self._end))
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        text = f"\n{self._name}: stopped while validating; the same command goes on from the last checkpoint\n"
+        os.write(2, text.encode())
+        raise SystemExit(128 + (self.signal or number))
 
     def stop_signal(self, step: int) -> int | None:
         """The received signal to stop after `step`, or None; equal in every process."""

@@ -131,7 +131,7 @@ def fit(
         folder's checkpoints are of another model.
       FloatingPointError: loss or gradient was not finite; the last checkpoint is older.
       InUseError: another process trains into the folder.
-      SystemExit: a signal was received; the state is saved.
+      SystemExit: a signal was received; the state is saved, unless a validation took too long.
     """
     mesh, steps = plan.mesh or sharding.single_device_mesh(), plan.steps
     folder = pathlib.Path(folder) if folder is not None else None
@@ -185,7 +185,8 @@ def fit(
                 raise
 
             if validates:
-                validation = validate(state.kept, buffers) if validate else {"loss": journal.mean_loss()}
+                with interrupt.long_part():
+                    validation = validate(state.kept, buffers) if validate else {"loss": journal.mean_loss()}
                 better = selection.update(step, validation)
                 stopped = selection.exhausted
                 journal.log_validation(step, validation, "valid/" if validate else "mean_")

@@ -37,8 +37,12 @@ def options() -> list[str]:
     return sorted({name.replace(".no-", ".").replace("-", "_") for name in found})
 
 
-class Parsed(Exception):
-    """Carries a command's arguments out of it before it does anything."""
+class Parsed(SystemExit):
+    """Carries a command's arguments out of it before it does anything, as --help ends it."""
+
+    def __init__(self, arguments: Any) -> None:
+        super().__init__(0)
+        self.arguments = arguments
 
 
 @pytest.mark.parametrize("command", commands())
@@ -59,7 +63,7 @@ def test_commands_are_accepted(command: str, tmp_path: pathlib.Path, monkeypatch
     monkeypatch.setattr(tyro, "cli", stop)
     with pytest.raises(Parsed) as caught:
         main([name, *rest])
-    (arguments,) = caught.value.args
+    arguments = caught.value.arguments
     if name in ("compare", "tables") and arguments.study:
         assert load_study(arguments.study)
     if name in ("baselines", "sweep"):

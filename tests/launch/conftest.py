@@ -64,9 +64,11 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def of(script: str, *arguments: str, folder: pathlib.Path) -> str:
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", [f"launch.{script}", *arguments])
-        with pytest.raises(SystemExit) as caught:
+        err = io.StringIO()
+        with pytest.raises(SystemExit) as caught, contextlib.redirect_stderr(err):
             importlib.import_module(f"launch.{script}").main()
-        return str(caught.value)
+        assert caught.value.code == 2
+        return err.getvalue().splitlines()[-1]
 
     return of
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -24,3 +25,29 @@ def test_the_first_signal_is_noted_and_the_second_needs_no_handler(capfd) -> Non
         interrupt._note(signal.SIGINT, None)
         assert [signal.getsignal(number) for number in SIGNALS] == [signal.SIG_DFL] * 2
         interrupt.signal = None
+
+
+def validate(seconds: float, *, signal_first: bool) -> int | None:
+    """A validation that is told to stop before it or in it; the signal that is noted after it."""
+    with Interrupt("t5") as interrupt:
+        if signal_first:
+            os.kill(os.getpid(), signal.SIGTERM)
+        with interrupt.long_part():
+            if not signal_first:
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(seconds)
+        time.sleep(0.4)
+        noted, interrupt.signal = interrupt.stop_signal(1), None
+        return noted
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["signal before the validation", "signal in it"])
+def test_a_validation_gets_a_few_seconds(early: bool, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
+    monkeypatch.setattr("jaxrec.training.interrupt.PATIENCE", 0.2)
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(SystemExit) as left:
+        validate(30.0, signal_first=early)
+    assert left.value.code == 128 + signal.SIGTERM
+    assert "stopped while validating" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert validate(0.0, signal_first=early) == signal.SIGTERM
