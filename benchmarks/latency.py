@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import harness
 from benchmarks.token_rec import ROOT, World, make_world, retriever
 from jaxrec.config import T5Config, load_config
-from jaxrec.evaluate.full_ranking import seen_rows
+from jaxrec.evaluate.seen_items import seen_rows
 from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.retrieval import VectorRecommender, nearest_items, norms_of
 from jaxrec.recommend.trie_recommender import TrieRecommender

@@ -15,7 +15,8 @@ from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, next_item
 from jaxrec.config import NO_AUGMENTATION, AugmentConfig, TrainConfig
 from jaxrec.config.limits import check_limits
 from jaxrec.data.packing import packed
-from jaxrec.evaluate.full_ranking import Scorer, padded_width, seen_rows
+from jaxrec.evaluate.full_ranking import Scorer
+from jaxrec.evaluate.seen_items import padded_width, seen_rows
 from jaxrec.evaluate.validation import validate_scores, validation_users
 from jaxrec.keys import stream
 from jaxrec.tasks.augmentation import AugmentedPieces

@@ -16,8 +16,9 @@ import scipy.optimize
 import scipy.special
 
 from jaxrec.evaluate.distributions import DISTRIBUTIONS
-from jaxrec.evaluate.full_ranking import Result, Scorer, padded_width, seen_rows
+from jaxrec.evaluate.full_ranking import Result, Scorer
 from jaxrec.evaluate.ranking import rank_and_ties, user_values
+from jaxrec.evaluate.seen_items import blocks, padded_width, seen_rows
 from jaxrec.evaluate.validation import validation_users
 from jaxrec.progress import Progress
 from jaxrec.types import Split
@@ -293,8 +294,12 @@ def _batches(
             batch = users[start : start + size]
             full = np.pad(batch, (0, size - len(batch)), mode="edge").astype(np.int32)
             scores = [np.asarray(c.score(histories, full))[: len(batch)] for c in components]
-            seen = seen_rows(histories, batch, padded_width(int(lengths[batch].max()))) if mask_seen else None
-            yield _Batch(batch, scores, split.target(part)[batch], seen)
+            for rows in blocks(lengths[batch]) if mask_seen else [np.arange(len(batch))]:
+                part_users = batch[rows]
+                width = padded_width(int(lengths[part_users].max()))
+                seen = seen_rows(histories, part_users, width) if mask_seen else None
+                of_rows = scores if len(rows) == len(batch) else [x[rows] for x in scores]
+                yield _Batch(part_users, of_rows, split.target(part)[part_users], seen)
             progress.update(start + len(batch))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.evaluate.ranking import CUTOFFS, metrics, metrics_under_ties, rank_and_ties, rank_and_ties_in
+from jaxrec.evaluate.seen_items import MOST_CELLS, history_lengths, rank_among_unseen, seen_rows
 from jaxrec.progress import Progress
 from jaxrec.types import Array, Histories, Recommender, Split
 
@@ -89,12 +91,11 @@ def evaluate_scores(
     def ranks(batch: np.ndarray) -> tuple[Array, Array]:
         scores = score(histories, batch)
         _check_shape(system, "scores", scores, (len(batch), histories.n_items))
-        width = padded_width(int(_lengths(histories)[batch].max()))
-        seen = seen_rows(histories, batch, width) if mask_seen else None
-        return rank_and_ties(scores, split.target(part)[batch], seen)
+        target = split.target(part)[batch]
+        return rank_among_unseen(scores, target, histories, batch) if mask_seen else rank_and_ties(scores, target)
 
     evaluated = _users_with_target(split, part, users)
-    evaluated = evaluated[np.argsort(_lengths(histories)[evaluated], kind="stable")]
+    evaluated = evaluated[np.argsort(history_lengths(histories)[evaluated], kind="stable")]
     all_ranks, tied = _collect(system, ranks, evaluated, len(split.test), batch_users)
     return Result(system, all_ranks, time.monotonic() - started, tied=tied, baseline=baseline)
 
@@ -115,7 +116,8 @@ def evaluate_recommender(
 
     Args:
       system: its name.
-      recommend: recommend(source, seen i32[B,X] or None, k) -> TopK; B and X never change.
+      recommend: recommend(source, seen i32[B,X] or None, k) -> TopK; B and X never change, but for users whose
+        histories are so long that a batch of them would not fit into memory.
       prompts: prompts(users i32[batch_users]) -> source i32[batch_users,S].
       split: targets and histories.
       part: "valid" or "test".
@@ -130,10 +132,9 @@ def evaluate_recommender(
     histories = split.history(part)
     if not min(CUTOFFS) <= k <= histories.n_items:
         raise ValueError(f"k={k} is not between {min(CUTOFFS)}, the first cutoff, and {histories.n_items} items")
-    width = int(_lengths(histories).max())
-    started = time.monotonic()
+    lengths, started = history_lengths(histories), time.monotonic()
 
-    def ranks(batch: np.ndarray) -> tuple[Array, Array]:
+    def ranks(batch: np.ndarray, width: int) -> tuple[Array, Array]:
         target = split.target(part)[batch]
         seen = None
         if mask_seen:
@@ -143,8 +144,19 @@ def evaluate_recommender(
         _check_shape(system, "recommended items", topk.items, (len(batch), k))
         return rank_and_ties_in(topk, target)
 
-    all_ranks, tied = _collect(system, ranks, _users_with_target(split, part, users), len(split.test), batch_users)
-    return Result(system, all_ranks, time.monotonic() - started, listed=k, tied=tied)
+    evaluated = _users_with_target(split, part, users)
+    # One width for all, so that one trace serves all; rows that would not fit into memory with it are a group apart.
+    narrow = lengths[evaluated] <= max(MOST_CELLS // batch_users, 1)
+    if not mask_seen or int(lengths.max()) * batch_users <= MOST_CELLS:
+        narrow[:] = True
+    all_ranks = np.full((2, len(split.test)), np.nan, np.float32)
+    for group in (evaluated[narrow], evaluated[~narrow]):
+        if len(group):
+            width = int((lengths if narrow.all() else lengths[group]).max())
+            rows = batch_users if narrow.all() else min(batch_users, len(group), max(MOST_CELLS // max(width, 1), 1))
+            ranks_of_group = _collect(system, functools.partial(ranks, width=width), group, len(split.test), rows)
+            all_ranks[:, group] = ranks_of_group[:, group]
+    return Result(system, all_ranks[0], time.monotonic() - started, listed=k, tied=all_ranks[1])
 
 
 def result_of_group(result: Result, group: str, members: np.ndarray) -> list[Result]:
@@ -172,28 +184,6 @@ def results_of_groups(results: Sequence[Result], split: Split, part: str) -> lis
     return [
         subset for name, mask in groups.items() for result in results for subset in result_of_group(result, name, mask)
     ]
-
-
-def padded_width(longest: int) -> int:
-    """The smallest power of two that is at least `longest` and at least 8: few widths, so few traces.
-
-    Batches of users with similar lengths have little padding.
-    """
-    return 1 << (max(longest, 8) - 1).bit_length()
-
-
-def seen_rows(histories: Histories, users: np.ndarray, width: int) -> np.ndarray:
-    """The last `width` items of each user as i32[B,width], oldest first, padded with -1 at the end."""
-    lengths = np.minimum(_lengths(histories)[users], width)
-    position = np.arange(width)
-    filled = position < lengths[:, None]
-    rows = np.full(filled.shape, -1, np.int32)
-    rows[filled] = histories.items[((histories.offsets[1:][users] - lengths)[:, None] + position)[filled]]
-    return rows
-
-
-def _lengths(histories: Histories) -> np.ndarray:
-    return np.diff(histories.offsets)
 
 
 def _users_with_target(split: Split, part: str, users: np.ndarray | None) -> np.ndarray:

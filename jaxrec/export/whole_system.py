@@ -16,7 +16,7 @@ from flax import nnx
 from transformers import AutoTokenizer
 
 from jaxrec import __version__
-from jaxrec.evaluate.full_ranking import seen_rows
+from jaxrec.evaluate.seen_items import seen_rows
 from jaxrec.export import model_folder as hub
 from jaxrec.export.adapter import base_of
 from jaxrec.export.card import card

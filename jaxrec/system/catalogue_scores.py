@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.evaluate.blending import Component
-from jaxrec.evaluate.full_ranking import seen_rows
+from jaxrec.evaluate.seen_items import blocks, history_lengths, seen_rows
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.unit import unit
 from jaxrec.recommend.batches import run_by_length
@@ -79,9 +79,13 @@ def _scores(system: System, histories: Histories, users: np.ndarray | None) -> n
     if recommender.mode == "exact" or recommender.model.items is not None:
         run = functools.partial(_log_probs, recommender.model, recommender.trie)
         return run_by_length(lambda source, *_: run(source), source, users=settings.batch_users)
-    width = max(int(np.diff(histories.offsets).max(initial=1)), 1)
-    seen = seen_rows(histories, rows, width) if settings.mask_seen else None
-    return spread(recommender(source, seen, min(settings.beams, n_items)), n_items)
+    scores = np.empty((len(source), n_items), np.float32)
+    lengths = history_lengths(histories)
+    for part in blocks(lengths) if settings.mask_seen else [rows]:
+        width = max(int(lengths[part].max(initial=1)), 1)
+        seen = seen_rows(histories, part, width) if settings.mask_seen else None
+        scores[part] = spread(recommender(source[part], seen, min(settings.beams, n_items)), n_items)
+    return scores
 
 
 @jax.jit

@@ -14,7 +14,8 @@ from jaxrec.config import Config
 from jaxrec.embedders.embedder import Embedding
 from jaxrec.embedders.fold_in import of_each_user, scale_to_mean_length
 from jaxrec.embedders.registry import embedder
-from jaxrec.evaluate.full_ranking import Result, evaluate_recommender, seen_rows
+from jaxrec.evaluate.full_ranking import Result, evaluate_recommender
+from jaxrec.evaluate.seen_items import blocks, history_lengths, seen_rows
 from jaxrec.hub.registry import backbone
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.retriever import Retriever
@@ -185,6 +186,19 @@ class System(Run):
     ) -> TopK:
         """Top-k lists for all of these histories, without their own items if eval.mask_seen is set."""
         settings, users = self.config.eval, np.arange(histories.n_users)
+        if settings.mask_seen and len(parts := blocks(history_lengths(histories))) > 1:
+            lists = [
+                self._top_k(
+                    histories_of(histories, part),
+                    None if codes is None else dataclasses.replace(codes, values=codes.values[part]),
+                    draw[part],
+                    k,
+                    task,
+                )
+                for part in parts
+            ]
+            back = np.argsort(np.concatenate(parts))
+            return jax.tree.map(lambda *rows: np.concatenate(rows)[back], *lists)
         width = int(np.diff(histories.offsets).max(initial=1))
         seen = seen_rows(histories, users, max(width, 1)) if settings.mask_seen else None
         ask = self.asker(histories, codes, task or self.config.task.ranking[0], main_prompt(settings.prompt))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.counted import evaluate_baselines
-from jaxrec.evaluate.full_ranking import evaluate_recommender, evaluate_scores, result_of_group, seen_rows
+from jaxrec.evaluate.full_ranking import evaluate_recommender, evaluate_scores, result_of_group
+from jaxrec.evaluate.seen_items import seen_rows
 from jaxrec.progress import messages_to
 from jaxrec.types import Histories, Split, TopK
 
