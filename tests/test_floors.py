@@ -31,12 +31,12 @@ FLOORS = {
     "jaxrec.models": 1,
     "jaxrec.training": 1,
     "jaxrec.files": 0,
-    "jaxrec.progress": 0,
-    "jaxrec.types": 0,
-    "jaxrec.text": 0,
-    "jaxrec.platform": 0,
-    "jaxrec.keys": 0,
     "jaxrec.config": 0,
+    "jaxrec.keys": 0,
+    "jaxrec.progress": -1,
+    "jaxrec.platform": -2,
+    "jaxrec.text": -2,
+    "jaxrec.types": -2,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ class Blend:
             for number, (_, _, score, held_out), by_part in zip(shown.numbers, shown.items, shares, strict=True)
         ]
         note = f"{len(items)} of {k} items: all others of the catalogue are excluded" if len(items) < k else ""
-        return Recommendations(items, shown, note)
+        return Recommendations(items, dataclasses.replace(shown, note=note))
 
     def __repr__(self) -> str:
         weights = ", ".join(f"{weight:.2f} {name}" for name, weight in self.weights.items())

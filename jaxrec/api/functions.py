@@ -15,6 +15,7 @@ from jaxrec.api.messages import OnMessage, sending_messages_to
 from jaxrec.api.run import TrainedRun
 from jaxrec.baselines.registry import Settings as BaselineSettings
 from jaxrec.config import Config, load_config
+from jaxrec.config.checks import check_eval
 from jaxrec.studies.baselines import compare_baselines as compare_baselines_in
 from jaxrec.studies.blend import BLEND_FILE, load_blend
 from jaxrec.studies.compare import compare_configs
@@ -72,6 +73,7 @@ def load(
         if overrides:
             raise ValueError(f"{folder} holds a blend; leave out {', '.join(overrides)}, which its runs' configs set")
         return Blend(load_blend(folder))
+    check_eval(overrides)
     return TrainedRun(loading.load(folder, **overrides))
 
 

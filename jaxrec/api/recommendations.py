@@ -41,8 +41,13 @@ class Recommendations(Sequence[Recommendation]):
       note: why there are fewer than k items; "" where there are k.
     """
 
-    def __init__(self, items: Sequence[Recommendation], shown: RecommendationList, note: str = "") -> None:
-        self._items, self._shown, self.note = tuple(items), shown, note
+    def __init__(self, items: Sequence[Recommendation], shown: RecommendationList) -> None:
+        self._items, self._shown = tuple(items), shown
+
+    @property
+    def note(self) -> str:
+        """See the class."""
+        return self._shown.note
 
     @overload
     def __getitem__(self, index: int) -> Recommendation: ...
@@ -69,7 +74,7 @@ class Recommendations(Sequence[Recommendation]):
         return pl.DataFrame(rows, schema=schema | {f"share: {part}": pl.Float64 for part in parts}, orient="row")
 
     def __repr__(self) -> str:
-        return f"{self._shown}\n  {self.note}" if self.note else str(self._shown)
+        return str(self._shown)
 
     def _repr_html_(self) -> str:
         frame = self.to_frame()

@@ -13,6 +13,7 @@ from jaxrec.api.data import events_config
 from jaxrec.api.recommendations import Answer, Recommendation, Recommendations
 from jaxrec.api.results import Results
 from jaxrec.config import Config
+from jaxrec.config.checks import check_eval
 from jaxrec.data.load import load_interactions
 from jaxrec.export.push import ABOUT_USERS, push
 from jaxrec.export.whole_system import export
@@ -130,13 +131,13 @@ class TrainedRun:
         """
         system = self._system_with_updates()
         filters = {"exclude": exclude, "allow": allow, "include_seen": include_seen}
-        shown, note = service.recommend(system, k, user=user, history=history, task=task, **filters)
+        shown = service.recommend(system, k, user=user, history=history, task=task, **filters)
         data = system.data
         items = [
             Recommendation(str(data.item_names[number]), str(data.titles()[number]), score, tokens, hit)
             for number, (_, tokens, score, hit) in zip(shown.numbers, shown.items, strict=True)
         ]
-        return Recommendations(items, shown, note)
+        return Recommendations(items, shown)
 
     def ask(
         self,
@@ -296,6 +297,7 @@ def evaluate_run(folder: str | os.PathLike[str], part: Part = "test", **override
       ValueError: the folder holds no trained run, a value is out of range, or `recommender` or `beams` is given for a
         run without beam search.
     """
+    check_eval(overrides)
     return _measured(loading.load(folder, **overrides), part)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jaxrec.baselines.next_item_model import (
 )
 from jaxrec.baselines.next_item_training import next_item_baseline
 from jaxrec.baselines.sasrec import Block
+from jaxrec.config.limits import Fraction, Layers, Limits, PositiveFloat, Probability, Width
 from jaxrec.keys import stream
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.full_softmax import cross_entropy
@@ -28,17 +30,17 @@ from jaxrec.types import Array, Batch
 class Bert4RecConfig(SequenceConfig):
     """As in the paper, except for pre-layer normalisation (as in SASRec) and no output bias."""
 
-    layers: int = 2
-    heads: int = 2
-    inner: int = 256
+    layers: Layers = 2
+    heads: Annotated[int, Limits(at_least=1, at_most=1024)] = 2
+    inner: Width = 256
     """Hidden width of the feed-forward layers."""
-    mask: float = 0.3
+    mask: Annotated[float, Limits(above=0, at_most=1)] = 0.3
     """Share of the items that are masked, rho."""
-    last: float = 0.2
+    last: Fraction = 0.2
     """Share of the sequences in which only the last item is masked, as at inference."""
-    dropout: float = 0.2
-    epochs: float = 200
-    validate_every: float = 4
+    dropout: Probability = 0.2
+    epochs: PositiveFloat = 200
+    validate_every: PositiveFloat = 4
 
 
 class Bert4Rec(NextItem):

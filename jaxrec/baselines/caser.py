@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from flax import nnx
 
 from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, embedding_table, linear, positions_in_segment
 from jaxrec.baselines.next_item_training import next_item_baseline
+from jaxrec.config.limits import Limits, Width
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.products import dense
 from jaxrec.types import Array
@@ -19,11 +21,11 @@ from jaxrec.types import Array
 class CaserConfig(SequenceConfig):
     """The paper's network; the paper's loss is binary with sampled negatives over the next few items."""
 
-    window: int = 5
+    window: Annotated[int, Limits(at_least=1, at_most=1000)] = 5
     """L: items in the window of a convolution."""
-    horizontal: int = 16
+    horizontal: Width = 16
     """Number of filters of each height 1..L, over whole embeddings."""
-    vertical: int = 4
+    vertical: Width = 4
     """Number of filters over one feature of all L items."""
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from typing import Annotated
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sparse
 
 from jaxrec.baselines.baseline import Baseline
+from jaxrec.config.limits import Limits
 from jaxrec.evaluate.full_ranking import Scorer
 from jaxrec.evaluate.validation import validate_scores
 from jaxrec.progress import logger
@@ -20,7 +22,7 @@ from jaxrec.types import Histories, Split
 class EaseConfig:
     """The one setting of EASE."""
 
-    regularization: tuple[float, ...] = (50.0, 200.0, 500.0, 1000.0)
+    regularization: tuple[Annotated[float, Limits(above=0, at_most=1e9)], ...] = (50.0, 200.0, 500.0, 1000.0)
     """lambda; of several, the one with the best NDCG@10 on the validation items is used."""
 
 

@@ -10,6 +10,7 @@ from flax import nnx
 
 from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, embedding_table, linear, segment_starts
 from jaxrec.baselines.next_item_training import next_item_baseline
+from jaxrec.config.limits import Width
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.products import dense
 from jaxrec.types import Array
@@ -19,7 +20,7 @@ from jaxrec.types import Array
 class Gru4RecConfig(SequenceConfig):
     """The paper's network; a softmax over all items replaces its ranking losses over a batch's items (Hidasi 2018)."""
 
-    hidden: int = 128
+    hidden: Width = 128
     """Width of the recurrent state; a linear layer maps it to `dim`."""
 
 

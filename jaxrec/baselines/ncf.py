@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 import pathlib
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from flax import nnx
 
 from jaxrec.baselines.baseline import Baseline
 from jaxrec.baselines.next_item_model import linear
+from jaxrec.config.limits import LearningRate, Limits, NonNegativeInt, PositiveFloat, Probability, Width
 from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.evaluate.full_ranking import Scorer
 from jaxrec.evaluate.validation import validate_scores, validation_users
@@ -37,24 +38,24 @@ from jaxrec.types import Array, Histories, Split
 class NcfConfig:
     """Shape and training of NeuMF; both parts are trained jointly from random weights."""
 
-    dim: int = 32
+    dim: Width = 32
     """Width of the factorisation's vectors; the network's vectors have half the width of its first layer."""
-    hidden: tuple[int, ...] = (64, 32, 16)
+    hidden: tuple[Width, ...] = (64, 32, 16)
     """Widths of the network's layers; the first reads the user's and the item's vector."""
-    negatives: int = 4
+    negatives: Annotated[int, Limits(at_least=1, at_most=1000)] = 4
     """Negatives per event: items with which the user has no event."""
-    dropout: float = 0.0
-    batch: int = 1024
+    dropout: Probability = 0.0
+    batch: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 1024
     """Training events in a step."""
-    learning_rate: float = 1e-3
-    regularization: float = 0.0
+    learning_rate: LearningRate = 1e-3
+    regularization: Annotated[float, Limits(at_least=0, at_most=100)] = 0.0
     """Weight decay, added to the gradient."""
-    epochs: float = 60
-    validate_every: float = 2
+    epochs: PositiveFloat = 60
+    validate_every: PositiveFloat = 2
     """Epochs between validations."""
-    validate_users: int = 2000
+    validate_users: NonNegativeInt = 2000
     """Users per validation, drawn once; 0 takes all."""
-    patience: int = 5
+    patience: NonNegativeInt = 5
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from jaxrec.config import NO_AUGMENTATION, AugmentConfig, LoraConfig
+from jaxrec.config.limits import (
+    LearningRate,
+    Length,
+    Limits,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    Probability,
+    Width,
+)
 from jaxrec.models.full_softmax import cross_entropy
 from jaxrec.models.linear import Linear
 from jaxrec.types import Array, Batch
@@ -19,32 +29,32 @@ from jaxrec.types import Array, Batch
 class SequenceConfig:
     """Shape and training of a next-item model; the defaults were chosen on Beauty's validation items."""
 
-    dim: int = 64
-    length: int = 50
+    dim: Width = 64
+    length: Length = 50
     """Maximum number of newest items of a history that are read."""
-    dropout: float = 0.5
-    rows: int = 32
+    dropout: Probability = 0.5
+    rows: Annotated[int, Limits(at_least=1, at_most=65_536)] = 32
     """Packed rows in a batch; sequences share rows, separated by segments."""
-    row_length: int = 64
+    row_length: Length = 64
     """Items in a row, at least `length`."""
-    learning_rate: float = 2e-3
+    learning_rate: LearningRate = 2e-3
     schedule: Literal["linear", "cosine", "constant"] = "constant"
-    warmup: float = 0.0
+    warmup: Probability = 0.0
     """Share of the steps with a rising learning rate."""
-    weight_decay: float = 0.0
-    clip: float = 1.0
+    weight_decay: Annotated[float, Limits(at_least=0, at_most=100)] = 0.0
+    clip: NonNegativeFloat = 1.0
     """Maximum global norm of the gradient; 0 = no clipping."""
-    epochs: float = 80
+    epochs: PositiveFloat = 80
     """Maximum; training stops early when validation no longer improves."""
-    validate_every: float = 2
+    validate_every: PositiveFloat = 2
     """Epochs between validations."""
-    validate_users: int = 0
+    validate_users: NonNegativeInt = 0
     """Users per validation, drawn once; 0 takes all."""
-    patience: int = 5
+    patience: NonNegativeInt = 5
     """Validations without a better NDCG@10 before training stops; 0 never stops early."""
     augment: AugmentConfig = NO_AUGMENTATION
     """Training histories that vary from epoch to epoch, of models that predict the next item."""
-    average: float = 0.0
+    average: Probability = 0.0
     """Decay a step of a moving average of the weights, which is validated and kept; 0: none."""
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Dtype of matrix products; parameters, softmax, norms and loss stay float32."""

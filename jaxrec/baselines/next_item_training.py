@@ -13,7 +13,7 @@ from flax import nnx
 from jaxrec.baselines.baseline import Baseline
 from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, next_item_loss
 from jaxrec.config import NO_AUGMENTATION, AugmentConfig, TrainConfig
-from jaxrec.config.checks import check_augmentation
+from jaxrec.config.limits import check_limits
 from jaxrec.data.packing import packed
 from jaxrec.evaluate.full_ranking import Scorer, padded_width, seen_rows
 from jaxrec.evaluate.validation import validate_scores, validation_users
@@ -59,7 +59,7 @@ class Sequences:
         pieces = cut(histories, length, ahead=ahead)
         user, self._starts, self._sizes = pieces
         self._augmented = None
-        check_augmentation(augment)
+        check_limits(augment, "augment")
         if augment != NO_AUGMENTATION:
             if ahead != 1 or users:
                 raise ValueError("augment varies histories whose next item is predicted, without users; leave it out")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxrec.config.limits import LearningRate, Limits, NonNegativeFloat, PositiveInt, Width
 from jaxrec.keys import stream
 from jaxrec.types import Array
 
@@ -35,16 +37,16 @@ class Stars:
 class RatingMfConfig:
     """Shape and training of the factorisation; the defaults were chosen on validation ratings of MovieLens 100K."""
 
-    dim: int = 32
+    dim: Width = 32
     """Width F of a vector."""
-    regularization: float = 0.1
+    regularization: NonNegativeFloat = 0.1
     """Weight of squared vectors and biases, per rating."""
-    learning_rate: float = 2e-3
-    batch: int = 1024
+    learning_rate: LearningRate = 2e-3
+    batch: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 1024
     """Ratings in a step."""
-    epochs: int = 100
+    epochs: PositiveInt = 100
     """Maximum."""
-    patience: int = 3
+    patience: PositiveInt = 3
     """Epochs without a better validation RMSE before training stops."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from flax import nnx
 
 from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, embedding_table, linear, positions_in_segment
 from jaxrec.baselines.next_item_training import next_item_baseline
+from jaxrec.config.limits import Layers, Limits, Width
 from jaxrec.models.attention import attend
 from jaxrec.models.dropout import Dropout
 from jaxrec.types import Array
@@ -19,9 +21,9 @@ from jaxrec.types import Array
 class SasRecConfig(SequenceConfig):
     """As in the paper, except for the loss: the paper's has one negative per position (Klenitskiy, Vasilev 2023)."""
 
-    layers: int = 2
-    heads: int = 2
-    inner: int = 64
+    layers: Layers = 2
+    heads: Annotated[int, Limits(at_least=1, at_most=1024)] = 2
+    inner: Width = 64
     """Hidden width of the feed-forward layers; `dim` in the paper."""
 
 

@@ -13,8 +13,10 @@ from typing import Protocol, TypeVar
 import tyro
 
 import jaxrec
+from jaxrec.cli.help import REGISTRY
 from jaxrec.cli.signals import ending_compilations
 from jaxrec.config import Config, load_config, presets
+from jaxrec.config.limits import check_limits
 from jaxrec.progress import log_to_stderr
 
 Arguments = TypeVar("Arguments")
@@ -27,8 +29,14 @@ class Main(Protocol):
 
 
 def parsed(kind: type[Arguments], name: str, argv: Sequence[str] | None) -> Arguments:
-    """Parses a command's arguments from `argv`, or from the command line of this process where it is None."""
-    return tyro.cli(kind, prog=f"jaxrec {name}", args=None if argv is None else list(argv))
+    """Parses a command's arguments from `argv`, or from the command line of this process where it is None.
+
+    Raises:
+      ValueError: a value is out of the range that its field declares.
+    """
+    arguments = tyro.cli(kind, prog=f"jaxrec {name}", args=None if argv is None else list(argv), registry=REGISTRY)
+    check_limits(arguments)
+    return arguments
 
 
 def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
@@ -50,7 +58,7 @@ def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
     show, rest = "--show" in rest, [argument for argument in rest if argument != "--show"]
     if (file := _pop_option(rest, "--data")) is not None:
         config = _with_data_file(config, file)
-    return tyro.cli(Config, default=config, args=rest, prog=f"jaxrec train {preset}"), show
+    return tyro.cli(Config, default=config, args=rest, prog=f"jaxrec train {preset}", registry=REGISTRY), show
 
 
 def load_run(folder: str | os.PathLike[str]) -> jaxrec.TrainedRun:

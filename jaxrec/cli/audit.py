@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import jaxrec
 from jaxrec.cli.arguments import explained, parsed
 from jaxrec.config import DataConfig
+from jaxrec.config.limits import Seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Arguments:
     """Data in any supported format; without a path, the synthetic data."""
     ids: tuple[str, str] | None = None
     """Files of user ids and item ids, each line `NAME <CT79><1220>` or `NAME <Item><CT3><CI17>`."""
-    seed: int = 0
+    seed: Seed = 0
     """For the order of events with equal times, and for the synthetic data."""
 
 

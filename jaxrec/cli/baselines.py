@@ -11,6 +11,7 @@ import tyro
 import jaxrec
 from jaxrec.baselines.registry import Settings
 from jaxrec.cli.arguments import explained, parsed
+from jaxrec.config.limits import Seed
 from jaxrec.studies.baselines import Part
 from jaxrec.studies.comparison import BaselineRun
 
@@ -23,7 +24,7 @@ class Arguments(Settings):
     """Config whose data, split and eval.mask_seen are used."""
     systems: tuple[str, ...] = ("sasrec",)
     """Names of baselines, as in the settings below: mf, lightgcn, sasrec, ..."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """With several, the table shows mean and standard deviation."""
     part: Part = "test"
     """Held-out items to rank; use "valid" to choose settings."""

@@ -11,6 +11,7 @@ import tyro
 import jaxrec
 from jaxrec.baselines.registry import Settings
 from jaxrec.cli.arguments import explained, parsed
+from jaxrec.config.limits import NonNegativeInt
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Arguments(Settings):
     """Names of baselines: popularity, item-knn, transitions, or those in the settings below, which are then trained."""
     out: str | None = None
     """Default: runs/RUN_blend."""
-    users: int = 5000
+    users: NonNegativeInt = 5000
     """Maximum number of validation users to choose weights by; 0: all."""
 
 

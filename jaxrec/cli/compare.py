@@ -15,6 +15,7 @@ import tyro
 import jaxrec
 from jaxrec.cli.arguments import explained, load_run, parsed
 from jaxrec.config import load_study
+from jaxrec.config.limits import NonNegativeInt, Seed
 from jaxrec.studies.run_folders import run_folder
 
 
@@ -24,14 +25,14 @@ class Arguments:
 
     study: tyro.conf.Positional[str]
     """Preset or configs/*.py file that builds a `study`, configs by row name, or a single `config`."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """With several, the table shows mean and standard deviation."""
     out: str | None = None
     """Default: runs/STUDY."""
     protocols: tuple[Literal["strict", "as-released"], ...] = ()
     """Replaces the protocol of the configs; `strict as-released` trains under both and prints the inflation by the
     leak."""
-    show: int = 0
+    show: NonNegativeInt = 0
     """Number of users for whom recommendations of the first seed's runs are printed."""
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 import jaxrec
 from jaxrec.cli.arguments import explained, parsed
+from jaxrec.config.limits import Limits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,15 +23,15 @@ class Arguments:
     """Held-out items and events to evaluate on."""
     recommender: Literal["beam", "exact"] | None = None
     """Beam search, or exact scores of the whole catalogue. Default: as in the run's config; so for all below."""
-    beams: int | None = None
+    beams: Annotated[int | None, Limits(at_least=1, at_most=10_000)] = None
     """Beam width."""
     prompt: Literal["seen", "unseen", "both"] | None = None
     """Prompt template: of training ("seen"), another one ("unseen"), or each in turn ("both")."""
     counts: bool = False
     """Add a row of the model blended with the counted baselines, weighted on validation items."""
-    text_beams: int | None = None
+    text_beams: Annotated[int | None, Limits(at_least=1, at_most=1000)] = None
     """Beams for explanations and summaries; 1: greedy decoding."""
-    text_events: int | None = None
+    text_events: Annotated[int | None, Limits(at_least=0)] = None
     """Number of held-out events on which each text task is evaluated, sampled with the run's seed; 0: all."""
 
 

@@ -10,6 +10,7 @@ import tyro
 
 import jaxrec
 from jaxrec.cli.arguments import explained, load_run, parsed
+from jaxrec.config.limits import NonNegativeInt, PositiveFloat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +23,9 @@ class Arguments:
     """Folder to create."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Dtype of the stored weights."""
-    shard_gb: float = 5.0
+    shard_gb: PositiveFloat = 5.0
     """Maximum size of a weight file in GB; larger weights are split into shards."""
-    samples: int = 64
+    samples: NonNegativeInt = 64
     """Number of users whose recommendations are stored, for recommend.py --check."""
     adapter: bool = False
     """Store the LoRA factors instead of merged weights."""

@@ -9,6 +9,7 @@ import tyro
 
 import jaxrec
 from jaxrec.cli.arguments import explained, parsed
+from jaxrec.config.limits import PositiveInt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Arguments:
 
     runs: tyro.conf.Positional[tuple[str, ...]]
     """Folders of trained runs; with three or more, rank correlations with NDCG@10 are shown."""
-    pairs: int = 100_000
+    pairs: PositiveInt = 100_000
     """Number of pairs sampled for diversity."""
     out: str = "runs/id_scores.html"
     """HTML page with charts of the scores."""

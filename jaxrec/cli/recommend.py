@@ -10,6 +10,7 @@ import tyro
 
 import jaxrec
 from jaxrec.cli.arguments import explained, names, parsed
+from jaxrec.config.limits import PositiveInt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Arguments:
     """Names of a new user's items, oldest first, comma-separated."""
     exclude: str = ""
     """Names of items that are not to be recommended, comma-separated."""
-    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
+    k: Annotated[PositiveInt, tyro.conf.arg(aliases=["-k"])] = 10
     """Number of items."""
     task: Literal["sequential", "collaborative", "direct", "autoregressive"] | None = None
     """Default: the main task of the run."""

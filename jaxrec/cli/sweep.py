@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Annotated
 
 import tyro
 
 import jaxrec
 from jaxrec.cli.arguments import explained, parsed
+from jaxrec.config.limits import Limits, Seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +25,9 @@ class Arguments:
     grid: tuple[str, ...]
     """Fields and values: `train.learning_rate=1e-3,1e-2 ids.clusters=50,100`; the numbers of a tuple are joined by +.
     With --trials also ranges: `train.learning_rate=log:1e-4..1e-1 ids.clusters=20..200`."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """Every setting is trained with every seed; the mean over seeds selects."""
-    trials: int | None = None
+    trials: Annotated[int | None, Limits(at_least=1)] = None
     """Number of settings sampled by Optuna (pip install -e '.[sweep]'), instead of all combinations."""
     out: str | None = None
     """Default: runs/CONFIG_sweep."""

@@ -12,6 +12,7 @@ import tyro
 import jaxrec
 from jaxrec.baselines.registry import Settings
 from jaxrec.cli.arguments import explained, parsed
+from jaxrec.config.limits import PositiveInt, Seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +21,13 @@ class Arguments(Settings):
 
     paper: tyro.conf.Positional[Literal["meta_id", "token_rec"]] = "meta_id"
     """META ID: tables 1, 2, 3, 4, 5, 8, 11, 12 and 13. TokenRec: tables 2 to 6."""
-    tables: tyro.conf.Positional[tuple[int, ...]] = ()
+    tables: tyro.conf.Positional[tuple[PositiveInt, ...]] = ()
     """Numbers of tables."""
     study: str | None = None
     """Preset or configs/*.py file of a study whose rows are the runs. Default: the table's own."""
     dataset: str | None = None
     """"Last.fm" or "Amazon Beauty", for tables with a study for each."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """Every run is trained with every seed; META ID's table 12 needs several."""
     out: str = "runs/tables"
     """Folder for the tables, such as META_ID-1.json and META_ID-1.md."""

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from jaxrec.cli.arguments import explained, load_run, parsed
+from jaxrec.config.limits import NonNegativeInt, PositiveInt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Arguments:
     """ROLE=COLUMN, as in `data.columns` of a config."""
     items_path: str | None = None
     """File of item titles, for formats that store them separately."""
-    show: int = 3
+    show: NonNegativeInt = 3
     """Number of users with new events for whom recommendations are printed."""
-    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
+    k: Annotated[PositiveInt, tyro.conf.arg(aliases=["-k"])] = 10
     """Number of items in a list."""
 
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from jaxrec.config.config import Config
 from jaxrec.config.data import LightGcnConfig
-from jaxrec.config.tasks import NO_AUGMENTATION, AugmentConfig
-
-AT_LEAST = {
-    "quantizer": {"codebooks": 1, "codewords": 1, "width": 1, "epochs": 1, "batch": 1},
-    "ids": {"clusters": 0, "restarts": 1, "iterations": 1, "neighbours": 1, "branches": 1, "leaf": 1},
-    "task": {"words": 300, "max_text": 1, "max_answer": 1},
-    "eval": {"text_beams": 1, "text_events": 0},
-}
-"""Smallest allowed value of each field, by the part of the config it belongs to."""
+from jaxrec.config.limits import check_limits
+from jaxrec.config.models import ModelConfig
+from jaxrec.config.tasks import NO_AUGMENTATION, EvalConfig
 
 
 def check_config(config: Config) -> None:
@@ -25,14 +21,25 @@ def check_config(config: Config) -> None:
       ValueError: a value is out of range or two settings contradict each other; the message names the field and what
         to set instead.
     """
-    for part, fields in AT_LEAST.items():
-        for field, minimum in fields.items():
-            if (value := getattr(getattr(config, part), field)) < minimum:
-                raise ValueError(f"{part}.{field}={value} must be at least {minimum}")
+    check_limits(config)
+    if not config.name:
+        raise ValueError("name is empty; it names the run in tables and its folder")
     check_lightgcn(config.lightgcn)
     _check_tasks(config)
     _check_protocol(config)
     _check_model(config)
+
+
+def check_eval(overrides: Mapping[str, Any]) -> None:
+    """Checks eval settings that replace those of a trained run.
+
+    Raises:
+      ValueError: there is no such setting, or a value is out of range.
+    """
+    known = [field.name for field in dataclasses.fields(EvalConfig)]
+    if unknown := sorted(set(overrides) - set(known)):
+        raise ValueError(f"eval has no setting {', '.join(unknown)}; it has {', '.join(known)}")
+    check_limits(dataclasses.replace(EvalConfig(), **overrides), "eval")
 
 
 def check_lightgcn(settings: LightGcnConfig) -> None:
@@ -41,11 +48,7 @@ def check_lightgcn(settings: LightGcnConfig) -> None:
     Raises:
       ValueError: a value is out of range, or a loss is repeated; the message names the field and what to set instead.
     """
-    for field, minimum in {"negatives": 1, "batch": 1, "layers": 0, "epochs": 1, "validate_every": 0}.items():
-        if (value := getattr(settings, field)) < minimum:
-            raise ValueError(f"lightgcn.{field}={value} must be at least {minimum}")
-    if not settings.temperature > 0:
-        raise ValueError(f"lightgcn.temperature={settings.temperature} must be above 0; 0.2 is the default")
+    check_limits(settings, "lightgcn")
     names = " ".join(settings.losses)
     if not settings.losses or len(set(settings.losses)) < len(settings.losses):
         raise ValueError(f"lightgcn.losses={names!r} must name one or more losses, each once, such as: bpr in_batch")
@@ -56,24 +59,12 @@ def check_lightgcn(settings: LightGcnConfig) -> None:
         )
 
 
-def check_augmentation(augment: AugmentConfig) -> None:
-    """Checks how histories are varied, of a task or a baseline.
-
-    Raises:
-      ValueError: a probability is out of range; the message names the field.
-    """
-    for field, value in dataclasses.asdict(augment).items():
-        if not 0 <= value < 1:
-            raise ValueError(f"augment.{field}={value} is a probability; wanted 0 <= {field} < 1")
-
-
 def _check_tasks(config: Config) -> None:
     task = config.task
     if not task.tasks:
         raise ValueError("task.tasks names no task; give at least one: --task.tasks sequential direct")
     for name in task.tasks:
         task.weight(name)
-    check_augmentation(task.augment)
     if task.augment != NO_AUGMENTATION and not task.autoregressive:
         raise ValueError(
             "task.augment varies histories of task 'autoregressive' alone; set --task.tasks autoregressive"
@@ -112,15 +103,33 @@ def _check_autoregressive(config: Config) -> None:
 
 def _check_members(config: Config) -> None:
     train = config.train
-    if train.members < 1:
-        raise ValueError(f"train.members={train.members} must be at least 1")
     if train.members > 1 and (config.answer == "vector" or config.task.writing):
         raise ValueError(
             f"train.members={train.members}: only models that answer with ids, and write nothing, have members; set "
             "train.members 1"
         )
-    if not 0 <= train.average < 1:
-        raise ValueError(f"train.average={train.average} is the decay of a moving average; wanted 0 <= average < 1")
+
+
+def _check_sizes(model: ModelConfig) -> None:
+    """Checks sizes that depend on each other, within T5 and within LLaMA."""
+    t5, llama, rope = model.t5, model.llama, model.llama.rope
+    if t5.buckets % 2:
+        raise ValueError(f"model.t5.buckets is {t5.buckets}; it must be even, as each direction has half of them")
+    if t5.max_distance <= t5.buckets // 2:
+        raise ValueError(
+            f"model.t5.max_distance is {t5.max_distance}; it must be above half of the {t5.buckets} buckets, which are "
+            "taken by single distances"
+        )
+    if llama.heads % llama.kv_heads:
+        raise ValueError(f"model.llama.kv_heads is {llama.kv_heads}; it must divide the {llama.heads} heads")
+    if llama.d_kv % 2:
+        raise ValueError(f"model.llama.d_kv is {llama.d_kv}; it must be even, as rotary positions turn pairs")
+    if llama.windowed and max(llama.windowed) >= llama.layers:
+        raise ValueError(
+            f"model.llama.windowed names layer {max(llama.windowed)}; the {llama.layers} layers are counted from 0"
+        )
+    if rope.low >= rope.high or rope.beta_slow >= rope.beta_fast:
+        raise ValueError("model.llama.rope: low must be below high, and beta_slow below beta_fast")
 
 
 def _check_item_head(config: Config) -> None:
@@ -129,17 +138,8 @@ def _check_item_head(config: Config) -> None:
         raise ValueError(
             "answer 'both' reads histories item by item, as task 'autoregressive' does; set --task.tasks autoregressive"
         )
-    if not 0 <= head.share <= 1:
-        raise ValueError(f"item_head.share={head.share} is a share of the score; wanted 0 <= share <= 1")
-    if not head.temperature > 0:
-        raise ValueError(f"item_head.temperature={head.temperature} must be above 0; 0.07 is the default")
-    if head.negatives < 0:
-        raise ValueError(f"item_head.negatives={head.negatives} must be at least 0; 0 takes all items")
-    if min(head.weight, head.id_weight) < 0 or head.weight + head.id_weight == 0:
-        raise ValueError(
-            f"item_head.weight={head.weight} and id_weight={head.id_weight} weight two losses; give two numbers of at "
-            "least 0, one of them above 0"
-        )
+    if head.weight + head.id_weight == 0:
+        raise ValueError("item_head.weight and id_weight are 0, and no loss is left; set one of them above 0")
 
 
 def _check_protocol(config: Config) -> None:
@@ -151,6 +151,7 @@ def _check_protocol(config: Config) -> None:
 
 def _check_model(config: Config) -> None:
     _check_members(config)
+    _check_sizes(config.model)
     if config.answer == "vector" and config.train.target_length % 2:
         raise ValueError(f"train.target_length={config.train.target_length}: an example takes two; give an even number")
     if config.answer == "both":
@@ -158,15 +159,6 @@ def _check_model(config: Config) -> None:
     if config.answer != "vector" and config.eval.beams < 10:
         raise ValueError(
             f"eval.beams={config.eval.beams} can't list ten items, which validation by NDCG@10 needs; set at least 10"
-        )
-    if not config.retrieval.temperature > 0:
-        raise ValueError(f"retrieval.temperature={config.retrieval.temperature} must be above 0; 0.07 is the default")
-    if not 0 <= config.quantizer.mask < 1:
-        raise ValueError(f"quantizer.mask={config.quantizer.mask} is a fraction; wanted 0 <= mask < 1")
-    lora = config.model.lora
-    if lora.rank < 0 or not 0 <= lora.dropout < 1:
-        raise ValueError(
-            f"model.lora has rank={lora.rank} and dropout={lora.dropout}; wanted rank >= 0 and 0 <= dropout < 1"
         )
     if config.model.init_from and (pathlib.Path(config.model.init_from) / "jaxrec.json").is_file():
         raise ValueError(

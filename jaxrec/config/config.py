@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from jaxrec.config.data import DataConfig, IdConfig, LightGcnConfig, QuantizerConfig, SkipGramConfig, WalkConfig
+from jaxrec.config.limits import Seed
 from jaxrec.config.models import ItemHeadConfig, ModelConfig, RetrievalConfig
 from jaxrec.config.tasks import EvalConfig, TaskConfig, TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """All settings of a run. `python -m launch.train configs/NAME.py --train.steps 200` overrides any field."""
+    """All settings of a run. `python -m launch.train configs/demo.py --train.steps 200` overrides any field."""
 
     name: str
     embedder: str = "walks"
@@ -24,7 +25,7 @@ class Config:
     """What the model outputs: "id", an item's id token by token (beam search); "vector", a query vector for
     nearest-neighbour retrieval among item vectors; "both", the id and, by a head over all items, the item itself, of
     task "autoregressive" (see `ItemHeadConfig`)."""
-    seed: int = 0
+    seed: Seed = 0
     protocol: Literal["strict", "as-released"] = "strict"
     """"strict": embedder and ids learn from training events alone. "as-released": the embedder sees every event,
     held-out ones included, as in the papers' released code."""

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
+
+from jaxrec.config.limits import (
+    Fraction,
+    LearningRate,
+    Limits,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    Probability,
+    Temperature,
+    Width,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class WorldConfig:
     """Settings of the synthetic data of `jaxrec.data.synthetic`, which is used where `DataConfig.path` is None."""
 
-    users: int = 2000
-    items: int = 600
-    events_per_user: float = 16.0
+    users: Annotated[int, Limits(at_least=1, at_most=10_000_000)] = 2000
+    items: Annotated[int, Limits(at_least=6, at_most=10_000_000)] = 600
+    events_per_user: Annotated[float, Limits(at_least=5, at_most=10_000)] = 16.0
     """Mean number of events per user; every user has at least 5."""
-    tastes: int = 12
+    tastes: Annotated[int, Limits(at_least=3, at_most=100_000)] = 12
     """Number of item clusters; each user prefers a few of them."""
-    drift: float = 0.8
+    drift: Fraction = 0.8
     """Probability that the next item follows the fixed order of its cluster, in [0, 1]."""
-    popularity: float = 0.6
+    popularity: Annotated[float, Limits(at_least=0, at_most=4)] = 0.6
     """Exponent of the power law of item popularity within a cluster; 0: uniform."""
 
 
@@ -37,17 +49,17 @@ class DataConfig:
     """ROLE=COLUMN, for columns whose role is not recognised by name: "user=customer" "item=sku" "time=bought"."""
     items_path: str | None = None
     """File of item titles, for formats that store them separately."""
-    k_core: int = 0
+    k_core: NonNegativeInt = 0
     """k-core filtering: drop users and items with fewer events, repeatedly, until none is left; 0 keeps all."""
-    min_events: int = 3
+    min_events: PositiveInt = 3
     """Users with fewer events are dropped, and the number is logged; leave-one-out needs 3 (train, validation,
     test)."""
     split: Literal["strict", "temporal"] = "strict"
     """How held-out items are chosen; see `jaxrec.data.split.make_split`."""
-    unseen_users: float = 0.0
+    unseen_users: Probability = 0.0
     """Fraction of users, those with the fewest events, that are left out of training and added after it (cold
     start)."""
-    unseen_items: float = 0.0
+    unseen_items: Probability = 0.0
     """Fraction of items, drawn at random, that are left out of training and added after it."""
     world: WorldConfig = WorldConfig()
 
@@ -56,9 +68,9 @@ class DataConfig:
 class WalkConfig:
     """Meta-path random walks; META ID, appendix A.1."""
 
-    rounds: int = 32
+    rounds: Annotated[int, Limits(at_least=1, at_most=10_000)] = 32
     """Walks started from each node."""
-    length: int = 64
+    length: Annotated[int, Limits(at_least=2, at_most=10_000)] = 64
     """Nodes of a walk."""
     equal_ratings: bool = True
     """Restrict each U-I-U step to two edges with the same rating (eq. 6); without ratings, all edges count as equal."""
@@ -68,14 +80,14 @@ class WalkConfig:
 class SkipGramConfig:
     """Skip-gram with negative sampling; META ID, eq. 9 and 10."""
 
-    dim: int = 64
-    window: int = 5
-    negatives: int = 5
+    dim: Width = 64
+    window: Annotated[int, Limits(at_least=1, at_most=1000)] = 5
+    negatives: Annotated[int, Limits(at_least=1, at_most=1000)] = 5
     form: Literal["banded", "pairs"] = "banded"
-    epochs: int = 10
-    batch_walks: int = 256
-    learning_rate: float = 1e-2
-    patience: int = 2
+    epochs: PositiveInt = 10
+    batch_walks: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 256
+    learning_rate: LearningRate = 1e-2
+    patience: NonNegativeInt = 2
     """Epochs without a lower loss before training stops; 0 never stops early."""
 
 
@@ -83,8 +95,8 @@ class SkipGramConfig:
 class LightGcnConfig:
     """LightGCN (He et al. 2020) and, with 0 layers, matrix factorisation (Rendle et al. 2009)."""
 
-    dim: int = 64
-    layers: int = 3
+    dim: Width = 64
+    layers: Annotated[int, Limits(at_least=0, at_most=512)] = 3
     """Propagation layers over the user-item graph; the embedder "mf" uses 0."""
     losses: tuple[str, ...] = ("bpr",)
     """The loss, a name in `jaxrec.models.lightgcn_losses`; of several, each is trained and the one with the best
@@ -94,21 +106,21 @@ class LightGcnConfig:
     similarity: Literal["auto", "inner", "cosine"] = "auto"
     """What the loss and the ranking score items by: "inner" product, or "cosine", which returns vectors of length 1.
     "auto": the inner product with "bpr", as in the paper, the cosine with a softmax."""
-    temperature: float = 0.2
+    temperature: Temperature = 0.2
     """Divides cosines in the loss; inner products are used as they are."""
-    negatives: int = 512
+    negatives: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 512
     """Of the loss "sampled"."""
-    batch: int = 2048
+    batch: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 2048
     """Training events per step."""
-    learning_rate: float = 5e-3
-    regularization: float = 1e-4
+    learning_rate: LearningRate = 5e-3
+    regularization: NonNegativeFloat = 1e-4
     """L2 weight: multiplies half the squared norm of the layer-0 embeddings of each event's user and item and, with
     "bpr", of its negative."""
-    epochs: int = 1000
+    epochs: PositiveInt = 1000
     """Maximum number; training stops earlier when validation no longer improves."""
-    validate_every: int = 5
+    validate_every: NonNegativeInt = 5
     """Epochs between validations; 0: train for exactly `epochs`, so that vectors do not depend on validation items."""
-    patience: int = 10
+    patience: NonNegativeInt = 10
     """Validations without a higher NDCG@10 before training stops; 0 never stops early."""
 
 
@@ -116,26 +128,26 @@ class LightGcnConfig:
 class QuantizerConfig:
     """Learned vector quantizers, one for users and one for items; TokenRec, section 2.3."""
 
-    codebooks: int = 3
+    codebooks: Annotated[int, Limits(at_least=1, at_most=256)] = 3
     """K: number of codes in an id; for RQ-VAE, of residual levels. "vq_vae" and "kmeans" use a single codebook of
     codebooks * codewords entries."""
-    codewords: int = 256
+    codewords: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 256
     """L: codewords per codebook."""
-    mask: float = 0.2
+    mask: Probability = 0.2
     """rho, eq. 2: probability that an entry of an input vector is masked, drawn independently at every step."""
-    width: int = 64
+    width: Width = 64
     """d_c: dimension of a codeword."""
-    hidden: tuple[int, ...] = (128, 128, 128)
+    hidden: tuple[Width, ...] = (128, 128, 128)
     """Widths of the hidden layers of each encoder."""
-    beta: float = 0.25
+    beta: NonNegativeFloat = 0.25
     """Weight of the commitment loss, eq. 13."""
-    ema: float = 0.0
+    ema: Probability = 0.0
     """Decay of exponential-moving-average codebook updates; 0 trains codebooks with the codebook loss, eq. 11."""
-    revive: int = 20
+    revive: NonNegativeInt = 20
     """Steps without use after which a codeword is reset to a row of the batch; 0 never."""
-    epochs: int = 200
-    batch: int = 256
-    learning_rate: float = 3e-3
+    epochs: PositiveInt = 200
+    batch: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 256
+    learning_rate: LearningRate = 3e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,25 +163,25 @@ class IdConfig:
     entities: Literal["both", "items", "users"] = "both"
     """Which entities get ids of `kind` (META ID, appendix D); the others get random numbers, as "rid" does. To leave
     users out of the prompts, set `users` instead."""
-    clusters: int = 100
+    clusters: NonNegativeInt = 100
     """Of "meta_id", "spectral" and "dbscan"; 0: the root of the number of users and items, at most 100."""
-    restarts: int = 4
+    restarts: Annotated[int, Limits(at_least=1, at_most=1000)] = 4
     """k-means runs from different initial centres, of which the best is kept."""
-    iterations: int = 50
+    iterations: PositiveInt = 50
     """Maximum k-means iterations per run."""
-    neighbours: int = 10
+    neighbours: PositiveInt = 10
     """"spectral": neighbours per vector in the nearest-neighbour graph; "dbscan": neighbours within `eps` that make a
     core point."""
-    eps: float = 0.0
+    eps: Annotated[float, Limits(at_least=0, at_most=2)] = 0.0
     """"dbscan": neighbourhood radius in cosine distance; 0 searches for one that gives about `clusters` clusters."""
-    branches: int = 20
+    branches: Annotated[int, Limits(at_least=2)] = 20
     """"cid": clusters per split."""
-    leaf: int = 200
+    leaf: PositiveInt = 200
     """"cid": clusters with at most this many members are not split further."""
     ranks: Literal["joint", "per_kind"] = "joint"
     """Fine tokens of a cluster: "joint", one numbering over its users and items (the paper); "per_kind", one numbering
     each, which needs fewer new tokens."""
-    spare: int = 32
+    spare: Annotated[int, Limits(at_least=0, at_most=100_000)] = 32
     """Fine tokens reserved per cluster for entities that are added later."""
     users: Literal["static", "causal", "none"] = "causal"
     """User ids: "static", computed once from all training events (the paper); "causal", computed from the history

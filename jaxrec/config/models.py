@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
+
+from jaxrec.config.limits import (
+    Epsilon,
+    Fraction,
+    Layers,
+    Limits,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Temperature,
+    Width,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class T5Config:
     """Sizes of a T5. Defaults: T5 v1.0 small (Raffel et al. 2020)."""
 
-    vocab: int = 32128
-    d_model: int = 512
-    d_kv: int = 64
-    heads: int = 8
-    d_ff: int = 2048
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    buckets: int = 32
-    max_distance: int = 128
+    vocab: PositiveInt = 32128
+    d_model: Width = 512
+    d_kv: Width = 64
+    heads: Annotated[int, Limits(at_least=1, at_most=1024)] = 8
+    d_ff: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 2048
+    encoder_layers: Layers = 6
+    decoder_layers: Layers = 6
+    buckets: Annotated[int, Limits(at_least=4, at_most=65_536)] = 32
+    max_distance: PositiveInt = 128
     activation: Literal["relu", "gated-gelu"] = "relu"
     tied: bool = True
     """Whether the head shares the embedding table and hidden states are scaled by d_model**-0.5: so in v1.0, neither in
     v1.1."""
-    dropout: float = 0.1
-    epsilon: float = 1e-6
+    dropout: Probability = 0.1
+    epsilon: Epsilon = 1e-6
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Dtype of matrix products; parameters, softmax, norms and loss are always float32."""
     remat: bool = False
@@ -35,20 +49,20 @@ class T5Config:
 class RopeConfig:
     """Rotary position embeddings (Su et al. 2021), and their scaling beyond the context length of pretraining."""
 
-    theta: float = 10000.0
+    theta: Annotated[float, Limits(above=1, at_most=1e12)] = 10000.0
     """Base of the frequencies."""
     kind: Literal["default", "linear", "llama3", "yarn"] = "default"
-    factor: float = 1.0
+    factor: Annotated[float, Limits(at_least=1, at_most=1e6)] = 1.0
     """How many times longer the context becomes; "default" ignores it."""
-    original_length: int = 8192
+    original_length: PositiveInt = 8192
     """Context length of pretraining, in tokens; read by "llama3" and "yarn"."""
-    low: float = 1.0
-    high: float = 4.0
+    low: PositiveFloat = 1.0
+    high: PositiveFloat = 4.0
     """"llama3": wavelengths above original_length / low are scaled, those below original_length / high are kept."""
-    beta_slow: float = 1.0
-    beta_fast: float = 32.0
+    beta_slow: PositiveFloat = 1.0
+    beta_fast: PositiveFloat = 32.0
     """"yarn": scaling ramps from full to none between these numbers of rotations over original_length."""
-    attention_factor: float | None = None
+    attention_factor: Annotated[float | None, Limits(above=0, at_most=1e6)] = None
     """"yarn": multiplies cosines and sines; None: 0.1 ln(factor) + 1."""
 
 
@@ -58,16 +72,16 @@ class LlamaConfig:
 
     family: Literal["llama", "mistral", "qwen2", "qwen3"] = "llama"
     """Hugging Face's model_type."""
-    vocab: int = 32000
-    d_model: int = 4096
-    d_kv: int = 128
-    heads: int = 32
-    kv_heads: int = 32
+    vocab: PositiveInt = 32000
+    d_model: Width = 4096
+    d_kv: Width = 128
+    heads: Annotated[int, Limits(at_least=1, at_most=1024)] = 32
+    kv_heads: Annotated[int, Limits(at_least=1, at_most=1024)] = 32
     """Key-value heads; fewer than `heads` is grouped-query attention."""
-    d_ff: int = 11008
-    layers: int = 32
+    d_ff: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 11008
+    layers: Layers = 32
     rope: RopeConfig = RopeConfig()
-    positions: int = 0
+    positions: NonNegativeInt = 0
     """Maximum context length, max_position_embeddings of a stored model; 0: what `rope` gives (original_length, times
     factor for "llama3" and "yarn")."""
     qkv_bias: bool = False
@@ -77,12 +91,12 @@ class LlamaConfig:
     """RMSNorm on the queries and keys of each head (Qwen 3)."""
     tied: bool = False
     """Whether the head shares the embedding table."""
-    window: int = 0
+    window: NonNegativeInt = 0
     """Sliding window: number of latest positions a query attends to, its own included; 0: all."""
-    windowed: tuple[int, ...] = ()
+    windowed: tuple[NonNegativeInt, ...] = ()
     """Indices of the layers with a sliding window; empty: all layers."""
-    dropout: float = 0.0
-    epsilon: float = 1e-5
+    dropout: Probability = 0.0
+    epsilon: Epsilon = 1e-5
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
 
@@ -91,10 +105,10 @@ class LlamaConfig:
 class LoraConfig:
     """Low-rank adaptation (Hu et al. 2022) of a decoder-only model: W + alpha / rank * A B, with W frozen."""
 
-    rank: int = 0
+    rank: Annotated[int, Limits(at_least=0, at_most=65_536)] = 0
     """0: no LoRA, all weights are trained. META ID (L) uses 16."""
-    alpha: float = 32.0
-    dropout: float = 0.05
+    alpha: PositiveFloat = 32.0
+    dropout: Probability = 0.05
     """Dropout rate on the input of A."""
     targets: tuple[Literal["attention", "mlp", "embedding", "head"], ...] = ("attention", "mlp")
     """Which weights get LoRA; META ID (L) adapts embedding and head. Rows of new tokens are always trained in full."""
@@ -109,7 +123,7 @@ class OovConfig:
     scope: Literal["encoder", "shared", "none"] = "encoder"
     """Where the projection is added: "encoder", to the input embeddings of the encoder, or of a decoder-only model (the
     released code); "shared", to every use of the embedding table, the decoder and a tied head included; "none"."""
-    alpha: float = 0.1
+    alpha: NonNegativeFloat = 0.1
     """Weight of the projection."""
 
 
@@ -138,16 +152,16 @@ class ModelConfig:
 class ItemHeadConfig:
     """A row for each item and a head over these rows, beside the item's id, for answer "both"."""
 
-    weight: float = 1.0
+    weight: NonNegativeFloat = 1.0
     """Weight of the loss of the head: the mean over items of -log p(item)."""
-    id_weight: float = 1.0
+    id_weight: NonNegativeFloat = 1.0
     """Weight of the loss of the id: the mean over its codes of the negative log-likelihood."""
-    share: float = 0.8
+    share: Fraction = 0.8
     """An item's score is share * log p(item) + (1 - share) * log p(id); 1 answers by the head alone, 0 by the id."""
     similarity: Literal["inner", "cosine"] = "cosine"
     """Logits of the head: hidden state times row, or their cosine divided by `temperature`."""
-    temperature: float = 0.07
-    negatives: int = 0
+    temperature: Temperature = 0.07
+    negatives: NonNegativeInt = 0
     """Items that the head's loss is computed over, drawn anew each step for the whole batch; 0, or as many as there are
     items: all items."""
     rows: Literal["own", "vectors"] = "own"
@@ -172,12 +186,12 @@ class RetrievalConfig:
     similarity: Literal["cosine", "inner"] = "cosine"
     """"cosine" (eq. 19) ignores the norms of item vectors. "inner" ranks by inner product, as LightGCN does, by
     reduction to cosine in one more dimension (Bachrach et al. 2014)."""
-    margin: float = 0.1
+    margin: Annotated[float, Limits(at_least=0, at_most=2)] = 0.1
     """Of the loss "margin"."""
-    temperature: float = 0.07
-    negatives: int = 512
+    temperature: Temperature = 0.07
+    negatives: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 512
     """Of the loss "sampled"."""
-    align: float = 0.0
+    align: NonNegativeFloat = 0.0
     """Weight of 1 - cosine(output, the user's collaborative vector), added to any loss, so that the model starts out
     close to the embedder's ranking."""
     mask_known: bool = True
@@ -187,7 +201,7 @@ class RetrievalConfig:
     concatenation (its code)."""
     decoder_prompt: str = "The user prefers"
     """Fixed decoder input."""
-    hidden: int = 256
+    hidden: Width = 256
     """Width of the two hidden layers of the projection MLP."""
     approximate: bool = False
     """Use `jax.lax.approx_max_k`, which is faster on TPU than an exact top-k."""

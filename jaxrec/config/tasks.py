@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
+
+from jaxrec.config.limits import (
+    LearningRate,
+    Length,
+    Limits,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
 
 RANKING = ("sequential", "collaborative", "direct", "autoregressive")
 """Tasks whose answer is an item."""
@@ -15,11 +26,11 @@ WRITING = ("rating", "explanation", "review", "preference")
 class AugmentConfig:
     """Training histories that vary from epoch to epoch, of task "autoregressive" and of next-item baselines."""
 
-    crop: float = 0.0
+    crop: Probability = 0.0
     """Probability that a history is cropped to a random part of at least half of it."""
-    drop: float = 0.0
+    drop: Probability = 0.0
     """Probability of each event to be left out."""
-    shuffle: float = 0.0
+    shuffle: Probability = 0.0
     """Probability that neighbours in a history are exchanged at random, which moves an event by at most one place."""
 
 
@@ -45,14 +56,14 @@ class TaskConfig:
     weights: tuple[str, ...] = ("direct=0.5",)
     """TASK=WEIGHT: examples of a task per epoch, as a multiple of its number of examples. Tasks that are not named have
     weight 1, and so has a single task."""
-    words: int = 2000
+    words: Annotated[int, Limits(at_least=300, at_most=1_048_576)] = 2000
     """Vocabulary size of the text tokenizer, trained where no pretrained model brings one; for reviews, 4000 or
     more."""
-    max_text: int = 96
+    max_text: Length = 96
     """Maximum tokens of a review in a prompt; longer ones are truncated (the paper: at 512, section C.3.2)."""
-    max_answer: int = 32
+    max_answer: Length = 32
     """Maximum tokens of an explanation or summary, in training and generation."""
-    max_history: int = 20
+    max_history: Length = 20
     """Maximum history items in a prompt; the latest are kept."""
     augment: AugmentConfig = NO_AUGMENTATION
     """How training histories of "autoregressive" vary from epoch to epoch."""
@@ -96,52 +107,52 @@ class TaskConfig:
 class TrainConfig:
     """Settings of the training loop."""
 
-    epochs: float = 10
-    steps: int | None = None
+    epochs: PositiveFloat = 10
+    steps: Annotated[int | None, Limits(at_least=1)] = None
     """Number of steps; overrides `epochs`."""
-    rows: int = 16
+    rows: Annotated[int, Limits(at_least=1, at_most=65_536)] = 16
     """Packed rows in a global batch."""
-    source_length: int = 512
+    source_length: Length = 512
     """Tokens of a packed row of prompts."""
-    target_length: int = 64
+    target_length: Length = 64
     """Tokens of a packed row of answers."""
-    learning_rate: float = 1e-3
+    learning_rate: LearningRate = 1e-3
     relative: bool = False
     """Scale each parameter's update by the parameter's root mean square, as Adafactor does; the learning rate is then
     relative to it. Randomly initialised weights, T5's with scales from 0.02 to 1, train many times faster with it."""
-    warmup: float = 0.05
+    warmup: Probability = 0.05
     """Fraction of the steps over which the learning rate rises linearly."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    weight_decay: float = 0.01
-    clip: float = 1.0
+    weight_decay: Annotated[float, Limits(at_least=0, at_most=100)] = 0.01
+    clip: NonNegativeFloat = 1.0
     """Gradients are clipped to this global norm."""
     loss: str = "cross_entropy"
     """Loss for answer "id" and for text tasks, a name in `jaxrec.models.losses`; answer "vector" uses
     `retrieval.loss`."""
-    label_smoothing: float = 0.0
-    average: float = 0.0
+    label_smoothing: Probability = 0.0
+    average: Probability = 0.0
     """Decay a step of a moving average of the weights (Polyak and Juditsky 1992), which is validated and kept instead
     of the weights themselves; 0: none."""
-    members: int = 1
+    members: Annotated[int, Limits(at_least=1, at_most=1024)] = 1
     """Number of models that are trained side by side, with initial weights, dropout and an order of the examples (with
     `task.augment` other histories, too) of their own. The run recommends by the mean of their log-probabilities. On
     accelerators a step is one vectorised program, on CPU the members take turns."""
-    validate_every: float = 1.0
+    validate_every: PositiveFloat = 1.0
     """Epochs between validations."""
-    validate_users: int = 2000
+    validate_users: NonNegativeInt = 2000
     """Users of the validation set, sampled once; of text tasks, events. 0: all."""
     select: Literal["auto", "ndcg@10", "nll"] = "auto"
     """Validation metric that selects the best weights: NDCG@10 on the validation items, or the negative log-likelihood
     of the text answers of validation events. "auto": "ndcg@10" where a task ranks items, else "nll"."""
-    patience: int = 3
+    patience: NonNegativeInt = 3
     """Validations without a better value of the selected metric before training stops; 0 never stops early."""
-    checkpoint_minutes: float = 10.0
+    checkpoint_minutes: NonNegativeFloat = 10.0
     """Minutes between checkpoints; every validation writes one, too."""
-    log_every: int = 20
+    log_every: PositiveInt = 20
     """Steps between two lines of metrics.jsonl."""
-    data_parallel: int = 0
+    data_parallel: Annotated[int, Limits(at_least=0, at_most=65_536)] = 0
     """Size of the mesh's `data` axis; 0: the number of devices divided by `model_parallel`."""
-    model_parallel: int = 1
+    model_parallel: Annotated[int, Limits(at_least=1, at_most=65_536)] = 1
     """Size of the mesh's `model` axis, over which embedding tables and a decoder-only model's matrices are sharded."""
     fsdp: bool = False
     """Whether the matrices of a decoder-only model are sharded over the mesh's `data` axis as well."""
@@ -153,8 +164,8 @@ class EvalConfig:
 
     recommender: Literal["beam", "exact"] = "beam"
     """For answer "id": "beam", beam search over the item ids; "exact", score every item of the catalogue."""
-    beams: int = 20
-    batch_users: int = 64
+    beams: Annotated[int, Limits(at_least=1, at_most=10_000)] = 20
+    batch_users: Annotated[int, Limits(at_least=1, at_most=65_536)] = 64
     """Users per batch."""
     prompt: Literal["seen", "unseen", "both"] = "seen"
     """Prompt template: one that training used ("seen"), one that it did not ("unseen"), or each in turn ("both")."""
@@ -164,7 +175,7 @@ class EvalConfig:
     """Whether tables also have the row "METHOD + counts": a log-linear blend of the model and the counted baselines,
     with weights by NDCG@10 on validation items. The test items are ranked once more, and the validation items of up to
     5,000 users."""
-    text_beams: int = 1
+    text_beams: Annotated[int, Limits(at_least=1, at_most=1000)] = 1
     """Beams for generated text; 1: greedy decoding (the paper, section C.3.2)."""
-    text_events: int = 0
+    text_events: NonNegativeInt = 0
     """Number of held-out events on which each text task is evaluated, sampled once; 0: all."""

@@ -15,6 +15,7 @@ class RecommendationList:
       items: (label, id, score, whether it is the held-out item), best first.
       score: a description of the scores.
       numbers: item numbers in the catalogue, in the order of `items`.
+      note: why there are fewer items than asked for; "" where there are as many.
     """
 
     who: str
@@ -22,6 +23,7 @@ class RecommendationList:
     items: list[tuple[str, str, float, bool]]
     score: str
     numbers: list[int]
+    note: str = ""
 
     def __str__(self) -> str:
         rows = [*self.history, *self.items]
@@ -34,4 +36,6 @@ class RecommendationList:
         for label, tokens, score, held_out in self.items:
             mark = "  <- the held-out item" if held_out else ""
             lines.append(f"    {label:<{width}}  {tokens:<{id_width}} {score:8.3f}{mark}")
+        if self.note:
+            lines.append(f"  {self.note}")
         return "\n".join(lines)

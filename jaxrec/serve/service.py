@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,8 +25,8 @@ def recommend(
     exclude: Sequence[str] = (),
     allow: Sequence[str] | None = None,
     include_seen: bool | None = None,
-) -> tuple[RecommendationList, str]:
-    """The best k items for a user of the data, or for somebody new with a history; and why there are fewer, or "".
+) -> RecommendationList:
+    """The best k items for a user of the data, or for somebody new with a history; its note says why there are fewer.
 
     Args:
       system: a trained system.
@@ -50,7 +51,7 @@ def recommend(
         truth = int(held_out[asked.user]) if asked.user < len(held_out) else -1
     who = f"{who}, {queries.user_id(system, asked)}".removesuffix(", ")
     shown = recommendation_list(system, queries.history_of(system, asked), top, task, who, truth)
-    return shown, queries.why_fewer(system, asked, len(shown.items), k)
+    return dataclasses.replace(shown, note=queries.why_fewer(system, asked, len(shown.items), k))
 
 
 def ask(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.baselines.registry import BASELINES, check_baselines, settings_of
 from jaxrec.config import Config, ModelConfig, TaskConfig
+from jaxrec.config.limits import check_limits
 from jaxrec.evaluate.full_ranking import Result, evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.evaluate.results_file import results_report, write_results
@@ -41,6 +42,7 @@ def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "te
       ValueError: the name is unknown, the protocol is not strict, or the folder holds a run of other settings.
     """
     check_baselines([name])
+    check_limits(settings_of(name, settings), name)
     if config.protocol != "strict":
         raise ValueError(f"protocol {config.protocol!r}: baselines learn from the training part alone; take strict")
     config = dataclasses.replace(config, task=TaskConfig(tasks=("sequential",)))  # split leave-one-out
@@ -108,6 +110,8 @@ def compare_baselines(
     if not seeds:
         raise ValueError("seeds holds none; give at least one: --seeds 0")
     check_baselines(names)
+    for name in names:
+        check_limits(settings_of(name, settings), name)
     collector = RowCollector()
     finished: dict[str, list[BaselineRun]] = {BASELINES[name].title: [] for name in names}
     report: dict[str, Any] = {}

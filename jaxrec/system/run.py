@@ -112,10 +112,10 @@ def check_run(config: Config) -> None:
       ValueError: settings are out of range or contradict each other, a name is in no registry, the folder holds a run
         of another config (the message names the fields that differ), or jax runs in several processes.
     """
+    check_config(config)
     file = config.folder / "config.json"
     if file.is_file():
         _check_same(config, _read_config(file), config.folder)
-    check_config(config)
     embedder(config.embedder)
     loss_of(config)
     for name in config.lightgcn.losses:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +14,12 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from jaxrec.files import check_sums, write_sums
+from jaxrec.training.background_sums import BackgroundSums
 from jaxrec.training.state import TrainState, Tree
+from jaxrec.types import DataError
+
+AGAIN = "the train command, given again, goes on from the newest one that is whole, if there is one"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +61,15 @@ class Checkpoints:
 
     Each is a folder named by its step with the parts `model` (the parameters that are kept), `training` (step,
     opt_state, key and, where an average is kept, params), `data` (the iterator's position) and `meta`. Buffers never
-    change: they are written once, to `buffers` beside `folder`.
+    change: they are written once, to `buffers` beside `folder`. Every folder gets a manifest of check sums as soon as
+    it is complete, against which it is read; one without a manifest, of an older version, is not checked.
     """
 
     def __init__(self, folder: pathlib.Path, *, read_only: bool = False) -> None:
         self._folder = folder.absolute()
         self._buffers = self._folder.parent / "buffers"
         self._wrote_buffers = False
+        self._sums = BackgroundSums()
         self._keep = _Keep()
         # A reader may open a run in training, so it must not delete temporary files.
         options = (
@@ -91,6 +99,8 @@ class Checkpoints:
         if jax.tree.leaves(buffers) and not self._wrote_buffers and self.newest is None:
             with ocp.StandardCheckpointer() as checkpointer:  # whole before the first checkpoint that needs them
                 checkpointer.save(self._buffers, buffers, force=True)
+            if jax.process_index() == 0:
+                write_sums(self._buffers)
             self._wrote_buffers = True
         self._keep.best.append(meta["best_step"])
         parts = ocp.args.Composite(
@@ -99,18 +109,23 @@ class Checkpoints:
             data=ocp.args.JsonSave(position),
             meta=ocp.args.JsonSave(meta),
         )
+        self._manager.wait_until_finished()
+        self._sums.finish()
         if not self._manager.save(step, args=parts):
             raise RuntimeError(
                 f"{self._folder}: step {step} was not saved, newest is {self.newest}; use a fresh folder"
             )
+        if jax.process_index() == 0:
+            self._sums.start(self._folder / str(step))
 
     def restore(self, like: TrainState, buffers: Tree) -> Restored | None:
         """The newest readable checkpoint with the shardings of `like` and `buffers`; None without checkpoints.
 
-        Newer unreadable ones are moved to `folder/../broken`, so that their steps can be saved again.
+        Newer ones that are damaged, or whose best checkpoint is, are moved to `folder/../broken`, so that their steps
+        can be saved again.
 
         Raises:
-          ValueError: there are checkpoints but none can be read, for instance because they are of another model.
+          DataError: there are checkpoints but none can be read, for instance because they are of another model.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         buffers = self.buffers(buffers) if steps else buffers
@@ -124,17 +139,19 @@ class Checkpoints:
             if broken:
                 self._set_aside([step for step, _ in broken])
             self._keep.best = [restored.meta["best_step"]]
-            lost = ", ".join(f"{step} ({type(error).__name__})" for step, error in broken)
+            lost = "; ".join(f"{step} ({str(error)[:300]})" for step, error in broken)
             warning = f"checkpoint {lost} can't be read and was moved to broken/; " if broken else ""
             return dataclasses.replace(restored, warning=warning)
         if broken:
-            raise ValueError(
-                f"no checkpoint in {self._folder} can be read; if the model or the optimizer has changed since, give "
-                f"another run folder or remove this one: {broken[0][1]}"
+            raise DataError(
+                f"no checkpoint in {self._folder} can be read: delete that folder, and the same command trains from "
+                "the start; if the model or the optimizer has changed since, give another run folder: "
+                f"{str(broken[0][1])[:500]}"
             ) from broken[0][1]
         return None
 
     def _read(self, step: int, like: TrainState, buffers: Tree) -> Restored:
+        check_sums(self._folder / str(step))
         model, training = {"params": like.kept}, _besides_kept(like)
         parts = ocp.args.Composite(
             model=ocp.args.StandardRestore(_shapes(model)),
@@ -143,6 +160,11 @@ class Checkpoints:
             meta=ocp.args.JsonRestore(),
         )
         read = self._manager.restore(step, args=parts)
+        best = read["meta"]["best_step"]
+        if best not in (None, step):  # without it, the result of the training is lost
+            if not (self._folder / str(best)).is_dir():
+                raise DataError(f"{self._folder / str(best)}, the best checkpoint of step {step}, is missing")
+            check_sums(self._folder / str(best))
         kept, training = read["model"]["params"], read["training"]
         averaged = {} if like.average is None else {"average": kept}
         state = TrainState(**({"params": kept} | training | averaged))
@@ -160,36 +182,63 @@ class Checkpoints:
         self._manager.reload()
 
     def params(self, step: int, like: Tree) -> Tree:
-        """Parameters of one step with the shardings of `like` (arrays, or shapes with a sharding)."""
+        """Parameters of one step with the shardings of `like` (arrays, or shapes with a sharding).
+
+        Raises:
+          DataError: they are missing, damaged or of another model.
+        """
         parts = ocp.args.Composite(model=ocp.args.StandardRestore(_shapes({"params": like})))
-        return self._manager.restore(step, args=parts)["model"]["params"]
+        return self._part(step, "model", lambda: self._manager.restore(step, args=parts)["model"]["params"])
 
     def buffers(self, like: Tree) -> Tree:
         """The buffers, with the shardings of `like`.
 
         Raises:
-          ValueError: they can't be read.
+          DataError: they can't be read.
         """
         if not jax.tree.leaves(like):
             return like
         try:
+            check_sums(self._buffers)
             with ocp.StandardCheckpointer() as checkpointer:
                 return checkpointer.restore(self._buffers, _shapes(like))
         except Exception as error:  # whatever a missing or damaged file raises in orbax, tensorstore or json
-            raise ValueError(
+            raise DataError(
                 f"{self._buffers}, where the run's anchors, graphs and frozen weights lie, is missing, damaged or of "
                 "another model: put it back, or, if the model or the optimizer has changed since, give another run "
                 f"folder ({type(error).__name__}: {str(error)[:200]})"
             ) from error
 
     def meta(self, step: int) -> dict[str, Any]:
-        """The meta data of one step."""
-        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+        """The meta data of one step.
+
+        Raises:
+          DataError: they are missing or damaged.
+        """
+        file = self._folder / str(step) / "meta" / "metadata"
+        return self._part(step, "meta", lambda: dict(json.loads(file.read_bytes())))
+
+    def _part(self, step: int, part: str, read: Callable[[], Any]) -> Any:
+        """What `read` reads of a checkpoint's part, after a look at its check sums."""
+        folder = self._folder / str(step)
+        try:
+            check_sums(folder, (f"{part}/", "_"))
+            return read()
+        except DataError as error:
+            raise DataError(f"{error}; {AGAIN}") from error
+        except Exception as error:  # whatever a missing or damaged file raises in orbax, tensorstore or json
+            raise DataError(
+                f"{folder / part} is missing, damaged or of another model ({type(error).__name__}: "
+                f"{str(error)[:200]}); {AGAIN}"
+            ) from error
 
     def close(self) -> None:
         """Waits until all is written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
+            self._sums.finish()
 
 
 def _besides_kept(state: TrainState) -> dict[str, Any]:
@@ -210,16 +259,22 @@ def restore_best(folder: pathlib.Path, params: Tree, buffers: Tree) -> tuple[Tre
       params: arrays of the same shapes, whose shardings the result takes.
       buffers: likewise.
     Raises:
-      ValueError: the folder holds no checkpoint, or one of another model.
+      DataError: the folder holds no checkpoint, or one of another model; or the newest, which names the best one, or
+        the best one is damaged: any other would give other answers.
     """
-    if not (folder / "checkpoints").is_dir():
-        raise ValueError(f"{folder} holds no checkpoints; train first, or name another run folder")
+    steps = finished_steps(folder / "checkpoints")
+    if not steps:
+        none = "no finished checkpoint" if (folder / "checkpoints").is_dir() else "no checkpoints"
+        raise DataError(f"{folder} holds {none}; train first, or name another run folder")
     checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
     try:
-        if checkpoints.newest is None:
-            raise ValueError(f"{folder} holds no finished checkpoint; train first, or name another run folder")
-        best = checkpoints.meta(checkpoints.newest)["best_step"]
-        params = checkpoints.params(checkpoints.newest if best is None else best, params)
+        best = checkpoints.meta(steps[-1]).get("best_step")
+        params = checkpoints.params(steps[-1] if best is None else best, params)
         return params, checkpoints.buffers(buffers)
     finally:
         checkpoints.close()
+
+
+def finished_steps(folder: pathlib.Path) -> list[int]:
+    """Steps of the checkpoints in a folder, in order; one that is being written has a suffix after the step."""
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit() and path.is_dir())

@@ -17,6 +17,7 @@ import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxrec.files import locked_folder
 from jaxrec.training import sharding
 from jaxrec.training.checkpoint import Checkpoints
 from jaxrec.training.feed import Count, Feed
@@ -129,6 +130,7 @@ def fit(
       ValueError: an argument is out of range, the data ended early, `select` is no metric of `validate`, or the
         folder's checkpoints are of another model.
       FloatingPointError: loss or gradient was not finite; the last checkpoint is older.
+      InUseError: another process trains into the folder.
       SystemExit: a signal was received; the state is saved.
     """
     mesh, steps = plan.mesh or sharding.single_device_mesh(), plan.steps
@@ -138,6 +140,8 @@ def fit(
     selection = Selection(plan.select, plan.mode, plan.patience)
     start, stopped, position, best_params = 0, False, None, None
     with contextlib.ExitStack() as stack:
+        if folder and jax.process_index() == 0:
+            stack.enter_context(locked_folder(folder))
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints"))) if folder else None
         restored = checkpoints.restore(state, buffers) if checkpoints else None
         if restored:
@@ -147,6 +151,8 @@ def fit(
         journal = stack.enter_context(contextlib.closing(Journal(plan.name, folder, steps, start, plan.log_every)))
         if restored:
             journal.resume(restored.meta)
+            if lost := restored.meta.get("records", 0) - len(journal.writer.records):
+                journal.say(f"metrics.jsonl has lost {lost} of its lines; curves will lack those points")
             journal.say(
                 f"{restored.warning}{'done' if start >= steps or stopped else 'goes on'} at step {start} in {folder}"
             )
@@ -187,6 +193,7 @@ def fit(
                     best_params = jax.tree.map(jnp.copy, state.kept)
             if checkpoints:
                 meta = {**selection.progress(), **journal.sums(), "stopped": stopped}
+                meta["records"] = len(journal.writer.records)
                 checkpoints.save(step, state, buffers, feed.position, meta)
                 saved, saved_at = step, time.monotonic()
             journal.restart_clock()

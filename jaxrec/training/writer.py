@@ -9,6 +9,9 @@ from typing import Any, TextIO
 import tensorboardX
 
 from jaxrec.files import write_whole
+from jaxrec.progress import logger
+from jaxrec.text import quoted
+from jaxrec.types import DataError
 
 Record = dict[str, Any]
 
@@ -57,19 +60,27 @@ class Writer:
 
 
 def read_records(path: pathlib.Path) -> list[Record]:
-    """The records of a metrics.jsonl, [] if missing; an incomplete last line, left by a killed run, is ignored.
+    """The records of a metrics.jsonl, [] if missing; a warning tells of an incomplete last line, left by a killed run.
 
     Raises:
-      ValueError: a line before the last one is not JSON; the message names file and line.
+      DataError: a line before the last one is no record; the message names file and line.
     """
     if not path.exists():
         return []
-    lines = path.read_text().splitlines()
+    lines = path.read_bytes().split(b"\n")
+    lines = lines[:-1] if lines[-1] == b"" else lines
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            record = json.loads(line)
+            if not (isinstance(record, dict) and isinstance(record.get("step"), int)):
+                raise ValueError("no record with a step")
+            records.append(record)
+        except (ValueError, RecursionError) as error:
             if number < len(lines):
-                raise ValueError(f"{path}:{number}: not a line of JSON: {line[:60]!r}; mend or remove it") from error
+                raise DataError(
+                    f"{path}, line {number}: {quoted(line.decode('utf-8', 'replace'), 60)} is not a record of metrics "
+                    "in JSON; mend or remove the line"
+                ) from error
+            logger.warning("%s: the last line is incomplete and was left out", path)
     return records

@@ -115,7 +115,7 @@ def test_augmented_sequences_predict_the_event_after_each() -> None:
     assert len(seen) == 4
     with pytest.raises(ValueError, match="augment varies histories whose next item is predicted"):
         Sequences(histories, 20, ahead=0, augment=AugmentConfig(drop=0.3))
-    with pytest.raises(ValueError, match=r"augment\.crop=2 is a probability"):
+    with pytest.raises(ValueError, match=r"augment\.crop is 2; it must be at least 0 and below 1"):
         Sequences(histories, 20, augment=AugmentConfig(crop=2))
 
 

@@ -200,8 +200,8 @@ def test_what_cannot_be_is_named(planted: Histories) -> None:
         ({"losses": ()}, "must name one or more losses, each once"),
         ({"losses": ("bpr", "bpr")}, "losses='bpr bpr' must name one or more losses, each once"),
         ({"losses": ("ssm",)}, "'ssm', which is not one of bpr, sampled, in_batch, full"),
-        ({"temperature": 0.0}, "lightgcn.temperature=0.0 must be above 0"),
-        ({"negatives": 0}, "lightgcn.negatives=0 must be at least 1"),
+        ({"temperature": 0.0}, "lightgcn.temperature is 0.0; it must be at least 0.001"),
+        ({"negatives": 0}, "lightgcn.negatives is 0; it must be at least 1"),
     ):
         with pytest.raises(ValueError, match=message):
             fit_lightgcn(planted, dataclasses.replace(CONFIG, **changed), seed=0)

@@ -180,11 +180,11 @@ def test_sizes_that_an_item_decoder_cannot_have_are_refused_at_once(config: Conf
     ("changes", "message"),
     [
         ({"task__tasks": ("sequential",)}, "answer 'both' reads histories"),
-        ({"item_head__share": 1.5}, "item_head.share=1.5"),
-        ({"item_head__temperature": 0.0}, "item_head.temperature=0.0"),
+        ({"item_head__share": 1.5}, "item_head.share is 1.5; it must be"),
+        ({"item_head__temperature": 0.0}, "item_head.temperature is 0.0; it must be"),
         ({"item_head__weight": 0.0, "item_head__id_weight": 0.0}, "one of them above 0"),
-        ({"train__members": 0}, "train.members=0"),
-        ({"train__average": 1.0}, "train.average=1.0"),
+        ({"train__members": 0}, "train.members is 0; it must be"),
+        ({"train__average": 1.0}, "train.average is 1.0; it must be"),
     ],
 )
 def test_settings_that_contradict_each_other(config: Config, changes: dict, message: str) -> None:

@@ -265,7 +265,7 @@ def test_compare_joins_texts(together: System, alone: System, tmp_path: pathlib.
         ({"tasks": ("rating",), "weights": ("rating",)}, "'rating' is not TASK=WEIGHT"),
         ({"tasks": ("rating",), "weights": ("rate=1",)}, "'rate=1' is not TASK=WEIGHT"),
         ({"tasks": ("rating",), "weights": ("rating=0",)}, "number above 0"),
-        ({"tasks": ("rating",), "max_answer": 0}, "task.max_answer=0 must be at least 1"),
+        ({"tasks": ("rating",), "max_answer": 0}, "task.max_answer is 0; it must be at least 1"),
     ],
 )
 def test_tasks_that_are_none(tiny: Config, tmp_path: pathlib.Path, changed: dict, message: str) -> None:

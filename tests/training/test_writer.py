@@ -42,7 +42,7 @@ def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path) -> None:
     path.write_text(path.read_text()[:-5])
     assert [r["step"] for r in read_records(path)] == [1, 2]
     path.write_text("nonsense\n" + path.read_text())
-    with pytest.raises(ValueError, match=r"metrics.jsonl:1: not a line of JSON: 'nonsense'"):
+    with pytest.raises(ValueError, match=r"metrics.jsonl, line 1: 'nonsense' is not a record"):
         read_records(path)
 
 

@@ -185,7 +185,7 @@ def test_mistakes_are_named(tiny: Config, grid: list[str], message: str) -> None
 
 def test_what_can_not_work_is_told_before_anything_is_trained(tiny: Config, tmp_path: pathlib.Path, runs) -> None:
     trained, _ = runs(lambda _: None)
-    with pytest.raises(ValueError, match="codebooks=0 must be at least 1") as caught:
+    with pytest.raises(ValueError, match="codebooks is 0; it must be at least 1") as caught:
         choose_settings(tiny, read_axes(["quantizer.codebooks=2,0"], tiny), [0], tmp_path)
     assert caught.value.__notes__ == ["with quantizer.codebooks=0"]
     with pytest.raises(ValueError, match=r"ids\.kind='word2vec' is not one of meta_id, spectral"):
