@@ -72,7 +72,11 @@ def make_app(
 
 async def _compile(models: Models) -> None:
     for model in models.by_name.values():
-        await asyncio.to_thread(model.compile)
+        try:
+            await asyncio.to_thread(model.compile)
+        except Exception:
+            log.exception("%s can't be compiled; requests to it are answered by 503", model.name)
+            continue
         log.info("%s is ready: version %s", model.name, model.snapshot.version)
 
 

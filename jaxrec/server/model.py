@@ -90,8 +90,9 @@ class ServedModel:
 
     def compile(self) -> None:
         """Compiles what requests need; the model is ready then."""
-        self._snapshot.compile()
-        self.ready = True
+        with self._writes:
+            self._snapshot.compile()
+            self.ready = True
 
     def submit(self, asked: Sequence[Asked]) -> list[Future[Listed]]:
         """Queues requests; raises FullError where the queue can't hold them."""
@@ -112,7 +113,7 @@ class ServedModel:
             old = self._snapshot
             system, done = newcomers.update(old.system, interactions(events))
             snapshot = Snapshot.of(system, self._limits, old.version)
-            if self.ready and system.data.n_items != old.system.data.n_items:
+            if system.data.n_items != old.system.data.n_items:
                 snapshot.compile()  # another size of catalogue, other shapes; requests use the old state meanwhile
             self._snapshot = snapshot
         self._metrics.events.labels(self.name).inc(done.events)

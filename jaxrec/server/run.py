@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
 import logging
@@ -46,6 +47,10 @@ def serve(
       ValueError: a folder holds no run, two are called the same, or the address can't be bound.
     """
     limits = limits or Limits()
+    try:
+        sockets = [uvicorn.Config("", host=host, port=port, log_level="critical").bind_socket()]
+    except SystemExit as error:  # how uvicorn says it
+        raise ValueError(f"{host}:{port} can't be bound; take another --port") from error
     app = application(runs, shares=shares, token=token, limits=limits, hosts=_hosts(host), **overrides)
     config = uvicorn.Config(
         app,
@@ -57,13 +62,10 @@ def serve(
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(limits.answer_seconds) + 1,
     )
-    try:
-        sockets = [config.bind_socket()]
-    except SystemExit as error:  # uvicorn has logged why
-        raise ValueError(f"{host}:{port} can't be bound; take another --port") from error
     shown = f"[{host}]" if ":" in host else host
     log.info("http://%s:%d opens the page; Ctrl-C ends the server", shown, sockets[0].getsockname()[1])
-    uvicorn.Server(config).run(sockets)
+    with contextlib.suppress(KeyboardInterrupt):  # which the server has obeyed before it raises it again
+        uvicorn.Server(config).run(sockets)
 
 
 def application(

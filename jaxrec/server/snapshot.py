@@ -56,7 +56,7 @@ class Snapshot:
         if not settings.task.ranking:
             return cls(system, Names.of(system), [], version or version_of(system), 0, 0, limits)
         most = min(limits.k, data.n_items)
-        if not isinstance(system.model, Retriever) and settings.eval.recommender == "beam":
+        if _has_beams(system):
             most = min(most, settings.eval.beams)
         none = np.zeros(0, np.int32)
         longest = np.arange(min(settings.task.max_history, data.n_items), dtype=np.int32)
@@ -88,8 +88,8 @@ class Snapshot:
         """Raises ValueError if a list of k items can't be asked for."""
         queries.check_k(self.system, k)
         if k > self.most:
-            beams = self.system.config.eval.beams
-            reason = "serve with more --beams" if self.most == beams else "serve with a higher --limits.k"
+            bound_by_beams = _has_beams(self.system) and self.most < self.limits.k
+            reason = "serve with more --beams" if bound_by_beams else "serve with a higher --limits.k"
             raise ValueError(f"k={k} exceeds the {self.most} items that this server lists; lower k, or {reason}")
 
     def answer(self, asked: Sequence[Query], task: str, stage: Stage = lambda name: None) -> TopK:
@@ -124,6 +124,10 @@ class Snapshot:
                 if len(begins) >= limit:
                     break
         return (begins + contains)[:limit]
+
+
+def _has_beams(system: System) -> bool:
+    return not isinstance(system.model, Retriever) and system.config.eval.recommender == "beam"
 
 
 def version_of(system: System) -> str:

@@ -18,7 +18,7 @@ LIMITS = Limits(batch_sizes=(1, 4), history=60, names=60, requests=8, queue=8, b
 
 
 def wait_until_ready(client: TestClient) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while client.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)

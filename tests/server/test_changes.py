@@ -175,7 +175,7 @@ def test_acknowledged_events_outlive_a_kill(folder, tmp_path) -> None:
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
     address, acknowledged = f"http://127.0.0.1:{port}", []
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while True:
             try:
                 if httpx.get(f"{address}/healthz").status_code == 200:
