@@ -31,7 +31,7 @@ def serve(
     shares: Sequence[float] = (),
     token: str | None = None,
     limits: Limits | None = None,
-    **overrides: object,
+    **overrides: Any,
 ) -> None:
     """Serves trained runs until the process is told to stop; answers what is in flight before it returns.
 
@@ -75,7 +75,7 @@ def application(
     token: str | None = None,
     limits: Limits | None = None,
     hosts: tuple[str, ...] | None = None,
-    **overrides: object,
+    **overrides: Any,
 ) -> App:
     """The server as an ASGI application, for another server than uvicorn or for tests; see `serve`.
 
