@@ -67,7 +67,7 @@ def audit(
             config = DataConfig()
         else:
             config = data if isinstance(data, DataConfig) else events_config(data, folder)
-        interactions, notes = load_interactions(config, seed=seed, beside=(folder,))
+        interactions, notes = load_interactions(config, seed=seed, beside=(folder,), log=False)
     split = make_split(interactions, config.split)
     results = evaluate_baselines(split, "test")
     baselines = Results(results_report(results, split, "test", dataset=notes.source, seed=seed))

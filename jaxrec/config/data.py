@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from typing import Annotated, Literal
 
 from jaxrec.config.limits import (
@@ -39,14 +40,24 @@ class DataConfig:
     """The data set and its split."""
 
     name: str = "generated"
-    """The data set's name in tables."""
+    """The data set's name in tables; where `path` is given, a name that begins with "generated" becomes the file's."""
     path: str | None = None
     """Data file, looked up as given, then under $JAXREC_DATA, data/ and ../shared/data. None: the synthetic data of
     `world`."""
     format: str = "auto"
     """Name of a reader in `jaxrec.data.readers.registry`; "auto" detects it from the file."""
     columns: tuple[str, ...] = ()
-    """ROLE=COLUMN, for columns whose role is not recognised by name: "user=customer" "item=sku" "time=bought"."""
+    """ROLE=COLUMN, for columns whose role is not recognised by name: "user=customer" "item=sku" "time=bought". In JSON
+    also nested ones, "time=time.$date", and in a file without a header positions, "user=1" "item=2"."""
+    separator: str = "auto"
+    """Between fields of a text table: a character, or tab, comma, semicolon, pipe, colons (::) or blanks; "auto" finds
+    it."""
+    encoding: str = "auto"
+    """Of text files, such as latin-1 or cp1252; "auto" is UTF-8, or UTF-16 where the file begins with its mark."""
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    """Of times that are numbers, since 1970; "auto" takes the unit in which every one is a date from 1980 to 2100."""
+    unpack_mib: Annotated[int, Limits(at_least=1, at_most=1_000_000)] = 2048
+    """The most MiB that a compressed file may unpack to."""
     items_path: str | None = None
     """File of item titles, for formats that store them separately."""
     k_core: NonNegativeInt = 0
@@ -62,6 +73,10 @@ class DataConfig:
     unseen_items: Probability = 0.0
     """Fraction of items, drawn at random, that are left out of training and added after it."""
     world: WorldConfig = WorldConfig()
+
+    def __post_init__(self) -> None:
+        if self.path is not None and self.name.startswith("generated"):
+            object.__setattr__(self, "name", pathlib.PurePath(self.path).name)
 
 
 @dataclasses.dataclass(frozen=True)

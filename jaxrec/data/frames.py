@@ -10,8 +10,12 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
-from jaxrec.data.readers.columns import COLUMN_NAMES
+from jaxrec.data.readers import values
+from jaxrec.data.readers.columns import COLUMN_NAMES, plain
+from jaxrec.data.readers.named_table import NamedTable
+from jaxrec.data.source_file import SourceFile
 from jaxrec.files import write_whole
+from jaxrec.text import quoted
 
 TITLES = ("title", "itemtitle", "movietitle")
 """Names of a column of item titles, compared without case and underscores."""
@@ -59,23 +63,37 @@ def _as_polars(frame: Any) -> pl.DataFrame:
 
 
 def _store_titles(events: pl.DataFrame, folder: pathlib.Path) -> str | None:
-    plain = {name.lower().replace("_", ""): name for name in reversed(events.columns)}
-    title = next((plain[name] for name in TITLES if name in plain), None)
-    item = next((plain[name] for name in COLUMN_NAMES["item"] if name in plain), None)
-    has_review, has_summary = (any(name in plain for name in COLUMN_NAMES[role]) for role in ("review", "summary"))
+    by_plain_name = {plain(name): name for name in reversed(events.columns)}
+    title = next((by_plain_name[name] for name in TITLES if name in by_plain_name), None)
+    item = next((by_plain_name[name] for name in COLUMN_NAMES["item"] if name in by_plain_name), None)
+    has_review, has_summary = (
+        any(name in by_plain_name for name in COLUMN_NAMES[role]) for role in ("review", "summary")
+    )
     if title is None or item is None or (has_review and not has_summary and title.lower() == "title"):
         return None
-    pairs = events.select(pl.col(item).cast(pl.String).alias("item"), pl.col(title).cast(pl.String).alias("title"))
-    titles = pairs.drop_nulls().unique("item", keep="first", maintain_order=True)
-    return _store(titles, folder, "titles", "csv") if titles.height else None
+    table = NamedTable(SourceFile(pathlib.Path("data"), b"", is_binary=True), events, lambda row: row + 1)
+    titles = pl.DataFrame(
+        {
+            "item": values.names(table, "item", events[item]),
+            "title": values.texts(table, "title", events[title]).str.replace_all("\0", "", literal=True),
+        }
+    ).filter(pl.col("title") != "")
+    return _store(titles.unique(maintain_order=True), folder, "titles", "csv") if titles.height else None
 
 
 def _store(table: pl.DataFrame, folder: pathlib.Path, name: str, format: str) -> str:
     content = io.BytesIO()
     if format == "csv":
-        table.write_csv(content)
+        table.write_csv(content, quote_style="always")
     else:
-        table.write_parquet(content)
+        try:
+            table.write_parquet(content)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            kinds = ", ".join(f"{quoted(column)} {dtype}" for column, dtype in table.schema.items())
+            raise ValueError(
+                f"data: a column of this data frame can't be stored ({error}); the columns are {kinds}: convert or drop"
+                " what is neither a text, a number nor a date"
+            ) from error
     file = folder / f"{name}-{hashlib.sha256(content.getvalue()).hexdigest()[:16]}.{format}"
     if not file.is_file():
         write_whole(file, content.getvalue())

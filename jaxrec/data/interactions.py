@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from jaxrec.keys import generator
-from jaxrec.types import Interactions
+from jaxrec.types import DataError, Interactions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,13 +19,15 @@ class Notes:
     Attributes:
       source: the file, or "generated".
       read: events in the file.
+      reading: what the reader changed, guessed or left out, a sentence each.
       repeats: events dropped because the user has an earlier event with the item.
-      tied: events that share their time with another event of the user; a seeded shuffle ordered them.
+      tied: of the others, events that share their time with another one of the user; a seeded shuffle ordered them.
       has_times: whether events are ordered by time; otherwise by their lines in the file.
       least_user: minimum number of events per user; filtering repeats until all remaining users have it.
       least_item: the same for items; 0 keeps all.
       users, items, events: numbers dropped by that filter.
       untitled: items without a title, where titles were given; their name is used.
+      several_titles: items with different titles in the file, of which the first is used.
     """
 
     source: str
@@ -39,10 +41,12 @@ class Notes:
     items: int = 0
     events: int = 0
     untitled: int = 0
+    several_titles: int = 0
+    reading: tuple[str, ...] = ()
 
     def warnings(self) -> list[str]:
         """One line for each kind of drop or guess; empty if nothing was changed."""
-        lines = []
+        lines = list(self.reading)
         if self.repeats:
             lines.append(f"{self.repeats} events repeat a user's item; the first of each was kept")
         if self.users or self.items:
@@ -54,6 +58,8 @@ class Notes:
             lines.append(f"{self.tied} events share their time with another one of their user; shuffled by the seed")
         if self.untitled:
             lines.append(f"{self.untitled} items have no title and go by their name")
+        if self.several_titles:
+            lines.append(f"{self.several_titles} items have different titles in the file; the first of each is used")
         return lines
 
     def __str__(self) -> str:
@@ -78,18 +84,19 @@ def assemble_interactions(events: pl.DataFrame, *, seed: int, source: str) -> tu
     """
     user, user_names = _number(events["user"])
     item, item_names = _number(events["item"])
-    tied = 0
     if "time" in events.columns:
         time = events["time"].to_numpy()
         order = generator(seed, "ties").permutation(len(user))
         order = order[np.lexsort((time[order], user[order]))]  # a stable sort, which leaves ties shuffled
-        same = (np.diff(user[order]) == 0) & (np.diff(time[order]) == 0)
-        tied = int((np.append(same, False) | np.append(False, same)).sum())
     else:
         time = None
         order = np.argsort(user, kind="stable")
     pair = user[order].astype(np.int64) * len(item_names) + item[order]
     rows = order[np.sort(np.unique(pair, return_index=True)[1])]
+    tied = 0
+    if time is not None:
+        same = (np.diff(user[rows]) == 0) & (np.diff(time[rows]) == 0)
+        tied = int((np.append(same, False) | np.append(False, same)).sum())
 
     interactions = Interactions(
         user=user[rows],
@@ -110,7 +117,7 @@ def keep_frequent(
     all remaining have enough. Items without a remaining event leave the catalogue.
 
     Raises:
-      ValueError: nothing is left.
+      DataError: nothing is left.
     """
     least_user, least_item = max(k_core, min_events), k_core
     keep = np.ones(interactions.n_events, bool)
@@ -122,9 +129,12 @@ def keep_frequent(
             break
         keep &= stays
     if not keep.any():
-        raise ValueError(
-            f"{notes.source}: no event is left of {interactions.n_events} when users need {least_user} events and"
-            f" items {least_item}; lower --data.k-core or --data.min-events"
+        repeats = f" ({notes.repeats} more repeat a user's item and don't count)" if notes.repeats else ""
+        longest = int(np.bincount(interactions.user).max())
+        raise DataError(
+            f"{notes.source}: no event is left of {interactions.n_events}{repeats} when users need {least_user} events"
+            f" and items {least_item}; the longest history has {longest} different items: lower --data.k-core or"
+            " --data.min-events, or give more data"
         )
     kept = _select(interactions, keep, users > 0, items > 0)
     return kept, dataclasses.replace(

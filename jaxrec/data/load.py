@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -9,20 +10,21 @@ from jaxrec.config import DataConfig, data_file
 from jaxrec.data import synthetic
 from jaxrec.data.interactions import Notes, assemble_interactions, keep_frequent, with_titles
 from jaxrec.data.item_titles import read_titles
-from jaxrec.data.readers.registry import read_events
+from jaxrec.data.readers.registry import read
 from jaxrec.progress import logger
 from jaxrec.types import Interactions
 
 
 def load_interactions(
-    config: DataConfig, *, seed: int, beside: Sequence[pathlib.Path] = ()
+    config: DataConfig, *, seed: int, beside: Sequence[pathlib.Path] = (), log: bool = True
 ) -> tuple[Interactions, Notes]:
-    """Events of a file, or of the generated world if `config.path` is None; logs a warning for everything dropped.
+    """Events of a file, or of the generated world if `config.path` is None.
 
     Args:
       config: the file, its format and titles, the k-core and the minimum of events per user.
       seed: of the generated world, and of the shuffle among events at the same time.
       beside: further folders to search for the files.
+      log: whether to log a warning for everything that was dropped or guessed; False where the caller shows the counts.
 
     Returns:
       Interactions with rows sorted by user, then time; and the counts of what was dropped.
@@ -34,11 +36,23 @@ def load_interactions(
         interactions = synthetic.generate_world(config.world, seed=seed)
         notes = Notes("generated", interactions.n_events)
     else:
-        events = read_events(data_file(config.path, beside), config.format, config.columns)
-        interactions, notes = assemble_interactions(events, seed=seed, source=config.path)
+        events = read(
+            data_file(config.path, beside),
+            config.format,
+            config.columns,
+            separator=config.separator,
+            encoding=config.encoding,
+            time_unit=config.time_unit,
+            unpack_mib=config.unpack_mib,
+        )
+        interactions, notes = assemble_interactions(events.frame, seed=seed, source=config.path)
+        notes = dataclasses.replace(notes, reading=events.notes)
     interactions, notes = keep_frequent(interactions, notes, k_core=config.k_core, min_events=config.min_events)
     if config.items_path is not None:
-        interactions, notes = with_titles(interactions, notes, read_titles(data_file(config.items_path, beside)))
-    for line in notes.warnings():
+        file = data_file(config.items_path, beside)
+        titles = read_titles(file, encoding=config.encoding, unpack_mib=config.unpack_mib)
+        interactions, notes = with_titles(interactions, notes, titles.of)
+        notes = dataclasses.replace(notes, several_titles=titles.several)
+    for line in notes.warnings() if log else []:
         logger.warning("%s: %s", notes.source, line)
     return interactions, notes

@@ -1,109 +1,161 @@
-"""The bytes of a data file, plain or gzip, and errors that name file and line."""
+"""The bytes of a data file, unpacked and as UTF-8, and errors that name file and line."""
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
-import gzip
-import io
 import pathlib
-import zlib
 from collections.abc import Iterator
 from typing import NoReturn
 
-GZIP_MAGIC = b"\x1f\x8b"
-UTF8_MARK = b"\xef\xbb\xbf"
+from jaxrec.data.unpacking import CutOff, unpacked
+from jaxrec.text import quoted
+from jaxrec.types import DataError
+
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order marks and the encodings that they name; longer ones before those that they begin with."""
+SHOWN = 60
+"""Characters of a line that an error repeats."""
+UNPACK_MIB = 2048
+"""The default of `DataConfig.unpack_mib`."""
+PLAIN_BLANKS = " \t\r\n"
 
 
 @dataclasses.dataclass(frozen=True)
 class SourceFile:
-    """The unpacked bytes of a file; lines are counted from 1."""
+    """The unpacked bytes of a file; lines end at a line feed and are counted from 1.
+
+    Attributes:
+      path: the file.
+      data: its content; text is UTF-8 without NUL.
+      is_binary: whether `data` is not text.
+      notes: what a reader changed or left out, a sentence each; readers add to it.
+    """
 
     path: pathlib.Path
     data: bytes
     is_binary: bool = False
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def fail(self, line: int, problem: str) -> NoReturn:
-        """Raises a ValueError that names file and line and shows the line's start."""
+        """Raises a DataError that names file and line and shows the line's start; of a binary file, file and row."""
+        if self.is_binary:
+            raise DataError(f"{self.path}: row {line}: {problem}")
         lines = self.data.split(b"\n", line)
-        start = lines[line - 1][:60].decode("utf-8", "replace").rstrip("\r") if line <= len(lines) else ""
-        raise ValueError(f"{self.path}:{line}: {problem}; the line starts {start!r}")
+        start = lines[line - 1] if line <= len(lines) else b""
+        # A longer piece than is shown, as a character takes up to four bytes; `quoted` says how long the line is.
+        raise DataError(f"{self.path}:{line}: {problem}; the line starts {_start(start)}")
+
+    def note(self, sentence: str) -> None:
+        """Records what a reader changed or left out."""
+        self.notes.append(sentence)
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Numbers and texts of the lines that are not blank."""
         for number, line in enumerate(self.data.split(b"\n"), start=1):
-            if text := line.decode("utf-8").strip():
+            if text := line.decode("utf-8").strip(PLAIN_BLANKS):
                 yield number, text
 
+    def first(self, *, comments: bool = False) -> tuple[int, str]:
+        """Number and text of the first line that is not blank; tabs stay, as they may separate empty fields.
+
+        Args:
+          comments: whether lines that begin with # are passed over.
+        """
+        start, number = 0, 0
+        while start < len(self.data):
+            number += 1
+            end = self.data.find(b"\n", start)
+            end = len(self.data) if end < 0 else end
+            line, start = self.data[start:end], end + 1
+            if line.strip(b" \t\r") and not (comments and line.startswith(b"#")):
+                return number, line.decode("utf-8").strip(" \r\n")
+        raise DataError(f"{self.path}: the file is empty" + (" but for comments" if comments else ""))
+
     def first_line(self) -> str:
-        """The first line that is not blank, stripped of spaces; tabs stay, as they may separate empty fields."""
-        for line in io.BytesIO(self.data):
-            if line.strip():
-                return line.decode("utf-8").strip(" \r\n")
-        raise ValueError(f"{self.path}: the file is empty")
+        """The first line that is not blank."""
+        return self.first()[1]
+
+
+def _start(line: bytes) -> str:
+    text = line.decode("utf-8", "replace").rstrip("\r")
+    return quoted(text, SHOWN)
 
 
 def open_source(
-    path: pathlib.Path, *, encodings: tuple[str, ...] = ("utf-8",), magics: tuple[bytes, ...] = ()
+    path: pathlib.Path,
+    *,
+    encodings: tuple[str, ...] = ("utf-8",),
+    magics: tuple[bytes, ...] = (),
+    unpack_mib: int = UNPACK_MIB,
 ) -> SourceFile:
-    """Reads a file; gzip is recognised by its first bytes, not its name.
+    """Reads a file; compression is recognised by the first bytes, not the name, and UTF-8, -16 and -32 by their marks.
 
     Args:
       path: the file.
-      encodings: of text, tried in turn; the result is always UTF-8.
+      encodings: of text without a mark, tried in turn; the result is always UTF-8.
       magics: first bytes of binary formats, which are not decoded.
+      unpack_mib: the most MiB that a compressed file may unpack to.
 
     Raises:
-      ValueError: the file is empty, a cut-off or damaged gzip, or text in none of the encodings; the message names
-        the line up to which it could be read.
+      DataError: the file is empty, a cut-off or damaged archive, too large when unpacked, or text in none of the
+        encodings; the message names the line up to which it could be read.
+      OSError: it can't be read.
     """
-    data = path.read_bytes()
-    if data.startswith(GZIP_MAGIC):
-        data = _unpack(path, data)
+    data = _unpacked(path, path.read_bytes(), unpack_mib)
     if not data.strip():
-        raise ValueError(f"{path}: the file is empty")
-    if data.startswith(magics):
+        raise DataError(f"{path}: the file is empty")
+    if magics and data.startswith(magics):
         return SourceFile(path, data, is_binary=True)
-    return SourceFile(path, _as_utf8(path, data.removeprefix(UTF8_MARK), encodings))
+    for mark, encoding in MARKS.items():
+        if data.startswith(mark):
+            data, encodings = data[len(mark) :] if encoding == "utf-8" else data, (encoding,)
+            break
+    source = SourceFile(path, _as_utf8(path, data, encodings))
+    if not source.data.strip():
+        raise DataError(f"{path}: the file is empty")
+    if b"\0" in source.data:
+        line = source.data.count(b"\n", 0, source.data.index(b"\0")) + 1
+        source.fail(
+            line, "a NUL byte: not a text file, or text in an encoding to name, as in --data.encoding utf-16-le"
+        )
+    return source
 
 
-def _unpack(path: pathlib.Path, packed: bytes) -> bytes:
+def _unpacked(path: pathlib.Path, packed: bytes, limit_mib: int) -> bytes:
     try:
-        return gzip.decompress(packed)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        readable = _readable_part(packed)
-        source = SourceFile(path, readable)
-        line = readable.count(b"\n") + 1
-        problem = f"the gzip file is cut off or damaged ({error}); fetch it again"
+        return unpacked(path, packed, limit_mib)
+    except CutOff as cut:
+        problem = f"the {cut.kind} file is cut off or damaged ({cut.__cause__}); fetch it again"
         try:
-            source.fail(line, problem)
-        except ValueError as named:
-            raise named from error
-
-
-def _readable_part(packed: bytes) -> bytes:
-    """The content of a damaged gzip file up to the damage."""
-    unpacker, parts = zlib.decompressobj(wbits=31), []
-    try:
-        for start in range(0, len(packed), 4096):
-            parts.append(unpacker.decompress(packed[start : start + 4096]))
-    except zlib.error:
-        pass  # the damage itself; the caller reports it
-    return b"".join(parts)
+            SourceFile(path, cut.readable).fail(cut.readable.count(b"\n") + 1, problem)
+        except DataError as named:
+            raise named from cut
 
 
 def _as_utf8(path: pathlib.Path, data: bytes, encodings: tuple[str, ...]) -> bytes:
-    if data.isascii():
+    if data.isascii() and {"utf-8", "latin-1"}.issuperset(encodings):
         return data
     problem = None
     for encoding in encodings:
         try:
             text = data.decode(encoding)
-        except UnicodeDecodeError as error:
+            return data if encoding == "utf-8" else text.encode("utf-8")
+        except UnicodeError as error:
             problem = problem or error
-            continue
-        return data if encoding == "utf-8" else text.encode("utf-8")
+        except LookupError as error:
+            raise ValueError(f"encoding={encoding!r} is not known; give one as utf-8, latin-1 or cp1252") from error
     assert problem is not None
+    if not isinstance(problem, UnicodeDecodeError):
+        raise DataError(f"{path}: not {encodings[0]} ({problem}); name the encoding, as in --data.encoding latin-1")
     line = data.count(b"\n", 0, problem.start) + 1
     SourceFile(path, data).fail(
-        line, f"byte 0x{data[problem.start]:02x} is not {encodings[0]}; convert the file, say with iconv -t utf-8"
+        line,
+        f"byte 0x{data[problem.start]:02x} is not {encodings[0]}; name the encoding, as in --data.encoding latin-1",
     )

@@ -8,15 +8,15 @@ import pytest
 
 from jaxrec.config import DataConfig
 from jaxrec.data.load import load_interactions
-from jaxrec.data.readers.reader import Reader
+from jaxrec.data.readers.reader import Reader, ReadOptions
 from jaxrec.data.readers.registry import READERS, read_events
 from jaxrec.data.source_file import SourceFile
 from jaxrec.data.split import make_split
 
 
-def read_arrows(source: SourceFile, columns: dict[str, str]) -> pl.DataFrame:
+def read_arrows(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
     """Lines "user -> item @ seconds"."""
-    del columns
+    del options
     rows = []
     for number, line in source.lines():
         user, arrow, event = line.partition(" -> ")
@@ -30,7 +30,7 @@ def read_arrows(source: SourceFile, columns: dict[str, str]) -> pl.DataFrame:
 TOY = Reader("user -> item @ seconds", read_arrows, recognises=lambda source: " -> " in source.first_line())
 BINARY = Reader(
     "numbers of 8 bits behind TOY",
-    lambda source, columns: pl.DataFrame({"user": [str(b) for b in source.data[3:]], "item": "x"}),
+    lambda source, options: pl.DataFrame({"user": [str(b) for b in source.data[3:]], "item": "x"}),
     magic=b"TOY",
 )
 

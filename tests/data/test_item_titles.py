@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from jaxrec.data.item_titles import read_titles
+from jaxrec.data.item_titles import Titles, read_titles
 
 FILES = {
     "recbole": b"item_id:token\tmovie_title:token_seq\trelease_year:token\n1\tToy Story\t1995\n2\tL\xc3\xa9on\t1994\n",
@@ -20,7 +20,7 @@ FILES = {
 def test_titles(name: str, tmp_path: pathlib.Path) -> None:
     path = tmp_path / name
     path.write_bytes(FILES[name])
-    assert read_titles(path) == {"1": "Toy Story", "2": "Léon"}
+    assert read_titles(path) == Titles({"1": "Toy Story", "2": "Léon"}, several=0)
 
 
 def test_latin_1_elsewhere_is_a_mistake(tmp_path: pathlib.Path) -> None:
@@ -38,3 +38,17 @@ def test_missing_columns(tmp_path: pathlib.Path) -> None:
     path.write_bytes(b"film,title\n1,Toy Story\n")
     with pytest.raises(ValueError, match="no column is the item"):
         read_titles(path)
+
+
+def test_of_two_titles_the_first_is_used_and_counted(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("item,title\na,One\nb,Two\na,Another\na,One\nb,Two\n c ,Three\nd,\n")
+    assert read_titles(path) == Titles({"a": "One", "b": "Two", "c": "Three"}, several=1)
+
+
+def test_pipes_under_a_header_and_in_another_encoding(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "items"
+    path.write_bytes("item|title|year|genre\n1|Léon|1994|Crime\n".encode("utf-16"))
+    assert read_titles(path).of == {"1": "Léon"}
+    path.write_bytes("item,title\n1,Léon\n".encode("cp1252"))
+    assert read_titles(path, encoding="cp1252").of == {"1": "Léon"}

@@ -7,8 +7,9 @@ import pathlib
 import polars as pl
 import pytest
 
-from jaxrec.data.readers.registry import READERS, read_events, recognise
+from jaxrec.data.readers.registry import READERS, read, read_events, recognise
 from jaxrec.data.source_file import open_source
+from jaxrec.types import DataError
 
 AMAZON_2014 = [
     {"reviewerID": "A", "asin": "x", "helpful": [0, 1], "reviewText": "Fine, é!", "overall": 5.0, "summary": "Good"}
@@ -147,9 +148,15 @@ BAD = {
     ),
     "infinite rating": ("user,item,rating\nA,x,inf\n", 2, "'inf' is not a number"),
     "words for times": ("user,item,time\nA,x,5\nA,y,last week\n", 3, "the time 'last week' is not a number"),
-    "user without items": ("A x y\nB\nC x\n", 2, "a user without items"),
+    "no user with items": ("A\nB\n", None, "no user has an item"),
+    "commas between names": ("A: x, y, z\nB: x, y\n", 1, "commas or colons stand between the names"),
+    "lone carriage return in a sequence": ("A x y\nB x\ry\n", 2, "a carriage return without a line feed"),
+    "NUL": ("user,item\nA,x\nB,\0\n", 3, "a NUL byte"),
     "user with two lines": ("A x y\n\nB x\nA z\n", 4, "user 'A' has a line already"),
     "movielens letters": ("1\t2\t3\t4\n1\tx\tgood\t5\n", 2, "the rating 'good' is not a number"),
+    "movielens with a third colon": ("1::2::3::4\n1:::2::3::4\n", 2, "more of ':' than the separator"),
+    "a user twice with one item each": ("A x\nB y\nA z\n", 3, "say --data.format pairs"),
+    "no header": ("u\ti\t3\nv\tj\t4\n", 1, "give positions: --data.columns user=1 item=2 rating=3 time=4"),
     "movielens short": ("1::2::3::4\n1::2::3\n", 2, "3 fields where 4 are expected"),
     "json cut": (jsonl(AMAZON_2014) + '{"reviewerID": "C", "as\n' + jsonl(AMAZON_2014), 3, "not a JSON object"),
     "json first line": ("{'reviewerID': 'A'}\n", 1, "old Amazon files hold Python literals"),
@@ -167,6 +174,120 @@ BAD = {
 }
 
 
+def test_errors_name_the_format_that_was_guessed_and_why(tmp_path: pathlib.Path) -> None:
+    path = write(tmp_path, "A x\nB y\nA z\n")
+    guessed = r"\(read as sequence, as no other format fits its first line; --data.format takes another of pairs, csv"
+    with pytest.raises(DataError, match=guessed):
+        read_events(path)
+    assert read_events(path, "pairs").rows() == [("A", "x"), ("B", "y"), ("A", "z")]
+    with pytest.raises(DataError) as caught:
+        read_events(path, "sequence")
+    assert "read as" not in str(caught.value)
+
+
+def test_users_without_items_are_left_out_and_counted(tmp_path: pathlib.Path) -> None:
+    events = read(write(tmp_path, "A x y\nB\n\nC x\nA\n"))
+    assert events.frame.rows() == [("A", "x"), ("A", "y"), ("C", "x")]
+    assert events.notes == ("2 users have no items and were left out",)
+
+
+def test_names_are_separated_by_spaces_and_tabs_alone(tmp_path: pathlib.Path) -> None:
+    odd = [f"x{character}y" for character in "\x0b\x0c\x1c\x85\u2028\xa0\u3000"]
+    for format, text in (("sequence", f"A {' '.join(odd)}\r\n"), ("pairs", "".join(f"A\t{name} \n" for name in odd))):
+        assert read_events(write(tmp_path, text), format)["item"].to_list() == odd
+
+
+@pytest.mark.parametrize("mark", "\t,;|")
+def test_separators_are_found(mark: str, tmp_path: pathlib.Path) -> None:
+    text = "# exported\n\nuser,item,time\nA,x,1393545600\nB,y,1363392000\n".replace(",", mark)
+    events = read(write(tmp_path, text))
+    assert events.frame.rows() == [("A", "x", 1393545600000), ("B", "y", 1363392000000)]
+    assert events.notes == ("1 lines that begin with # stand before the table and were left out",)
+
+
+def test_separators_can_be_named(tmp_path: pathlib.Path) -> None:
+    expected = [("A,1", "x"), ("B,2", "y")]
+    for word, text in (
+        ("pipe", "user|item\nA,1|x\nB,2|y\n"),
+        ("^", "user^item\nA,1^x\nB,2^y\n"),
+        ("blanks", "user  item\nA,1 x\nB,2\t y\n"),
+        ("||", "user||item\nA,1||x\nB,2||y\n"),
+    ):
+        assert read(write(tmp_path, text), separator=word).frame.rows() == expected
+    for word in ("a", '"', "", "\n"):
+        with pytest.raises(ValueError, match="can't be one"):
+            read(write(tmp_path, "user,item\nA,x\n"), separator=word)
+
+
+@pytest.mark.parametrize("mark", ["\t", ",", "|", "::", " "])
+def test_columns_by_position_keep_the_first_line(mark: str, tmp_path: pathlib.Path) -> None:
+    path = write(tmp_path, "A,x,5,1393545600\nA,y,2,1363392000\n".replace(",", mark))
+    columns = ("user=1", "item=2", "rating=3", "time=4")
+    assert read_events(path, columns=columns).rows() == [("A", "x", 5, 1393545600000), ("A", "y", 2, 1363392000000)]
+    assert read_events(path, columns=("item=1", "user=3")).rows() == [("5", "A"), ("2", "A")]
+    with pytest.raises(DataError, match="events:1: time=5 is given, and the line has 4 fields"):
+        read_events(path, columns=("user=1", "item=2", "time=5"))
+    for wrong in (("user=1", "item=1"), ("user=0", "item=1"), ("user=1",), ("user=1", "item=name")):
+        with pytest.raises(ValueError, match="position"):
+            read_events(path, columns=wrong)
+
+
+def test_a_header_is_no_event_and_an_event_no_header(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match="events:1: a header, while columns are given by position"):
+        read_events(write(tmp_path, "user_id,item_id\nA,x\n"), columns=("user=1", "item=2"))
+    with pytest.raises(DataError, match="events:3: the user is 'A', which also names the column"):
+        read_events(write(tmp_path, "A,x\nB,y\nA,z\n"), columns=("user=A", "item=x"))
+
+
+def test_numbers_with_blanks_between_them_are_events_if_the_last_can_be_a_time(tmp_path: pathlib.Path) -> None:
+    path = write(tmp_path, "1 7 5 1393545600\n2 8  2 1363392000\n")
+    assert read_events(path).rows() == [("1", "7", 5.0, 1393545600000), ("2", "8", 2.0, 1363392000000)]
+    assert read_events(write(tmp_path, "1 7 5 3\n2 8 2\n"))["item"].to_list() == ["7", "5", "3", "8", "2"]
+
+
+def test_iso_times_in_every_format(tmp_path: pathlib.Path) -> None:
+    for text in (
+        "user,item,time\nA,x,2014-02-28 00:00:00\n",
+        '{"user": "A", "item": "x", "time": "2014-02-28T02:00:00+02:00"}\n',
+        "user_id:token\titem_id:token\ttimestamp:token\nA\tx\t2014-02-28\n",
+    ):
+        assert read_events(write(tmp_path, text)).rows() == [("A", "x", 1393545600000)]
+
+
+def test_encodings(tmp_path: pathlib.Path) -> None:
+    text = "user,item\nA,x\nB,café\n"
+    for encoding in ("utf-16", "utf-32", "utf-8-sig"):
+        assert read_events(write(tmp_path, text.encode(encoding)))["item"].to_list() == ["x", "café"]
+    path = write(tmp_path, text.encode("cp1252"))
+    assert read(path, encoding="cp1252").frame["item"].to_list() == ["x", "café"]
+    assert read(write(tmp_path, text.encode("utf-16-le")), encoding="utf-16-le").frame.height == 2
+    with pytest.raises(ValueError, match="encoding='cp0' is not known"):
+        read(path, encoding="cp0")
+    with pytest.raises(DataError, match="events:3: byte 0xe9 is not ascii"):
+        read(path, encoding="ascii")
+    with pytest.raises(DataError, match="events:1: a NUL byte: not a text file, or text in an encoding to name"):
+        read_events(write(tmp_path, text.replace("é", "e").encode("utf-16-le")))
+
+
+def test_a_folder_of_part_files_is_one_table(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "_SUCCESS").touch()
+    (tmp_path / ".part-0.csv.crc").write_bytes(b"\0")
+    (tmp_path / "part-1.csv").write_text("user,item\nB,y\n")
+    (tmp_path / "part-0.csv.gz").write_bytes(gzip.compress(b"user,item\nA,x\n"))
+    events = read(tmp_path)
+    assert events.frame.rows() == [("A", "x"), ("B", "y")]
+    assert events.notes == ("2 part files were read as one",)
+    (tmp_path / "part-2.csv").write_text("user,item,rating\nB,y,1\n")
+    with pytest.raises(DataError, match=r"part-2.csv has the columns user, item, rating, and part-0.csv.gz beside it"):
+        read(tmp_path)
+    (tmp_path / "part-2.parquet").touch()
+    with pytest.raises(DataError, match="a folder with part files of several kinds, as 'part-0"):
+        read(tmp_path)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="none: a folder without part files"):
+        read(tmp_path / "none")
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_files_are_refused_with_their_line(name: str, tmp_path: pathlib.Path) -> None:
     text, line, problem = BAD[name]
@@ -182,7 +303,9 @@ def test_bad_files_are_refused_with_their_line(name: str, tmp_path: pathlib.Path
 
 def test_wrong_encoding_names_the_line(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path, "user,item\nA,x\nB,café\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"events:3: byte 0xe9 is not utf-8; convert the file"):
+    with pytest.raises(
+        ValueError, match=r"events:3: byte 0xe9 is not utf-8; name the encoding, as in --data.encoding latin-1"
+    ):
         read_events(path)
 
 

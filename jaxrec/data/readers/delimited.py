@@ -1,124 +1,89 @@
-"""Text tables: commas, semicolons or tabs under a header, and RecBole's atomic files under a typed header."""
+"""Text tables under a header or with columns by position, and RecBole's atomic files under a typed header."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-import itertools
 import re
-from collections.abc import Iterator
 
 import polars as pl
 
-from jaxrec.data.readers.columns import events_of
-from jaxrec.data.readers.named_table import NamedTable
-from jaxrec.data.readers.reader import Reader
+from jaxrec.data.readers.columns import COLUMN_NAMES, events_of, plain, positions
+from jaxrec.data.readers.delimited_text import BLANKS, Dialect, read_delimited, records
+from jaxrec.data.readers.reader import Reader, ReadOptions
 from jaxrec.data.source_file import SourceFile
+from jaxrec.text import quoted
+
+SEPARATORS = {
+    "tab": "\t",
+    "\\t": "\t",
+    "comma": ",",
+    "semicolon": ";",
+    "pipe": "|",
+    "colons": "::",
+    "blanks": BLANKS,
+    "space": BLANKS,
+}
+"""Words for separators, beside the characters themselves."""
+FOUND = ("\t", ",", ";", "|")
+"""Separators that are found in a header; of two that occur as often, the first."""
 
 
-def read_delimited(source: SourceFile, separator: str, *, quoted: bool, names: list[str] | None = None) -> NamedTable:
-    """A text table.
-
-    Args:
-      source: the file.
-      separator: one character, or several if `quoted` is False.
-      quoted: whether "..." may hold separators and line ends.
-      names: of the columns, where the file has no header; None reads the header.
+def separator_of(options: ReadOptions) -> str | None:
+    """The separator that the user named, None to find it.
 
     Raises:
-      ValueError: a column name is repeated, or a line has more or fewer fields than there are columns.
+      ValueError: it can't be one.
     """
-    data = source.data
-    if len(separator) > 1:  # polars and csv take a single character only
-        data, separator = data.replace(separator.encode(), b"\t"), "\t"
-    records = _Records(source, data, separator, quoted)
-    has_header = names is None
-    if names is None:
-        names = header_names(source, separator, quoted)
-    try:
-        frame = pl.read_csv(
-            data,
-            separator=separator,
-            quote_char='"' if quoted else None,
-            has_header=has_header,
-            new_columns=names,
-            infer_schema=False,
+    if options.separator == "auto":
+        return None
+    separator = SEPARATORS.get(options.separator, options.separator)
+    if not separator or re.search(r'[\w"\r\n]', separator) or not separator.isascii():
+        raise ValueError(
+            f"separator={quoted(options.separator)} can't be one; give a character as , or one of"
+            f" {', '.join(SEPARATORS)}"
         )
-    except pl.exceptions.PolarsError as error:
-        records.fail_at_first_bad(len(names))
-        raise ValueError(f"{source.path}: not a table that can be read: {error}") from error
-    blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()  # polars makes such rows from blank lines
-    if blank.any() or frame.width != len(names) or frame.to_series(-1).has_nulls():  # and nulls from short lines
-        records.fail_at_first_bad(len(names))
-    return NamedTable(source, frame.filter(~blank), lambda row: records.line(row + has_header))
-
-
-def header_names(source: SourceFile, separator: str, quoted: bool) -> list[str]:
-    """Column names from a table's first line, without RecBole's types ("user_id:token").
-
-    Raises:
-      ValueError: a name is repeated.
-    """
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    fields = next(csv.reader([source.first_line()], delimiter=separator, quoting=quoting))
-    names = [field.strip().rpartition(":")[0] or field.strip() for field in fields]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        source.fail(1, f"the header names {', '.join(map(repr, repeated))} more than once")
-    return names
-
-
-@dataclasses.dataclass(frozen=True)
-class _Records:
-    """A slow pass over a text table that finds line numbers for error messages; polars does the reading."""
-
-    source: SourceFile
-    data: bytes
-    separator: str
-    quoted: bool
-
-    def _walk(self) -> Iterator[tuple[int, list[str] | None]]:
-        """The line at which a record starts and its fields, None where it can't be read; blank lines are left out."""
-        text = io.StringIO(self.data.decode("utf-8"), newline="")
-        quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
-        reader = csv.reader(text, delimiter=self.separator, quoting=quoting, strict=True)
-        start = 1
-        try:
-            for fields in reader:
-                if fields:
-                    yield start, fields
-                start = reader.line_num + 1
-        except csv.Error:
-            yield start, None
-
-    def line(self, record: int) -> int:
-        return next(itertools.islice(self._walk(), record, None))[0]
-
-    def fail_at_first_bad(self, width: int) -> None:
-        for start, fields in self._walk():
-            if fields is None:
-                self.source.fail(start, "a quotation mark is out of place or never closed")
-            if len(fields) != width:
-                self.source.fail(start, f"{len(fields)} fields where {width} are expected")
-            if not any(fields):
-                self.source.fail(start, "every field is empty")
+    return separator
 
 
 def guess_separator(line: str) -> str:
-    """The separator of a header line: the most frequent of tab, comma and semicolon."""
-    return max("\t,;", key=line.count)
+    """The separator of a table's first line: the most frequent outside quotation, else "::" or blanks."""
+    line = re.sub(r'"[^"]*"', "", line)
+    best = max(FOUND, key=line.count)
+    if best in line:
+        return best
+    return "::" if "::" in line else BLANKS
 
 
-def read_csv(source: SourceFile, columns: dict[str, str]) -> pl.DataFrame:
-    """Events of a table under a header."""
-    separator = guess_separator(source.first_line())
-    return events_of(read_delimited(source, separator, quoted=separator != "\t"), columns)
+def dialect_of(separator: str, *, has_comments: bool = True) -> Dialect:
+    """How a table with a separator is written: only what one character other than a tab separates is quoted."""
+    return Dialect(
+        separator, is_quoted=len(separator) == 1 and separator not in ("\t", BLANKS), has_comments=has_comments
+    )
 
 
-def read_recbole(source: SourceFile, columns: dict[str, str]) -> pl.DataFrame:
+def read_csv(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
+    """Events of a table under a header, or of one without it whose columns are given by position."""
+    line, first = source.first(comments=True)
+    dialect = dialect_of(separator_of(options) or guess_separator(first))
+    n_comments = sum(text.startswith(b"#") for text in source.data.split(b"\n", line - 1)[: line - 1])
+    if n_comments:
+        source.note(f"{n_comments} lines that begin with # stand before the table and were left out")
+    places = positions(options.columns)
+    if places is None:
+        return events_of(read_delimited(source, dialect), options, header_line=line)
+    record = next(records(source, dialect))
+    width = len(record.fields)
+    for role, place in places.items():
+        if place >= width:
+            source.fail(record.line, f"{role}={place + 1} is given, and the line has {width} fields")
+        if plain(record.fields[place]) in COLUMN_NAMES[role]:
+            source.fail(record.line, "a header, while columns are given by position: name them, or remove this line")
+    table = read_delimited(source, dialect, [str(place + 1) for place in range(width)])
+    return events_of(table, options, roles={role: str(place + 1) for role, place in places.items()})
+
+
+def read_recbole(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
     """Events of RecBole's atomic .inter file."""
-    return events_of(read_delimited(source, "\t", quoted=False), columns)
+    return events_of(read_delimited(source, Dialect("\t")), options, header_line=source.first()[0])
 
 
 def has_typed_header(source: SourceFile) -> bool:
@@ -126,13 +91,21 @@ def has_typed_header(source: SourceFile) -> bool:
     return re.match(r"[^\t]*:(token|token_seq|float|float_seq)(\t|$)", source.first_line()) is not None
 
 
+def is_table(source: SourceFile) -> bool:
+    """Whether the first line that is no comment holds a separator of `FOUND`, but not as in "user: item, item"."""
+    line = source.first(comments=True)[1]
+    return any(mark in line for mark in FOUND) and not re.fullmatch(r'[^,:"]+:( [^,:"]+,)+ [^,:"]+', line)
+
+
 CSV = Reader(
-    "a table with commas, semicolons or tabs under a header (MovieLens ratings.csv, Amazon 2023, any)",
+    "a table with commas, semicolons, tabs or pipes under a header (MovieLens ratings.csv, Amazon 2023, any)",
     read_csv,
-    recognises=lambda source: any(mark in source.first_line() for mark in ",;\t"),
+    recognises=is_table,
+    sign="its first line holds commas, semicolons, tabs or pipes",
 )
 RECBOLE = Reader(
     "atomic .inter: a tab-separated table under a typed header, user_id:token ...",
     read_recbole,
     recognises=has_typed_header,
+    sign="its first line names a type, as user_id:token does",
 )

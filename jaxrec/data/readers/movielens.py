@@ -7,32 +7,44 @@ import re
 import polars as pl
 
 from jaxrec.data.readers.columns import events_of
-from jaxrec.data.readers.delimited import read_delimited
-from jaxrec.data.readers.reader import Reader
+from jaxrec.data.readers.delimited_text import BLANKS, Dialect, read_delimited
+from jaxrec.data.readers.reader import Reader, ReadOptions
 from jaxrec.data.source_file import SourceFile
 
 COLUMNS = ["user", "item", "rating", "time"]
+EARLIEST = 10**8
+"""Seconds since 1970; a fourth number below it, after blanks, is an item of a sequence rather than a time."""
 
 
-def read_tabs(source: SourceFile, columns: dict[str, str]) -> pl.DataFrame:
-    """Events of u.data."""
-    return events_of(read_delimited(source, "\t", quoted=False, names=COLUMNS), columns)
+def read_numbers(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
+    """Events of u.data, with tabs or blanks."""
+    separator = "\t" if "\t" in source.first_line() else BLANKS
+    return events_of(read_delimited(source, Dialect(separator), COLUMNS), options)
 
 
-def read_double_colons(source: SourceFile, columns: dict[str, str]) -> pl.DataFrame:
+def read_double_colons(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
     """Events of ratings.dat."""
-    return events_of(read_delimited(source, "::", quoted=False, names=COLUMNS), columns)
+    return events_of(read_delimited(source, Dialect("::"), COLUMNS), options)
 
 
 def is_four_numbers(source: SourceFile) -> bool:
-    """Whether the first line is four numbers with tabs between them."""
-    fields = source.first_line().split("\t")
-    return len(fields) == len(COLUMNS) and all(re.fullmatch(r"-?\d+(\.\d+)?", field) for field in fields)
+    """Whether the first line is four numbers with tabs between them, or with blanks if the last can be a time."""
+    line = source.first_line()
+    fields = line.split("\t") if "\t" in line else re.split(" +", line)
+    if len(fields) != len(COLUMNS) or not all(re.fullmatch(r"-?\d+(\.\d+)?", field) for field in fields):
+        return False
+    return "\t" in line or float(fields[-1]) >= EARLIEST
 
 
-TABS = Reader("u.data: user, item, rating, time with tabs between them", read_tabs, recognises=is_four_numbers)
+NUMBERS = Reader(
+    "u.data: user, item, rating, time with tabs or blanks between them",
+    read_numbers,
+    recognises=is_four_numbers,
+    sign="its first line is four numbers with tabs or blanks between them",
+)
 DOUBLE_COLONS = Reader(
     "ratings.dat: user::item::rating::time",
     read_double_colons,
     recognises=lambda source: source.first_line().count("::") >= 2,
+    sign="its first line holds :: twice or more",
 )

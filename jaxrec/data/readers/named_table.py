@@ -9,6 +9,8 @@ from typing import NoReturn
 import polars as pl
 
 from jaxrec.data.source_file import SourceFile
+from jaxrec.text import quoted
+from jaxrec.types import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +19,7 @@ class NamedTable:
 
     Attributes:
       source: the file.
-      frame: the columns, strings (Parquet: of any type), null where a field is empty.
+      frame: the columns, strings (Parquet: of any type), null or "" where a field is empty.
       line_of: maps a row, counted from 0, to its line, counted from 1.
     """
 
@@ -26,5 +28,12 @@ class NamedTable:
     line_of: Callable[[int], int]
 
     def fail(self, row: int, problem: str) -> NoReturn:
-        """Raises a ValueError that names the line of a row."""
+        """Raises a DataError that names the line of a row."""
         self.source.fail(self.line_of(row), problem)
+
+    def refuse_column(self, column: str, role: str, kind: str, wanted: str) -> NoReturn:
+        """Raises a DataError that names a column's type."""
+        raise DataError(
+            f"{self.source.path}: the {role} (column {quoted(column)}) is of the type {kind}; {wanted}. Convert it, or"
+            f" name another column: --data.columns {role}=..."
+        )

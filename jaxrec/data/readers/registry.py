@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 import polars as pl
 
-from jaxrec.data.readers import delimited, json_lines, movielens, parquet, sequence
-from jaxrec.data.readers.columns import parse_columns
-from jaxrec.data.readers.reader import Reader
-from jaxrec.data.source_file import SourceFile, open_source
+from jaxrec.data.readers import delimited, json_objects, movielens, parquet, sequence
+from jaxrec.data.readers.columns import parse_columns, positions
+from jaxrec.data.readers.reader import Reader, ReadOptions
+from jaxrec.data.readers.times import TimeUnit
+from jaxrec.data.source_file import UNPACK_MIB, SourceFile, open_source
+from jaxrec.text import listed
+from jaxrec.types import DataError
 
 # Formats are tried from last to first, so the most general readers are at the top.
 READERS: dict[str, Reader] = {
-    "sequence": sequence.READER,
+    "pairs": sequence.PAIRS,
+    "sequence": sequence.SEQUENCES,
     "csv": delimited.CSV,
-    "movielens-100k": movielens.TABS,
+    "movielens-100k": movielens.NUMBERS,
     "movielens-dat": movielens.DOUBLE_COLONS,
     "recbole": delimited.RECBOLE,
-    "json": json_lines.READER,
+    "json": json_objects.READER,
     "parquet": parquet.READER,
 }
+PARTS = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".inter")
+"""Ends of the names of a folder's part files, also with the end of a compressed file after them."""
+PACKED_ENDS = ("", ".gz", ".bz2", ".xz", ".zst")
+
+
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """Events of a file or folder.
+
+    Attributes:
+      frame: as `Reader.read` describes it.
+      notes: what was changed, guessed or left out, a sentence each.
+    """
+
+    frame: pl.DataFrame
+    notes: tuple[str, ...]
 
 
 def reader(format: str) -> Reader:
@@ -42,23 +63,114 @@ def recognise(source: SourceFile) -> str:
             return name
         if not source.is_binary and entry.recognises(source):
             return name
-    raise ValueError(f"{source.path}: of no known format; name it with --data.format: {', '.join(READERS)}")
+    raise DataError(f"{source.path}: of no known format; name it with --data.format: {', '.join(READERS)}")
 
 
 def read_events(path: pathlib.Path, format: str = "auto", columns: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Events of a file, plain or gzip.
+    """The frame of `read`, with nothing but format and columns named."""
+    return read(path, format, columns).frame
+
+
+def read(
+    path: pathlib.Path,
+    format: str = "auto",
+    columns: tuple[str, ...] = (),
+    *,
+    separator: str = "auto",
+    encoding: str = "auto",
+    time_unit: TimeUnit = "auto",
+    unpack_mib: int = UNPACK_MIB,
+) -> Events:
+    """Events of a file, plain or compressed, or of a folder of part files.
 
     Args:
-      path: the file.
+      path: the file or folder.
       format: a key of READERS, or "auto": recognised from the content.
       columns: "role=column" for columns of a table whose names `columns.COLUMN_NAMES` does not list.
-
-    Returns:
-      The frame that `Reader.read` describes, in the file's order.
+      separator: between fields, a character or a key of `delimited.SEPARATORS`; "auto" finds it.
+      encoding: of text; "auto" is UTF-8, or UTF-16 where the file begins with its mark.
+      time_unit: of times that are numbers; "auto" is told by their size.
+      unpack_mib: the most MiB that a compressed file may unpack to.
 
     Raises:
-      ValueError: the file can't be read as that format; the message names the line and shows its start.
+      DataError: it can't be read as that format; the message names the line and shows its start.
+      ValueError: format, columns, separator or encoding can't be what is said.
+      OSError: the file can't be opened.
     """
-    source = open_source(path, magics=tuple(entry.magic for entry in READERS.values() if entry.magic))
-    name = recognise(source) if format == "auto" else format
-    return reader(name).read(source, parse_columns(columns))
+    if format != "auto":
+        reader(format)
+    options = ReadOptions(parse_columns(columns), separator, time_unit)
+    if positions(options.columns) is not None or delimited.separator_of(options) is not None:
+        if format not in ("auto", "csv"):
+            raise ValueError(
+                f"format={format!r} takes neither a separator nor columns by position; leave --data.format out"
+            )
+        format = "csv"
+    encodings = ("utf-8",) if encoding == "auto" else (encoding,)
+    magics = tuple(entry.magic for entry in READERS.values() if entry.magic)
+    notes: list[str] = []
+
+    def read_file(file: pathlib.Path) -> pl.DataFrame:
+        source = open_source(file, encodings=encodings, magics=magics, unpack_mib=unpack_mib)
+        try:
+            frame = _read_source(source, format, options)
+        finally:
+            notes.extend(source.notes)
+        return frame
+
+    if not path.is_dir():
+        return Events(read_file(path), tuple(notes))
+    parts = part_files(path)
+    frames = [read_file(part) for part in parts]
+    for part, frame in zip(parts, frames):
+        if frame.columns != frames[0].columns:
+            raise DataError(
+                f"{part} has the columns {', '.join(frame.columns)}, and {parts[0].name} beside it has"
+                f" {', '.join(frames[0].columns)}; all part files of a folder must have the same"
+            )
+    return Events(pl.concat(frames), tuple(dict.fromkeys([f"{len(parts)} part files were read as one", *notes])))
+
+
+def part_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The part files of a folder in the order of their names; names that begin with . or _ are no parts.
+
+    Raises:
+      DataError: there is none, or there are several kinds.
+    """
+    kinds: dict[str, list[pathlib.Path]] = {}
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith((".", "_")) or not file.is_file():
+            continue
+        name = next((file.name.removesuffix(end) for end in PACKED_ENDS[1:] if file.name.endswith(end)), file.name)
+        if end := next((end for end in PARTS if name.endswith(end)), ""):
+            kinds.setdefault(end, []).append(file)
+    if not kinds:
+        raise DataError(f"{folder}: a folder without part files, which end in {', '.join(PARTS)} or in those and .gz")
+    if len(kinds) > 1:
+        examples = listed(files[0].name for files in kinds.values())
+        raise DataError(f"{folder}: a folder with part files of several kinds, as {examples}; give one file of them")
+    return next(iter(kinds.values()))
+
+
+def _read_source(source: SourceFile, format: str, options: ReadOptions) -> pl.DataFrame:
+    """Reads a file; where its format was guessed, errors say which was taken."""
+    if source.is_binary and format in ("auto", recognise(source)):
+        return reader(recognise(source)).read(source, options)
+    if source.is_binary or reader_is_binary(format):
+        actual = recognise(source)
+        raise DataError(f"{source.path}: not {format} but {actual}; leave --data.format out")
+    if format != "auto":
+        return reader(format).read(source, options)
+    guess = recognise(source)
+    try:
+        return reader(guess).read(source, options)
+    except DataError as error:
+        raise DataError(
+            f"{error} (read as {guess}, as {reader(guess).sign}; --data.format takes another of"
+            f" {', '.join(name for name in READERS if name != guess)})"
+        ) from error
+
+
+def reader_is_binary(format: str) -> bool:
+    """Whether a format is one of bytes; False for "auto"."""
+    return format != "auto" and bool(reader(format).magic)

@@ -1,0 +1,171 @@
+"""What may stand in a column: names, numbers and texts out of columns of any type, by one rule for all formats."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import polars as pl
+
+from jaxrec.data.readers.named_table import NamedTable
+from jaxrec.text import quoted
+
+LARGEST_WHOLE = 2**53
+"""Up to here a float is exactly the whole number that it shows."""
+MISSING_WORDS = ("nan", "NaN", "null", "NULL", "None", "<NA>", "N/A")
+"""How other programs write a missing value; as texts they are names."""
+WANTED = {
+    "user": "texts or whole numbers are wanted",
+    "item": "texts or whole numbers are wanted",
+    "rating": "numbers are wanted",
+    "time": "numbers, ISO 8601 texts or dates are wanted",
+    "review": "texts are wanted",
+    "summary": "texts are wanted",
+    "title": "texts are wanted",
+}
+
+
+def names(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
+    """Names of users or items as strings.
+
+    Texts stay as they are, but for blanks around them, which are cut and counted in a note; whole numbers are written
+    without a point ("5", also for 5.0).
+
+    Args:
+      table: the file, for messages.
+      role: "user" or "item".
+      values: a column of it, of any type.
+    Raises:
+      DataError: a name is missing (null, NaN, blank), holds NUL, or is no text and no whole number.
+    """
+    refuse_missing(table, role, values)
+    if values.dtype.is_float():
+        whole = values.is_finite() & (values == values.floor()) & (values.abs() <= LARGEST_WHOLE)
+        if not whole.all():
+            row = _first(~whole)
+            table.fail(row, f"the {role} {values[row]!r} (column {quoted(values.name)}) is not a whole number")
+        return values.cast(pl.Int64).cast(pl.String)
+    if values.dtype.is_integer():
+        return values.cast(pl.String)
+    if values.dtype.is_decimal():
+        texts = values.cast(pl.String).str.replace(r"\.0*$", "")
+        broken = texts.str.contains(".", literal=True)
+        if broken.any():
+            row = _first(broken)
+            table.fail(row, f"the {role} {values[row]} (column {quoted(values.name)}) is not a whole number")
+        return texts
+    return _checked_names(table, role, _as_texts(table, role, values))
+
+
+def numbers(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
+    """Numbers as f64, all of which fit f32.
+
+    Raises:
+      DataError: one is missing, no number, or not finite as f32.
+    """
+    refuse_missing(table, role, values)
+    if values.dtype.is_numeric():
+        as_numbers = values.cast(pl.Float64, strict=False)
+    else:
+        stripped = _as_texts(table, role, values).str.strip_chars()
+        blank = stripped == ""
+        if blank.any():
+            table.fail(_first(blank), f"the {role} is missing (column {quoted(values.name)})")
+        as_numbers = stripped.cast(pl.Float64, strict=False)
+    invalid = ~as_numbers.is_finite().fill_null(False)
+    if invalid.any():
+        row = _first(invalid)
+        table.fail(row, f"the {role} {quoted(values[row])} is not a number")
+    large = as_numbers.abs() > float(np.finfo(np.float32).max)
+    if large.any():
+        row = _first(large)
+        table.fail(row, f"the {role} {quoted(values[row])} is too large; numbers up to 3.4e38 can be stored")
+    return as_numbers
+
+
+def texts(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
+    """Texts as strings, "" where one is missing.
+
+    Raises:
+      DataError: the column holds neither texts nor numbers.
+    """
+    if values.dtype.is_numeric():
+        return values.cast(pl.String).fill_null("")
+    return _as_texts(table, role, values).fill_null("")
+
+
+def refuse_missing(table: NamedTable, role: str, values: pl.Series) -> None:
+    """Raises a DataError where a value is null or NaN."""
+    missing = values.is_null()
+    if values.dtype.is_float():
+        missing = missing | values.is_nan().fill_null(True)
+    if missing.any():
+        table.fail(_first(missing), f"the {role} is missing (column {quoted(values.name)})")
+
+
+def refuse_type(table: NamedTable, role: str, values: pl.Series) -> None:
+    """Raises a DataError that names a column's type."""
+    table.refuse_column(values.name, role, str(values.dtype), WANTED[role])
+
+
+def name_of(value: object) -> str:
+    """The name that a JSON value is, by the rule of `names`; "" for null.
+
+    Raises:
+      ValueError: it is none; the message says what it is.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no name")
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if value.is_integer() and abs(value) <= LARGEST_WHOLE:
+            return str(int(value))
+        raise ValueError(f"{value!r} is not a whole number")
+    if isinstance(value, dict):
+        raise ValueError(f"an object with the keys {', '.join(quoted(key) for key in list(value)[:10])}")
+    raise ValueError("a list")
+
+
+def _as_texts(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
+    if values.dtype == pl.String:
+        return values
+    if isinstance(values.dtype, pl.Categorical | pl.Enum):
+        return values.cast(pl.String)
+    if values.dtype == pl.Null:
+        return values.cast(pl.String)
+    refuse_type(table, role, values)
+    raise AssertionError
+
+
+def _checked_names(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
+    stripped = values.str.strip_chars()
+    blank = stripped == ""
+    if blank.any():
+        table.fail(_first(blank), f"the {role} is missing (column {quoted(values.name)})")
+    if table.source.is_binary or b"\\u0000" in table.source.data:  # other text is known to have none
+        with_nul = stripped.str.contains("\0", literal=True)
+        if with_nul.any():
+            table.fail(_first(with_nul), f"the {role} holds a NUL character")
+    cut = int((stripped != values).sum())
+    if cut:
+        table.source.note(f"{cut} {role} names have blanks around them, which were cut")
+    words = int(stripped.is_in(MISSING_WORDS).sum())
+    if words:
+        word = stripped.filter(stripped.is_in(MISSING_WORDS))[0]
+        table.source.note(
+            f"{words} events have the {role} {word!r}, as other programs write a missing value; it is a name here"
+        )
+    if re.fullmatch(r"\d+\.0+", stripped[0]) and stripped.str.contains(r"^\d+\.0+$").all():
+        table.source.note(
+            f"every {role} is written like {stripped[0]!r}; texts stay so and differ from {stripped[0].split('.')[0]!r}"
+        )
+    return stripped
+
+
+def _first(mask: pl.Series) -> int:
+    return int(mask.arg_max() or 0)
