@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.tokenizers.id_files import read_codes, write_codes
@@ -25,9 +25,10 @@ def test_written_lines_are_as_people_read_them(tmp_path: pathlib.Path) -> None:
     ]
 
 
-NAME = st.text(st.characters(codec="utf-8", exclude_categories=["Zs", "Zl", "Zp", "Cc", "Cs"]), min_size=1)
+NAME = st.one_of(st.text(max_size=8), st.text('"\\ \n\r\t\x0b\x85\u2028\xa0,<>a\ud800', max_size=5))
 
 
+@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(NAME, st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=1), st.randoms())
 def test_what_was_written_is_read_in_any_order(tmp_path_factory: pytest.TempPathFactory, ids: dict, random) -> None:
     rows = {code: name for name, code in ids.items()}  # one name an id
@@ -36,8 +37,32 @@ def test_what_was_written_is_read_in_any_order(tmp_path_factory: pytest.TempPath
     write_codes(path, Codes(values, (100, 100), LEVELS), np.array(names, object), "<User>")
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     random.shuffle(lines)
-    path.write_text("\n".join(lines), encoding="utf-8")
+    path.write_text("\n\n".join(lines), encoding="utf-8", newline=random.choice(["\n", "\r\n"]))
     np.testing.assert_array_equal(read_codes(path, np.array(names, object), "<User>", LEVELS).values, values)
+
+
+def test_odd_names_are_json_and_the_others_as_they_are(tmp_path: pathlib.Path) -> None:
+    odd = ["line\nbreak", " x", '"quoted" one', "", "<Item><CT1><CI1>", "a, b", "é", "\u2028", 'b "c"']
+    codes = Codes(np.array([[0, n] for n in range(len(odd))], np.int32), (1, len(odd)), LEVELS)
+    write_codes(tmp_path / "ids", codes, np.array(odd, object), "<Item>")
+    assert [line.rpartition(" ")[0] for line in (tmp_path / "ids").read_text(encoding="utf-8").split("\n")[:-1]] == [
+        r'"line\nbreak"',
+        '" x"',
+        r'"\"quoted\" one"',
+        '""',
+        "<Item><CT1><CI1>",
+        "a, b",
+        "é",
+        r'"\u2028"',
+        'b "c"',
+    ]
+
+
+def test_names_of_older_files_are_as_they_stand(tmp_path: pathlib.Path) -> None:
+    old = ['"x"', '"', '"a" b', "back\\slash", r'"a\b"', '"""']
+    (tmp_path / "ids").write_text("".join(f"{name} <Item><CT0><CI{n}>\n" for n, name in enumerate(old)))
+    codes = read_codes(tmp_path / "ids", np.array(old, object), "<Item>", LEVELS)
+    assert codes.values[:, 1].tolist() == list(range(len(old)))
 
 
 def test_two_columns_and_gzip(tmp_path: pathlib.Path) -> None:
