@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from jaxrec.data.interactions import Notes, assemble_interactions, keep_frequent, with_titles
-from jaxrec.types import Interactions
+from jaxrec.types import DataError, Interactions
 
 
 def events(rows: list[tuple], columns: str = "user item time") -> pl.DataFrame:
@@ -61,6 +61,12 @@ def test_ties_are_shuffled_by_the_seed_and_counted() -> None:
     assert orders[0][:30] != sorted(orders[0][:30])
     assert {order[-1] for order in orders} == {"last"}
     assert assemble_interactions(frame, seed=0, source="here")[1].tied == 30
+
+
+def test_repeats_are_no_ties() -> None:
+    rows = [("A", "x", 1000), ("A", "x", 1000), ("A", "y", 2000), ("B", "x", 1000), ("B", "y", 1000), ("B", "y", 1000)]
+    _, notes = assemble_interactions(events(rows), seed=0, source="here")
+    assert (notes.read, notes.repeats, notes.tied) == (6, 2, 2)
 
 
 def test_ties_over_many_seeds_favour_no_place() -> None:
@@ -138,6 +144,16 @@ def test_nothing_left_is_an_error() -> None:
     world, notes = assemble_interactions(events([("A", "x"), ("B", "y")], "user item"), seed=0, source="here")
     with pytest.raises(ValueError, match=r"here: no event is left of 2 when users need 3 .* lower --data.k-core"):
         keep_frequent(world, notes, k_core=0, min_events=3)
+
+
+def test_nothing_left_of_a_single_item_says_why() -> None:
+    world, notes = assemble_interactions(events([("A", "x")] * 6 + [("B", "x")], "user item"), seed=0, source="here")
+    with pytest.raises(DataError) as caught:
+        keep_frequent(world, notes, k_core=0, min_events=3)
+    assert str(caught.value).startswith(
+        "here: no event is left of 2 (5 more repeat a user's item and don't count) when users need 3 events and"
+        " items 0; the longest history has 1 different items"
+    )
 
 
 def test_titles_fall_back_on_names() -> None:

@@ -1,5 +1,6 @@
 """The door: configs to interactions, with what was dropped logged."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from jaxrec.config import DataConfig, WorldConfig
 from jaxrec.data.load import load_interactions
 from jaxrec.progress import messages_to
+from jaxrec.types import DataError
 
 
 def test_generated_world() -> None:
@@ -35,6 +37,47 @@ def test_file_and_warning(tmp_path: pathlib.Path) -> None:
     assert (notes.read, notes.repeats, notes.users, notes.events) == (6, 1, 1, 2)
     assert messages == [f"{path}: {line}" for line in notes.warnings()]
     assert len(notes.warnings()) == 2
+
+
+def test_what_the_reader_and_the_titles_say_is_among_the_notes(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "events.csv").write_bytes(
+        "user;item;when\nA; x;20200913\nA;y;20200914\nA;é;20200915\n".encode("cp1252")
+    )
+    (tmp_path / "titles.csv").write_bytes("item,title\nx,One\nx,Two\né,Three\n".encode("cp1252"))
+    config = DataConfig(
+        path=str(tmp_path / "events.csv"),
+        items_path=str(tmp_path / "titles.csv"),
+        columns=("time=when",),
+        encoding="cp1252",
+        separator="semicolon",
+    )
+    messages: list[str] = []
+    with messages_to(messages.append):
+        world, notes = load_interactions(config, seed=0, log=False)
+    assert messages == []
+    assert [line[:40] for line in notes.warnings()] == [
+        "1 item names have blanks around them, wh",
+        "times are dates written as numbers, like",
+        "1 items have no title and go by their na",
+        "1 items have different titles in the fil",
+    ]
+    assert dict(zip(world.item_names, world.titles())) == {"x": "One", "y": "y", "é": "Three"}
+    assert world.time.tolist() == [1_599_955_200, 1_600_041_600, 1_600_128_000]
+    with pytest.raises(DataError, match="is not between the years"):
+        load_interactions(dataclasses.replace(config, time_unit="ms", path=str(two_units(tmp_path))), seed=0)
+
+
+def two_units(folder: pathlib.Path) -> pathlib.Path:
+    path = folder / "units.csv"
+    path.write_text("user;item;when\nA;x;1600000430\nA;y;1e18\n")
+    return path
+
+
+def test_data_of_a_file_goes_by_its_name() -> None:
+    assert DataConfig(path="folder/mine.csv").name == "mine.csv"
+    assert DataConfig(name="Beauty", path="folder/mine.csv").name == "Beauty"
+    assert dataclasses.replace(DataConfig(name="generated world"), path="mine.csv").name == "mine.csv"
+    assert DataConfig().name == "generated"
 
 
 def test_missing_file_names_the_places_and_the_next_step() -> None:
