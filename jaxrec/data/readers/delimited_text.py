@@ -194,7 +194,9 @@ def read_fast(source: SourceFile, dialect: Dialect, names: list[str], start: int
     """What `read_strictly` returns, by polars, with null for ""; None where the two might differ.
 
     Before polars reads, every quotation mark and carriage return is known to be where RFC 4180 wants it and blank
-    lines are gone; afterwards the numbers of rows and of separators are those of the bytes.
+    lines are gone; afterwards the numbers of rows and of separators are those of the bytes. (Of quoted text, separators
+    are counted only where a last field is empty: polars refuses lines with more fields than columns, and lines with
+    fewer end in an empty one.)
     """
     separator, body = dialect.separator.encode(), source.data[start:] if start else source.data
     if dialect.separator == BLANKS:
@@ -209,17 +211,20 @@ def read_fast(source: SourceFile, dialect: Dialect, names: list[str], start: int
         return None
     if b"\r" in body and not _returns_end_lines(body, marks):
         return None
-    body = body.rstrip(b"\r\n")
+    body, width = body.rstrip(b"\r\n"), len(names)
     if marks is None:
-        body = _without_blank_lines(body, separator)
-        n_rows, n_separators = body.count(b"\n") + 1, body.count(separator)
+        if body.count(separator) != (body.count(b"\n") + 1) * (width - 1):  # a blank line has no separator
+            body = _without_blank_lines(body, separator)
+        n_rows = body.count(b"\n") + 1
+        if body.count(separator) != n_rows * (width - 1):
+            return None
     else:
         array = np.frombuffer(body, np.uint8)
         line_feeds = _unquoted(array, b"\n", marks)
         if _may_have_blank_lines(array, line_feeds, body, separator):
             return None
-        n_rows, n_separators = len(line_feeds) + 1, len(_unquoted(array, separator, marks))
-    if not body or n_separators != n_rows * (len(names) - 1):
+        n_rows = len(line_feeds) + 1
+    if not body:
         return None
     try:
         frame = pl.read_csv(
@@ -231,11 +236,20 @@ def read_fast(source: SourceFile, dialect: Dialect, names: list[str], start: int
         )
     except pl.exceptions.PolarsError:
         return None
-    is_empty = frame.select(pl.all_horizontal(pl.all().is_null() | (pl.all() == ""))).to_series()
-    if frame.height != n_rows or is_empty.any():
+    if frame.height != n_rows or _has_empty_rows(frame):
+        return None
+    may_lack_fields = marks is not None and frame.to_series(-1).has_nulls()
+    if may_lack_fields and len(_unquoted(np.frombuffer(body, np.uint8), separator, marks)) != n_rows * (width - 1):
         return None
     frame.columns = names
     return frame
+
+
+def _has_empty_rows(frame: pl.DataFrame) -> bool:
+    """Whether all fields of a row are empty."""
+    if not frame.to_series(0).has_nulls() and frame.to_series(0).str.len_bytes().min() != 0:
+        return False
+    return frame.select(pl.all_horizontal(pl.all().is_null() | (pl.all() == ""))).to_series().any()
 
 
 def _marks(body: bytes, separator: bytes) -> np.ndarray | None:

@@ -56,7 +56,7 @@ def read_json(source: SourceFile, choose: Callable[[list[str]], Mapping[str, str
     def line_of(row: int) -> int:
         return next(itertools.islice(objects(source), row, None))[0]
 
-    return NamedTable(source, frame, line_of)
+    return NamedTable(source, frame, line_of, may_hold_nul=b"\\u0000" in source.data)
 
 
 def read_strictly(source: SourceFile, roles: Mapping[str, str]) -> pl.DataFrame:

@@ -21,11 +21,13 @@ class NamedTable:
       source: the file.
       frame: the columns, strings (Parquet: of any type), null or "" where a field is empty.
       line_of: maps a row, counted from 0, to its line, counted from 1.
+      may_hold_nul: whether a text may hold NUL; those of a text file that escapes nothing can't.
     """
 
     source: SourceFile
     frame: pl.DataFrame
     line_of: Callable[[int], int]
+    may_hold_nul: bool = False
 
     def fail(self, row: int, problem: str) -> NoReturn:
         """Raises a DataError that names the line of a row."""

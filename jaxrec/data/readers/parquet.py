@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,11 +46,13 @@ def read_parquet(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
     try:
         # Arrow's own threads go on after an error, and abort the process where it ends before them; these are awaited.
         with ThreadPoolExecutor(len(roles)) as pool:
-            columns = list(pool.map(lambda column: _column(source, column, n_rows), roles.values()))
+            arrays = list(pool.map(lambda column: _column(source, column, n_rows), roles.values()))
+        columns = [_polars(array) for array in arrays]
     except (*DAMAGE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise _damaged(source, error) from error
     frame = pl.DataFrame(dict(zip(roles.values(), columns)))
-    return events_of(NamedTable(source, frame, lambda row: row + 1), options, roles=roles)
+    table = NamedTable(source, frame, lambda row: row + 1, may_hold_nul=any(map(_may_hold_nul, arrays)))
+    return events_of(table, options, roles=roles)
 
 
 def _check_type(source: SourceFile, role: str, column: str, kind: pa.DataType) -> None:
@@ -82,13 +85,25 @@ def _open(source: SourceFile) -> pq.ParquetFile:
     )
 
 
-def _column(source: SourceFile, name: str, n_rows: int) -> pl.Series:
-    """A column as polars has it; dictionaries are written out, as polars takes those of strings alone."""
+def _column(source: SourceFile, name: str, n_rows: int) -> pa.ChunkedArray:
     table = _open(source).read(columns=[name], use_threads=False)
     if table.num_rows != n_rows or table.column_names != [name]:
         raise ValueError(f"{table.num_rows:,} rows of {name} where {n_rows:,} are announced")
     column = table.column(0)
     column.validate(full=True)
+    return column
+
+
+def _may_hold_nul(column: pa.ChunkedArray) -> bool:
+    """Whether a text of the column may hold NUL, by the bytes of all of them."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return pa.types.is_dictionary(column.type) or pa.types.is_string_view(column.type)
+    texts = [chunk.buffers()[2] for chunk in column.chunks]
+    return any(buffer is not None and not np.frombuffer(buffer, np.uint8).all() for buffer in texts)
+
+
+def _polars(column: pa.ChunkedArray) -> pl.Series:
+    """The column as polars has it; dictionaries are written out, as polars takes those of strings alone."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_decimal256(column.type):

@@ -89,10 +89,12 @@ def _from_numbers(table: NamedTable, values: pl.Series, numbers: pl.Series, unit
             return dates
         unit = _one_unit(table, values, array)
     per_second = PER_SECOND[unit]
-    wrong = (array < _YEAR_1 * per_second) | (array >= _YEAR_10000 * per_second)
-    if wrong.any():
-        row = int(wrong.argmax())
+    first, last = _YEAR_1 * per_second, _YEAR_10000 * per_second
+    if array.min() < first or array.max() >= last:
+        row = int(((array < first) | (array >= last)).argmax())
         _refuse(table, row, values[row], f"is not between the years 1 and 9999 in {unit}; the unit is --data.time-unit")
+    if values.dtype.is_integer() and per_second <= 1000:
+        return values.cast(pl.Int64) * (1000 // per_second)
     return pl.Series(np.rint(array * (1000 / per_second)).astype(np.int64))
 
 
@@ -101,6 +103,10 @@ def _one_unit(table: NamedTable, values: pl.Series, array: np.ndarray) -> TimeUn
     ranges = {"seconds before 1980": (_1900, _1980)}
     for unit, per_second in PER_SECOND.items():
         ranges[unit] = (_1980 * per_second, _2100 * per_second)
+    lowest, highest = array.min(), array.max()
+    for kind, (start, end) in enumerate(ranges.values()):
+        if start <= lowest and highest < end:
+            return cast(TimeUnit, ("s", *PER_SECOND)[kind])
     kinds = np.full(len(array), -1, np.int8)
     for kind, (start, end) in enumerate(ranges.values()):
         kinds[(array >= start) & (array < end)] = kind
@@ -115,11 +121,9 @@ def _one_unit(table: NamedTable, values: pl.Series, array: np.ndarray) -> TimeUn
         )
     other = kinds != kinds[0]
     labels = [f"a date in {kind}" for kind in ranges]
-    if other.any():
-        row = int(other.argmax())
-        advice = ", or name the unit of all: --data.time-unit s"
-        _contradict(table, values, 0, labels[kinds[0]], row, labels[kinds[row]], advice)
-    return cast(TimeUnit, ("s", *PER_SECOND)[kinds[0]])
+    row = int(other.argmax())
+    advice = ", or name the unit of all: --data.time-unit s"
+    _contradict(table, values, 0, labels[kinds[0]], row, labels[kinds[row]], advice)
 
 
 def _dates_in_digits(table: NamedTable, values: pl.Series, array: np.ndarray) -> pl.Series | None:
@@ -128,7 +132,10 @@ def _dates_in_digits(table: NamedTable, values: pl.Series, array: np.ndarray) ->
     if length not in DATE_DIGITS:
         return None
     scale = 10.0 ** (length - 4)
-    if not ((array >= 1900 * scale) & (array < 2101 * scale) & (array == np.floor(array))).all():
+    if (
+        not 1900 * scale <= array[0] < 2101 * scale
+        or not ((array >= 1900 * scale) & (array < 2101 * scale) & (array == np.floor(array))).all()
+    ):
         return None
     digits = pl.Series(array.astype(np.int64)).cast(pl.String)
     texts = digits + "0" * (14 - length)  # polars reads no hour without minutes

@@ -147,7 +147,7 @@ def _checked_names(table: NamedTable, role: str, values: pl.Series) -> pl.Series
     blank = stripped == ""
     if blank.any():
         table.fail(_first(blank), f"the {role} is missing (column {quoted(values.name)})")
-    if table.source.is_binary or b"\\u0000" in table.source.data:  # other text is known to have none
+    if table.may_hold_nul:
         with_nul = stripped.str.contains("\0", literal=True)
         if with_nul.any():
             table.fail(_first(with_nul), f"the {role} holds a NUL character")
