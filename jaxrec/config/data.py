@@ -75,7 +75,7 @@ class DataConfig:
     world: WorldConfig = WorldConfig()
 
     def __post_init__(self) -> None:
-        if self.path is not None and self.name.startswith("generated"):
+        if isinstance(self.path, str) and str(self.name).startswith("generated"):
             object.__setattr__(self, "name", pathlib.PurePath(self.path).name)
 
 

@@ -229,7 +229,7 @@ def read_fast(source: SourceFile, dialect: Dialect, names: list[str], start: int
         return None
     try:
         frame = pl.read_csv(
-            body,
+            body + b"\n",  # polars passes over a separator too much where it ends the text
             separator=separator.decode(),
             quote_char=None if marks is None else '"',
             has_header=False,
