@@ -56,7 +56,7 @@ class DataConfig:
     """Of text files, such as latin-1 or cp1252; "auto" is UTF-8, or UTF-16 where the file begins with its mark."""
     time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
     """Of times that are numbers, since 1970; "auto" takes the unit in which every one is a date from 1980 to 2100."""
-    unpack_mib: PositiveInt = 2048
+    unpack_mib: Annotated[int, Limits(at_least=1, at_most=1_000_000)] = 2048
     """The most MiB that a compressed file may unpack to."""
     items_path: str | None = None
     """File of item titles, for formats that store them separately."""
@@ -75,7 +75,7 @@ class DataConfig:
     world: WorldConfig = WorldConfig()
 
     def __post_init__(self) -> None:
-        if isinstance(self.path, str) and self.name.startswith("generated"):
+        if isinstance(self.path, str) and str(self.name).startswith("generated"):
             object.__setattr__(self, "name", pathlib.PurePath(self.path).name)
 
 

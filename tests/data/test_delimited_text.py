@@ -99,6 +99,15 @@ def test_what_pythons_csv_writes_is_read_back(table: list[list[str]], every: boo
         assert parsed[0] == "error"
 
 
+def test_what_polars_would_read_otherwise_is_left_to_the_strict_parser() -> None:
+    """Found by mutations: it takes a byte order mark away, and a separator at the end of quoted text."""
+    assert rows("a,b\n\ufeffx,y\n") == [("\ufeffx", "y")]
+    with pytest.raises(DataError, match="events:3: 3 fields where 2 are expected"):
+        rows('a,b\n"x, y",z\nu,v,')
+    with pytest.raises(DataError, match="events:3: 1 fields where 2 are expected"):
+        rows("a,b\nx,y\nz\nu,v,")
+
+
 def test_the_fast_way_is_taken_for_what_files_usually_hold() -> None:
     for text in (
         "a,b\nx,y\n\nz,w\n\n",

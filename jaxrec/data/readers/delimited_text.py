@@ -6,6 +6,7 @@ quoted as a whole or not at all, and a quotation mark in it is doubled.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import itertools
 import re
@@ -194,12 +195,10 @@ def read_fast(source: SourceFile, dialect: Dialect, names: list[str], start: int
     """What `read_strictly` returns, by polars, with null for ""; None where the two might differ.
 
     Before polars reads, every quotation mark and carriage return is known to be where RFC 4180 wants it and blank
-    lines are gone; afterwards the numbers of rows and of separators are those of the bytes. (Of quoted text, separators
-    are counted only where a last field is empty: polars refuses lines with more fields than columns, and lines with
-    fewer end in an empty one.)
+    lines are gone; afterwards the numbers of rows and of separators are those of the bytes.
     """
     separator, body = dialect.separator.encode(), source.data[start:] if start else source.data
-    if dialect.separator == BLANKS:
+    if dialect.separator == BLANKS or body.startswith(codecs.BOM_UTF8):  # polars would take the mark away
         return None
     if len(separator) > 1:
         stand_in = next((mark.encode() for mark in _STAND_INS if mark.encode() not in body), None)
@@ -224,11 +223,13 @@ def read_fast(source: SourceFile, dialect: Dialect, names: list[str], start: int
         if _may_have_blank_lines(array, line_feeds, body, separator):
             return None
         n_rows = len(line_feeds) + 1
+        if len(_unquoted(array, separator, marks)) != n_rows * (width - 1):
+            return None
     if not body:
         return None
     try:
         frame = pl.read_csv(
-            body,
+            body + b"\n",  # polars passes over a separator too much where it ends the text
             separator=separator.decode(),
             quote_char=None if marks is None else '"',
             has_header=False,
@@ -237,9 +238,6 @@ def read_fast(source: SourceFile, dialect: Dialect, names: list[str], start: int
     except pl.exceptions.PolarsError:
         return None
     if frame.height != n_rows or _has_empty_rows(frame):
-        return None
-    may_lack_fields = marks is not None and frame.to_series(-1).has_nulls()
-    if may_lack_fields and len(_unquoted(np.frombuffer(body, np.uint8), separator, marks)) != n_rows * (width - 1):
         return None
     frame.columns = names
     return frame
