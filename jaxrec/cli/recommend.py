@@ -44,9 +44,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     history = names(arguments.history) if arguments.history else None
     exclude = names(arguments.exclude)
     if isinstance(run, jaxrec.TrainedRun):
-        popular = {"popular_if_unknown": arguments.popular_if_unknown}
-        options = {"history": history, "exclude": exclude, "task": arguments.task}
-        print(run.recommend(arguments.user, arguments.k, **options, **popular))
+        recommended = run.recommend(
+            arguments.user,
+            arguments.k,
+            history=history,
+            exclude=exclude,
+            task=arguments.task,
+            popular_if_unknown=arguments.popular_if_unknown,
+        )
+        print(recommended)
     elif arguments.task is not None or arguments.popular_if_unknown:
         raise ValueError("a blend recommends by the main task of its runs; leave --task and --popular-if-unknown out")
     else:
