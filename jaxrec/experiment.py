@@ -7,6 +7,7 @@ import pathlib
 import time
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxrec.config import Config
@@ -18,6 +19,7 @@ from jaxrec.report.run_report import write_report
 from jaxrec.serve import newcomers
 from jaxrec.system import run as runs
 from jaxrec.system import training
+from jaxrec.system.beforehand import check_data, check_devices
 from jaxrec.system.loading import with_unseen
 from jaxrec.system.measuring import beam_gap_line, build_results_report, measure, some_users
 from jaxrec.system.recommendation_lists import recommendation_list
@@ -41,8 +43,9 @@ def train(config: Config) -> tuple[System, dict[str, Any]]:
     """
     started = time.monotonic()
     runs.check_run(config)
+    check_devices(config.train, jax.device_count())
     with locked_folder(config.folder):
-        system, _ = training.train_model(build(runs.start(config)))
+        system, _ = training.train_model(build(runs.start(config, check_data)))
         system = with_unseen(system)
         newcomers.fill_store(system)
         measured = measure(system, "test")

@@ -19,6 +19,7 @@ from jaxrec.export.push import ABOUT_USERS, push
 from jaxrec.export.whole_system import export
 from jaxrec.report.run_report import REPORT_FILE
 from jaxrec.serve import newcomers, service
+from jaxrec.serve.popular import popular_items
 from jaxrec.system import loading
 from jaxrec.system.system import System
 
@@ -110,6 +111,7 @@ class TrainedRun:
         allow: Sequence[str] | None = None,
         include_seen: bool | None = None,
         task: str | None = None,
+        popular_if_unknown: bool = False,
     ) -> Recommendations:
         """The best k items for a known user, or for a new user with a given history.
 
@@ -124,6 +126,7 @@ class TrainedRun:
           allow: names of the only items that may be recommended; None: all.
           include_seen: whether items of the history may be recommended; None: unless eval.mask_seen is set.
           task: a ranking task that the run was trained on, see `TaskConfig`; None: its main task.
+          popular_if_unknown: for a user whose name is unknown, list the most popular items, labelled as such.
         Returns:
           At most k items, best first; where there are fewer than k, `note` says why.
         Raises:
@@ -132,7 +135,10 @@ class TrainedRun:
         """
         system = self._system_with_updates()
         filters = {"exclude": exclude, "allow": allow, "include_seen": include_seen}
-        shown = service.recommend(system, k, user=user, history=history, task=task, **filters)
+        if popular_if_unknown and user is not None and history is None and user not in system.data.user_names:
+            shown = popular_items(system, k, user=user, exclude=exclude, allow=allow)
+        else:
+            shown = service.recommend(system, k, user=user, history=history, task=task, **filters)
         data = system.data
         items = [
             Recommendation(str(data.item_names[number]), str(data.titles()[number]), score, tokens, hit)

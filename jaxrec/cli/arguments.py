@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import pathlib
 import sys
@@ -66,9 +67,23 @@ def load_run(folder: str | os.PathLike[str], *, accept_new_data: bool = False) -
     return run
 
 
-def names(text: str) -> list[str]:
-    """Splits comma-separated names."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+Names = tyro.conf.UseAppendAction[tuple[str, ...]]
+"""An option that holds names and can be repeated; see `names`."""
+
+
+def names(values: Sequence[str]) -> list[str]:
+    """The names that an option was given.
+
+    Given several times, each value is one name, whatever it holds. Given once, it is a JSON list of names if it is
+    one, and else names separated by commas, without blanks around them.
+    """
+    if len(values) != 1:
+        return list(values)
+    with contextlib.suppress(ValueError):
+        listed = json.loads(values[0])
+        if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
+            return listed
+    return [name.strip() for name in values[0].split(",") if name.strip()]
 
 
 def _read(kind: type[Arguments], program: str, argv: Sequence[str], **settings: Any) -> Arguments:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.cli.arguments import load_run, names, parsed
+from jaxrec.cli.arguments import Names, load_run, names, parsed
 from jaxrec.cli.failures import explained
 
 
@@ -22,8 +22,8 @@ class Arguments:
     """A task that the run was trained on."""
     user: str
     """Name of a user of the data."""
-    items: str = ""
-    """Names of items, comma-separated; for "rating" and "explanation"."""
+    items: Names = ()
+    """Names of items, separated by commas, or the option repeated for each; for "rating" and "explanation"."""
     feature: str = ""
     """Feature word of an "explanation"."""
     review: str = ""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 import jaxrec
-from jaxrec.cli.arguments import names, parsed
+from jaxrec.cli.arguments import Names, names, parsed
 from jaxrec.cli.failures import explained
 from jaxrec.config.limits import PositiveInt
 
@@ -22,30 +22,40 @@ class Arguments:
     """The folder of a run or blend."""
     user: str | None = None
     """Name of a user of the data or of an update."""
-    history: str | None = None
-    """Names of a new user's items, oldest first, comma-separated."""
-    exclude: str = ""
-    """Names of items that are not to be recommended, comma-separated."""
+    history: Names = ()
+    """Names of a new user's items, oldest first: separated by commas, or the option repeated for each."""
+    exclude: Names = ()
+    """Names of items that are not to be recommended, likewise."""
     k: Annotated[PositiveInt, tyro.conf.arg(aliases=["-k"])] = 10
     """Number of items."""
     task: Literal["sequential", "collaborative", "direct", "autoregressive"] | None = None
     """Default: the main task of the run."""
     accept_new_data: bool = False
     """Go on where events, ratings, times or titles of the run's users and items have changed since it was trained."""
+    popular_if_unknown: bool = False
+    """List the most popular items for a user whose name is unknown."""
 
 
 @explained
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the history with its item ids, and the recommendations with their scores."""
     arguments = parsed(Arguments, "recommend", argv)
-    if (arguments.user is None) == (arguments.history is None):
-        raise ValueError("give either --user NAME or --history a,b,c")
+    if (arguments.user is None) == (not arguments.history):
+        raise ValueError("give either --user NAME or --history a,b,c (--history '' for somebody without one)")
     run = jaxrec.load(arguments.run, accept_new_data=arguments.accept_new_data)
-    history = None if arguments.history is None else names(arguments.history)
+    history = names(arguments.history) if arguments.history else None
     exclude = names(arguments.exclude)
     if isinstance(run, jaxrec.TrainedRun):
-        print(run.recommend(arguments.user, arguments.k, history=history, exclude=exclude, task=arguments.task))
-    elif arguments.task is not None:
-        raise ValueError("a blend recommends by the main task of its runs; leave --task out")
+        recommended = run.recommend(
+            arguments.user,
+            arguments.k,
+            history=history,
+            exclude=exclude,
+            task=arguments.task,
+            popular_if_unknown=arguments.popular_if_unknown,
+        )
+        print(recommended)
+    elif arguments.task is not None or arguments.popular_if_unknown:
+        raise ValueError("a blend recommends by the main task of its runs; leave --task and --popular-if-unknown out")
     else:
         print(run.recommend(arguments.user, arguments.k, history=history, exclude=exclude))

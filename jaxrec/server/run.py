@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import uvicorn
 

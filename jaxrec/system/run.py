@@ -7,6 +7,7 @@ import os
 import pathlib
 import shlex
 import sys
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -25,6 +26,14 @@ from jaxrec.system.run_data import load_run_data
 from jaxrec.tasks.writing_examples import TextEvents
 from jaxrec.tokenizers.registry import id_kind, kind_name
 from jaxrec.types import DataError, EventSplit, Histories, Interactions, Split
+
+CHANGEABLE = (
+    *("out", "name", "data.name", "eval.batch_users", "eval.counts", "eval.text_beams", "eval.text_events"),
+    *("train.checkpoint_minutes", "train.data_parallel", "train.fsdp"),
+)
+"""Fields that may change in the folder of a run, as nothing that is trained depends on them."""
+MEASURING = ("eval.recommender", "eval.beams", "eval.prompt")
+"""Fields that steer validation, and so which weights are kept, but that a trained run is measured with anew."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +76,12 @@ class Run:
         logger.info("[%s] %s", self.config.name, message)
 
 
-def start(config: Config) -> Run:
+def start(config: Config, check: Callable[[Config, Interactions, Split], None] | None = None) -> Run:
     """Starts a run, or resumes the run of the same config in its folder; loads the data and writes config.json.
 
+    Args:
+      config: of the run.
+      check: called with config, data and split before anything is written.
     Raises:
       ValueError: the config contradicts itself, its data can't be read, or the folder holds a run of another
         config (the message names the fields that differ), or of data that have changed since.
@@ -79,6 +91,8 @@ def start(config: Config) -> Run:
     file = folder / "config.json"
     run = _load(config, folder, fresh=not file.is_file())
     check_data(folder, run.data, accept_events=False)
+    if check is not None:
+        check(config, run.data, run.split)
     folder.mkdir(parents=True, exist_ok=True)
     store_digest(folder, run.data)
     write_kept(file, to_json(config) + "\n")
@@ -186,10 +200,14 @@ def _read_config(file: pathlib.Path) -> Config:
 
 
 def _check_same(config: Config, stored: Config, folder: pathlib.Path) -> None:
+    if not any(path.is_dir() or path.name == "vectors.npz" for path in folder.iterdir()):
+        return  # no stage has stored anything yet
     new, old = (flatten_dict(dataclasses.asdict(c), sep=".") for c in (config, stored))
-    differing = sorted(field for field in new if new[field] != old[field] and field != "out")
+    differing = sorted(field for field in new if new[field] != old[field] and field not in CHANGEABLE)
     if differing:
+        measuring = [f"--{field.removeprefix('eval.')} {new[field]}" for field in differing if field in MEASURING]
+        advice = f"measure it with: jaxrec evaluate {folder} {' '.join(measuring)}; or " if measuring else ""
         raise ValueError(
             f"{folder} holds a run of another config ({', '.join(differing)} differ); "
-            f"give --out another folder, or delete this one"
+            f"{advice}give --out another folder, or delete this one"
         )
