@@ -9,8 +9,8 @@ import pytest
 import tyro
 
 from jaxrec.baselines.registry import BASELINES, Settings
+from jaxrec.cli import serve
 from jaxrec.cli.main import COMMANDS, main
-from jaxrec.cli.serve import Arguments
 from jaxrec.config import load_config, load_study
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -72,12 +72,12 @@ def test_commands_are_accepted(command: str, tmp_path: pathlib.Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", options())
-def test_options_are_fields_of_a_config_or_a_baseline(name: str) -> None:
+def test_options_are_fields_of_a_config_a_baseline_or_a_server(name: str) -> None:
     at: Any = load_config("demo")
     if name.split(".")[0] in BASELINES:
         at = Settings()
-    elif name.startswith("limits."):
-        at = Arguments(())
+    if name.startswith("limits."):
+        at = serve.Arguments(runs=())
     for part in name.split("."):
         at = getattr(at, part)
 
