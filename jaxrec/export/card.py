@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from jaxrec.evaluate.results_table import results_table
 from jaxrec.evaluate.text_results import text_table
+from jaxrec.text import printable
 
 PIPELINES = {"id": "text-generation", "vector": "feature-extraction"}
 ANSWERS = {
@@ -39,7 +42,7 @@ def card(
         "\n\n".join(
             [
                 _front_matter(about),
-                f"# {name}: {about['method']} on {about['data']}",
+                f"# {escaped(name)}: {escaped(about['method'])} on {escaped(about['data'])}",
                 _description(about),
                 "## Use\n\n" + _use(about, example),
                 "## Measured\n\n" + _measured(about, results),
@@ -52,6 +55,25 @@ def card(
     )
 
 
+def escaped(text: object) -> str:
+    """Text in a line of Markdown that is shown as it is: no markup, HTML or link, and on one line."""
+    line = printable(" ".join(str(text).split())).replace("://", "&#58;//")
+    return re.sub(r"[\\`*_{}\[\]<>|#!~]|&(?!#58;//)", lambda sign: f"&#{ord(sign[0])};", line)
+
+
+def code(text: object) -> str:
+    """Text in a line of Markdown as code, whatever marks of code it holds."""
+    line = printable(" ".join(str(text).split()))
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
+
+
+def block(text: str, language: str = "") -> str:
+    """Lines of Markdown as a block of code, which nothing in them ends."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{printable(text)}\n{fence}"
+
+
 def _front_matter(about: Mapping[str, Any]) -> str:
     lines = [
         f"library_name: {'peft' if about['adapter'] else 'transformers'}",
@@ -60,7 +82,7 @@ def _front_matter(about: Mapping[str, Any]) -> str:
     ]
     lines += [f"- {tag}" for tag in ("recommendation", "sequential-recommendation", "jaxrec", about["backbone"])]
     if about["base"]["kind"] == "hub":
-        lines.append(f"base_model: {about['base']['name']}")
+        lines.append(f"base_model: {json.dumps(printable(about['base']['name']))}")
     lines.append("# license: depends on the licenses of the data and of the base model; fill it in")
     return "\n".join(["---", *lines, "---"])
 
@@ -72,8 +94,8 @@ def _description(about: Mapping[str, Any]) -> str:
     lora = f", adapted by LoRA of rank {about['lora']['rank']}" if about["lora"] else ""
     base = {
         "random": "random weights",
-        "folder": f"`{about['base']['name']}`, a local folder of its author",
-        "hub": f"`{about['base']['name']}`",
+        "folder": f"{code(about['base']['name'])}, a local folder of its author",
+        "hub": code(about["base"]["name"]),
     }[about["base"]["kind"]]
     return (
         f"A recommender whose items are new tokens of a language model: {kind} of the family {family} with "
@@ -96,7 +118,7 @@ def _use(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
     ]
     if about["adapter"] and about["base"]["kind"] == "folder":
         parts.append(
-            f"The base model, `{about['base']['name']}`, was a local folder of this model's author: pass your copy "
+            f"The base model, {code(about['base']['name'])}, was a local folder of this model's author: pass your copy "
             "as `--base FOLDER` in every call, and as `Exported(base=FOLDER)` below."
         )
     if about["users"] == "none":
@@ -121,11 +143,12 @@ def _use(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
 
 
 def _python(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
-    return (
-        "```python\nfrom recommend import Exported\n\nexported = Exported()\n"
+    return block(
+        "from recommend import Exported\n\nexported = Exported()\n"
         f"prompt = {example['prompt']!r}\n"
         f"for item, score in exported.recommend([prompt], seen=[{example['seen']!r}], k=10)[0]:\n"
-        '    print(score, exported.items[item]["id"], exported.items[item]["title"])\n```'
+        '    print(score, exported.items[item]["id"], exported.items[item]["title"])',
+        "python",
     )
 
 
@@ -146,12 +169,13 @@ def _plain(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
     imports = f"from transformers import AutoTokenizer, {kind}"
     if about["adapter"]:
         imports = f"from peft import PeftModel\nfrom transformers import {kind}, AutoTokenizer, GenerationConfig"
-    return (
-        f"```python\n{imports}\n\n"
+    return block(
+        f"{imports}\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained(".")\n{model}\n'
         f'prompt = tokenizer({prompt!r}, return_tensors="pt")\n'
         f"said = model.generate(input_ids=prompt.input_ids, attention_mask=prompt.attention_mask{settings})\n"
-        f"print(tokenizer.decode(said[0, -{n}:]))\n```"
+        f"print(tokenizer.decode(said[0, -{n}:]))",
+        "python",
     )
 
 
@@ -160,10 +184,10 @@ def _measured(about: Mapping[str, Any], results: Mapping[str, Any] | None) -> st
         return "Not measured: the run has no results.json."
     users = max(row["n_users"] for row in results["rows"])
     return (
-        f"{results['dataset']}, {results['protocol']} protocol, {results['part']} part, n = {users:,} users, one run, "
-        f"seed {results['seed']}. Rows without the model's name are baselines on the same split.\n\n"
-        f"```\n{results_table(dict(results))}\n```"
-        + (f"\n\n```\n{text_table(dict(results))}\n```" if "texts" in results else "")
+        f"{escaped(results['dataset'])}, {results['protocol']} protocol, {results['part']} part, n = {users:,} users, "
+        f"one run, seed {results['seed']}. Rows without the model's name are baselines on the same split.\n\n"
+        + block(results_table(dict(results)))
+        + ("\n\n" + block(text_table(dict(results))) if "texts" in results else "")
     )
 
 

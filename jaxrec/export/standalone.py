@@ -51,7 +51,7 @@ class Exported:
         self.users = read_tsv(folder / "users.tsv") if (folder / "users.tsv").is_file() else []
         transformers.logging.set_verbosity_error()  # untied tables are intended; `_model` reports missing weights
         transformers.logging.disable_progress_bar()
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self.decodes_only: bool = self.about["decoder_only"]
         self.model: Any = self._model()
         if self.about["answer"] == "vector":
@@ -71,7 +71,9 @@ class Exported:
                 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
                 model = peft.PeftModel.from_pretrained(model, str(self.folder)).get_base_model()
         else:
-            model, loaded = kind.from_pretrained(self.folder, dtype=torch.float32, output_loading_info=True)
+            model, loaded = kind.from_pretrained(
+                self.folder, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+            )
             mismatches = {kind: names for kind, names in loaded.items() if names}
             if mismatches:
                 raise Problem(f"the weights do not match config.json: {mismatches}")
@@ -85,7 +87,8 @@ class Exported:
         if base["kind"] == "folder" and not pathlib.Path(path).is_dir():
             raise Problem(f"the base model {path} is no folder here; {advice}")
         try:
-            model = kind.from_pretrained(path, dtype=getattr(torch, self.about["lora"]["base_dtype"])).float()
+            dtype = getattr(torch, self.about["lora"]["base_dtype"])
+            model = kind.from_pretrained(path, dtype=dtype, trust_remote_code=False).float()
         except (OSError, ValueError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise Problem(f"the base model {path} can't be loaded ({reason}); {advice}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -13,7 +12,6 @@ import jax
 import numpy as np
 import transformers
 from flax import nnx
-from transformers import AutoTokenizer
 
 from jaxrec import __version__
 from jaxrec.evaluate.full_ranking import seen_rows
@@ -21,6 +19,7 @@ from jaxrec.export import model_folder as hub
 from jaxrec.export.adapter import base_of
 from jaxrec.export.card import card
 from jaxrec.export.tables import write_json, write_samples, write_tsv
+from jaxrec.files import read_kept
 from jaxrec.hub.registry import language_model
 from jaxrec.keys import generator
 from jaxrec.models.retriever import Retriever
@@ -28,6 +27,7 @@ from jaxrec.system.system import System
 from jaxrec.tasks.ragged import shuffle_rows
 from jaxrec.tasks.ranking_examples import recent_events
 from jaxrec.tasks.templates import templates, without_user
+from jaxrec.tokenizers.vocabulary import safe_tokenizer
 from jaxrec.types import Codes
 
 K = 10
@@ -116,7 +116,8 @@ def _write(
     write_samples(part, sample_lists, K, TOLERANCE[dtype])
     _check_tokens(part, system, about, ids, sample_lists)
     results_file = system.folder / "results.json"
-    results = json.loads(results_file.read_text()) if results_file.is_file() else None
+    remedy = "delete it, and the run's train command measures anew"
+    results = read_kept(results_file, "json", remedy) if results_file.is_file() else None
     text = card(about, results, name=config.name, example=_example(system, about, codes))
     (part / "README.md").write_text(text, encoding="utf-8")
 
@@ -250,7 +251,7 @@ def _check_tokens(
     part: pathlib.Path, system: System, about: dict[str, Any], ids: list[str], samples: list[dict[str, Any]]
 ) -> None:
     """Raises ValueError if the stored tokenizer gives other tokens for a prompt or an id than in training."""
-    tokenizer = AutoTokenizer.from_pretrained(part)
+    tokenizer = safe_tokenizer(part)
     for name, texts, tokens in (
         ("prompt", [sample["prompt"] + about["prompt_end"] for sample in samples], [s["tokens"] for s in samples]),
         ("item", ids, system.item_tokens.tolist()),

@@ -16,6 +16,7 @@ from jaxrec.data import public_datasets
 from jaxrec.data.download import fetch, fetch_md5, unpack
 from jaxrec.data.public_datasets import PublicDataset
 from jaxrec.progress import messages_to
+from jaxrec.types import DataError
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 
@@ -84,7 +85,7 @@ def test_whole_file(server: Server, tmp_path: pathlib.Path) -> None:
     with messages_to(messages.append):
         file = fetch(server.url(), tmp_path / "new" / "file.bin", md5=hashlib.md5(CONTENT).hexdigest())
     assert file.read_bytes() == CONTENT
-    assert [f.name for f in file.parent.iterdir()] == ["file.bin"]
+    assert sorted(f.name for f in file.parent.iterdir()) == ["file.bin", "file.bin.sha256"]
     assert messages[-1] == f"{file}: 1,024,000 bytes"
     fetch(server.url(), file)
     assert len(server.asked) == 1  # there already
@@ -172,7 +173,7 @@ def test_unpack(tmp_path: pathlib.Path) -> None:
     done = unpack(archive, ("u.data", "u.item"), tmp_path / "out")
     assert [f.read_bytes() for f in done] == [b"events", b"titles"]
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["u.data", "u.item"]
-    with pytest.raises(ValueError, match=r"holds no ratings.csv; it has ml/u.data"):
+    with pytest.raises(ValueError, match=r"holds no ratings.csv; it has 'ml/u.data'"):
         unpack(archive, ("ratings.csv",), tmp_path / "out")
     archive.write_bytes(archive.read_bytes()[:100])
     with pytest.raises(ValueError, match="a damaged zip archive"):
@@ -221,3 +222,65 @@ def test_the_script_fetches_checks_and_unpacks_once(
     monkeypatch.setattr("sys.argv", ["download", "nothing"])
     with pytest.raises(SystemExit, match="data set 'nothing' is not known; there are: small, reviews"):
         download.main()
+
+
+def test_a_page_is_no_file(server: Server, tmp_path: pathlib.Path) -> None:
+    server.files["/file.bin"] = b"\n <!DOCTYPE HTML><html><body>Log in</body></html>"
+    with pytest.raises(ValueError, match="a web page came instead of the file"):
+        fetch(server.url(), tmp_path / "file.bin", pause=0)
+    assert not list(tmp_path.glob("file.bin*"))
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "http://example.org/a.zip", "ftp://example.org/a", "a.zip", ""])
+def test_only_https_is_fetched(url: str, tmp_path: pathlib.Path) -> None:
+    for get in (lambda: fetch(url, tmp_path / "a.zip", pause=0), lambda: fetch_md5(url)):
+        with pytest.raises(ValueError, match="only https is fetched"):
+            get()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_fetched_first_is_what_counts(server: Server, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "file.bin"
+    fetch(server.url(), file, pause=0)
+    file.write_bytes(CONTENT[:-1])
+    with pytest.raises(DataError, match=r"file.bin: its SHA-256 .* the file has changed since it was fetched"):
+        fetch(server.url(), file, pause=0)
+    file.unlink()
+    server.files["/file.bin"] = CONTENT[::-1]
+    with pytest.raises(DataError, match="the publisher's file is another one than was fetched first"):
+        fetch(server.url(), file, pause=0)
+    server.files["/file.bin"], server.tag = CONTENT, '"v2"'
+    assert fetch(server.url(), file, pause=0).read_bytes() == CONTENT
+
+
+def test_no_link_is_written_through(server: Server, tmp_path: pathlib.Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("dear")
+    for name in ("file.bin.part", "file.bin.tag"):
+        (tmp_path / name).symlink_to(mine)
+    assert fetch(server.url(), tmp_path / "file.bin", pause=0).read_bytes() == CONTENT
+    assert mine.read_text() == "dear"
+
+
+def test_odd_archives_are_named(tmp_path: pathlib.Path) -> None:
+    archive = tmp_path / "set.zip"
+    archive.write_bytes(zipped({"a/u.data": b"events", "b/u.data": b"others"}))
+    with pytest.raises(DataError, match=r"set.zip: holds 2 files named u.data: 'a/u.data', 'b/u.data'"):
+        unpack(archive, ("u.data",), tmp_path / "out")
+    plain = zipped({"a/u.data": b"events"})
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # where each header has its flags
+        at = plain.index(mark) + place
+        plain = plain[:at] + bytes([plain[at] | 1]) + plain[at + 1 :]
+    archive.write_bytes(plain)
+    with pytest.raises(DataError, match=r"set.zip: 'a/u.data' is encrypted"):
+        unpack(archive, ("u.data",), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_archives_that_grow_too_much_are_not_unpacked(tmp_path: pathlib.Path, monkeypatch) -> None:
+    monkeypatch.setattr("jaxrec.data.download.LARGE", 1000)
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("u.data", bytes(1_000_000))
+    with pytest.raises(DataError, match=r"'u.data' would unpack to 1,000,000 bytes from"):
+        unpack(archive, ("u.data",), tmp_path / "out")
