@@ -125,7 +125,7 @@ def _attend(settings: Settings, *inputs: jax.Array) -> jax.Array:
 def _forward(settings: Settings, *inputs: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     specs = _specs(settings, *inputs)
     result = jax.ShapeDtypeStruct(inputs[0].shape, settings.dtype)
-    return _call(settings, _forward_kernel, inputs, specs, result, specs[0]), inputs
+    return _call(settings, _forward_kernel, 2, inputs, specs, result, specs[0]), inputs
 
 
 def _backward(settings: Settings, inputs: tuple[jax.Array, ...], cotangent: jax.Array) -> tuple[Any, ...]:
@@ -135,7 +135,7 @@ def _backward(settings: Settings, inputs: tuple[jax.Array, ...], cotangent: jax.
     sums = [pltpu.VMEM((k_BSA.shape[1], width), jnp.float32)] * 2
     operands = *inputs, cotangent.astype(settings.dtype)
     gradients = _call(
-        settings, _backward_kernel, operands, [*specs, specs[0]], results, list(specs[:4]), scratch_shapes=sums
+        settings, _backward_kernel, 5, operands, [*specs, specs[0]], results, list(specs[:4]), scratch_shapes=sums
     )
     return *gradients, None, None, None
 
@@ -166,22 +166,29 @@ def _specs(settings: Settings, *inputs: jax.Array) -> list[Any]:
 def _call(
     settings: Settings,
     kernel: Callable[..., None],
+    products: int,
     operands: Sequence[jax.Array],
-    specs: Any,
+    specs: Sequence[Any],
     results: Any,
     result_specs: Any,
     **more: Any,
 ) -> Any:
+    """Runs a kernel over the grid; `products` is how many products of the size of the scores it computes."""
     rows, queries, across = operands[0].shape
-    group = _group(settings.heads, across // settings.heads)
+    scores = rows * queries * operands[1].shape[1]
     return pl.pallas_call(
         functools.partial(kernel, settings),
-        grid=(settings.heads // group, rows, queries // min(BLOCK, queries)),
+        grid=(settings.heads // _group(settings.heads, across // settings.heads), rows, -(-queries // BLOCK)),
         in_specs=list(specs),
         out_specs=result_specs,
         out_shape=results,
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "arbitrary", "arbitrary"), vmem_limit_bytes=CHIP_MEMORY
+        ),
+        cost_estimate=pl.CostEstimate(
+            flops=2 * products * scores * across,
+            transcendentals=scores * settings.heads,
+            bytes_accessed=sum(x.size * x.dtype.itemsize for x in (*operands, *jax.tree.leaves(results))),
         ),
         **more,
     )(*operands)
