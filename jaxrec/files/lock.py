@@ -19,13 +19,15 @@ _held: dict[pathlib.Path, int] = {}
 
 @contextlib.contextmanager
 def locked_folder(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the folder for one writer; it is created if missing. The thread that holds it may take it again.
+    """Holds the folder for one writer; the thread that holds it may take it again.
 
+    A missing folder is created, and removed again where nothing was written.
     The system releases the lock when its process ends, so that a killed one leaves none behind; the file stays.
 
     Raises:
       InUseError: another process, or another thread of this one, holds it; the message says which and since when.
     """
+    is_new = not folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
     place = folder.resolve()
     if _held.get(place) == threading.get_ident():
@@ -47,5 +49,8 @@ def locked_folder(folder: pathlib.Path) -> Iterator[None]:
             yield
         finally:
             del _held[place]
+            if is_new and os.listdir(folder) == [LOCK_FILE]:  # nothing came of it
+                (folder / LOCK_FILE).unlink()
+                folder.rmdir()
     finally:
         os.close(descriptor)

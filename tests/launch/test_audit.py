@@ -1,6 +1,7 @@
 """The audit of a small file and of the real Beauty with the ids that META ID released."""
 
 import pathlib
+import re
 
 import pytest
 
@@ -22,17 +23,21 @@ def test_a_small_file(
     told = capsys.readouterr()
     assert "users 12   items 7   events 60" in told.out
     assert "ratings: 1: 12  2: 12" in told.out
-    assert "users with fewer than 3 events were dropped: 1 users, 0 items, 1 events" in told.err
+    assert told.out.count("users with fewer than 3 events were dropped: 1 users, 0 items, 1 events") == 1
     assert all(f"\n{name}" in told.out for name in ("popularity", "item-kNN", "transitions"))
     assert "strict protocol" in told.out
     assert "verdict" not in told.out
 
 
-def test_a_bad_file_is_told_in_one_line(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_file_is_told_in_one_line(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "events.csv"
     path.write_text("user,item,rating\nA,x,1\nB,y,good\n")
-    with pytest.raises(SystemExit, match=r"^error: .*events.csv:3: the rating 'good' is not a number"):
+    with pytest.raises(SystemExit, match="3"):
         run(monkeypatch, "--data.path", str(path))
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(r"error: .*events.csv:3: the rating 'good' is not a number", told)
 
 
 @pytest.mark.slow

@@ -18,5 +18,5 @@ def test_a_table_beside_the_baselines_without_learning(tmp_path: pathlib.Path, l
     assert joined["command"].startswith("python -m launch.baselines tiny.py --systems sasrec ease")
     assert joined["runs"]["EASE"][1]["settings"] == {"regularization": [5.0, 50.0]}
     code, _, err = launch("baselines", "tiny.py", "--systems", "nothing", folder=tmp_path)
-    assert code == 1
+    assert code == 2
     assert err.splitlines()[-1].startswith("error: baselines nothing: give some of")

@@ -220,8 +220,9 @@ def test_the_script_fetches_checks_and_unpacks_once(
     download.main()
     assert (tmp_path / "reviews" / "reviews.json.gz").exists()
     monkeypatch.setattr("sys.argv", ["download", "nothing"])
-    with pytest.raises(SystemExit, match="data set 'nothing' is not known; there are: small, reviews"):
+    with pytest.raises(SystemExit, match="2"):
         download.main()
+    assert "data set 'nothing' is not known; there are: small, reviews" in capsys.readouterr().err
 
 
 def test_a_page_is_no_file(server: Server, tmp_path: pathlib.Path) -> None:

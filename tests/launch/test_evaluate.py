@@ -23,6 +23,7 @@ def test_what_is_asked_changes_the_runs_settings(
 ) -> None:
     def load(folder: str, **fields) -> EvalConfig:
         assert folder == "runs/one"
+        assert fields.pop("accept_new_data") is False
         assert fields == changed
         return dataclasses.replace(EvalConfig(text_events=7), **fields)  # an unknown field is refused here
 

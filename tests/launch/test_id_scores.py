@@ -42,7 +42,8 @@ def test_a_table_of_the_runs(
     assert dots == [("3", "3.9", "0.03"), ("2", "2.9", "0.02"), ("1", "1.9", "0.01")]
 
 
-def test_what_is_wrong_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (((), "give the folder of a trained run"), (("runs/nothing",), "holds no run")):
-        with pytest.raises(SystemExit, match=message):
+        with pytest.raises(SystemExit, match=r"[23]"):
             asked(monkeypatch, *arguments)
+        assert message in capsys.readouterr().err

@@ -21,6 +21,6 @@ def test_a_table_is_filled_and_shown_again(tmp_path: pathlib.Path, launch, tiny_
     assert again == out
     assert found["rows"] == json.loads((tmp_path / "out/META_ID-8.json").read_text())["rows"]
     code, _, err = launch("tables", "meta_id", "7", folder=tmp_path)
-    assert code == 1
+    assert code == 2
     assert "Traceback" not in err
     assert "META ID has no table of results 7" in err.splitlines()[-1]

@@ -81,6 +81,6 @@ def test_errors_are_one_line(script: str, arguments: list[str], message: str, tm
 
 def test_an_error_ends_the_script(tmp_path: pathlib.Path, started, finished) -> None:
     code, _, err = finished(started("train", "nothing.py", folder=tmp_path))
-    assert code == 1
+    assert code == 2
     assert err.strip().splitlines()[-1].startswith("error: config nothing.py is neither a file nor a preset")
     assert "Traceback" not in err
