@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
-.PHONY: demo test test-all lint format bench docs clean
+.PHONY: demo test test-slow test-all lint format bench docs clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "jaxrec needs Python >= 3.11; set PYTHON=python3.12, say")'
@@ -26,11 +26,16 @@ $(VENV)/.dev: requirements-dev.txt requirements-docs.txt $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/python -m launch.compare configs/studies/demo_study.py --show 1
 
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(TESTS)
+	$(PYTEST) -m "not slow and not long" $(TESTS)
+
+test-slow: $(VENV)/.dev
+	$(PYTEST) -m "slow and not long" $(TESTS)
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(PYTEST) $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

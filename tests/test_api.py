@@ -48,6 +48,7 @@ def run(config: Config, frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFa
     return trained
 
 
+@pytest.mark.slow
 def test_importing_it_imports_no_jax_and_training_is_a_function() -> None:
     program = (
         "import sys, jaxrec;"  # so that it takes milliseconds
@@ -60,6 +61,7 @@ def test_importing_it_imports_no_jax_and_training_is_a_function() -> None:
         _ = jaxrec.trian
 
 
+@pytest.mark.slow
 def test_results_are_rows_a_frame_and_a_table(run: jaxrec.TrainedRun) -> None:
     results = run.results
     assert results.rows[0].system == "META ID"
@@ -117,6 +119,7 @@ def test_wrong_names_are_refused(run: jaxrec.TrainedRun) -> None:
         run.ask("rating", user=run.examples(1)[0], items=["x"])
 
 
+@pytest.mark.slow
 def test_a_run_is_read_measured_updated_and_exported(
     run: jaxrec.TrainedRun, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

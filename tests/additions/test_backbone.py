@@ -92,6 +92,7 @@ def config(tiny: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     return tiny.replace(out=str(tmp_path / "run"), model__backbone="bag", train__steps=4)
 
 
+@pytest.mark.slow
 def test_it_is_trained_loaded_and_recommends(config: Config) -> None:
     system, results = experiment.train(config)
     assert results["rows"][0]["system"] == system.name == "META ID (bag)"

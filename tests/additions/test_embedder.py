@@ -27,6 +27,7 @@ def fit_random(histories: Histories, width: int, *, valid, seed: int, folder) ->
 TOY = Embedder("random vectors", settings=lambda config: config.skipgram.dim, fit=fit_random, ranks=True)
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_with_it_and_its_vectors_are_a_row_of_the_table(
     tiny: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

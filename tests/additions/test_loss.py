@@ -34,6 +34,7 @@ SQUARES = matching_loss(lambda matches: jnp.square(1 - matches.cosine))
 """The squared distance of the cosine from 1."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "loss"), [("id", Loss("id", doubled)), ("vector", SQUARES)])
 def test_a_run_is_trained_with_it(
     tiny: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, answer, loss: Loss

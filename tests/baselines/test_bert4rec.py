@@ -32,6 +32,7 @@ def test_masks_are_at_the_rate_or_at_the_end_alone() -> None:
     np.testing.assert_allclose(both.mean(), 0.25**2, atol=0.02, err_msg="each sequence draws for itself")
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_hidden_items(model: Bert4Rec) -> None:
     tokens = np.array([[3, 7, 1, 5, 9, 2, 0], [4, 4, 8, 15, 0, 0, 0]])
     segments = np.array([[1, 1, 1, 2, 2, 2, 0], [1, 1, 1, 1, 0, 0, 0]])

@@ -34,6 +34,7 @@ def test_convolutions_are_pytorchs(model: Caser) -> None:
     np.testing.assert_allclose(model.convolved(jnp.asarray(x), Dropout(0, None)), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_place_sees_the_window_before_it_and_its_user(model: Caser) -> None:
     def user(number):
         return ITEMS + 1 + number

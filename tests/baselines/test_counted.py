@@ -104,6 +104,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dataset", [pytest.param(name, marks=pytest.mark.long if name == "amazon-beauty" else ()) for name in PUBLISHED]
 )

@@ -45,6 +45,7 @@ def test_all_items_at_once_are_the_pairs(model: NeuMf) -> None:
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loss_is_pytorchs(model: NeuMf) -> None:
     batch, key, train_events = np.array([0, 2, 3, 6]), jax.random.key(3), model.known.get_value()
     users, items = np.asarray(train_events.pairs)[batch].T

@@ -119,12 +119,14 @@ def test_augmented_sequences_predict_the_event_after_each() -> None:
         Sequences(histories, 20, augment=AugmentConfig(crop=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "epochs"), [("sasrec", 15), ("gru4rec", 15), ("bert4rec", 30), ("caser", 15)])
 def test_a_planted_order_is_learned(split: Split, name: str, epochs: float) -> None:
     actual = hit_rate(sequence_model(name, split, epochs), split)
     assert actual > 1.5 * hit_rate(popularity_scorer(split.train), split)
 
 
+@pytest.mark.slow
 def test_tastes_are_learned_without_an_order(split: Split) -> None:
     least = 1.3 * hit_rate(popularity_scorer(split.train), split)
     assert hit_rate(train_ease(split, EaseConfig(regularization=(1.0, 10.0, 100.0))), split) > least
@@ -150,6 +152,7 @@ def test_held_out_items_change_nothing_that_is_learned(split: Split) -> None:
     np.testing.assert_array_equal(one["one"], one["other"])
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_its_folder(split: Split, tmp_path: pathlib.Path) -> None:
     whole, kept, again = (sequence_model("sasrec", split, 1, folder) for folder in (None, tmp_path, tmp_path))
     histories, users = split.history("test"), np.arange(20)

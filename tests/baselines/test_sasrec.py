@@ -55,6 +55,7 @@ def test_a_block_is_pytorchs_encoder_layer(model: SasRec) -> None:
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_sequences_that_share_a_row_do_not_meet(model: SasRec) -> None:
     one, two = [3, 7, 1], [9, 2, 2, 15]
     packed = model(np.array([one + two + [0]]), np.array([[1] * 3 + [2] * 4 + [0]]))[0]
@@ -70,6 +71,7 @@ def test_nothing_sees_what_comes_later(model: SasRec) -> None:
     assert np.abs(one[3:] - two[3:]).min(axis=1).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_the_newest_item(model: SasRec) -> None:
     tokens = np.array([[4, 9, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]])
     actual = model.answers(tokens, np.arange(3))
@@ -89,6 +91,7 @@ def test_the_loss_is_that_of_what_follows(model: SasRec) -> None:
     np.testing.assert_allclose(next_item_loss(model, batch)[0], np.mean(each), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_dropout_draws_by_its_key() -> None:
     model = SasRec(SasRecConfig(dim=8, length=6, dropout=0.5), ITEMS, rngs=nnx.Rngs(0))
     tokens, segments = np.array([[1, 2, 3]]), np.ones((1, 3), int)

@@ -9,6 +9,7 @@ from benchmarks import compiled
 from jaxrec.platform import compiling_for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", compiled.PROGRAMS)
 def test_programs_are_traced(name: str) -> None:
     with compiling_for("tpu"):

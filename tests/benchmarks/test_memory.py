@@ -24,6 +24,7 @@ def figures() -> dict[str, dict[str, float]]:
     return {name: memory.measure(argparse.Namespace(**ARGUMENTS | changed)) for name, changed in changes.items()}
 
 
+@pytest.mark.slow
 def test_what_is_held_is_what_the_shapes_say(figures) -> None:
     layer = 2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336 + 2 * 4096
     table = 33280 * 4096  # 32,000 rows and 1,280 new ones

@@ -46,6 +46,7 @@ class Parsed(SystemExit):
         self.arguments = arguments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", commands())
 def test_commands_are_accepted(command: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, *rest = arguments_of(command)

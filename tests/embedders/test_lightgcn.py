@@ -48,6 +48,7 @@ def same(one: Embedding, two: Embedding) -> None:
         np.testing.assert_array_equal(a.item, b.item)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [0, 2])
 def test_planted_clusters_are_recommended(planted: Histories, layers: int) -> None:
     actual = fit_lightgcn(planted, dataclasses.replace(CONFIG, layers=layers), seed=0)
@@ -64,6 +65,7 @@ def test_planted_clusters_are_recommended(planted: Histories, layers: int) -> No
         same(actual, Embedding(actual.tables, actual.vectors))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["sampled", "in_batch", "full"])
 @pytest.mark.parametrize("similarity", ["inner", "cosine"])
 def test_every_softmax_finds_the_clusters_by_what_it_compares(planted: Histories, loss: str, similarity: str) -> None:
@@ -81,6 +83,7 @@ def test_every_softmax_finds_the_clusters_by_what_it_compares(planted: Histories
     np.testing.assert_array_equal(again.item, actual.vectors.item)
 
 
+@pytest.mark.slow
 def test_of_several_losses_the_best_in_validation_is_kept_and_named(
     planted: Histories, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:

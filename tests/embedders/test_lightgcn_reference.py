@@ -26,6 +26,7 @@ def histories() -> Histories:
     return Histories(np.cumsum([0, *map(len, rows)]), np.concatenate(rows).astype(np.int32), ITEMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [0, 2])
 def test_training_beside_pytorch(histories: Histories, layers: int) -> None:
     config = dataclasses.replace(CONFIG, layers=layers)

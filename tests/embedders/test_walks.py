@@ -36,6 +36,7 @@ def same_cluster(items: np.ndarray) -> float:
     return float((cluster[np.argsort(-scores, axis=1)[:, :5]] == cluster[:, None]).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["banded", "pairs"])
 def test_planted_clusters_are_neighbours(planted: Histories, form) -> None:
     vectors = fit_walks(

@@ -40,6 +40,7 @@ tied_quiet = pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=T
 snippet_quiet = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
+@pytest.mark.slow
 @tied_quiet
 @pytest.mark.parametrize("kind", ADAPTERS)
 def test_an_adapter_stands_beside_its_base(tiny: Config, adapted, script, tmp_path: pathlib.Path, kind: str) -> None:

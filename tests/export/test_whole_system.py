@@ -82,6 +82,7 @@ def alone(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=200, check=False)
 
 
+@pytest.mark.slow
 def test_transformers_gives_jaxrecs_lists(
     exported: tuple[System, pathlib.Path], script, capsys: pytest.CaptureFixture
 ) -> None:

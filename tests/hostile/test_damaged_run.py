@@ -78,6 +78,7 @@ def escapes(folder: pathlib.Path, draw: random.Random, *, ways_each: int, of_che
     return found
 
 
+@pytest.mark.slow
 def test_a_damaged_file_changes_no_answer_in_silence(
     finished_run: Callable[[str, pathlib.Path], System], tmp_path: pathlib.Path
 ) -> None:

@@ -53,6 +53,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_survived(tmp_path: pathlib.Path) -> None:
     """As far as a test may fill a disk: no file can grow beyond a size."""
     sizes = ["300", "1000", "3000"]

@@ -26,6 +26,7 @@ def histories(system: System) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 def test_two_updates_at_once_lose_nothing(
     finished_run: Callable[[str, pathlib.Path], System], tmp_path: pathlib.Path, start: Callable, ready: Callable
 ) -> None:

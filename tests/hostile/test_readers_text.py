@@ -137,6 +137,7 @@ def check(name: str, cases: int, tmp_path: pathlib.Path, strict_alone) -> None:
     assert n_read > cases // 20  # else the mutations are too coarse to test what is read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_mutations(name: str, tmp_path: pathlib.Path, strict_alone) -> None:
     check(name, 300, tmp_path, strict_alone)

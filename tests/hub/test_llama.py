@@ -136,6 +136,7 @@ def close(model: Llama, theirs, vocab: int = 60) -> None:
     np.testing.assert_allclose(logits(model, source, inputs), want, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_logits_and_cached_decoding_equal_pytorchs(stored) -> None:
     close(stored.ours, stored.theirs)
     source, inputs = rows()

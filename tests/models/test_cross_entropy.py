@@ -107,6 +107,7 @@ def test_a_batch_of_padding_alone_is_finite_and_counts_nothing(model: T5) -> Non
     chex.assert_tree_all_finite((metrics, gradient))
 
 
+@pytest.mark.slow
 def test_one_trace_and_dropout_by_key_alone(model: T5) -> None:
     graph, params, buffers = nnx.split(model, nnx.Param, ...)
 

@@ -78,6 +78,7 @@ def test_a_sample_of_all_items_is_the_whole_softmax(case) -> None:
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_sample_stands_for_the_catalogue(case) -> None:
     """Over many samples its normaliser, the label aside, has the mean of the whole one."""
     hidden, table, labels, _ = case

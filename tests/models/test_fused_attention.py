@@ -30,6 +30,7 @@ def numbers_of_examples(draw: np.random.Generator, length: int) -> jax.Array:
     return jnp.asarray(np.where(places < length - 4, number, 0), jnp.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("queries", "causal", "rate", "dtype"),
     [(128, True, 0.2, "float32"), (16, False, 0.0, "float32"), (128, False, 0.1, "bfloat16")],
@@ -71,6 +72,7 @@ def test_sizes_the_kernel_takes() -> None:
     assert not fits(512, 512, 7, 64), "groups of heads fill the lanes"
 
 
+@pytest.mark.slow
 def test_training_loss_on_a_mesh() -> None:
     """The loss and its gradients, with dropout, are those of one device and of the plain form."""
     config = T5Config(vocab=64, d_model=16, d_kv=8, heads=2, d_ff=32, encoder_layers=1, decoder_layers=1)

@@ -78,6 +78,7 @@ def reference(loss, table, pairs, batch, temperature, candidates) -> torch.Tenso
     return torch.stack(losses).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [None, 0.3])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_value_and_gradient_as_torch(pairs, graph, train_events, table, loss, temperature) -> None:

@@ -58,6 +58,7 @@ def answers(length: int = 5) -> np.ndarray:
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "lora", "tolerance"),
     [(BIASED, None, 1e-5), (WINDOW, None, 1e-5), (WINDOW, LORA, 1e-5), (ROUNDED, None, 0.05)],
@@ -146,6 +147,7 @@ def parameters(model: Llama) -> Iterator[tuple[tuple, nnx.Variable]]:
     yield from nnx.to_flat_state(nnx.state(model, nnx.Param))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "lora"),
     [(BIASED, None), (WINDOW, None), (ROUNDED, dataclasses.replace(LORA, base_dtype="bfloat16")), (WINDOW, LORA)],

@@ -142,6 +142,7 @@ def test_empty_slots_do_not_count_and_gradients_are_finite(loss: str) -> None:
     assert step(params, nobody)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask_known", [True, False])
 def test_loss_is_the_mean_over_examples_and_known_items_are_no_negatives(mask_known: bool) -> None:
     model, batch = model_and_batch("full", mask_known)

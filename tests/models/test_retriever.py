@@ -29,6 +29,7 @@ def make(**changed) -> Retriever:
     return Retriever(t5, config, np.array([5, 6, 7], np.int32), ITEMS, USERS, KNOWN, rngs=rngs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean", "flatten"])
 def test_packed_rows_answer_as_single_ones(pooling: str) -> None:
     model = make(pooling=pooling)

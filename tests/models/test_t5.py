@@ -47,6 +47,7 @@ remember = jax.jit(lambda model: model.read(SOURCE))
 step = jax.jit(T5.step, static_argnums=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "tolerance"), [(CONFIG, 1e-5), (GATED, 1e-5), (ROUNDED, 0.02)])
 def test_cached_steps_equal_the_whole_decoder(config: T5Config, tolerance: float) -> None:
     model, beams = build(config), 4
@@ -100,6 +101,7 @@ def test_padding_changes_nothing_and_the_future_is_not_seen() -> None:
     np.testing.assert_allclose(got, want[np.array(rows)], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [CONFIG, GATED, ROUNDED])
 def test_gradients_are_finite_and_reach_every_parameter(config: T5Config) -> None:
     graph, params, buffers = nnx.split(build(config), nnx.Param, ...)
@@ -151,6 +153,7 @@ def test_parameters_start_as_t5s_do() -> None:
     np.testing.assert_array_equal(state[*layer, "attention_norm", "scale"][...], np.ones(64))
 
 
+@pytest.mark.slow
 def test_layers_that_are_computed_again_give_the_same_gradients() -> None:
     target = np.random.default_rng(3).integers(1, 50, (3, 5))
     actual, barriers = [], []

@@ -120,6 +120,7 @@ def test_exact_equals_teacher_forcing(models, ids, source) -> None:
         np.testing.assert_allclose(row, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_enough_beams_are_exact_and_seen_items_are_left_out(models, ids, source) -> None:
     ours, _ = models
     seen = np.random.default_rng(2).integers(-1, 150, (6, 40)).astype(np.int32)

@@ -108,6 +108,7 @@ def test_counts_of_unseen_items() -> None:
     assert open_nodes(trie, None, None) is None
 
 
+@pytest.mark.slow
 def test_allowed_items_equal_a_trie_of_them_alone(make_tables, make_ids, log_prob, prompts) -> None:
     """A few allowed items of 40, some of them seen: the search is that of a trie without all the others."""
     ids, model, rng = make_ids(40, 4, VOCAB), make_tables(VOCAB, 4), np.random.default_rng(1)
@@ -173,6 +174,7 @@ def test_batch_equals_loop_and_items_may_be_renamed(make_tables, make_ids, promp
         np.testing.assert_allclose(alone.scores[0], together.scores[b], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_jit_equals_no_jit_and_traces_once(make_tables, make_ids, prompts) -> None:
     trie, model = Trie.build(make_ids(30, 3, VOCAB)), make_tables(VOCAB, 3)
     seen = np.array([[0, 1], [2, -1], [-1, -1], [3, 3]], np.int32)

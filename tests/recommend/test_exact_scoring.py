@@ -28,6 +28,7 @@ def test_by_hand(make_tables) -> None:
     np.testing.assert_allclose(np.exp(scores), [[0.12, 0.15]], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 4, 64])
 @pytest.mark.parametrize(("length", "prefix"), [(1, False), (3, True), (4, False)])
 def test_equals_a_loop_over_items(make_tables, make_ids, log_prob, prompts, length, prefix, block) -> None:
@@ -87,6 +88,7 @@ def test_more_than_there_is(make_tables, make_ids, prompts) -> None:
         exact_top_k(model, prompts, Trie.build(ids), k=0)
 
 
+@pytest.mark.slow
 def test_jit_equals_no_jit_traces_once_and_has_finite_gradients(make_tables, make_ids, prompts) -> None:
     trie, model = Trie.build(make_ids(30, 3, VOCAB)), make_tables(VOCAB, 3)
     chex.clear_trace_counter()

@@ -63,6 +63,7 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(top.scores, [[1, 0.8, 0, -1, -np.inf]], atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("approximate", [True, False])
 @pytest.mark.parametrize("block", [None, 100, 333])
@@ -75,6 +76,7 @@ def test_equals_sort(world, block, approximate, masked) -> None:
     assert top.scores.dtype == jnp.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("approximate", [True, False])
 @pytest.mark.parametrize("block", [None, 100, 333])
 @pytest.mark.parametrize("share", [0.004, 0.5])
@@ -87,6 +89,7 @@ def test_allowed_items_alone(world, share, block, approximate) -> None:
         assert_equals_reference(top, z, items, 20, left_out, allowed)
 
 
+@pytest.mark.slow
 def test_without_jit_and_with_known_norms(world) -> None:
     z, items, seen = world
     norms = np.linalg.norm(items, axis=1)
@@ -95,6 +98,7 @@ def test_without_jit_and_with_known_norms(world) -> None:
         assert_equals_reference(top, z, items, 7, seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_items", [1, 7, 8, 65, 129])
 def test_every_item_can_be_asked_for(n_items) -> None:
     rng = np.random.default_rng(0)
@@ -183,6 +187,7 @@ def test_ten_million_items_fit_a_device_of_16_gb() -> None:
     assert items < needed < min(16e9, items + 10_000_000 * 4 + scores / 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 2), (1, 4)])
 @pytest.mark.parametrize("n_items", [997, 5])
 def test_shards_give_the_same(world, shape, n_items) -> None:
@@ -238,6 +243,7 @@ def prompts_world(world):
     return rng.normal(size=(50, 16)).astype(np.float32), items, source, seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("shape", [None, (2, 2)])
 def test_recommender_equals_one_search_for_all(prompts_world, masked, shape) -> None:

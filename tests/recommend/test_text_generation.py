@@ -111,6 +111,7 @@ def theirs_say(model, source, allowed, beams, penalty):
     return np.pad(said, ((0, 0), (0, LONGEST - said.shape[1]))), scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("beams", "penalty", "allowed"),
     [(1, 1.0, None), (1, 1.0, ALLOWED), (3, 1.0, ALLOWED), (4, 0.0, None), (2, 2.0, None)],
@@ -132,6 +133,7 @@ def test_tokens_and_scores_equal(models, source, beams, penalty, allowed) -> Non
     assert allowed is None or ALLOWED[actual.tokens[actual.tokens != 0]].all()
 
 
+@pytest.mark.slow
 def test_choices_equal_teacher_forcing(models, source) -> None:
     import torch
 
@@ -153,6 +155,7 @@ def test_choices_equal_teacher_forcing(models, source) -> None:
             np.testing.assert_allclose(score, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_position_on_the_device_is_the_same_position(models) -> None:
     """Three tokens, then three more, of two beams, in a cache that is longer than they are."""
     ours, _ = models
@@ -230,6 +233,7 @@ def test_one_answer_worked_by_hand() -> None:
     assert actual.finished.tolist() == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [1, 2])
 def test_the_loop_ends_with_the_last_answer_and_its_length_is_not_compiled(monkeypatch, beams) -> None:
     table = np.zeros((4, 4), np.float32)

@@ -27,6 +27,7 @@ def world(make_tables, make_ids):
     return make_tables(VOCAB, 3), Trie.build(make_ids(30, 3, VOCAB)), source, rng.integers(-1, 30, (23, 9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["beam", "exact"])
 @pytest.mark.parametrize("masked", [True, False])
 def test_equals_one_search_for_all(world, mode, masked) -> None:
@@ -40,6 +41,7 @@ def test_equals_one_search_for_all(world, mode, masked) -> None:
     np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["beam", "exact"])
 def test_masks_go_with_their_prompts(world, mode) -> None:
     model, trie, source, seen = world

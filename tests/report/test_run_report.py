@@ -47,6 +47,7 @@ def test_a_run_leaves_a_page_with_every_section(trained: System) -> None:
         assert cells[row["system"]] == f"{row['hr@10']:.4f}"
 
 
+@pytest.mark.slow
 def test_it_is_written_where_it_is_asked_for_and_the_same(trained: System, tmp_path: pathlib.Path) -> None:
     file = experiment.write_run_report(trained, tmp_path / "new" / "page.html")
     assert file == tmp_path / "new" / "page.html"
@@ -84,6 +85,7 @@ def test_attention_adds_up_and_names_every_id(trained: System) -> None:
         assert item < 0 or trained.item_name(int(item)) == piece
 
 
+@pytest.mark.slow
 def test_hostile_names_are_text_in_every_section(trained: System, tmp_path: pathlib.Path) -> None:
     folder = shutil.copytree(trained.folder, tmp_path / "run")
     report = json.loads((folder / "results.json").read_text())

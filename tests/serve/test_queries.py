@@ -18,6 +18,7 @@ def run(request: pytest.FixtureRequest, finished_run: Finished, tmp_path_factory
     return jaxrec.TrainedRun(finished_run(request.param, tmp_path_factory.mktemp("runs") / "run"))
 
 
+@pytest.mark.slow
 def test_filters_are_exact(run: jaxrec.TrainedRun) -> None:
     """Asked for all items, beam search keeps all prefixes, so that the filtered list of all items is the right one."""
     data, rng = run._system_with_updates().data, np.random.default_rng(0)
@@ -53,6 +54,7 @@ def asked_history(run: jaxrec.TrainedRun, who: dict) -> np.ndarray:
     return queries.query(system, queries.Names.of(system), **who).history
 
 
+@pytest.mark.slow
 def test_many_at_once_are_answered_as_alone(run: jaxrec.TrainedRun) -> None:
     system = run._system_with_updates()
     names, items = queries.Names.of(system), system.data.item_names.tolist()

@@ -249,6 +249,7 @@ def test_an_older_state_survives_damage_to_a_newer_one(store, pattern) -> None:
     assert_same(LanceStore.open(store.path, versions=versions).read("users"), make(0, 100))
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_lose_nothing(store) -> None:
     """Two writers, each with its own names and some in common."""
     script = """

@@ -59,6 +59,7 @@ def assert_same_lists(client: TestClient, runs: dict[str, jaxrec.TrainedRun], co
             assert (answer["reason"] == "") == (len(expected) == request["k"])
 
 
+@pytest.mark.slow
 def test_lists_are_the_librarys(client, runs) -> None:
     assert_same_lists(client, runs, 60)
 

@@ -20,6 +20,7 @@ SETTINGS = Settings(
 )
 
 
+@pytest.mark.slow
 def test_seeds_are_joined_and_nothing_is_done_twice(tiny: Config, tmp_path: pathlib.Path, monkeypatch) -> None:
     joined = compare_baselines(("sasrec", "ease"), tiny, (0, 1), tmp_path, SETTINGS)
     assert [row.system for row in joined.rows] == ["SASRec", "EASE", "popularity", "item-kNN", "transitions"]

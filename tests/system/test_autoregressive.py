@@ -40,6 +40,7 @@ def trained(config: Config, tmp_path_factory: pytest.TempPathFactory) -> System:
     return experiment.train(config.replace(out=str(tmp_path_factory.mktemp("runs") / "run")))[0]
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_loaded(trained: System) -> None:
     losses = [json.loads(line).get("loss") for line in (trained.folder / "metrics.jsonl").read_text().splitlines()]
     losses = [loss for loss in losses if loss is not None]

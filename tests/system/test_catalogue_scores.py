@@ -37,6 +37,7 @@ def test_others_get_less_than_the_last_of_the_list() -> None:
     assert spread(full, 3)[0, 2] < np.log(1e-30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["beam", "exact"])
 def test_ids_are_ranked_as_in_lists(finished_run: Finished, tmp_path: pathlib.Path, mode: str) -> None:
     system = with_recommender(finished_run("META ID", tmp_path / "run"), mode)
@@ -57,6 +58,7 @@ def test_ids_are_ranked_as_in_lists(finished_run: Finished, tmp_path: pathlib.Pa
     assert metrics(result.ranks, (5,)) == pytest.approx(metrics(system.measure("test").ranks, (5,)), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_vectors_are_ranked_as_in_lists_and_for_new_users_too(finished_run: Finished, tmp_path: pathlib.Path) -> None:
     system = finished_run("TokenRec", tmp_path / "run")
     component = catalogue_component(system)

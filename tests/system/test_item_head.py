@@ -57,6 +57,7 @@ def trained(config: Config, tmp_path_factory: pytest.TempPathFactory) -> System:
     return experiment.train(config.replace(out=str(tmp_path_factory.mktemp("runs") / "run")))[0]
 
 
+@pytest.mark.slow
 def test_both_answers_are_learned(trained: System) -> None:
     records = [json.loads(line) for line in (trained.folder / "metrics.jsonl").read_text().splitlines()]
     of_items = [record["item_loss"] for record in records if "item_loss" in record]
@@ -68,6 +69,7 @@ def test_both_answers_are_learned(trained: System) -> None:
     assert trained.name == names[trained.config.model.backbone]
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_scoring_one_item_at_a_time(trained: System) -> None:
     """The packed losses of a history beside -log p of every item after the first, each asked for with a prompt."""
     train, model, trie = trained.split.train, trained.model, Trie.build(trained.answer_tokens)
@@ -99,6 +101,7 @@ def with_settings(model, **settings):
     return model
 
 
+@pytest.mark.slow
 def test_a_loss_of_weight_0_is_not_computed(trained: System) -> None:
     batch = next(iter(packed([training_examples(trained)], rows=2, source_length=32, target_length=64, seed=0)))
     both = trained.model.items.config
@@ -120,6 +123,7 @@ def test_items_are_found_by_their_ids_alone(trained: System) -> None:
     assert head.items_of(jnp.full((1, width - 1), 10**6)) == -1
 
 
+@pytest.mark.slow
 def test_scores_are_weighted_means_of_both_answers(trained: System) -> None:
     source = jnp.asarray(trained.asker(trained.histories, None, "autoregressive", "seen")(np.arange(4)))
     trie = Trie.build(trained.answer_tokens)
@@ -133,6 +137,7 @@ def test_scores_are_weighted_means_of_both_answers(trained: System) -> None:
     np.testing.assert_allclose(scores(0.7), 0.7 * of_items + 0.3 * of_ids, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_beam_search_and_the_head_find_what_scoring_all_finds(trained: System) -> None:
     """With as many candidates as items, and with seen items left out."""
     users = np.arange(12)
@@ -192,6 +197,7 @@ def test_settings_that_contradict_each_other(config: Config, changes: dict, mess
         check_config(config.replace(**changes))
 
 
+@pytest.mark.slow
 def test_in_a_blend_all_items_are_scored_by_both_answers(trained: System) -> None:
     component = catalogue_component(trained)
     users = np.arange(5, dtype=np.int32)
@@ -202,6 +208,7 @@ def test_in_a_blend_all_items_are_scored_by_both_answers(trained: System) -> Non
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_new_items_are_served(trained: System) -> None:
     served = newcomers.served(trained)
     names = served.data.item_names

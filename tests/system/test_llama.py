@@ -45,6 +45,7 @@ def frozen(model: nnx.Module) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model, Frozen))]
 
 
+@pytest.mark.slow
 def test_lora_trains_its_factors_and_new_rows_alone(trained: System) -> None:
     fresh = build(trained)
     before, after = fresh.model, trained.model

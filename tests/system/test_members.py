@@ -54,6 +54,7 @@ def members_of(model: Members) -> list:
     return [nnx.merge(graph, jax.tree.map(lambda x, n=n: x[n], params), shared) for n in range(model.count)]
 
 
+@pytest.mark.slow
 def test_scores_are_the_mean_of_the_members(trained: System) -> None:
     source = jnp.asarray(trained.asker(trained.histories, None, "autoregressive", "seen")(np.arange(4)))
     trie, score = Trie.build(trained.answer_tokens), jax.jit(score_all)
@@ -83,6 +84,7 @@ def _head(model, settings):
     return head
 
 
+@pytest.mark.slow
 def test_a_step_of_members_is_each_ones_own_step(trained: System, config: Config) -> None:
     examples = [training_examples(trained, member) for member in range(3)]
     batch = next(iter(packed(examples, rows=2, source_length=32, target_length=64, seed=0)))
@@ -105,6 +107,7 @@ def test_a_step_of_members_is_each_ones_own_step(trained: System, config: Config
         np.testing.assert_allclose(a, b, atol=3e-4)  # of steps of 1e-2
 
 
+@pytest.mark.slow
 def test_it_is_loaded_resumed_and_asked(trained: System) -> None:
     again = loading.load(trained.folder)
     users = np.arange(6)
@@ -115,6 +118,7 @@ def test_it_is_loaded_resumed_and_asked(trained: System) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_beam_search_goes_through_all_members_at_once(trained: System) -> None:
     """Of ids alone, whose tokens' mean log-probabilities are normalised again."""
     users = np.arange(6)

@@ -233,6 +233,7 @@ def test_a_mesh_of_four_gives_the_losses_of_one(tiny: Config, tmp_path: pathlib.
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_pretrained_folder_gives_weights_shape_and_tokenizer(tiny: Config, tmp_path: pathlib.Path) -> None:
     """A T5 of another shape, written as Hugging Face does, is where training starts; its text rows come through."""
     shape = T5Config(

@@ -50,6 +50,7 @@ def results(system: System) -> dict:
     return json.loads((system.folder / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_every_task_is_measured_beside_its_baselines(together: System) -> None:
     found = results(together)
     assert [row["system"] for row in found["rows"]][:2] == ["META ID", "META ID (user id only)"]
@@ -88,6 +89,7 @@ def test_no_event_that_is_held_back_teaches(together: System) -> None:
     assert rows <= set(run.events.train.tolist())
 
 
+@pytest.mark.slow
 def test_the_same_events_test_together_and_alone(together: System, alone: System) -> None:
     assert together.events is not None
     assert alone.events is not None
@@ -227,6 +229,7 @@ def test_a_run_that_only_writes_recommends_nothing(alone: System) -> None:
         service.recommend(alone, 5, user=str(alone.data.user_names[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("embedder", ["mf", "lightgcn"])
 def test_a_run_that_only_writes_trains_these_embedders_without_validation(
     tiny: Config, tmp_path: pathlib.Path, embedder: str

@@ -74,6 +74,7 @@ def test_nothing_learned_saw_the_unseen(trained: System) -> None:
         )
 
 
+@pytest.mark.slow
 def test_retrieval_ranks_by_cosine_with_the_answer(trained: System) -> None:
     """The list equals brute force over all items, asked one user at a time without padding."""
     assert isinstance(trained.model, Retriever)
@@ -151,6 +152,7 @@ def test_newcomers_are_taken_in_without_training(finished_run, tmp_path: pathlib
     assert (repeated.events, repeated.new_users, repeated.known_events) == (0, 0, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("embedder", "kind", "answer"),
     [
@@ -192,6 +194,7 @@ def test_crossed_by_config_alone(
         assert len(np.unique(system.item_tokens, axis=0)) == system.data.n_items
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [
@@ -305,6 +308,7 @@ def test_known_users_coming_as_strangers_keep_about_their_ids(trained: System) -
     np.testing.assert_allclose(np.linalg.norm(newcomers, axis=1), lengths.mean(), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_trained_again_keeps_what_updates_brought(finished_run, tmp_path: pathlib.Path) -> None:
     config = finished_run("TokenRec", tmp_path / "run").config
     (tmp_path / "run" / "store").rename(tmp_path / "run" / "store.part")  # as if it was killed while filling it

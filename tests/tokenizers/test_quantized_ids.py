@@ -87,6 +87,7 @@ def test_items_are_unique_users_may_coincide(ids: Ids, vectors: Vectors) -> None
     assert len(np.unique(ids.users.codes.values, axis=0)) <= 16 < USERS
 
 
+@pytest.mark.slow
 def test_every_kind_gives_a_table(of_any_kind: Ids, vectors: Vectors) -> None:
     check_table(of_any_kind, vectors, books=2 if quantizer(of_any_kind.items).kind.name == "rq_vae" else 1)
 

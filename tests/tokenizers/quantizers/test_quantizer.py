@@ -48,6 +48,7 @@ def of_kind() -> dict[str, Quantizer]:
     return {kind: fit(kind, rows) for kind in KINDS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_planted_clusters_are_found_in_new_rows(of_kind: dict[str, Quantizer], kind: str) -> None:
     """Codes of rows that were not learned from tell the clusters; codes dealt out at random do not."""
