@@ -143,6 +143,7 @@ def test_the_best_lambda_is_that_of_validation(split: Split) -> None:
     )
 
 
+@pytest.mark.slow
 def test_held_out_items_change_nothing_that_is_learned(split: Split) -> None:
     n_items, one = split.train.n_items, {}
     other = dataclasses.replace(split, test=(split.test + 1) % n_items, between=split.between)

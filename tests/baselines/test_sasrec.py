@@ -25,6 +25,7 @@ def model() -> SasRec:
     return model
 
 
+@pytest.mark.slow
 def test_a_block_is_pytorchs_encoder_layer(model: SasRec) -> None:
     block, reference = (
         model.blocks[1],

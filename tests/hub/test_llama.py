@@ -145,6 +145,7 @@ def test_logits_and_cached_decoding_equal_pytorchs(stored) -> None:
     np.testing.assert_allclose(decoded(stored.ours, source, inputs), np.stack(want, 1), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_and_its_gradients_equal_pytorchs(stored) -> None:
     theirs, (source, target) = stored.theirs, rows()
     inputs = np.concatenate([np.full((3, 1), START), target[:, :-1]], axis=1)
@@ -202,6 +203,7 @@ ADAPTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`", "ignore:`is_gradient_checkpointing` is")
 @pytest.mark.parametrize(("name", "targets", "scope"), ADAPTED, ids=lambda x: x if isinstance(x, str) else "-".join(x))
 def test_merged_and_as_an_adapter_it_is_the_same_model(name, targets, scope, tmp_path: pathlib.Path) -> None:

@@ -101,6 +101,7 @@ def test_logits_equal_pytorchs(shape: dict, tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(logits(ours, x, inputs), want, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [TINY | V10, TINY | V11], ids=["v1.0", "v1.1"])
 def test_the_loss_and_its_gradients_equal_pytorchs(shape: dict, tmp_path: pathlib.Path) -> None:
     theirs = torch_model(**shape)

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 
+@pytest.mark.slow
 def test_a_table_beside_the_baselines_without_learning(tmp_path: pathlib.Path, launch, tiny_config) -> None:
     (tmp_path / "tiny.py").write_text(tiny_config)
     small = ("--sasrec.dim", "8", "--sasrec.epochs", "2", "--sasrec.heads", "1", "--ease.regularization", "5", "50")

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 
+@pytest.mark.slow
 def test_a_sweep_is_trained_once_and_chooses(tmp_path: pathlib.Path, launch, tiny_config: str) -> None:
     (tmp_path / "tiny.py").write_text(tiny_config.replace("steps=60", "steps=6"))
     asked = ("sweep", "tiny.py", "--grid", "train.learning_rate=1e-6,1e-2", "train.warmup=0.1")

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 
+@pytest.mark.slow
 def test_a_table_is_filled_and_shown_again(tmp_path: pathlib.Path, launch, tiny_config) -> None:
     study = tiny_config.replace("steps=60", "steps=6") + 'study = {"META ID": config}\n'
     (tmp_path / "mine.py").write_text(study)

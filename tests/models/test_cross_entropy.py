@@ -62,6 +62,7 @@ def test_shift_right_by_hand() -> None:
     np.testing.assert_array_equal(shift_right(jnp.asarray(target), jnp.asarray(segments)), want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_a_packed_batch_equals_the_same_examples_one_a_row(model: T5, smoothing: float) -> None:
     many = examples()

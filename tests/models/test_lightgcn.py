@@ -62,6 +62,7 @@ def test_propagation_worked_by_hand() -> None:
     np.testing.assert_allclose(actual, [[(1 + 4 + 1) / 3], [(4 + 1 + 4) / 3]], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [0, 2])
 def test_loss_and_gradient_as_torch(pairs, graph, train_events, table, layers, monkeypatch) -> None:
     rng = np.random.default_rng(2)

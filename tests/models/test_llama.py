@@ -223,6 +223,7 @@ def test_lora_starts_as_its_base_and_is_a_model_without_it(config: LlamaConfig) 
     same(adapted)
 
 
+@pytest.mark.slow
 def test_layers_that_are_computed_again_give_the_same_gradients() -> None:
     actual, barriers = [], []
     for remat in (False, True):

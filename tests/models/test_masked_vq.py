@@ -85,6 +85,7 @@ def test_one_codebook_by_hand() -> None:
     assert slopes["encoder"][0]["b"].item() == 1.0 - 0.5
 
 
+@pytest.mark.slow
 def test_loss_and_codes_against_loops(params: masked_vq.Params, x: jax.Array) -> None:
     key = jax.random.key(5)
     loss, (metrics, _, codes) = jax.jit(lambda p: masked_vq.loss(p, x, config=CONFIG, key=key))(params)

@@ -123,6 +123,7 @@ def model_and_batch(loss: str, mask_known: bool = True) -> tuple[Retriever, Batc
     return model, jax.tree.map(jnp.asarray, Batch(source, segments, target, (target > -1).astype(np.int32), weights))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["margin", "sampled", "full"])
 def test_empty_slots_do_not_count_and_gradients_are_finite(loss: str) -> None:
     model, batch = model_and_batch(loss)

@@ -48,6 +48,7 @@ def test_packed_rows_answer_as_single_ones(pooling: str) -> None:
         np.testing.assert_allclose(packed[0, slot], alone[0, 0], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_mean_pools_over_all_positions_of_the_decoder() -> None:
     """The answer is the projection of the mean of the hidden states that `decode` gives for start and prompt."""
     model = make()

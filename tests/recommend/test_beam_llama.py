@@ -86,6 +86,7 @@ def generate(model, source, ids, beams):
     return sequences, out.sequences_scores.numpy().reshape(len(source), beams)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [False, True], ids=["bare", "end-of-text"])
 def test_sequences_and_scores_equal(models, ids, source, ends) -> None:
     ours, theirs = models

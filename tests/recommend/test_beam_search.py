@@ -44,6 +44,7 @@ def by_hand(make_tables):
     return model, Trie.build(np.array([[3, 5], [4, 6], [3, 6], [4, 5]])), np.array([[1]])
 
 
+@pytest.mark.slow
 def test_by_hand(by_hand) -> None:
     model, trie, source = by_hand
     greedy = beam_search(model, source, trie, beams=1, k=1)
@@ -54,6 +55,7 @@ def test_by_hand(by_hand) -> None:
     np.testing.assert_allclose(np.exp(full.scores), [[0.36, 0.15, 0.15, 0.02]], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", [True, False])
 @pytest.mark.parametrize("length", [1, 2, 4])
 def test_enough_beams_are_exhaustive(make_tables, make_ids, log_prob, prompts, length, prefix) -> None:

@@ -56,6 +56,7 @@ def test_masks_go_with_their_prompts(world, mode) -> None:
         assert (row >= 0).sum() == min(6, len(may))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("users", [0, 1, 3, 4, 5])
 def test_any_number_of_users(world, users) -> None:
     model, trie, source, seen = world

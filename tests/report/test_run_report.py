@@ -32,6 +32,7 @@ def body(file: pathlib.Path) -> ET.Element:
     return ET.fromstring(match[0])
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_page_with_every_section(trained: System) -> None:
     file = trained.folder / "report.html"
     text, page = file.read_text(), body(file)

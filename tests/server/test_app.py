@@ -226,6 +226,7 @@ def answered(client: TestClient, posted: tuple[str, Any], got: tuple[str, dict, 
     assert client.get(path, params=query).status_code < 500, got
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(posted=posts, got=gets)
 def test_no_request_breaks_it(client, posted, got) -> None:

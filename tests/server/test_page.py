@@ -78,6 +78,7 @@ def titles(browser: Any, number: int) -> list[str]:
     return browser.execute_script(script, f"#list-{number} .what")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_history_is_clicked_together_and_both_lists_follow(browser, address, width) -> None:
     opened(browser, address, width)
@@ -109,6 +110,7 @@ def test_a_user_of_the_data_is_picked(browser, address) -> None:
     assert find(browser, "#list-0 .token")[0].text == "<Item>"
 
 
+@pytest.mark.slow
 def test_titles_are_text_whatever_they_hold(browser, address) -> None:
     script = """
     return fetch("/v1/events", {method: "POST", headers: {"content-type": "application/json"},

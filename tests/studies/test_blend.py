@@ -30,6 +30,7 @@ def folder(finished_run: Finished, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
+@pytest.mark.slow
 def test_its_table_has_the_blend_its_parts_and_the_counted_baselines(folder: pathlib.Path) -> None:
     results = jaxrec.load(folder / "blend").results
     counted = ["popularity", "item-kNN", "transitions"]

@@ -52,6 +52,7 @@ def test_it_learns_and_is_loaded(trained: System) -> None:
     assert trained.name == "META ID (L) autoregressive"
 
 
+@pytest.mark.slow
 def test_an_item_is_as_likely_in_a_list_as_inside_a_history(trained: System) -> None:
     """The last item of a training sequence, as a target in the packed pass and as a recommendation."""
     examples = training_examples(trained)

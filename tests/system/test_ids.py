@@ -48,6 +48,7 @@ def begun(config: Config, vectors: bytes) -> Run:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["spectral", "dbscan", "rq_kmeans", "cid", "rid", "sid", "iid"])
 def test_no_held_out_event_shows_in_ids(tiny: Config, tmp_path: pathlib.Path, vectors: bytes, kind: str) -> None:
     config = config_of(tiny, tmp_path / "one", kind)

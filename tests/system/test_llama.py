@@ -85,6 +85,7 @@ def test_loaded_recommends_the_same(trained: System) -> None:
     assert [row["system"] for row in found["rows"]][:2] == ["META ID (L)", "META ID (L) (user id only)"]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_same_losses(llama: Config, trained: System, tmp_path: pathlib.Path) -> None:
     def losses(folder: pathlib.Path) -> dict[int, float]:
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

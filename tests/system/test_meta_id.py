@@ -52,6 +52,7 @@ def test_the_folder_holds_all_that_is_promised(trained: System) -> None:
     assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()][-1] == 8
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(trained: System) -> None:
     again, _ = experiment.train(trained.config)
     for one, other in zip(jax.tree.leaves(trained.model), jax.tree.leaves(again.model)):

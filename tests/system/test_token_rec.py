@@ -109,6 +109,7 @@ def test_measured_ranks_are_those_of_full_scores(trained: System) -> None:
     assert (full[fresh & np.isinf(ranks)] > 20).all()
 
 
+@pytest.mark.slow
 def test_loaded_from_its_store_recommends_the_same(trained: System) -> None:
     loaded = newcomers.served(loading.load(trained.folder))
     one, other = (s.recommend(np.arange(30), 5) for s in (trained, loaded))
@@ -116,6 +117,7 @@ def test_loaded_from_its_store_recommends_the_same(trained: System) -> None:
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_newcomers_are_taken_in_without_training(finished_run, tmp_path: pathlib.Path) -> None:
     system = newcomers.served(finished_run("TokenRec", tmp_path / "run"))
     data = system.data

@@ -103,6 +103,7 @@ def test_masks_are_for_training_only(of_kind: dict[str, Quantizer]) -> None:
     assert (fitted.encode(rows) == np.stack(books, 1)).mean() > 0.995  # ties in single precision
 
 
+@pytest.mark.slow
 def test_the_scale_of_vectors_does_not_matter() -> None:
     """A power of two, so that not a bit differs."""
     rows, _ = planted()
@@ -200,6 +201,7 @@ def test_revival_brings_dead_codewords_back_in_training() -> None:
     assert used[5] >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mq", "rq_vae"])
 def test_averages_learn_as_well(kind: str) -> None:
     rows, label = planted()
@@ -224,6 +226,7 @@ def test_all_epochs_are_one_trace_and_progress_is_logged(monkeypatch: pytest.Mon
     assert re.fullmatch(rf"item quantizer epoch 2/3 \(67%\)  {losses}  [\d.]+[kM]? rows/s  ETA \d+:\d\d", lines[1])
 
 
+@pytest.mark.slow
 def test_fewer_rows_than_a_batch_or_a_codebook() -> None:
     rows, _ = planted()
     for kind, n in (("mq", 1), ("rq_vae", 5)):
