@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+import pytest
+
 
 @pytest.mark.slow
 def test_a_table_beside_the_baselines_without_learning(tmp_path: pathlib.Path, launch, tiny_config) -> None:

@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+import pytest
+
 
 @pytest.mark.slow
 def test_a_sweep_is_trained_once_and_chooses(tmp_path: pathlib.Path, launch, tiny_config: str) -> None:

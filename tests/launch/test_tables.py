@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+import pytest
+
 
 @pytest.mark.slow
 def test_a_table_is_filled_and_shown_again(tmp_path: pathlib.Path, launch, tiny_config) -> None:
