@@ -15,13 +15,11 @@ from flax import nnx
 from jaxrec.models.decoding import causal as causal_mask
 from jaxrec.models.decoding import same_segment
 from jaxrec.models.dropout import Dropout
+from jaxrec.models.fused_attention import MASKED, fits, fused_attention
 from jaxrec.models.fused_attention import Settings as KernelSettings
-from jaxrec.models.fused_attention import fits, fused_attention
 from jaxrec.models.products import activations, product, projected
 from jaxrec.platform import platform
 from jaxrec.types import Array
-
-MASKED = -1e9  # finite: a row of scores that is all masked becomes uniform instead of NaN
 
 
 def relative_bucket(distance: np.ndarray, buckets: int, max_distance: int, *, bidirectional: bool) -> np.ndarray:

@@ -25,6 +25,7 @@ from jax.sharding import PartitionSpec
 from jaxrec.models.dropout import is_kept
 
 MASKED = -1e9
+"""The score of what is not seen; finite, so that a row without a key becomes uniform instead of NaN."""
 BLOCK = 512
 """Queries at a time."""
 MOST_KEYS = 1024

@@ -12,8 +12,8 @@ import numpy as np
 from flax import nnx
 
 from jaxrec.config import LlamaConfig, LoraConfig
-from jaxrec.models.attention import MASKED
 from jaxrec.models.dropout import Dropout
+from jaxrec.models.fused_attention import MASKED
 from jaxrec.models.linear import Linear, frozen_dtype
 from jaxrec.models.norms import RMSNorm
 from jaxrec.models.products import product
