@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jaxrec.api.recommendations import Recommendation, Recommendations
     from jaxrec.api.results import Results
     from jaxrec.api.run import EXPORTED_ABOUT_USERS, TrainedRun, evaluate_run, push_export
+    from jaxrec.api.serving import serve
     from jaxrec.config import Config, load_config, load_study, presets
     from jaxrec.progress import log_to_stderr, messages_to
 
@@ -51,6 +52,7 @@ _HOMES = {
     "jaxrec.api.recommendations": ("Recommendation", "Recommendations"),
     "jaxrec.api.inspection": ("audit", "id_scores", "download"),
     "jaxrec.api.papers": ("paper_tables",),
+    "jaxrec.api.serving": ("serve",),
     "jaxrec.progress": ("log_to_stderr", "messages_to"),
 }
 """Public names by the module that each is imported from when it is first used."""
@@ -81,6 +83,7 @@ __all__ = [
     "paper_tables",
     "presets",
     "push_export",
+    "serve",
     "sweep",
     "train",
 ]

@@ -13,10 +13,10 @@ import numpy as np
 from jaxrec.config import Config
 from jaxrec.evaluate.results_file import write_results
 from jaxrec.files import locked_folder, read_kept
+from jaxrec.inference import newcomers
 from jaxrec.keys import generator
 from jaxrec.models.retriever import Retriever
 from jaxrec.report.run_report import write_report
-from jaxrec.serve import newcomers
 from jaxrec.system import run as runs
 from jaxrec.system import training
 from jaxrec.system.beforehand import check_data, check_devices

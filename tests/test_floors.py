@@ -16,7 +16,7 @@ FLOORS = {
     "jaxrec.studies": 9,
     "jaxrec.experiment": 8,
     "jaxrec.server": 8,
-    "jaxrec.serve": 7,
+    "jaxrec.inference": 7,
     "jaxrec.export": 7,
     "jaxrec.report": 7,
     "jaxrec.system": 6,

@@ -17,9 +17,9 @@ from jaxrec.config.checks import check_eval
 from jaxrec.data.load import load_interactions
 from jaxrec.export.push import ABOUT_USERS, push
 from jaxrec.export.whole_system import export
+from jaxrec.inference import newcomers, service
+from jaxrec.inference.popular import popular_items
 from jaxrec.report.run_report import REPORT_FILE
-from jaxrec.serve import newcomers, service
-from jaxrec.serve.popular import popular_items
 from jaxrec.system import loading
 from jaxrec.system.system import System
 
@@ -263,21 +263,6 @@ class TrainedRun:
             samples=samples,
             adapter=adapter,
         )
-
-    def serve(self, *others: TrainedRun, host: str = "127.0.0.1", port: int = 8080, token: str | None = None) -> None:
-        """Serves the run over HTTP, with a page to try it in, until the process is told to stop.
-
-        Args:
-          others: runs to serve beside it, whom requests choose by the names of their folders.
-          host: address to bind to; anything but loopback opens the server to other machines.
-          port: of the address.
-          token: that requests must bear, or None.
-        Raises:
-          ValueError: the address can't be bound, or a store is damaged.
-        """
-        from jaxrec.server.run import serve  # takes a second, which others should not wait for
-
-        serve([run._trained for run in (self, *others)], host=host, port=port, token=token)
 
     def examples(self, n: int = 3) -> list[str]:
         """Names of n users with a test item, sampled with the run's seed."""

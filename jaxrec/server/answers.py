@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from jaxrec.serve import queries
+from jaxrec.inference import queries
 from jaxrec.server import bodies
 from jaxrec.server.limits import Limits
 from jaxrec.server.model import Asked, Event, Listed, ServedModel

@@ -11,9 +11,9 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from jaxrec.serve import newcomers, queries, service
-from jaxrec.serve.newcomers import Update
-from jaxrec.serve.queries import Query
+from jaxrec.inference import newcomers, queries, service
+from jaxrec.inference.newcomers import Update
+from jaxrec.inference.queries import Query
 from jaxrec.server.batching import Batcher
 from jaxrec.server.limits import Limits
 from jaxrec.server.metrics import Metrics
@@ -99,7 +99,7 @@ class ServedModel:
         return self._batcher.submit(asked)
 
     def ask(self, task: str, user: str, items: Sequence[str], feature: str, review: str) -> list[tuple[str, str]]:
-        """See `jaxrec.serve.service.ask`; one call at a time."""
+        """See `jaxrec.inference.service.ask`; one call at a time."""
         with self._writes:
             return service.ask(self._trained, task, user=user, items=items, feature=feature, review=review)
 

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 from flax import nnx
 
+from jaxrec.inference import queries
+from jaxrec.inference.queries import Names, Query
 from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.batches import MULTIPLE
-from jaxrec.serve import queries
-from jaxrec.serve.queries import Names, Query
 from jaxrec.server.limits import Limits
 from jaxrec.system.system import System
 from jaxrec.types import TopK

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxrec.evaluate.blending import mix
+from jaxrec.inference.service import numbers_of
 from jaxrec.recommend.recommendations import RecommendationList
-from jaxrec.serve.service import numbers_of
 from jaxrec.studies.blend import BlendedParts
 from jaxrec.system.recommendation_lists import item_label
 from jaxrec.types import Histories

@@ -15,10 +15,10 @@ from jaxrec.config import Config, ModelConfig
 from jaxrec.export.whole_system import export
 from jaxrec.hub.backbone import Backbone
 from jaxrec.hub.registry import BACKBONES
+from jaxrec.inference import newcomers
 from jaxrec.models.decoding import Cache, Memory, causal, same_segment
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.oov import ExtendedEmbedding
-from jaxrec.serve import newcomers
 from jaxrec.system import loading
 from jaxrec.system import run as runs
 from jaxrec.system.stages import build

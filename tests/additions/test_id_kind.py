@@ -9,7 +9,7 @@ import pytest
 
 from jaxrec import experiment
 from jaxrec.config import Config
-from jaxrec.serve import newcomers
+from jaxrec.inference import newcomers
 from jaxrec.system import loading
 from jaxrec.tokenizers.entity_ids import EntityIds
 from jaxrec.tokenizers.kind import IdInputs, Kind

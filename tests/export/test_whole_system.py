@@ -19,8 +19,8 @@ from jaxrec.export.model_folder import read
 from jaxrec.export.whole_system import export
 from jaxrec.hub import llama
 from jaxrec.hub.registry import language_model
+from jaxrec.inference import newcomers, service
 from jaxrec.models.llama import Llama
-from jaxrec.serve import newcomers, service
 from jaxrec.system import run as runs
 from jaxrec.system.stages import build
 from jaxrec.system.system import System

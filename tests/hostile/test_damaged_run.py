@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from jaxrec.serve import newcomers
+from jaxrec.inference import newcomers
 from jaxrec.system import loading
 from jaxrec.system.system import System
 from jaxrec.types import DataError

@@ -9,7 +9,7 @@ import markdown_it
 import pytest
 
 from jaxrec.export.card import block, code, escaped
-from jaxrec.serve import newcomers
+from jaxrec.inference import newcomers
 from jaxrec.system import loading
 from jaxrec.tokenizers.vocabulary import load_text_tokenizer, safe_tokenizer, train_text_tokenizer
 

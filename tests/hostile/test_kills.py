@@ -13,7 +13,7 @@ import pytest
 
 from jaxrec.config import Config, to_json
 from jaxrec.files import check_sums
-from jaxrec.serve import newcomers
+from jaxrec.inference import newcomers
 from jaxrec.system import loading
 from jaxrec.system.system import System
 

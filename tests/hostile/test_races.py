@@ -12,7 +12,7 @@ import jaxrec
 from jaxrec import experiment
 from jaxrec.config import Config, to_json
 from jaxrec.files import InUseError, locked_folder
-from jaxrec.serve import newcomers
+from jaxrec.inference import newcomers
 from jaxrec.system.system import System
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from jaxrec import experiment
+from jaxrec.inference import service
 from jaxrec.recommend.recommendations import RecommendationList
 from jaxrec.report.answer_attention import answer_attention
 from jaxrec.report.run_report import write_report
-from jaxrec.serve import service
 from jaxrec.system.system import System
 
 HOSTILE = "\"&'<script>alert(1)</script>"

@@ -9,7 +9,7 @@ import pytest
 from jaxrec import experiment
 from jaxrec.config import Config, QuantizerConfig
 from jaxrec.export.whole_system import export
-from jaxrec.serve import newcomers, service
+from jaxrec.inference import newcomers, service
 from jaxrec.system import loading
 from jaxrec.system import run as runs
 from jaxrec.system.embed import embed

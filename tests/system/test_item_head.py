@@ -15,9 +15,9 @@ from jaxrec.config import Config, ItemHeadConfig, LlamaConfig, ModelConfig, OovC
 from jaxrec.config.checks import check_config
 from jaxrec.data.packing import packed
 from jaxrec.export.whole_system import export
+from jaxrec.inference import newcomers
 from jaxrec.models.cross_entropy import sequence_loss
 from jaxrec.recommend.exact_scoring import score_all
-from jaxrec.serve import newcomers
 from jaxrec.system import loading
 from jaxrec.system.catalogue_scores import catalogue_component
 from jaxrec.system.run import check_run

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from jaxrec import experiment
 from jaxrec.config import Config, OovConfig, T5Config
 from jaxrec.hub.t5 import to_hf
+from jaxrec.inference import service
 from jaxrec.models.t5 import T5
-from jaxrec.serve import service
 from jaxrec.system import loading, training
 from jaxrec.system import run as runs
 from jaxrec.system.stages import build

@@ -11,7 +11,7 @@ import pytest
 
 from jaxrec import experiment
 from jaxrec.config import Config, TaskConfig
-from jaxrec.serve import service
+from jaxrec.inference import service
 from jaxrec.studies.compare import compare_configs
 from jaxrec.system import run as runs
 from jaxrec.system import text_examples as writing

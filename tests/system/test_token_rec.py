@@ -12,9 +12,9 @@ import pytest
 from jaxrec import experiment
 from jaxrec.config import Config, load_study
 from jaxrec.evaluate.ranking import rank_of
+from jaxrec.inference import newcomers, service
+from jaxrec.inference.store import LanceStore
 from jaxrec.models.retriever import Retriever
-from jaxrec.serve import newcomers, service
-from jaxrec.serve.store import LanceStore
 from jaxrec.studies.compare import compare_configs
 from jaxrec.system import loading, training
 from jaxrec.system import run as runs

@@ -10,9 +10,9 @@ import textwrap
 import numpy as np
 import pytest
 
-from jaxrec.serve import store as module
-from jaxrec.serve import store_files
-from jaxrec.serve.store import Entities, LanceStore
+from jaxrec.inference import store as module
+from jaxrec.inference import store_files
+from jaxrec.inference.store import Entities, LanceStore
 
 WIDTH = 6
 
@@ -254,7 +254,7 @@ def test_processes_that_write_at_once_lose_nothing(store) -> None:
     """Two writers, each with its own names and some in common."""
     script = """
         import sys, numpy as np
-        from jaxrec.serve.store import Entities, LanceStore
+        from jaxrec.inference.store import Entities, LanceStore
         path, me = sys.argv[1], sys.argv[2]
         store = LanceStore.open(path)
         for n in range(12):
@@ -296,7 +296,7 @@ def test_a_writer_that_waits_too_long_says_so(store, monkeypatch) -> None:
 
 def test_recommending_does_not_wait_for_the_database() -> None:
     script = """
-        import sys, jaxrec.recommend.trie_recommender, jaxrec.recommend.retrieval, jaxrec.serve.store
+        import sys, jaxrec.recommend.trie_recommender, jaxrec.recommend.retrieval, jaxrec.inference.store
         assert "lancedb" not in sys.modules and "pyarrow" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 
 from jaxrec.files import whole_folder
-from jaxrec.serve.entities import Entities
-from jaxrec.serve.store import LanceStore
+from jaxrec.inference.entities import Entities
+from jaxrec.inference.store import LanceStore
 from jaxrec.system.stages import add_newcomers
 from jaxrec.system.system import System
 from jaxrec.tokenizers.ids import Ids

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxrec.inference import queries
 from jaxrec.recommend.recommendations import RecommendationList
-from jaxrec.serve import queries
 from jaxrec.system.recommendation_lists import item_label
 from jaxrec.system.system import System
 from jaxrec.text import quoted

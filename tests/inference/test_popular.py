@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxrec.serve.popular import popular_items
+from jaxrec.inference.popular import popular_items
 from jaxrec.types import Histories
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxrec
-from jaxrec.serve import queries
+from jaxrec.inference import queries
 from jaxrec.system.system import System
 
 Finished = Callable[[str, pathlib.Path], System]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxrec.serve.entities import Entities, check_entities, check_sums, from_arrow, schema_of, to_arrow
-from jaxrec.serve.store_files import REPAIR, explained, last_version, locked
+from jaxrec.inference.entities import Entities, check_entities, check_sums, from_arrow, schema_of, to_arrow
+from jaxrec.inference.store_files import REPAIR, explained, last_version, locked
 from jaxrec.types import Array, DataError
 
 TABLES = ("items", "users")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxrec.inference import queries
 from jaxrec.keys import generator
 from jaxrec.recommend.recommendations import RecommendationList
-from jaxrec.serve import queries
 from jaxrec.system.recommendation_lists import recommendation_list
 from jaxrec.system.system import System
 from jaxrec.system.text_tasks import Writer

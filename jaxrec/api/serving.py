@@ -1,0 +1,30 @@
+"""The public function that serves trained runs over HTTP."""
+
+from __future__ import annotations
+
+import os
+
+from jaxrec.api.run import TrainedRun
+
+
+def serve(
+    *runs: TrainedRun | str | os.PathLike[str], host: str = "127.0.0.1", port: int = 8080, token: str | None = None
+) -> None:
+    """Serves trained runs over HTTP, with a page to try them in, until the process is told to stop.
+
+    Args:
+      runs: trained runs, or their folders; the first answers requests that name no model, the others are chosen by the
+        names of their folders.
+      host: address to bind to; anything but loopback opens the server to other machines.
+      port: of the address.
+      token: that requests must bear, or None.
+    Raises:
+      ValueError: no run is given, a folder holds none, two have the same name, a store is damaged, or the address can't
+        be bound.
+    """
+    from jaxrec.server.run import serve as serve_systems  # takes a second, which others should not wait for
+
+    if not runs:
+        raise ValueError("serve() needs a trained run or the folder of one")
+    systems = [run._trained if isinstance(run, TrainedRun) else run for run in runs]
+    serve_systems(systems, host=host, port=port, token=token)

@@ -1,0 +1,1 @@
+"""Answers from trained runs, in process: recommendations, updates, newcomers, the vector store."""

@@ -1,1 +1,0 @@
-"""Serving: recommendations on request, updates with new users, items and events, and the vector store."""
