@@ -13,6 +13,7 @@ from jaxrec.config.data import (
 from jaxrec.config.files import data_file, load_config, load_study, presets
 from jaxrec.config.json import from_dict, to_json
 from jaxrec.config.models import (
+    FilterConfig,
     ItemHeadConfig,
     LlamaConfig,
     LoraConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "EvalConfig",
+    "FilterConfig",
     "IdConfig",
     "ItemHeadConfig",
     "LightGcnConfig",

@@ -111,7 +111,7 @@ def _check_members(config: Config) -> None:
 
 
 def _check_sizes(model: ModelConfig) -> None:
-    """Checks sizes that depend on each other, within T5 and within LLaMA."""
+    """Checks sizes that depend on each other, within T5, LLaMA and the filter."""
     t5, llama, rope = model.t5, model.llama, model.llama.rope
     if t5.buckets % 2:
         raise ValueError(f"model.t5.buckets is {t5.buckets}; it must be even, as each direction has half of them")
@@ -127,6 +127,16 @@ def _check_sizes(model: ModelConfig) -> None:
     if llama.windowed and max(llama.windowed) >= llama.layers:
         raise ValueError(
             f"model.llama.windowed names layer {max(llama.windowed)}; the {llama.layers} layers are counted from 0"
+        )
+    if model.filter.weight and model.backbone != "item_decoder":
+        raise ValueError(
+            f"model.filter.weight is {model.filter.weight}; only the backbone item_decoder has a filter, and this is "
+            f"{model.backbone}; set it to 0"
+        )
+    if 2 * model.filter.frequencies >= model.filter.period:
+        raise ValueError(
+            f"model.filter.frequencies is {model.filter.frequencies}; {model.filter.period} positions have fewer than "
+            f"{(model.filter.period + 1) // 2} frequencies beside the mean"
         )
     if rope.low >= rope.high or rope.beta_slow >= rope.beta_fast:
         raise ValueError("model.llama.rope: low must be below high, and beta_slow below beta_fast")

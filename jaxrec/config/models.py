@@ -128,6 +128,18 @@ class OovConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class FilterConfig:
+    """A low-pass filter along the history beside the self-attention of an item decoder (BSARec, Shin et al. 2024)."""
+
+    weight: Fraction = 0.0
+    """Share of the filter in the mixture with self-attention; 0: no filter. BSARec has 0.7 on Amazon Beauty."""
+    frequencies: Annotated[int, Limits(at_least=0, at_most=512)] = 2
+    """Frequencies that the filter keeps, beside the mean."""
+    period: Annotated[int, Limits(at_least=1, at_most=1024)] = 50
+    """Number of latest items that the filter spans."""
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The language model."""
 
@@ -137,6 +149,8 @@ class ModelConfig:
     `llama`, for answer "both"."""
     t5: T5Config = T5Config()
     llama: LlamaConfig = LlamaConfig()
+    filter: FilterConfig = FilterConfig()
+    """Of the backbone "item_decoder"."""
     lora: LoraConfig = LoraConfig()
     oov: OovConfig = OovConfig()
     init_from: str | None = None

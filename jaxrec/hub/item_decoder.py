@@ -23,7 +23,7 @@ def _build(
     *,
     rngs: nnx.Rngs,
 ) -> ItemDecoder:
-    return ItemDecoder(shape, settings.oov, anchors, first_oov, start, rngs=rngs)
+    return ItemDecoder(shape, settings.oov, settings.filter, anchors, first_oov, start, rngs=rngs)
 
 
 def _shape(settings: ModelConfig) -> LlamaConfig:

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxrec.config import LlamaConfig, LoraConfig, OovConfig
+from jaxrec.config import FilterConfig, LlamaConfig, LoraConfig, OovConfig
 from jaxrec.keys import stream
 from jaxrec.models.decoding import same_segment
 from jaxrec.models.dropout import Dropout
+from jaxrec.models.frequency_filter import FilteredLayer
 from jaxrec.models.item_head import ItemHead
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.llama import Drops, FeedForward, Layer, check_sizes
@@ -60,6 +61,7 @@ class ItemDecoder(LanguageModel):
     Args:
       config: the sizes; the head is the embedding table, and there is no sliding window.
       oov: where the anchors of new tokens are added to embeddings; "encoder" means the input.
+      filter: of the layers; weight 0: none.
       anchors: f32[M,F], anchors of the tokens first_oov, first_oov + 1, ..., or None.
       first_oov: number of the first new token.
       start: the prefix of items' ids, which precedes an answer.
@@ -74,6 +76,7 @@ class ItemDecoder(LanguageModel):
         self,
         config: LlamaConfig,
         oov: OovConfig,
+        filter: FilterConfig,
         anchors: np.ndarray | jax.Array | None,
         first_oov: int,
         start: int,
@@ -94,7 +97,10 @@ class ItemDecoder(LanguageModel):
             scale=config.d_model**-0.5,
             rngs=rngs,
         )
-        self.layers = nnx.List([Layer(config, lora, rngs=rngs) for _ in range(config.layers)])
+        self.layers = nnx.List(
+            FilteredLayer(config, filter, rngs=rngs) if filter.weight else Layer(config, lora, rngs=rngs)
+            for _ in range(config.layers)
+        )
         self.speech_norm = RMSNorm(config.d_model, config.epsilon)
         self.speech = FeedForward(config, lora, rngs=rngs)
         self.norm = RMSNorm(config.d_model, config.epsilon)
