@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from jaxrec.models.catalogue_softmax import softmax_losses
-from jaxrec.models.products import dense
 from jaxrec.platform import on_cpu
 from jaxrec.types import Array
 
@@ -53,8 +52,8 @@ def sampled_cross_entropy(
 ) -> jax.Array:
     """As `cross_entropy`, with the other items estimated from a uniform sample of N of them.
 
-    Their scores are raised by log(I / N), so that the sample stands for the catalogue (Jean et al. 2015). On CPU,
-    blocks whose weights are all 0 are skipped.
+    Their scores are raised by log(I / N), so that the sample stands for the catalogue (Jean et al. 2015). Blocks and
+    gradients are as in `cross_entropy`.
 
     Args:
       hidden: f32[T, D].
@@ -66,16 +65,15 @@ def sampled_cross_entropy(
     Returns:
       f32[], 0 where all weights are 0.
     """
-    labels = jnp.clip(labels, 0, table.shape[0] - 1)
-    others, raised = table[candidates].T, jnp.log(table.shape[0] / candidates.shape[0])
-
-    def losses(h: jax.Array, of_label: jax.Array, label: jax.Array) -> jax.Array:
-        is_other = candidates[None] != label[:, None]
-        return softmax_losses(of_label, dense(h, others, dtype) + raised, is_other, 1.0)
-
-    weights = jnp.asarray(weights)
-    total = weighted_sum(losses, weights, hidden, jnp.sum(hidden * table[labels], axis=1), labels)
-    return total / jnp.maximum(weights.sum(), 1e-6)
+    block = CACHED_ROWS if on_cpu() else max(CACHED_ROWS, MOST_SCORES // candidates.shape[0])
+    block = min(block, hidden.shape[0])
+    short = -hidden.shape[0] % block
+    labels = jnp.pad(jnp.clip(labels, 0, table.shape[0] - 1), (0, short))
+    weights = jnp.pad(jnp.asarray(weights), (0, short))
+    shares = weights / jnp.maximum(weights.sum(), 1e-6)
+    raised = math.log(table.shape[0] / candidates.shape[0])
+    hidden = jnp.pad(hidden, ((0, short), (0, 0)))
+    return _sampled(hidden, table[labels], table[candidates], labels, candidates, shares, raised, dtype, block)
 
 
 def weighted_sum(losses: Callable[..., jax.Array], weights: jax.Array, *columns: jax.Array) -> jax.Array:
@@ -147,3 +145,49 @@ def _backward(dtype: str, block: int, gradients, cotangent):
 
 
 _cross_entropy.defvjp(_forward, _backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7, 8))
+def _sampled(hidden, own, others, labels, candidates, shares, raised: float, dtype: str, block: int) -> jax.Array:
+    return _sampled_forward(hidden, own, others, labels, candidates, shares, raised, dtype, block)[0]
+
+
+def _sampled_forward(hidden, own, others, labels, candidates, shares, raised: float, dtype: str, block: int):
+    """The loss, and its gradients with respect to `hidden`, the labels' rows f32[T,D] and the sample's f32[N,D]."""
+    rounded = others.astype(dtype)
+    others_transposed = rounded.T
+
+    def one_block(sums, rows):
+        h, label_row, _, share = rows
+        skipped = sums, (jnp.zeros(()), jnp.zeros_like(h), jnp.zeros_like(label_row))
+        return jax.lax.cond(jnp.any(share != 0), counted, lambda *_: skipped, sums, rows)
+
+    def counted(sums, rows):
+        h, label_row, label, share = rows
+        h_rounded, of_label = h.astype(dtype), (h * label_row).sum(axis=1)
+        scores = jnp.einsum("td,di->ti", h_rounded, others_transposed, preferred_element_type=jnp.float32)
+        scores = jnp.where(candidates[None] == label[:, None], -jnp.inf, scores + raised)
+        maximum = jnp.maximum(scores.max(axis=1), of_label)
+        exponentials, of_own = jnp.exp(scores - maximum[:, None]), jnp.exp(of_label - maximum)
+        total = exponentials.sum(axis=1) + of_own
+        losses = jnp.log(total) + maximum - of_label
+        by_score = (exponentials * (share / total)[:, None]).astype(dtype)
+        by_label = (share * (of_own / total - 1))[:, None]
+        by_hidden = jnp.einsum("ti,id->td", by_score, rounded, preferred_element_type=jnp.float32)
+        by_others = jnp.einsum("dt,ti->di", h_rounded.T, by_score, preferred_element_type=jnp.float32)
+        return sums + by_others, (share @ losses, by_hidden + by_label * label_row, by_label * h)
+
+    def split(x):
+        return x.reshape(-1, block, *x.shape[1:])
+
+    by_others, (losses, by_hidden, by_own) = jax.lax.scan(
+        one_block, jnp.zeros_like(others.T), (split(hidden), split(own), split(labels), split(shares))
+    )
+    return losses.sum(), (by_hidden.reshape(hidden.shape), by_own.reshape(own.shape), by_others.T)
+
+
+def _sampled_backward(raised: float, dtype: str, block: int, gradients, cotangent):
+    return (*(cotangent * gradient for gradient in gradients), None, None, None)
+
+
+_sampled.defvjp(_sampled_forward, _sampled_backward)
