@@ -24,6 +24,8 @@ PACKAGES = (
     "jaxlib",
     "flax",
     "numpy",
+    "polars",
+    "pyarrow",
     "scikit-learn",
     "torch",
     "transformers",

@@ -24,7 +24,12 @@ WORKLOADS = (
     "lightgcn_csr",
     "token_rec",
     "latency",
+    "readers.parquet",
+    "readers.csv",
+    "readers.quoted",
+    "readers.json",
 )
+"""Modules of this folder, and entries of the `WORKLOADS` of those that have several."""
 
 
 def main() -> int:
@@ -44,8 +49,7 @@ def main() -> int:
     names = arguments.names or WORKLOADS
     if arguments.here:
         for name in names:
-            workload = cast(harness.Workload, importlib.import_module(f"benchmarks.{name}"))
-            harness.write(arguments.out, name, harness.measure(workload, quick=arguments.quick))
+            harness.write(arguments.out, name, harness.measure(workload(name), quick=arguments.quick))
         return 0
     failed = []
     for name in names:
@@ -59,6 +63,13 @@ def main() -> int:
     if failed:
         print(f"could not be run (see above): {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def workload(name: str) -> harness.Workload:
+    """The workload of a name in `WORKLOADS`."""
+    module_name, _, entry = name.partition(".")
+    module = importlib.import_module(f"benchmarks.{module_name}")
+    return module.WORKLOADS[entry] if entry else cast(harness.Workload, module)
 
 
 def workload_table(rows: list[dict[str, Any]]) -> str:

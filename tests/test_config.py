@@ -54,7 +54,7 @@ def test_data_files_are_looked_up(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("JAXREC_DATA", str(tmp_path))
     assert data_file("set/a.txt") == tmp_path / "set" / "a.txt"
     assert data_file(str(tmp_path / "set" / "a.txt")).is_file()
-    with pytest.raises(ValueError, match=r"'set/b.txt' is at none of: set/b.txt, .*python -m launch.download"):
+    with pytest.raises(ValueError, match=r"'set/b.txt' is at none of: set/b.txt, .*; check the path"):
         data_file("set/b.txt")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 from jaxrec.config import Config, DataConfig
@@ -13,7 +12,7 @@ from jaxrec.data.frames import store_frame
 
 
 def on_data(config: Config, data: Any, folder: pathlib.Path) -> Config:
-    """The config with other data; format, columns and titles of the config's own data are reset.
+    """The config with other data; how the config's own data are read is reset.
 
     Args:
       config: of the run.
@@ -25,26 +24,26 @@ def on_data(config: Config, data: Any, folder: pathlib.Path) -> Config:
     if data is None:
         return config
     events = events_config(data, folder)
-    source = {name: getattr(events, name) for name in ("name", "path", "format", "columns", "items_path")}
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **source))
+    assert events.path is not None
+    on_file = dataclasses.replace(config.data.on_file(events.path, events.name), items_path=events.items_path)
+    return dataclasses.replace(config, data=on_file)
 
 
 def events_config(
     data: Any,
     folder: pathlib.Path,
     *,
-    format: str = "auto",
-    columns: Sequence[str] = (),
     items_path: str | os.PathLike[str] | None = None,
+    **reading: Any,
 ) -> DataConfig:
     """The data config of a file or data frame.
 
     Args:
       data: a file's path, or a data frame, whose events are written into `folder` atomically.
       folder: where the events of a data frame are stored.
-      format: name of a reader; "auto" detects it from the file.
-      columns: ROLE=COLUMN, for columns whose role is not recognised by name.
       items_path: file of item titles.
+      reading: further fields of `DataConfig`: format, columns, separator, encoding, ...; not used for a data frame,
+        but for columns.
     Raises:
       ValueError: `data` is neither a path nor a data frame, or the frame can't be read.
     """
@@ -55,4 +54,5 @@ def events_config(
     else:
         path, own_titles = store_frame(data, folder)
         name, titles = "data frame", titles or own_titles
-    return DataConfig(name=name, path=path, format=format, columns=tuple(columns), items_path=titles)
+        reading = {"columns": reading.get("columns", ())}
+    return DataConfig(name=name, path=path, items_path=titles, **reading)

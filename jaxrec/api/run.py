@@ -14,7 +14,9 @@ from jaxrec.api.recommendations import Answer, Recommendation, Recommendations
 from jaxrec.api.results import Results
 from jaxrec.config import Config
 from jaxrec.config.checks import check_eval
+from jaxrec.config.limits import check_limits
 from jaxrec.data.load import load_interactions
+from jaxrec.data.readers.times import TimeUnit
 from jaxrec.export.push import ABOUT_USERS, push
 from jaxrec.export.whole_system import export
 from jaxrec.inference import newcomers, service
@@ -210,7 +212,12 @@ class TrainedRun:
         events: Any,
         *,
         format: str = "auto",
-        columns: Sequence[str] = (),
+        columns: Sequence[str] | None = None,
+        separator: str | None = None,
+        encoding: str | None = None,
+        time_unit: TimeUnit | None = None,
+        unpack_mib: int | None = None,
+        bad_rows: Literal["error", "skip"] | None = None,
         items_path: str | os.PathLike[str] | None = None,
     ) -> Update:
         """Adds events, new users and new items to the run's store, without training (TokenRec, section 2.5.2).
@@ -218,15 +225,27 @@ class TrainedRun:
         Args:
           events: a file's path, or a data frame of polars, pandas or pyarrow.
           format: name of a reader; "auto" detects it from the file.
-          columns: ROLE=COLUMN, for columns whose role is not recognised by name.
+          columns: ROLE=COLUMN, for columns whose role is not recognised by name; None, here and in the following: as
+            in the run's config.
+          separator: between fields of a text table, see `DataConfig`; "auto" finds it.
+          encoding: of text files.
+          time_unit: of times that are numbers.
+          unpack_mib: the most MiB that a compressed file may unpack to.
+          bad_rows: what is done about rows that can't be read.
           items_path: file of item titles.
         Returns:
           The users with new events, and the numbers of new events, users and items.
         Raises:
           ValueError: the events can't be read, or the store is damaged or belongs to another run.
         """
-        config = events_config(events, self.folder, format=format, columns=columns, items_path=items_path)
-        interactions, _ = load_interactions(dataclasses.replace(config, min_events=1), seed=0, beside=(self.folder,))
+        given = {"columns": columns, "separator": separator, "encoding": encoding, "time_unit": time_unit}
+        given |= {"unpack_mib": unpack_mib, "bad_rows": bad_rows}
+        stored = self.config.data
+        reading = {name: getattr(stored, name) if value is None else value for name, value in given.items()}
+        reading |= {"format": format, "columns": tuple(reading["columns"])}
+        config = dataclasses.replace(events_config(events, self.folder, items_path=items_path, **reading), min_events=1)
+        check_limits(config, "data")
+        interactions, _ = load_interactions(config, seed=0, beside=(self.folder,))
         system, summary = newcomers.update(self._system_with_updates(), interactions)
         self._with_updates = system
         names = tuple(str(system.data.user_names[user]) for user in summary.users)

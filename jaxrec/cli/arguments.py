@@ -52,7 +52,11 @@ def config_from_command_line(argv: Sequence[str] | None) -> tuple[Config, bool]:
     show, rest = "--show" in rest, [argument for argument in rest if argument != "--show"]
     if (file := _pop_option(rest, "--data")) is not None:
         config = _with_data_file(config, file)
-    return _read(Config, f"jaxrec train {preset}", rest, default=config), show
+    changed = _read(Config, f"jaxrec train {preset}", rest, default=config)
+    is_named = any(argument.partition("=")[0] == "--data.name" for argument in rest)
+    if changed.data.path is not None and changed.data.path != config.data.path and not is_named:
+        changed = changed.replace(data__name=pathlib.Path(changed.data.path).name)  # not that of the config's own file
+    return changed, show
 
 
 def load_run(folder: str | os.PathLike[str], *, accept_new_data: bool = False) -> jaxrec.TrainedRun:
@@ -126,11 +130,8 @@ def _pop_option(argv: list[str], name: str) -> str | None:
 
 
 def _with_data_file(config: Config, file: str) -> Config:
-    """The config with another data file; format, columns and titles of its own file are reset."""
-    data = dataclasses.replace(
-        config.data, name=pathlib.Path(file).name, path=file, format="auto", columns=(), items_path=None
-    )
-    return dataclasses.replace(config, data=data)
+    """The config with another data file; how its own file is read is reset."""
+    return dataclasses.replace(config, data=config.data.on_file(file, pathlib.Path(file).name))
 
 
 def _train_usage() -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from jaxrec.cli.arguments import load_run, parsed
 from jaxrec.cli.failures import explained
-from jaxrec.config.limits import NonNegativeInt, PositiveInt
+from jaxrec.config.limits import Limits, NonNegativeInt, PositiveInt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +24,18 @@ class Arguments:
     """File of events, in any format that training reads."""
     format: str = "auto"
     """Name of a reader; "auto" detects it from the file."""
-    columns: tuple[str, ...] = ()
-    """ROLE=COLUMN, as in `data.columns` of a config."""
+    columns: tuple[str, ...] | None = None
+    """ROLE=COLUMN, as in `data.columns` of a config. Here and in the following, None: as in the run's config."""
+    separator: str | None = None
+    """As `data.separator`: a character or a word for it; auto finds it."""
+    encoding: str | None = None
+    """As `data.encoding`: latin-1, cp1252, ..."""
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] | None = None
+    """As `data.time_unit`."""
+    unpack_mib: Annotated[int | None, Limits(at_least=1, at_most=1_000_000)] = None
+    """As `data.unpack_mib`."""
+    bad_rows: Literal["error", "skip"] | None = None
+    """As `data.bad_rows`."""
     items_path: str | None = None
     """File of item titles, for formats that store them separately."""
     show: NonNegativeInt = 3
@@ -41,7 +51,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = load_run(arguments.run)
     started = time.monotonic()
     update = run.update(
-        arguments.data, format=arguments.format, columns=arguments.columns, items_path=arguments.items_path
+        arguments.data,
+        format=arguments.format,
+        columns=arguments.columns,
+        separator=arguments.separator,
+        encoding=arguments.encoding,
+        time_unit=arguments.time_unit,
+        unpack_mib=arguments.unpack_mib,
+        bad_rows=arguments.bad_rows,
+        items_path=arguments.items_path,
     )
     print(f"{update}; added in {time.monotonic() - started:.1f} s, nothing trained\n")
     for user in update.users[: arguments.show]:

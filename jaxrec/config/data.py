@@ -35,6 +35,10 @@ class WorldConfig:
     """Exponent of the power law of item popularity within a cluster; 0: uniform."""
 
 
+ABOUT_A_FILE = ("format", "columns", "separator", "encoding", "time_unit", "items_path")
+"""Fields of `DataConfig` that say how one file is read, and don't go for another."""
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """The data set and its split."""
@@ -58,6 +62,9 @@ class DataConfig:
     """Of times that are numbers, since 1970; "auto" takes the unit in which every one is a date from 1980 to 2100."""
     unpack_mib: Annotated[int, Limits(at_least=1, at_most=1_000_000)] = 2048
     """The most MiB that a compressed file may unpack to."""
+    bad_rows: Literal["error", "skip"] = "error"
+    """What is done about a row that can't be read: "error" ends with its line; "skip" leaves such rows out, counts them
+    and names the first three, if they are fewer than the others."""
     items_path: str | None = None
     """File of item titles, for formats that store them separately."""
     k_core: NonNegativeInt = 0
@@ -73,6 +80,11 @@ class DataConfig:
     unseen_items: Probability = 0.0
     """Fraction of items, drawn at random, that are left out of training and added after it."""
     world: WorldConfig = WorldConfig()
+
+    def on_file(self, path: str, name: str) -> DataConfig:
+        """The same settings for another file: its format and all else that is said about a file is guessed again."""
+        guessed = {field.name: field.default for field in dataclasses.fields(self) if field.name in ABOUT_A_FILE}
+        return dataclasses.replace(self, **(guessed | {"name": name, "path": path}))
 
     def __post_init__(self) -> None:
         if isinstance(self.path, str) and str(self.name).startswith("generated"):

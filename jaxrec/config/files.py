@@ -76,12 +76,13 @@ def _module(path: str | os.PathLike[str]) -> Any:
     return module
 
 
-def data_file(path: str, beside: Sequence[pathlib.Path] = ()) -> pathlib.Path:
+def data_file(path: str, beside: Sequence[pathlib.Path] = (), advice: str = "check the path") -> pathlib.Path:
     """The first existing path of a data file: as given, under $JAXREC_DATA, data/, ../shared/data, or in `beside`.
 
     Args:
       path: absolute or relative.
       beside: further folders to look in: a run's folder holds the events it was given as a data frame.
+      advice: what the message says to do.
     Raises:
       ValueError: the file is in none of these places; the message lists them.
     """
@@ -92,4 +93,4 @@ def data_file(path: str, beside: Sequence[pathlib.Path] = ()) -> pathlib.Path:
         if file.exists():
             return file
     places = ", ".join(map(str, candidates))
-    raise ValueError(f"data file {path!r} is at none of: {places}; fetch it with python -m launch.download")
+    raise ValueError(f"data file {path!r} is at none of: {places}; {advice}")

@@ -71,12 +71,10 @@ def _store_titles(events: pl.DataFrame, folder: pathlib.Path) -> str | None:
     )
     if title is None or item is None or (has_review and not has_summary and title.lower() == "title"):
         return None
-    table = NamedTable(
-        SourceFile(pathlib.Path("data"), b"", is_binary=True), events, lambda row: row + 1, may_hold_nul=True
-    )
+    table = NamedTable(SourceFile(pathlib.Path("data"), b"", is_binary=True), events, lambda row: row + 1)
     titles = pl.DataFrame(
         {
-            "item": values.names(table, "item", events[item]),
+            "item": values.names(table, "item", events[item]).cast(pl.String),
             "title": values.texts(table, "title", events[title]).str.replace_all("\0", "", literal=True),
         }
     ).filter(pl.col("title") != "")

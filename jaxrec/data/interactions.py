@@ -8,6 +8,7 @@ import hashlib
 import numpy as np
 import polars as pl
 
+from jaxrec.data.readers.values import distinct
 from jaxrec.keys import generator
 from jaxrec.types import DataError, Interactions
 
@@ -26,6 +27,7 @@ class Notes:
       least_user: minimum number of events per user; filtering repeats until all remaining users have it.
       least_item: the same for items; 0 keeps all.
       users, items, events: numbers dropped by that filter.
+      skipped: rows that could not be read and were left out, as the reader was told to.
       untitled: items without a title, where titles were given; their name is used.
       several_titles: items with different titles in the file, of which the first is used.
     """
@@ -43,6 +45,7 @@ class Notes:
     untitled: int = 0
     several_titles: int = 0
     reading: tuple[str, ...] = ()
+    skipped: int = 0
 
     def warnings(self) -> list[str]:
         """One line for each kind of drop or guess; empty if nothing was changed."""
@@ -159,10 +162,15 @@ def with_titles(interactions: Interactions, notes: Notes, titles: dict[str, str]
 
 def _number(names: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """Numbers i32[N] and names object[n]; sorted by a digest, which is independent of order, time and popularity."""
-    distinct = names.unique().to_list()
-    distinct.sort(key=lambda name: (hashlib.blake2b(name.encode(), digest_size=8).digest(), name))
-    numbers = names.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int32)
-    return numbers, np.array(distinct, dtype=object)
+    if names.dtype == pl.String:
+        names = names.cast(pl.Categorical(pl.Categories.random()))
+    codes, texts = names.to_physical().to_numpy(), distinct(names).to_list()
+    in_rows = np.flatnonzero(np.bincount(codes, minlength=len(texts))).tolist()
+    digests = {code: hashlib.blake2b(texts[code].encode(), digest_size=8).digest() for code in in_rows}
+    order = sorted(in_rows, key=lambda code: (digests[code], texts[code]))
+    number_of = np.zeros(len(texts), np.int32)
+    number_of[order] = np.arange(len(order), dtype=np.int32)
+    return number_of[codes], np.array([texts[code] for code in order], dtype=object)
 
 
 def _strings(column: pl.Series) -> np.ndarray:

@@ -10,6 +10,7 @@ from jaxrec.config import DataConfig, data_file
 from jaxrec.data import synthetic
 from jaxrec.data.interactions import Notes, assemble_interactions, keep_frequent, with_titles
 from jaxrec.data.item_titles import read_titles
+from jaxrec.data.public_datasets import PUBLIC_DATASETS
 from jaxrec.data.readers.registry import read
 from jaxrec.progress import logger
 from jaxrec.types import Interactions
@@ -37,22 +38,30 @@ def load_interactions(
         notes = Notes("generated", interactions.n_events)
     else:
         events = read(
-            data_file(config.path, beside),
+            _file(config.path, beside),
             config.format,
             config.columns,
             separator=config.separator,
             encoding=config.encoding,
             time_unit=config.time_unit,
             unpack_mib=config.unpack_mib,
+            bad_rows=config.bad_rows,
         )
         interactions, notes = assemble_interactions(events.frame, seed=seed, source=config.path)
-        notes = dataclasses.replace(notes, reading=events.notes)
+        notes = dataclasses.replace(notes, reading=events.notes, skipped=events.skipped)
     interactions, notes = keep_frequent(interactions, notes, k_core=config.k_core, min_events=config.min_events)
     if config.items_path is not None:
-        file = data_file(config.items_path, beside)
+        file = _file(config.items_path, beside)
         titles = read_titles(file, encoding=config.encoding, unpack_mib=config.unpack_mib)
         interactions, notes = with_titles(interactions, notes, titles.of)
         notes = dataclasses.replace(notes, several_titles=titles.several)
     for line in notes.warnings() if log else []:
         logger.warning("%s: %s", notes.source, line)
     return interactions, notes
+
+
+def _file(path: str, beside: Sequence[pathlib.Path]) -> pathlib.Path:
+    """`data_file`, whose error advises to download what can be downloaded."""
+    name = pathlib.PurePath(path).parts[0] if pathlib.PurePath(path).parts else ""
+    fetch = f"fetch it with python -m launch.download {name}, or check the path"
+    return data_file(path, beside, fetch if name in PUBLIC_DATASETS else "check the path")

@@ -27,6 +27,38 @@ UNPACK_MIB = 2048
 PLAIN_BLANKS = " \t\r\n"
 
 
+class BadLine(DataError):
+    """A line, or a row of a binary file, that can't be read.
+
+    Attributes:
+      problem: what is wrong with it, without file and line.
+    """
+
+    def __init__(self, message: str, problem: str) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
+class NoEvents(DataError):
+    """A file is empty, or holds a header alone."""
+
+
+@dataclasses.dataclass
+class Skipped:
+    """Bad rows that were left out.
+
+    Attributes:
+      lines: what is wrong with each of some lines.
+      others: number of further rows.
+    """
+
+    lines: dict[int, str] = dataclasses.field(default_factory=dict)
+    others: int = 0
+
+    def __len__(self) -> int:
+        return len(self.lines) + self.others
+
+
 @dataclasses.dataclass(frozen=True)
 class SourceFile:
     """The unpacked bytes of a file; lines end at a line feed and are counted from 1.
@@ -36,21 +68,35 @@ class SourceFile:
       data: its content; text is UTF-8 without NUL.
       is_binary: whether `data` is not text.
       notes: what a reader changed or left out, a sentence each; readers add to it.
+      skips_bad_rows: whether rows that can't be read are left out and counted, rather than an error.
+      skipped: those.
     """
 
     path: pathlib.Path
     data: bytes
     is_binary: bool = False
     notes: list[str] = dataclasses.field(default_factory=list)
+    skips_bad_rows: bool = False
+    skipped: Skipped = dataclasses.field(default_factory=Skipped)
+
+    def refuse(self, line: int, problem: str) -> None:
+        """Counts a bad line that is to be left out, if `skips_bad_rows`; else raises as `fail` does."""
+        if not self.skips_bad_rows:
+            self.fail(line, problem)
+        self.skipped.lines.setdefault(line, problem)
 
     def fail(self, line: int, problem: str) -> NoReturn:
         """Raises a DataError that names file and line and shows the line's start; of a binary file, file and row."""
+        raise BadLine(self.message(line, problem), problem)
+
+    def message(self, line: int, problem: str) -> str:
+        """The message of such an error."""
         if self.is_binary:
-            raise DataError(f"{self.path}: row {line}: {problem}")
+            return f"{self.path}: row {line}: {problem}"
         lines = self.data.split(b"\n", line)
         start = lines[line - 1] if line <= len(lines) else b""
         # A longer piece than is shown, as a character takes up to four bytes; `quoted` says how long the line is.
-        raise DataError(f"{self.path}:{line}: {problem}; the line starts {_start(start)}")
+        return f"{self.path}:{line}: {problem}; the line starts {_start(start)}"
 
     def note(self, sentence: str) -> None:
         """Records what a reader changed or left out."""
@@ -76,7 +122,7 @@ class SourceFile:
             line, start = self.data[start:end], end + 1
             if line.strip(b" \t\r") and not (comments and line.startswith(b"#")):
                 return number, line.decode("utf-8").strip(" \r\n")
-        raise DataError(f"{self.path}: the file is empty" + (" but for comments" if comments else ""))
+        raise NoEvents(f"{self.path}: the file is empty" + (" but for comments" if comments else ""))
 
     def first_line(self) -> str:
         """The first line that is not blank."""
@@ -109,8 +155,8 @@ def open_source(
       OSError: it can't be read.
     """
     data = _unpacked(path, path.read_bytes(), unpack_mib)
-    if not data.strip():
-        raise DataError(f"{path}: the file is empty")
+    if not data or data.isspace():
+        raise NoEvents(f"{path}: the file is empty")
     if magics and data.startswith(magics):
         return SourceFile(path, data, is_binary=True)
     for mark, encoding in MARKS.items():
@@ -118,8 +164,8 @@ def open_source(
             data, encodings = data[len(mark) :] if encoding == "utf-8" else data, (encoding,)
             break
     source = SourceFile(path, _as_utf8(path, data, encodings))
-    if not source.data.strip():
-        raise DataError(f"{path}: the file is empty")
+    if not source.data or source.data.isspace():
+        raise NoEvents(f"{path}: the file is empty")
     if b"\0" in source.data:
         line = source.data.count(b"\n", 0, source.data.index(b"\0")) + 1
         source.fail(

@@ -81,8 +81,10 @@ def test_data_of_a_file_goes_by_its_name() -> None:
 
 
 def test_missing_file_names_the_places_and_the_next_step() -> None:
-    with pytest.raises(ValueError, match=r"'nowhere.txt' is at none of: nowhere.txt, .*launch.download"):
+    with pytest.raises(ValueError, match=r"'nowhere.txt' is at none of: nowhere.txt, .*; check the path$"):
         load_interactions(DataConfig(path="nowhere.txt"), seed=0)
+    with pytest.raises(ValueError, match=r"fetch it with python -m launch.download ml-1m, or check the path$"):
+        load_interactions(DataConfig(path="ml-1m/nothing.dat"), seed=0)
 
 
 def test_movielens_with_titles(real_data: pathlib.Path) -> None:

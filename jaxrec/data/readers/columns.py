@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from jaxrec.data.readers import times, values
-from jaxrec.data.readers.named_table import NamedTable
+from jaxrec.data.readers.named_table import BadRows, NamedTable
 from jaxrec.data.readers.reader import ReadOptions
-from jaxrec.data.source_file import SourceFile
+from jaxrec.data.source_file import NoEvents, SourceFile
 from jaxrec.text import listed, quoted
 from jaxrec.types import DataError
 
@@ -113,6 +113,8 @@ def events_of(
 ) -> pl.DataFrame:
     """The columns that have a role, with the types that `Reader.read` specifies.
 
+    Where the source skips bad rows, those in which a user, item, rating or time is missing or wrong are left out.
+
     Args:
       table: the file's columns.
       options: the user's.
@@ -125,10 +127,25 @@ def events_of(
     """
     if not table.frame.height:
         if header_line is None:
-            raise DataError(f"{table.source.path}: the file holds no event")
-        table.source.fail(header_line, "the file holds a header and no event")
+            raise NoEvents(f"{table.source.path}: the file holds no event")
+        raise NoEvents(table.source.message(header_line, "the file holds a header and no event"))
     if roles is None:
         roles = assign_columns(table.source, table.frame.columns, options.columns, line=header_line or 1)
+    notes = len(table.source.notes)
+    while True:
+        try:
+            return converted(table, options, roles, header_line)
+        except BadRows as bad:
+            del table.source.notes[notes:]
+            table = table.without(bad)
+            if not table.frame.height:
+                raise DataError(f"{table.source.path}: no row can be read; the last: {bad.problem(0)}") from bad
+
+
+def converted(
+    table: NamedTable, options: ReadOptions, roles: Mapping[str, str], header_line: int | None
+) -> pl.DataFrame:
+    """`events_of` in one go: raises `BadRows` where the source skips bad rows and there are some."""
     series = []
     for role in (role for role in COLUMN_NAMES if role in roles):
         cells = table.frame[roles[role]]
@@ -151,10 +168,10 @@ def _refuse_header_again(
     table: NamedTable, frame: pl.DataFrame, roles: Mapping[str, str], options: ReadOptions
 ) -> None:
     """Two mistakes about headers: one in the middle, where files were put together, and an event taken for one."""
-    is_header = {role: frame[role] == roles[role].strip() for role in ("user", "item")}
-    repeated = is_header["user"] & is_header["item"]
-    if repeated.any():
-        table.fail(int(repeated.arg_max() or 0), "the header is repeated here")
+    named = [role for role in ("user", "item") if _may_hold(frame[role], roles[role].strip())]
+    is_header = {role: frame[role].cast(pl.String) == roles[role].strip() for role in named}
+    if len(named) == 2:
+        table.refuse(is_header["user"] & is_header["item"], lambda row: "the header is repeated here")
     for role, same in is_header.items():
         if role in options.columns and plain(roles[role]) not in COLUMN_NAMES[role] and same.any():
             table.fail(
@@ -162,3 +179,8 @@ def _refuse_header_again(
                 f"the {role} is {quoted(roles[role])}, which also names the column: if the file has no header, give"
                 f" positions, as in {POSITIONS}",
             )
+
+
+def _may_hold(names: pl.Series, name: str) -> bool:
+    """Whether a name may be among others."""
+    return name in (names if names.dtype == pl.String else values.distinct(names))

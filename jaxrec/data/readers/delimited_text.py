@@ -6,36 +6,17 @@ quoted as a whole or not at all, and a quotation mark in it is doubled.
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import itertools
 import re
 from collections.abc import Iterator
 
-import numpy as np
 import polars as pl
 
+from jaxrec.data.readers.delimited_fast import read_fast
+from jaxrec.data.readers.dialect import BLANKS, Dialect
 from jaxrec.data.readers.named_table import NamedTable
-from jaxrec.data.source_file import SourceFile
-
-BLANKS = " "
-"""The separator that stands for any run of spaces and tabs."""
-_STAND_INS = "\x1f\x1e\x1d\x1c\x02"
-
-
-@dataclasses.dataclass(frozen=True)
-class Dialect:
-    """How lines are cut into fields.
-
-    Attributes:
-      separator: one character, several, or BLANKS.
-      is_quoted: whether "..." may hold separators and line ends; only of a separator of one character.
-      has_comments: whether lines before the first record that begin with # are passed over.
-    """
-
-    separator: str
-    is_quoted: bool = False
-    has_comments: bool = False
+from jaxrec.data.source_file import BadLine, SourceFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +46,12 @@ def read_delimited(source: SourceFile, dialect: Dialect, names: list[str] | None
         source.fail(1, "the file holds no table")
     n_headers = int(names is None)
     names, start = (header_names(source, first), first.end) if names is None else (names, first.start)
-    frame = read_fast(source, dialect, names, start)
+    frame, lines = read_fast(source, dialect, names, start), []
     if frame is None:
-        frame = read_strictly(source, dialect, names, start)
+        frame = read_strictly(source, dialect, names, start, lines)
 
     def line_of(row: int) -> int:
-        return next(itertools.islice(records(source, dialect), row + n_headers, None)).line
+        return lines[row] if lines else next(itertools.islice(records(source, dialect), row + n_headers, None)).line
 
     return NamedTable(source, frame, line_of)
 
@@ -88,17 +69,30 @@ def header_names(source: SourceFile, header: Record) -> list[str]:
     return names
 
 
-def read_strictly(source: SourceFile, dialect: Dialect, names: list[str], start: int) -> pl.DataFrame:
-    """The columns by the strict parser, from a byte on; raises what `read_delimited` does."""
+def read_strictly(
+    source: SourceFile, dialect: Dialect, names: list[str], start: int, lines: list[int] | None = None
+) -> pl.DataFrame:
+    """The columns by the strict parser, from a byte on; raises what `read_delimited` does.
+
+    Args:
+      source: the file, whose bad records are left out if it says so.
+      dialect: how it is written.
+      names: of the columns.
+      start: byte at which the first row begins.
+      lines: gets the line of each row.
+    """
     rows = []
     for record in records(source, dialect):
         if record.end <= start:
             continue
         if len(record.fields) != len(names):
-            source.fail(record.line, f"{len(record.fields)} fields where {len(names)} are expected")
-        if not any(record.fields):
-            source.fail(record.line, "every field is empty")
-        rows.append(record.fields)
+            source.refuse(record.line, f"{len(record.fields)} fields where {len(names)} are expected")
+        elif not any(record.fields):
+            source.refuse(record.line, "every field is empty")
+        else:
+            rows.append(record.fields)
+            if lines is not None:
+                lines.append(record.line)
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
 
 
@@ -106,33 +100,36 @@ def records(source: SourceFile, dialect: Dialect) -> Iterator[Record]:
     """The records of a file in turn; blank lines are left out, as are comments before the first record.
 
     Raises:
-      DataError: a quotation mark or a carriage return is out of place; names the line.
+      DataError: a quotation mark or a carriage return is out of place; names the line. Where the source says that bad
+        rows are skipped, such a line is, and the next one begins a record.
     """
     data, line, position = source.data, 1, 0
     is_first = True
     while position < len(data):
         end = data.find(b"\n", position)
         end = len(data) if end < 0 else end
-        start, body = position, data[position:end]
+        body = data[position:end]
         if is_first and dialect.has_comments and body.startswith(b"#"):
             line, position = line + 1, end + 1
             continue
-        if dialect.is_quoted and b'"' in body:
-            record, next_line = _quoted_record(source, dialect.separator.encode(), line, position)
+        record, next_line = None, line + 1
+        try:
+            if dialect.is_quoted and b'"' in body:
+                record, next_line = _quoted_record(source, dialect.separator.encode(), line, position)
+            else:
+                body = body.removesuffix(b"\r") if end < len(data) else body
+                if b"\r" in body:
+                    _refuse_return(source, line)
+                if not _is_blank(body, dialect):
+                    record = Record(line, _fields(source, dialect, line, body), position, end + 1)
+        except BadLine as bad:
+            if not source.skips_bad_rows:
+                raise
+            source.refuse(line, bad.problem)
+        if record is not None:
+            is_first = False
             yield record
-            line, position = next_line, record.end
-        else:
-            if end < len(data):
-                body = body.removesuffix(b"\r")
-            if b"\r" in body:
-                _refuse_return(source, line)
-            position = end + 1
-            if not _is_blank(body, dialect):
-                is_first = False
-                yield Record(line, _fields(source, dialect, line, body), start, position)
-            line += 1
-            continue
-        is_first = False
+        line, position = next_line, end + 1 if record is None else record.end
 
 
 def _is_blank(body: bytes, dialect: Dialect) -> bool:
@@ -189,117 +186,3 @@ def _refuse_return(source: SourceFile, line: int) -> None:
         "a carriage return without a line feed after it; end lines with \\n or \\r\\n: tr '\\r' '\\n' < OLD > NEW"
         " does it for files of old Macs",
     )
-
-
-def read_fast(source: SourceFile, dialect: Dialect, names: list[str], start: int) -> pl.DataFrame | None:
-    """What `read_strictly` returns, by polars, with null for ""; None where the two might differ.
-
-    Before polars reads, every quotation mark and carriage return is known to be where RFC 4180 wants it and blank
-    lines are gone; afterwards the numbers of rows and of separators are those of the bytes.
-    """
-    separator, body = dialect.separator.encode(), source.data[start:] if start else source.data
-    if dialect.separator == BLANKS or body.startswith(codecs.BOM_UTF8):  # polars would take the mark away
-        return None
-    if len(separator) > 1:
-        stand_in = next((mark.encode() for mark in _STAND_INS if mark.encode() not in body), None)
-        if stand_in is None or separator + separator[-1:] in body:
-            return None
-        separator, body = stand_in, body.replace(separator, stand_in)
-    marks = _marks(body, separator) if dialect.is_quoted and b'"' in body else None
-    if marks is None and dialect.is_quoted and b'"' in body:
-        return None
-    if b"\r" in body and not _returns_end_lines(body, marks):
-        return None
-    body, width = body.rstrip(b"\r\n"), len(names)
-    if marks is None:
-        if body.count(separator) != (body.count(b"\n") + 1) * (width - 1):  # a blank line has no separator
-            body = _without_blank_lines(body, separator)
-        n_rows = body.count(b"\n") + 1
-        if body.count(separator) != n_rows * (width - 1):
-            return None
-    else:
-        array = np.frombuffer(body, np.uint8)
-        line_feeds = _unquoted(array, b"\n", marks)
-        if _may_have_blank_lines(array, line_feeds, body, separator):
-            return None
-        n_rows = len(line_feeds) + 1
-        if len(_unquoted(array, separator, marks)) != n_rows * (width - 1):
-            return None
-    if not body:
-        return None
-    try:
-        frame = pl.read_csv(
-            body + b"\n",  # polars passes over a separator too much where it ends the text
-            separator=separator.decode(),
-            quote_char=None if marks is None else '"',
-            has_header=False,
-            schema={str(column): pl.String for column in range(len(names))},
-        )
-    except pl.exceptions.PolarsError:
-        return None
-    if frame.height != n_rows or _has_empty_rows(frame):
-        return None
-    frame.columns = names
-    return frame
-
-
-def _has_empty_rows(frame: pl.DataFrame) -> bool:
-    """Whether all fields of a row are empty."""
-    if not frame.to_series(0).has_nulls() and frame.to_series(0).str.len_bytes().min() != 0:
-        return False
-    return frame.select(pl.all_horizontal(pl.all().is_null() | (pl.all() == ""))).to_series().any()
-
-
-def _marks(body: bytes, separator: bytes) -> np.ndarray | None:
-    """Places of the quotation marks, None if one is where RFC 4180 has none.
-
-    Marks open and close in turn. One opens after a separator, at the start of a line, or right after one that closed,
-    which together are a mark in the field; one closes before a separator, a line end, or such a second one.
-    """
-    array = np.frombuffer(body, np.uint8)
-    places = np.flatnonzero(array == ord('"'))
-    if len(places) % 2:
-        return None
-    opening, closing = places[::2], places[1::2]
-    before = np.where(opening > 0, array[opening - 1], ord("\n"))
-    after = np.where(closing + 1 < len(array), array[np.minimum(closing + 1, len(array) - 1)], ord("\n"))
-    opens = (before == ord(separator)) | (before == ord("\n"))
-    opens[1:] |= opening[1:] == closing[:-1] + 1
-    closes = (after == ord(separator)) | (after == ord("\n")) | (after == ord("\r"))
-    closes[:-1] |= closing[:-1] + 1 == opening[1:]
-    return places if opens.all() and closes.all() else None
-
-
-def _returns_end_lines(body: bytes, marks: np.ndarray | None) -> bool:
-    """Whether every carriage return outside quotation is followed by a line feed."""
-    if marks is None:
-        return body.count(b"\r") == body.count(b"\r\n")
-    array = np.frombuffer(body, np.uint8)
-    returns = _unquoted(array, b"\r", marks)
-    return not len(returns) or (returns[-1] + 1 < len(array) and bool((array[returns + 1] == ord("\n")).all()))
-
-
-def _without_blank_lines(body: bytes, separator: bytes) -> bytes:
-    """The text without lines of spaces and tabs."""
-    blanks = b" " if separator == b"\t" else b" \t"
-    after = b"\n\r" + blanks  # what such a line begins with; a search for it is quicker than the pattern
-    if not body.startswith(tuple(after[i : i + 1] for i in range(len(after)))) and not any(
-        b"\n" + after[i : i + 1] in body for i in range(len(after))
-    ):
-        return body
-    return re.sub(rb"(?m)^[" + blanks + rb"]*\r?(?:\n|\Z)", b"", body).rstrip(b"\r\n")
-
-
-def _may_have_blank_lines(array: np.ndarray, line_feeds: np.ndarray, body: bytes, separator: bytes) -> bool:
-    """Whether one of the line feeds is followed by a line of spaces and tabs, or the text begins with one."""
-    blanks = b" " if separator == b"\t" else b" \t"
-    starts = np.append(0, line_feeds + 1)
-    starts = starts[np.isin(array[np.minimum(starts, len(array) - 1)], list(b"\n\r" + blanks))]
-    blank = re.compile(rb"[" + blanks + rb"]*\r?(?:\n|\Z)")
-    return any(blank.match(body, start) for start in starts.tolist())
-
-
-def _unquoted(array: np.ndarray, character: bytes, marks: np.ndarray) -> np.ndarray:
-    """Where a character stands outside quotation."""
-    places = np.flatnonzero(array == ord(character))
-    return places[np.searchsorted(marks, places) % 2 == 0]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from typing import NoReturn
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.json
 
+from jaxrec.data.readers.bitmaps import after, before, bitmap, places, total
 from jaxrec.data.source_file import SourceFile
 
 _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_CONSTANT = re.compile(rb"[:\[,][ \t\r\n]*-?(?:NaN|Inf)")
 BLOCK = 8 << 20
 
 
@@ -37,7 +41,7 @@ def read_fast(
         return None
     data = source.data.rstrip(b"\r\n")
     n_rows = _count_objects(data, deepest)
-    if n_rows is None or _halves_are_left(data):
+    if n_rows is None or _halves_are_left(data) or _holds_constants(data):
         return None
     schema = pa.schema([(key, kinds[role]) for role, key in roles.items()])
     try:
@@ -68,25 +72,50 @@ def _kind(role: str, example: object) -> pa.DataType | None:
 
 def _count_objects(data: bytes, deepest: int) -> int | None:
     """The number of lines, None if one does not begin and end as an object does, or might be nested too deeply."""
-    array = np.frombuffer(data, np.uint8)
-    line_feeds = np.flatnonzero(array == ord("\n"))
-    ends = np.append(line_feeds, len(array))
-    starts = np.append(0, line_feeds + 1)
-    lasts = ends - 1
+    text = np.frombuffer(data, np.uint8)
+    if data[:1] != b"{" or data[-1:] != b"}":
+        return None
+    line_feeds, opening = bitmap(text, b"\n"), bitmap(text, b"{")
+    ends = before(line_feeds)
     if b"\r" in data:
-        lasts = np.where(array[np.maximum(lasts, 0)] == ord("\r"), lasts - 1, lasts)
-    if (lasts < starts).any() or (array[starts] != ord("{")).any() or (array[lasts] != ord("}")).any():
+        returns = bitmap(text, b"\r") & ends
+        ends = (ends & ~returns) | before(returns)
+    if (after(line_feeds) & ~opening).any() or (ends & ~bitmap(text, b"}")).any():
         return None
-    opening = np.flatnonzero((array == ord("{")) | (array == ord("[")))
-    if np.diff(np.searchsorted(opening, np.append(starts, len(array)))).max() > deepest:
-        return None
-    return len(starts)
+    n_lines = total(line_feeds) + 1
+    opening |= bitmap(text, b"[")
+    if total(opening) - n_lines >= deepest:  # else no line can hold that many
+        starts = np.append(0, places(line_feeds) + 1)
+        if np.diff(np.searchsorted(places(opening), np.append(starts, len(text)))).max() > deepest:
+            return None
+    return n_lines
 
 
 def _halves_are_left(data: bytes) -> bool:
     """Whether an escape of half of a surrogate pair may stand alone."""
-    if _HALF.search(data) is None:
+    if b"\\u" not in data or _HALF.search(data) is None:
         return False
     if re.search(rb"\\\\u[dD]", data):  # an escaped backslash before a u: no escape of a character
         return True
     return _HALF.search(_PAIR.sub(b"", data)) is not None
+
+
+def _holds_constants(data: bytes) -> bool:
+    """Whether NaN or an infinity stands somewhere outside of texts, which pyarrow reads and JSON does not have."""
+    if b"NaN" not in data and b"Inf" not in data:
+        return False
+    end = 0
+    for match in _CONSTANT.finditer(data):
+        if match.end() <= end:
+            continue  # of a line that has been looked at
+        start, end = data.rfind(b"\n", 0, match.start()) + 1, data.find(b"\n", match.end())
+        end = len(data) if end < 0 else end
+        try:
+            json.loads(data[start:end], parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return True
+    return False
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -15,7 +15,7 @@ from jaxrec.data.readers.json_fast import read_fast
 from jaxrec.data.readers.named_table import NamedTable
 from jaxrec.data.readers.reader import Reader, ReadOptions
 from jaxrec.data.readers.values import name_of
-from jaxrec.data.source_file import SourceFile
+from jaxrec.data.source_file import BadLine, NoEvents, SourceFile
 from jaxrec.text import listed, quoted
 
 DEEPEST = 100
@@ -45,26 +45,41 @@ def read_json(source: SourceFile, choose: Callable[[list[str]], Mapping[str, str
     """
     first = list(itertools.islice(objects(source), LOOKED_AT))
     if not first:
-        source.fail(1, "the array is empty")
+        raise NoEvents(source.message(1, "the array is empty"))
     keys = list(dict.fromkeys(key for _, value in first for key in _keys(value)))
     roles = choose(keys)
     examples = {role: _example(key, first) for role, key in roles.items()}
-    frame = None if is_array(source) else read_fast(source, roles, examples, DEEPEST)
+    frame, lines = None if is_array(source) else read_fast(source, roles, examples, DEEPEST), []
     if frame is None:
-        frame = read_strictly(source, roles)
+        frame = read_strictly(source, roles, lines)
 
     def line_of(row: int) -> int:
-        return next(itertools.islice(objects(source), row, None))[0]
+        return lines[row] if lines else next(itertools.islice(objects(source), row, None))[0]
 
-    return NamedTable(source, frame, line_of, may_hold_nul=b"\\u0000" in source.data)
+    return NamedTable(source, frame, line_of)
 
 
-def read_strictly(source: SourceFile, roles: Mapping[str, str]) -> pl.DataFrame:
-    """The values of the keys as strings, null where there is none; raises what `read_json` does."""
+def read_strictly(source: SourceFile, roles: Mapping[str, str], lines: list[int] | None = None) -> pl.DataFrame:
+    """The values of the keys as strings, null where there is none; raises what `read_json` does.
+
+    Args:
+      source: the file, whose bad objects are left out if it says so.
+      roles: {role: key}.
+      lines: gets the line of each row.
+    """
     columns: dict[str, list[str | None]] = {key: [] for key in roles.values()}
     for line, value in objects(source):
-        for role, key in roles.items():
-            columns[key].append(_text(source, line, role, key, value))
+        try:
+            texts = {key: _text(source, line, role, key, value) for role, key in roles.items()}
+        except BadLine as bad:
+            if not source.skips_bad_rows:
+                raise
+            source.refuse(line, bad.problem)
+            continue
+        for key, text in texts.items():
+            columns[key].append(text)
+        if lines is not None:
+            lines.append(line)
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
@@ -125,10 +140,17 @@ def _of_lines(source: SourceFile) -> Iterator[tuple[int, dict[str, Any]]]:
         text = data[start:end].decode("utf-8").strip(BLANK)
         start = end + 1
         if text:
-            value, after = _decoded(source, text, 0, number)
+            try:
+                value, after = _decoded(source, text, 0, number)
+            except BadLine as bad:
+                if not source.skips_bad_rows:
+                    raise
+                source.refuse(number, bad.problem)
+                continue
             if after < len(text):
-                source.fail(number, "not a JSON object a line: something follows the object")
-            yield number, value
+                source.refuse(number, "not a JSON object a line: something follows the object")
+            else:
+                yield number, value
 
 
 def _of_array(source: SourceFile) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -6,8 +6,8 @@ import re
 
 import polars as pl
 
-from jaxrec.data.readers.columns import events_of
-from jaxrec.data.readers.delimited_text import BLANKS, Dialect, read_delimited
+from jaxrec.data.readers.delimited import read_table
+from jaxrec.data.readers.dialect import BLANKS, Dialect
 from jaxrec.data.readers.reader import Reader, ReadOptions
 from jaxrec.data.source_file import SourceFile
 
@@ -19,12 +19,12 @@ EARLIEST = 10**8
 def read_numbers(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
     """Events of u.data, with tabs or blanks."""
     separator = "\t" if "\t" in source.first_line() else BLANKS
-    return events_of(read_delimited(source, Dialect(separator), COLUMNS), options)
+    return read_table(source, Dialect(separator), options, COLUMNS)
 
 
 def read_double_colons(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
     """Events of ratings.dat."""
-    return events_of(read_delimited(source, Dialect("::"), COLUMNS), options)
+    return read_table(source, Dialect("::"), options, COLUMNS)
 
 
 def is_four_numbers(source: SourceFile) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,12 +46,11 @@ def read_parquet(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
     try:
         # Arrow's own threads go on after an error, and abort the process where it ends before them; these are awaited.
         with ThreadPoolExecutor(len(roles)) as pool:
-            arrays = list(pool.map(lambda column: _column(source, column, n_rows), roles.values()))
-        columns = [_polars(array) for array in arrays]
+            columns = list(pool.map(lambda role: _column(source, role, roles[role], n_rows), roles))
     except (*DAMAGE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise _damaged(source, error) from error
     frame = pl.DataFrame(dict(zip(roles.values(), columns)))
-    table = NamedTable(source, frame, lambda row: row + 1, may_hold_nul=any(map(_may_hold_nul, arrays)))
+    table = NamedTable(source, frame, lambda row: row + 1)
     return events_of(table, options, roles=roles)
 
 
@@ -75,35 +74,33 @@ def _check_type(source: SourceFile, role: str, column: str, kind: pa.DataType) -
         table.refuse_column(column, role, quoted(kind), WANTED[role])
 
 
-def _open(source: SourceFile) -> pq.ParquetFile:
+def _open(source: SourceFile, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
     return pq.ParquetFile(
         pa.BufferReader(source.data),
         thrift_string_size_limit=FOOTER_LIMIT,
         thrift_container_size_limit=FOOTER_LIMIT,
         page_checksum_verification=True,
         pre_buffer=False,
+        read_dictionary=list(dictionaries),
     )
 
 
-def _column(source: SourceFile, name: str, n_rows: int) -> pa.ChunkedArray:
-    table = _open(source).read(columns=[name], use_threads=False)
+def _column(source: SourceFile, role: str, name: str, n_rows: int) -> pl.Series:
+    """A column; names by their numbers in a dictionary, as most files have them, since there are few."""
+    table = _open(source, [name] if role in ("user", "item") else []).read(columns=[name], use_threads=False)
     if table.num_rows != n_rows or table.column_names != [name]:
         raise ValueError(f"{table.num_rows:,} rows of {name} where {n_rows:,} are announced")
     column = table.column(0)
     column.validate(full=True)
-    return column
-
-
-def _may_hold_nul(column: pa.ChunkedArray) -> bool:
-    """Whether a text of the column may hold NUL, by the bytes of all of them."""
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return pa.types.is_dictionary(column.type) or pa.types.is_string_view(column.type)
-    texts = [chunk.buffers()[2] for chunk in column.chunks]
-    return any(buffer is not None and not np.frombuffer(buffer, np.uint8).all() for buffer in texts)
+    return _polars(column)
 
 
 def _polars(column: pa.ChunkedArray) -> pl.Series:
-    """The column as polars has it; dictionaries are written out, as polars takes those of strings alone."""
+    """The column as polars has it: dictionaries of strings as an Enum, others, which it doesn't have, written out."""
+    if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+        series = _enum(column)
+        if series is not None:
+            return series
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_decimal256(column.type):
@@ -111,6 +108,24 @@ def _polars(column: pa.ChunkedArray) -> pl.Series:
     series = pl.from_arrow(column)
     assert isinstance(series, pl.Series)
     return series
+
+
+def _enum(column: pa.ChunkedArray) -> pl.Series | None:
+    """Texts by their numbers in the column's dictionary; None if that holds one twice or a null."""
+    chunks = column.unify_dictionaries().chunks
+    if not chunks:
+        return None
+    texts = pl.from_arrow(chunks[0].dictionary)
+    assert isinstance(texts, pl.Series)
+    if texts.has_nulls() or texts.n_unique() < len(texts):
+        return None
+    numbers = pl.from_arrow(pa.chunked_array([chunk.indices for chunk in chunks]))
+    assert isinstance(numbers, pl.Series)
+    return numbers.cast(pl.UInt32).cat.to(pl.Enum(texts))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _damaged(source: SourceFile, error: BaseException) -> DataError:

@@ -20,11 +20,13 @@ class ReadOptions:
         position, counted from 1.
       separator: between the fields of a text table, "auto" to find it.
       time_unit: of times that are numbers.
+      skip_bad_rows: whether rows that can't be read are left out and counted.
     """
 
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     separator: str = "auto"
     time_unit: TimeUnit = "auto"
+    skip_bad_rows: bool = False
 
 
 def _never(source: SourceFile) -> bool:
@@ -39,9 +41,10 @@ class Reader:
     Attributes:
       title: what a file of this format looks like; error messages list it.
       read: read(source, options) -> one row per event, in the file's order. The frame has the columns user and item
-        (strings) and, where the file has them, rating f64, time i64 (milliseconds since 1970), review and summary
-        (strings). Without `time`, rows must be in the order of the events, oldest first. `source.fail(line, problem)`
-        raises the error that names the line, `source.note(sentence)` says what was changed or left out. A format
+        (strings, or an Enum or Categorical of them) and, where the file has them, rating f64, time i64 (milliseconds
+        since 1970), review and summary (strings). Without `time`, rows must be in the order of the events, oldest
+        first. `source.fail(line, problem)` raises the error that names the line, `source.refuse(line, problem)` does
+        so, too, unless bad rows are to be skipped, `source.note(sentence)` says what was changed or left out. A format
         whose columns have names makes a `NamedTable` of them, and `columns.events_of` does the rest.
       recognises: recognises(source) -> whether the file is of this format; used if the user named none.
       sign: by what, for messages: "its first line holds ...".

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import polars as pl
 
 from jaxrec.data.readers import delimited, json_objects, movielens, parquet, sequence
 from jaxrec.data.readers.columns import parse_columns, positions
+from jaxrec.data.readers.named_table import EXAMPLES
 from jaxrec.data.readers.reader import Reader, ReadOptions
 from jaxrec.data.readers.times import TimeUnit
-from jaxrec.data.source_file import UNPACK_MIB, SourceFile, open_source
+from jaxrec.data.source_file import UNPACK_MIB, NoEvents, SourceFile, open_source
 from jaxrec.text import listed
 from jaxrec.types import DataError
 
@@ -38,10 +41,12 @@ class Events:
     Attributes:
       frame: as `Reader.read` describes it.
       notes: what was changed, guessed or left out, a sentence each.
+      skipped: number of rows that could not be read and were left out.
     """
 
     frame: pl.DataFrame
     notes: tuple[str, ...]
+    skipped: int = 0
 
 
 def reader(format: str) -> Reader:
@@ -67,8 +72,8 @@ def recognise(source: SourceFile) -> str:
 
 
 def read_events(path: pathlib.Path, format: str = "auto", columns: tuple[str, ...] = ()) -> pl.DataFrame:
-    """The frame of `read`, with nothing but format and columns named."""
-    return read(path, format, columns).frame
+    """The frame of `read`, with nothing but format and columns named, and names as strings."""
+    return read(path, format, columns).frame.with_columns(pl.col("user", "item").cast(pl.String))
 
 
 def read(
@@ -80,6 +85,7 @@ def read(
     encoding: str = "auto",
     time_unit: TimeUnit = "auto",
     unpack_mib: int = UNPACK_MIB,
+    bad_rows: Literal["error", "skip"] = "error",
 ) -> Events:
     """Events of a file, plain or compressed, or of a folder of part files.
 
@@ -91,15 +97,17 @@ def read(
       encoding: of text; "auto" is UTF-8, or UTF-16 where the file begins with its mark.
       time_unit: of times that are numbers; "auto" is told by their size.
       unpack_mib: the most MiB that a compressed file may unpack to.
+      bad_rows: "skip" leaves rows out that can't be read, and says how many and which are the first.
 
     Raises:
-      DataError: it can't be read as that format; the message names the line and shows its start.
+      DataError: it can't be read as that format; the message names the line and shows its start. Also if as many rows
+        were left out as were read.
       ValueError: format, columns, separator or encoding can't be what is said.
       OSError: the file can't be opened.
     """
     if format != "auto":
         reader(format)
-    options = ReadOptions(parse_columns(columns), separator, time_unit)
+    options = ReadOptions(parse_columns(columns), separator, time_unit, bad_rows == "skip")
     if positions(options.columns) is not None or delimited.separator_of(options) is not None:
         if format not in ("auto", "csv"):
             raise ValueError(
@@ -108,27 +116,59 @@ def read(
         format = "csv"
     encodings = ("utf-8",) if encoding == "auto" else (encoding,)
     magics = tuple(entry.magic for entry in READERS.values() if entry.magic)
-    notes: list[str] = []
 
-    def read_file(file: pathlib.Path) -> pl.DataFrame:
+    def read_file(file: pathlib.Path) -> Events:
         source = open_source(file, encodings=encodings, magics=magics, unpack_mib=unpack_mib)
-        try:
-            frame = _read_source(source, format, options)
-        finally:
-            notes.extend(source.notes)
-        return frame
+        source = dataclasses.replace(source, skips_bad_rows=options.skip_bad_rows)
+        frame = _read_source(source, format, options)
+        _note_skipped(source, frame.height)
+        return Events(frame, tuple(source.notes), len(source.skipped))
 
-    if not path.is_dir():
-        return Events(read_file(path), tuple(notes))
-    parts = part_files(path)
-    frames = [read_file(part) for part in parts]
-    for part, frame in zip(parts, frames):
-        if frame.columns != frames[0].columns:
+    return _joined(part_files(path), read_file) if path.is_dir() else read_file(path)
+
+
+def _note_skipped(source: SourceFile, n_read: int) -> None:
+    """Says which rows were left out.
+
+    Raises:
+      DataError: they are as many as were read, or more.
+    """
+    n_skipped = len(source.skipped)
+    if not n_skipped:
+        return
+    place = "row" if source.is_binary else "line"
+    first = "; ".join(f"{place} {line}: {problem}" for line, problem in sorted(source.skipped.lines.items())[:EXAMPLES])
+    if n_skipped >= n_read:
+        raise DataError(
+            f"{source.path}: {n_skipped:,} rows can't be read and {n_read:,} can, so this may be another format or"
+            f" separator; the first are {first}"
+        )
+    source.note(f"{n_skipped:,} rows can't be read and were left out; the first are {first}")
+
+
+def _joined(parts: Sequence[pathlib.Path], read_file: Callable[[pathlib.Path], Events]) -> Events:
+    """The events of a folder's part files; those that hold none are passed over."""
+    events, empty = [], {}
+    for part in parts:
+        try:
+            events.append((part, read_file(part)))
+        except NoEvents as error:
+            empty[part] = error
+    if not events:
+        raise empty[parts[0]]
+    first, of_first = events[0]
+    for part, of_part in events:
+        if of_part.frame.columns != of_first.frame.columns:
             raise DataError(
-                f"{part} has the columns {', '.join(frame.columns)}, and {parts[0].name} beside it has"
-                f" {', '.join(frames[0].columns)}; all part files of a folder must have the same"
+                f"{part} has the columns {', '.join(of_part.frame.columns)}, and {first.name} beside it has"
+                f" {', '.join(of_first.frame.columns)}; all part files of a folder must have the same"
             )
-    return Events(pl.concat(frames), tuple(dict.fromkeys([f"{len(parts)} part files were read as one", *notes])))
+    notes = [f"{len(events)} part files were read as one"]
+    if empty:
+        notes.append(f"{len(empty)} part files hold no event and were passed over: {listed(p.name for p in empty)}")
+    notes += [note for _, of_part in events for note in of_part.notes]
+    frames = [of_part.frame.with_columns(pl.col("user", "item").cast(pl.String)) for _, of_part in events]
+    return Events(pl.concat(frames), tuple(dict.fromkeys(notes)), sum(of_part.skipped for _, of_part in events))
 
 
 def part_files(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -165,7 +205,8 @@ def _read_source(source: SourceFile, format: str, options: ReadOptions) -> pl.Da
     try:
         return reader(guess).read(source, options)
     except DataError as error:
-        raise DataError(
+        kind = NoEvents if isinstance(error, NoEvents) else DataError
+        raise kind(
             f"{error} (read as {guess}, as {reader(guess).sign}; --data.format takes another of"
             f" {', '.join(name for name in READERS if name != guess)})"
         ) from error

@@ -55,9 +55,10 @@ def read_pairs(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
       DataError: a line does not hold two names.
     """
     lines = _lines_of_names(source, options)
-    other = lines.filter(pl.col("names").list.len() != 2)
-    if other.height:
-        source.fail(other["line"][0], f"{len(other['names'][0])} names where two are expected, USER ITEM")
+    is_pair = pl.col("names").list.len() == 2
+    for line, names in lines.filter(~is_pair).select("line", "names").iter_rows():
+        source.refuse(line, f"{len(names)} names where two are expected, USER ITEM")
+    lines = lines.filter(is_pair)
     return _events(source, lines.select("line", "user", item=pl.col("names").list.last()))
 
 

@@ -40,6 +40,8 @@ def milliseconds(table: NamedTable, values: pl.Series, unit: TimeUnit) -> pl.Ser
     """
     refuse_missing(table, "time", values)
     dtype = values.dtype
+    if dtype.is_integer():
+        return _from_integers(table, values, unit)
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return _typed(table, values)
     if dtype.is_numeric():
@@ -49,19 +51,16 @@ def milliseconds(table: NamedTable, values: pl.Series, unit: TimeUnit) -> pl.Ser
     elif dtype != pl.String:
         refuse_type(table, "time", values)
     texts = values.str.strip_chars()
-    blank = texts == ""
-    if blank.any():
-        table.fail(_first(blank), f"the time is missing (column {quoted(values.name)})")
+    table.refuse(texts == "", lambda row: f"the time is missing (column {quoted(values.name)})")
     numbers = texts.cast(pl.Float64, strict=False)
     is_number = numbers.is_not_null()
     if is_number.all():
         return _from_numbers(table, values, numbers, unit)
     times = _from_iso(texts)
     readable = times.is_not_null()
-    unreadable = ~readable & ~is_number
-    if unreadable.any():
-        row = _first(unreadable)
-        _refuse(table, row, texts[row], f"is not a number and no date; wanted is {WANTED}")
+    table.refuse(
+        ~readable & ~is_number, lambda row: _problem(texts[row], f"is not a number and no date; wanted is {WANTED}")
+    )
     if is_number.any():
         _contradict(table, texts, _first(is_number), "a number", _first(readable), "a date")
     return times
@@ -71,18 +70,14 @@ def _typed(table: NamedTable, values: pl.Series) -> pl.Series:
     epoch = values.cast(pl.Datetime("ms"), strict=False) if values.dtype == pl.Date else values
     times = epoch.dt.epoch("ms") if epoch.dtype != pl.Datetime("ms") else epoch.to_physical()
     wrong = (times < _YEAR_1 * 1000) | (times >= _YEAR_10000 * 1000)
-    wrong = wrong.fill_null(True)
-    if wrong.any():
-        table.fail(_first(wrong), "the time is not between the years 1 and 9999")
+    table.refuse(wrong.fill_null(True), lambda row: "the time is not between the years 1 and 9999")
     return times.cast(pl.Int64)
 
 
 def _from_numbers(table: NamedTable, values: pl.Series, numbers: pl.Series, unit: TimeUnit) -> pl.Series:
     array = numbers.to_numpy()
-    infinite = ~np.isfinite(array)
-    if infinite.any():
-        row = int(infinite.argmax())
-        _refuse(table, row, values[row], "is not a number")
+    if len(array) and not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        table.refuse(pl.Series(~np.isfinite(array)), lambda row: _problem(values[row], "is not a number"))
     if unit == "auto":
         dates = _dates_in_digits(table, values, array)
         if dates is not None:
@@ -91,11 +86,34 @@ def _from_numbers(table: NamedTable, values: pl.Series, numbers: pl.Series, unit
     per_second = PER_SECOND[unit]
     first, last = _YEAR_1 * per_second, _YEAR_10000 * per_second
     if array.min() < first or array.max() >= last:
-        row = int(((array < first) | (array >= last)).argmax())
-        _refuse(table, row, values[row], f"is not between the years 1 and 9999 in {unit}; the unit is --data.time-unit")
+        table.refuse(
+            pl.Series((array < first) | (array >= last)),
+            lambda row: _problem(
+                values[row], f"is not between the years 1 and 9999 in {unit}; the unit is --data.time-unit"
+            ),
+        )
     if values.dtype.is_integer() and per_second <= 1000:
         return values.cast(pl.Int64) * (1000 // per_second)
     return pl.Series(np.rint(array * (1000 / per_second)).astype(np.int64))
+
+
+def _from_integers(table: NamedTable, values: pl.Series, unit: TimeUnit) -> pl.Series:
+    """`_from_numbers` without floats, where the smallest and the largest number leave no question."""
+    lowest, highest = values.min(), values.max()
+    if isinstance(lowest, int) and isinstance(highest, int) and not (unit == "auto" and _may_be_date(values[0])):
+        for taken in ("s", "ms"):
+            spans = [(_YEAR_1, _YEAR_10000)] if unit == taken else [(_1980, _2100)] if unit == "auto" else []
+            spans += [(_1900, _1980)] if unit == "auto" and taken == "s" else []
+            per_second = PER_SECOND[taken]
+            if any(start * per_second <= lowest and highest < end * per_second for start, end in spans):
+                return values.cast(pl.Int64) * (1000 // per_second)
+    return _from_numbers(table, values, values.cast(pl.Float64, strict=False), unit)
+
+
+def _may_be_date(number: float) -> bool:
+    """Whether a number has the digits of a date from 1900 to 2100."""
+    length = len(f"{abs(number):.0f}")
+    return length in DATE_DIGITS and 1900 * 10.0 ** (length - 4) <= number < 2101 * 10.0 ** (length - 4)
 
 
 def _one_unit(table: NamedTable, values: pl.Series, array: np.ndarray) -> TimeUnit:
@@ -110,15 +128,14 @@ def _one_unit(table: NamedTable, values: pl.Series, array: np.ndarray) -> TimeUn
     kinds = np.full(len(array), -1, np.int8)
     for kind, (start, end) in enumerate(ranges.values()):
         kinds[(array >= start) & (array < end)] = kind
-    if (kinds < 0).any():
-        row = int((kinds < 0).argmax())
-        _refuse(
-            table,
-            row,
+    table.refuse(
+        pl.Series(kinds < 0),
+        lambda row: _problem(
             values[row],
             "is no date from 1980 to 2100 in seconds, milli-, micro- or nanoseconds since 1970; if it is one of other"
             " years, name the unit: --data.time-unit s",
-        )
+        ),
+    )
     other = kinds != kinds[0]
     labels = [f"a date in {kind}" for kind in ranges]
     row = int(other.argmax())
@@ -128,14 +145,11 @@ def _one_unit(table: NamedTable, values: pl.Series, array: np.ndarray) -> TimeUn
 
 def _dates_in_digits(table: NamedTable, values: pl.Series, array: np.ndarray) -> pl.Series | None:
     """Dates that are written as numbers, if all have as many digits as one and at least half are one."""
-    length = len(f"{abs(array[0]):.0f}")
-    if length not in DATE_DIGITS:
+    if not _may_be_date(array[0]):
         return None
+    length = len(f"{array[0]:.0f}")
     scale = 10.0 ** (length - 4)
-    if (
-        not 1900 * scale <= array[0] < 2101 * scale
-        or not ((array >= 1900 * scale) & (array < 2101 * scale) & (array == np.floor(array))).all()
-    ):
+    if not ((array >= 1900 * scale) & (array < 2101 * scale) & (array == np.floor(array))).all():
         return None
     digits = pl.Series(array.astype(np.int64)).cast(pl.String)
     texts = digits + "0" * (14 - length)  # polars reads no hour without minutes
@@ -143,14 +157,13 @@ def _dates_in_digits(table: NamedTable, values: pl.Series, array: np.ndarray) ->
     wrong = times.is_null()
     if wrong.sum() > len(array) // 2:
         return None
-    if wrong.any():
-        row = _first(wrong)
-        _refuse(
-            table,
-            row,
+    table.refuse(
+        wrong,
+        lambda row: _problem(
             values[row],
             f"is no date, and most of the others are dates written as numbers, like {digits[_first(~wrong)]}",
-        )
+        ),
+    )
     table.source.note(f"times are dates written as numbers, like {digits[0]}; --data.time-unit s reads them as seconds")
     return times.cast(pl.Int64)
 
@@ -168,8 +181,8 @@ def _from_iso(texts: pl.Series) -> pl.Series:
     return (times + fraction - sign * offset * 60_000).cast(pl.Int64)
 
 
-def _refuse(table: NamedTable, row: int, value: object, problem: str) -> NoReturn:
-    table.fail(row, f"the time {quoted(value)} {problem}")
+def _problem(value: object, problem: str) -> str:
+    return f"the time {quoted(value)} {problem}"
 
 
 def _contradict(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import polars as pl
 
@@ -12,6 +10,9 @@ from jaxrec.text import quoted
 
 LARGEST_WHOLE = 2**53
 """Up to here a float is exactly the whole number that it shows."""
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
+WHOLE_FLOAT = r"^\d+\.0+$"
+"""How programs write a whole number that they hold as a float."""
 MISSING_WORDS = ("nan", "NaN", "null", "NULL", "None", "<NA>", "N/A")
 """How other programs write a missing value; as texts they are names."""
 WANTED = {
@@ -26,7 +27,8 @@ WANTED = {
 
 
 def names(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
-    """Names of users or items as strings.
+    """Names of users or items, strings or an Enum or Categorical of them: there are few names and many events, so what
+    can be seen in the different names is not looked for in every row.
 
     Texts stay as they are, but for blanks around them, which are cut and counted in a note; whole numbers are written
     without a point ("5", also for 5.0).
@@ -39,22 +41,36 @@ def names(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
       DataError: a name is missing (null, NaN, blank), holds NUL, or is no text and no whole number.
     """
     refuse_missing(table, role, values)
-    if values.dtype.is_float():
+    dtype = values.dtype
+    if dtype.is_float():
         whole = values.is_finite() & (values == values.floor()) & (values.abs() <= LARGEST_WHOLE)
-        if not whole.all():
-            row = _first(~whole)
-            table.fail(row, f"the {role} {values[row]!r} (column {quoted(values.name)}) is not a whole number")
-        return values.cast(pl.Int64).cast(pl.String)
-    if values.dtype.is_integer():
-        return values.cast(pl.String)
-    if values.dtype.is_decimal():
+        table.refuse(
+            ~whole, lambda row: f"the {role} {values[row]!r} (column {quoted(values.name)}) is not a whole number"
+        )
+        return _written(values.cast(pl.Int64))
+    if dtype.is_integer():
+        return _written(values)
+    if dtype.is_decimal():
         texts = values.cast(pl.String).str.replace(r"\.0*$", "")
-        broken = texts.str.contains(".", literal=True)
-        if broken.any():
-            row = _first(broken)
-            table.fail(row, f"the {role} {values[row]} (column {quoted(values.name)}) is not a whole number")
+        table.refuse(
+            texts.str.contains(".", literal=True),
+            lambda row: f"the {role} {values[row]} (column {quoted(values.name)}) is not a whole number",
+        )
         return texts
-    return _checked_names(table, role, _as_texts(table, role, values))
+    if not isinstance(dtype, pl.Categorical | pl.Enum):
+        values = _as_texts(table, role, values).cast(pl.Categorical(pl.Categories.random()))
+    if _are_plain(distinct(values)):
+        return values
+    return _checked_names(table, role, values.cast(pl.String))
+
+
+def distinct(names: pl.Series) -> pl.Series:
+    """The different strings of a Categorical or Enum by their numbers; may hold some that are in no row."""
+    dtype = names.dtype
+    if isinstance(dtype, pl.Categorical):
+        return dtype.categories.to_series()
+    assert isinstance(dtype, pl.Enum)
+    return dtype.categories
 
 
 def numbers(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
@@ -63,23 +79,25 @@ def numbers(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
     Raises:
       DataError: one is missing, no number, or not finite as f32.
     """
-    refuse_missing(table, role, values)
     if values.dtype.is_numeric():
         as_numbers = values.cast(pl.Float64, strict=False)
+        if not as_numbers.has_nulls() and len(as_numbers):
+            array = as_numbers.to_numpy()
+            if array.min() >= -LARGEST_FLOAT and array.max() <= LARGEST_FLOAT:  # neither if one is NaN
+                return as_numbers
+        refuse_missing(table, role, values)
     else:
+        refuse_missing(table, role, values)
         stripped = _as_texts(table, role, values).str.strip_chars()
-        blank = stripped == ""
-        if blank.any():
-            table.fail(_first(blank), f"the {role} is missing (column {quoted(values.name)})")
+        table.refuse(stripped == "", lambda row: f"the {role} is missing (column {quoted(values.name)})")
         as_numbers = stripped.cast(pl.Float64, strict=False)
-    invalid = ~as_numbers.is_finite().fill_null(False)
-    if invalid.any():
-        row = _first(invalid)
-        table.fail(row, f"the {role} {quoted(values[row])} is not a number")
-    large = as_numbers.abs() > float(np.finfo(np.float32).max)
-    if large.any():
-        row = _first(large)
-        table.fail(row, f"the {role} {quoted(values[row])} is too large; numbers up to 3.4e38 can be stored")
+    table.refuse(
+        ~as_numbers.is_finite().fill_null(False), lambda row: f"the {role} {quoted(values[row])} is not a number"
+    )
+    table.refuse(
+        as_numbers.abs() > LARGEST_FLOAT,
+        lambda row: f"the {role} {quoted(values[row])} is too large; numbers up to 3.4e38 can be stored",
+    )
     return as_numbers
 
 
@@ -96,11 +114,12 @@ def texts(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
 
 def refuse_missing(table: NamedTable, role: str, values: pl.Series) -> None:
     """Raises a DataError where a value is null or NaN."""
+    if not values.has_nulls() and not values.dtype.is_float():
+        return
     missing = values.is_null()
     if values.dtype.is_float():
         missing = missing | values.is_nan().fill_null(True)
-    if missing.any():
-        table.fail(_first(missing), f"the {role} is missing (column {quoted(values.name)})")
+    table.refuse(missing, lambda row: f"the {role} is missing (column {quoted(values.name)})")
 
 
 def refuse_type(table: NamedTable, role: str, values: pl.Series) -> None:
@@ -142,15 +161,31 @@ def _as_texts(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
     raise AssertionError
 
 
+def _written(values: pl.Series) -> pl.Series:
+    """Whole numbers as strings; where they lie close together, each is written once."""
+    lowest, highest = values.min(), values.max()
+    if not isinstance(lowest, int) or not isinstance(highest, int) or highest - lowest > len(values) // 4:
+        return values.cast(pl.String)
+    wide = pl.Int64 if highest < 2**63 else pl.UInt64
+    places = (values.cast(wide) - lowest).cast(pl.UInt32)
+    return places.cat.to(pl.Enum([str(number) for number in range(lowest, highest + 1)]))
+
+
+def _are_plain(names: pl.Series) -> bool:
+    """Whether different names need no closer look: none is missing, to be cut, or to be mentioned in a note."""
+    return bool(
+        len(names)
+        and (names.str.strip_chars() == names).all()
+        and not names.is_in([*MISSING_WORDS, ""]).any()
+        and not names.str.contains("\0", literal=True).any()
+        and not names.str.contains(WHOLE_FLOAT).all()
+    )
+
+
 def _checked_names(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
     stripped = values.str.strip_chars()
-    blank = stripped == ""
-    if blank.any():
-        table.fail(_first(blank), f"the {role} is missing (column {quoted(values.name)})")
-    if table.may_hold_nul:
-        with_nul = stripped.str.contains("\0", literal=True)
-        if with_nul.any():
-            table.fail(_first(with_nul), f"the {role} holds a NUL character")
+    table.refuse(stripped == "", lambda row: f"the {role} is missing (column {quoted(values.name)})")
+    table.refuse(stripped.str.contains("\0", literal=True), lambda row: f"the {role} holds a NUL character")
     cut = int((stripped != values).sum())
     if cut:
         table.source.note(f"{cut} {role} names have blanks around them, which were cut")
@@ -160,12 +195,8 @@ def _checked_names(table: NamedTable, role: str, values: pl.Series) -> pl.Series
         table.source.note(
             f"{words} events have the {role} {word!r}, as other programs write a missing value; it is a name here"
         )
-    if re.fullmatch(r"\d+\.0+", stripped[0]) and stripped.str.contains(r"^\d+\.0+$").all():
+    if stripped.str.contains(WHOLE_FLOAT).all():
         table.source.note(
             f"every {role} is written like {stripped[0]!r}; texts stay so and differ from {stripped[0].split('.')[0]!r}"
         )
     return stripped
-
-
-def _first(mask: pl.Series) -> int:
-    return int(mask.arg_max() or 0)
