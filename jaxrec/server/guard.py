@@ -64,8 +64,7 @@ class Guard:
         except Refused as refused:
             await _answer(counted, refused)
         finally:
-            route = scope.get("route")
-            path = getattr(route, "path", "other")
+            path = scope.get("counted_as") or getattr(scope.get("route"), "path", "other")
             self.metrics.requests.labels(path, scope["method"], str(status)).inc()
             self.metrics.latency.labels(path).observe(time.monotonic() - started)
 
