@@ -13,6 +13,7 @@ import json
 import pathlib
 import time
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 HOST = "127.0.0.1"  # and nowhere else: this makes load
 
@@ -37,8 +38,7 @@ class Client(asyncio.Protocol):
         self.received, self.number, self.sent, self.size = b"", -1, 0.0, -1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self._send()
 
     def data_received(self, data: bytes) -> None:

@@ -7,8 +7,8 @@ import dataclasses
 import functools
 import json
 import time
+from asyncio import Future
 from collections.abc import Sequence
-from concurrent.futures import Future
 
 from jaxrec.inference import beam_steps, queries
 from jaxrec.report.run_report import REPORT_FILE
@@ -45,9 +45,10 @@ async def recommend(models: Models, limits: Limits, requests: Sequence[bodies.Re
     for name, asked in by_model.items():
         submitted = models.by_name[name].submit([one for _, one in asked])
         futures += [(place, name, future) for (place, _), future in zip(asked, submitted, strict=True)]
-    waiting = asyncio.gather(*(asyncio.wrap_future(future) for _, _, future in futures))
     try:
-        lists = await asyncio.wait_for(waiting, limits.answer_seconds)
+        async with asyncio.timeout(limits.answer_seconds):
+            first = futures[0][2]
+            lists = [await first] if len(futures) == 1 else await asyncio.gather(*(future for *_, future in futures))
     except ValueError as error:  # names and numbers are checked above: whatever is wrong now is not the caller's
         raise RuntimeError("a batch failed") from error
     ms = 1000 * (time.monotonic() - started)

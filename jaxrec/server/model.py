@@ -6,8 +6,8 @@ import dataclasses
 import pathlib
 import threading
 import time
+from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from types import MappingProxyType
 
 import numpy as np
@@ -53,7 +53,7 @@ class Event:
 
 
 class ServedModel:
-    """A run behind an address; all methods may be called from any thread.
+    """A run behind an address; all methods but `submit`, which belongs to an event loop, may be called from any thread.
 
     Args:
       name: by which requests choose it.
@@ -106,7 +106,7 @@ class ServedModel:
             self.ready = True
 
     def submit(self, asked: Sequence[Asked]) -> list[Future[Listed]]:
-        """Queues requests; raises FullError where the queue can't hold them."""
+        """Queues requests of the running event loop; raises FullError where the queue can't hold them."""
         return self._batcher.submit(asked)
 
     def ask(self, task: str, user: str, items: Sequence[str], feature: str, review: str) -> list[tuple[str, str]]:

@@ -66,6 +66,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody asks who the client is
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(limits.answer_seconds) + 1,
     )
