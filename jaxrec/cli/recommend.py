@@ -26,6 +26,8 @@ class Arguments:
     """Names of a new user's items, oldest first: separated by commas, or the option repeated for each."""
     exclude: Names = ()
     """Names of items that are not to be recommended, likewise."""
+    allow: Names = ()
+    """Names of the only items that may be recommended, likewise; default: all."""
     k: Annotated[PositiveInt, tyro.conf.arg(aliases=["-k"])] = 10
     """Number of items."""
     task: Literal["sequential", "collaborative", "direct", "autoregressive"] | None = None
@@ -45,17 +47,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = jaxrec.load(arguments.run, accept_new_data=arguments.accept_new_data)
     history = names(arguments.history) if arguments.history else None
     exclude = names(arguments.exclude)
+    allow = names(arguments.allow) if arguments.allow else None
     if isinstance(run, jaxrec.TrainedRun):
         recommended = run.recommend(
             arguments.user,
             arguments.k,
             history=history,
             exclude=exclude,
+            allow=allow,
             task=arguments.task,
             popular_if_unknown=arguments.popular_if_unknown,
         )
         print(recommended)
-    elif arguments.task is not None or arguments.popular_if_unknown:
-        raise ValueError("a blend recommends by the main task of its runs; leave --task and --popular-if-unknown out")
+    elif arguments.task is not None or arguments.popular_if_unknown or allow is not None:
+        raise ValueError(
+            "a blend recommends by the main task of its runs, from all items; leave --task, --popular-if-unknown and "
+            "--allow out"
+        )
     else:
         print(run.recommend(arguments.user, arguments.k, history=history, exclude=exclude))

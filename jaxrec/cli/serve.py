@@ -29,6 +29,8 @@ class Arguments:
     """Port of the address; 0 takes a free one."""
     shares: tuple[float, ...] = ()
     """Share of the users that each run answers where a request names no model, in the order of runs."""
+    allow_lists: tuple[str, ...] = ()
+    """NAME=FILE: lists that requests may give as `allow` by name; a file has an item's name a line."""
     recommender: Literal["beam", "exact"] | None = None
     """Beam search, or scores of the whole catalogue; default: as the runs were configured."""
     beams: int | None = None
@@ -43,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments.runs:
         raise ValueError("give the folder of a run: jaxrec serve runs/demo_study/meta_id-0")
     overrides = {"recommender": arguments.recommender, "beams": arguments.beams}
+    from jaxrec.server.allow_lists import files_of
     from jaxrec.server.run import serve  # takes a second, which --help should not
 
     serve(
@@ -52,5 +55,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         shares=arguments.shares,
         token=os.environ.get(TOKEN) or None,
         limits=arguments.limits,
+        allow_lists=files_of(arguments.allow_lists),
         **{name: value for name, value in overrides.items() if value is not None},
     )

@@ -20,10 +20,15 @@ class Names:
     items: dict[str, int]
 
     @classmethod
-    def of(cls, system: System) -> Names:
-        data = system.data
-        users, items = ({str(name): i for i, name in enumerate(n)} for n in (data.user_names, data.item_names))
-        return cls(users, items)
+    def of(cls, system: System, before: Names | None = None) -> Names:
+        """The names of a system.
+
+        Args:
+          system: whose names.
+          before: of the same run with fewer users and items, to which only the new ones are added; None: none.
+        """
+        data, old = system.data, before or cls({}, {})
+        return cls(_with_new(old.users, data.user_names), _with_new(old.items, data.item_names))
 
     def user(self, name: str) -> int:
         """Raises ValueError if the name is unknown."""
@@ -184,6 +189,14 @@ def why_fewer(system: System, asked: Query, n: int, k: int) -> str:
     else:
         reason = "all others of the catalogue are excluded"
     return f"{n} of {k} items: {reason}"
+
+
+def _with_new(numbers: dict[str, int], names: np.ndarray) -> dict[str, int]:
+    """Numbers of all names; those that come after `numbers` are new."""
+    if len(names) == len(numbers):
+        return numbers
+    first = len(numbers)
+    return numbers | {str(name): first + i for i, name in enumerate(names[first:])}
 
 
 def numbers_in(numbers: dict[str, int], names: Sequence[str], entity: str) -> list[int]:

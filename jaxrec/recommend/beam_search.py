@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,20 @@ from jaxrec.recommend.decoding_steps import (
 )
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, TopK
+
+
+class BeamStep(NamedTuple):
+    """What one step of a beam search kept, best first.
+
+    Attributes:
+      nodes: of the step's depth in the trie, i32[B,W].
+      scores: log-probabilities of their tokens so far, f32[B,W]; -inf where fewer were tried.
+      tried: how many nodes with an item that may be listed were scored, i32[B].
+    """
+
+    nodes: Array
+    scores: Array
+    tried: Array
 
 
 def beam_search(
@@ -53,6 +68,20 @@ def beam_search(
     Raises:
       ValueError: k is not in 1..beams.
     """
+    return beam_search_steps(model, source, trie, beams=beams, k=k, seen=seen, allowed=allowed)[0]
+
+
+def beam_search_steps(
+    model: StepDecoder,
+    source: Array,
+    trie: Trie,
+    *,
+    beams: int,
+    k: int,
+    seen: Array | None = None,
+    allowed: Array | None = None,
+) -> tuple[TopK, list[BeamStep]]:
+    """As `beam_search`, with what was kept at each depth between the common prefix of all ids and the items."""
     if not 1 <= k <= beams:
         raise ValueError(f"k={k} is not in 1..{beams}, the number of beams; lower k or raise beams")
     trie = jax.tree.map(jnp.asarray, trie)
@@ -69,9 +98,12 @@ def beam_search(
         scores_BWC = jnp.where(is_open_BWC, scores_BW[:, :, None] + log_probs_BWC, -jnp.inf)
         return below_BWC.reshape(len(source), -1), scores_BWC.reshape(len(source), -1)
 
+    steps = []
     for depth in range(trie.stem, trie.depth - 1):
         below_BR, scores_BR = expand(depth)
-        _, chosen_BW = jax.lax.top_k(scores_BR, min(beams, trie.size(depth + 1)))
+        best_BW, chosen_BW = jax.lax.top_k(scores_BR, min(beams, trie.size(depth + 1)))
+        tried_B = (scores_BR > -jnp.inf).sum(axis=1)
+        steps.append(BeamStep(jnp.take_along_axis(below_BR, chosen_BW, axis=1), best_BW, tried_B))
         chosen_BW = jnp.sort(chosen_BW, axis=1)  # by leaf, not by score, so that top_k breaks ties by leaf
         nodes_BW, scores_BW = (jnp.take_along_axis(x, chosen_BW, axis=1) for x in (below_BR, scores_BR))
         cache = reorder(cache, chosen_BW // trie.widths[depth])
@@ -79,7 +111,7 @@ def beam_search(
         hidden_BWD = hidden[:, :, 0]
     leaves_BR, scores_BR = expand(trie.depth - 1)
     best_Bk, chosen_Bk = jax.lax.top_k(scores_BR, min(k, trie.n_items))
-    return top_items(trie, jnp.take_along_axis(leaves_BR, chosen_Bk, axis=1), best_Bk, k)
+    return top_items(trie, jnp.take_along_axis(leaves_BR, chosen_Bk, axis=1), best_Bk, k), steps
 
 
 def open_nodes(trie: Trie, seen: Array | None, allowed: Array | None) -> Callable[[int, Array], Array] | None:

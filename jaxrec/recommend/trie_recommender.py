@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 
 from jaxrec.recommend.batches import check_allowed, check_prompts, run_in_batches
-from jaxrec.recommend.beam_search import beam_search
+from jaxrec.recommend.beam_search import BeamStep, beam_search, beam_search_steps
 from jaxrec.recommend.decoding_steps import StepDecoder
 from jaxrec.recommend.exact_scoring import exact_top_k
 from jaxrec.recommend.rescoring import rescored_top_k
@@ -68,6 +68,17 @@ class TrieRecommender:
         beams = max(self.beams, k)
         return _recommend(self.model, source, self.trie, seen, allowed, mode=self.mode, beams=beams, k=k)
 
+    def steps(self, source: Array, allowed: Array) -> tuple[TopK, list[BeamStep]]:
+        """A beam search in any mode, and what it kept at each step, on the device.
+
+        Args:
+          source: prompts, i32[B,S], padded with 0 at the end.
+          allowed: items that may be listed, bool[B,I].
+        Returns:
+          As `beam_search_steps`; the lists are as long as there are beams.
+        """
+        return _steps(self.model, source, self.trie, allowed, beams=self.beams)
+
 
 @functools.partial(jax.jit, static_argnames=("mode", "beams", "k"))
 def _recommend(
@@ -86,3 +97,8 @@ def _recommend(
     if model.items is not None:
         return rescored_top_k(model, source, trie, beams=beams, k=k, seen=seen, allowed=allowed)
     return beam_search(model, source, trie, beams=beams, k=k, seen=seen, allowed=allowed)
+
+
+@functools.partial(jax.jit, static_argnames="beams")
+def _steps(model: StepDecoder, source: Array, trie: Trie, allowed: Array, *, beams: int) -> tuple[TopK, list[BeamStep]]:
+    return beam_search_steps(model, source, trie, beams=beams, k=min(beams, trie.n_items), allowed=allowed)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import functools
+import json
 import time
+from asyncio import Future
 from collections.abc import Sequence
-from concurrent.futures import Future
 
-from jaxrec.inference import queries
+from jaxrec.inference import beam_steps, queries
+from jaxrec.report.run_report import REPORT_FILE
 from jaxrec.server import bodies
+from jaxrec.server.errors import NotReadyError
 from jaxrec.server.limits import Limits
 from jaxrec.server.model import Asked, Event, Listed, ServedModel
 from jaxrec.server.models import Models
@@ -16,15 +21,11 @@ from jaxrec.server.snapshot import Snapshot
 from jaxrec.text import quoted
 
 
-class NotReadyError(Exception):
-    """A model is still being compiled."""
-
-
-async def recommend(
-    models: Models, limits: Limits, requests: Sequence[bodies.RecommendRequest]
-) -> list[bodies.RecommendAnswer]:
+async def recommend(models: Models, limits: Limits, requests: Sequence[bodies.RecommendRequest]) -> list[bytes]:
     """Answers requests, each by its model, in as few device calls as there are groups.
 
+    Returns:
+      The JSON of a `bodies.RecommendAnswer` for each.
     Raises:
       ValueError: a request is wrong; the message says which.
       FullError: a model's queue is full.
@@ -44,9 +45,10 @@ async def recommend(
     for name, asked in by_model.items():
         submitted = models.by_name[name].submit([one for _, one in asked])
         futures += [(place, name, future) for (place, _), future in zip(asked, submitted, strict=True)]
-    waiting = asyncio.gather(*(asyncio.wrap_future(future) for _, _, future in futures))
     try:
-        lists = await asyncio.wait_for(waiting, limits.answer_seconds)
+        async with asyncio.timeout(limits.answer_seconds):
+            first = futures[0][2]
+            lists = [await first] if len(futures) == 1 else await asyncio.gather(*(future for *_, future in futures))
     except ValueError as error:  # names and numbers are checked above: whatever is wrong now is not the caller's
         raise RuntimeError("a batch failed") from error
     ms = 1000 * (time.monotonic() - started)
@@ -100,6 +102,40 @@ def ask(models: Models, limits: Limits, body: bodies.AskRequest) -> bodies.AskAn
     )
 
 
+def steps(models: Models, limits: Limits, body: bodies.StepsRequest) -> bodies.StepsAnswer:
+    """A beam search step by step; blocks.
+
+    Raises:
+      ValueError: the request is wrong, or the model generates no ids.
+      NotReadyError: the model is still being compiled.
+    """
+    started = time.monotonic()
+    model = models.choose(body.model, body.user)
+    asked = _asked(model, limits, bodies.RecommendRequest(k=1, **body.model_dump()))
+    snapshot = asked.snapshot
+    titles = snapshot.system.data.titles()
+    shown = [
+        bodies.Step(
+            tried=step.tried,
+            beams=[
+                bodies.Beam(
+                    tokens=beam.tokens,
+                    log_probability=beam.log_probability,
+                    title=str(titles[beam.item]) if beam.item >= 0 else None,
+                )
+                for beam in step.beams
+            ],
+        )
+        for step in beam_steps.beam_steps(snapshot.system, asked.query, asked.task)
+    ]
+    return bodies.StepsAnswer(
+        model=model_name(model, snapshot),
+        lists_by_ids=beam_steps.lists_by_ids(snapshot.system),
+        steps=shown,
+        ms=1000 * (time.monotonic() - started),
+    )
+
+
 def user(model: ServedModel, name: str) -> bodies.UserAnswer:
     """A user's history and id.
 
@@ -130,6 +166,8 @@ def model_info(model: ServedModel, share: float) -> bodies.ModelInfo:
         users=system.data.n_users,
         items=system.data.n_items,
         most=snapshot.most,
+        says_ids=beam_steps.says_ids(system),
+        has_report=(model.folder / REPORT_FILE).is_file(),
         share=share,
         ready=model.ready,
     )
@@ -142,12 +180,7 @@ def model_name(model: ServedModel, snapshot: Snapshot) -> bodies.ModelName:
 
 def item(snapshot: Snapshot, number: int) -> bodies.Item:
     """An item with its title and id."""
-    data = snapshot.system.data
-    return bodies.Item(
-        item=str(data.item_names[number]),
-        title=str(data.titles()[number]),
-        id_tokens=snapshot.system.item_name(number),
-    )
+    return bodies.Item(**snapshot.item(number))
 
 
 def _asked(model: ServedModel, limits: Limits, request: bodies.RecommendRequest) -> Asked:
@@ -159,7 +192,7 @@ def _asked(model: ServedModel, limits: Limits, request: bodies.RecommendRequest)
     for field, names, most in (
         ("history", request.history or (), limits.history),
         ("exclude", request.exclude, limits.names),
-        ("allow", request.allow or (), limits.names),
+        ("allow", request.allow if isinstance(request.allow, list) else (), limits.names),
     ):
         if len(names) > most:
             raise ValueError(f"{field} has {len(names):,} names, more than the {most:,} that this server reads")
@@ -169,24 +202,32 @@ def _asked(model: ServedModel, limits: Limits, request: bodies.RecommendRequest)
         user=request.user,
         history=request.history,
         exclude=request.exclude,
-        allow=request.allow,
+        allow=request.allow if isinstance(request.allow, list) else None,
         include_seen=request.include_seen,
     )
+    if isinstance(request.allow, str):
+        query = dataclasses.replace(query, allow=snapshot.allow_list(request.allow))
     return Asked(snapshot, task, query, request.k)
 
 
-def _answer(name: str, listed: Listed, ms: float) -> bodies.RecommendAnswer:
-    items = [
-        bodies.ScoredItem(**item(listed.snapshot, number).model_dump(), score=score)
-        for number, score in zip(listed.items, listed.scores, strict=True)
-    ]
-    return bodies.RecommendAnswer(
-        model=bodies.ModelName(name=name, version=listed.snapshot.version),
-        score=listed.snapshot.score,
-        items=items,
-        reason=listed.reason,
-        ms=ms,
+def _answer(name: str, listed: Listed, ms: float) -> bytes:
+    """The JSON of a `bodies.RecommendAnswer`, put together from parts that are the same in many answers."""
+    snapshot = listed.snapshot
+    rows = zip(listed.items, listed.scores, strict=True)
+    items = b",".join([b"%b%b}" % (snapshot.head(number), repr(score).encode()) for number, score in rows])
+    reason = json.dumps(listed.reason).encode()
+    return b'%b,"items":[%b],"reason":%b,"ms":%.3f}' % (
+        _head(name, snapshot.version, snapshot.score),
+        items,
+        reason,
+        ms,
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _head(name: str, version: str, score: str) -> bytes:
+    content = {"model": {"name": name, "version": version}, "score": score}
+    return json.dumps(content, separators=(",", ":")).encode().removesuffix(b"}")
 
 
 def _check_count(name: str, count: int, most: int) -> None:

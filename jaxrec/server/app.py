@@ -11,22 +11,22 @@ import logging
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from jaxrec import __version__
 from jaxrec.report.run_report import REPORT_FILE
 from jaxrec.server import answers, bodies
-from jaxrec.server.answers import NotReadyError
-from jaxrec.server.batching import FullError
+from jaxrec.server.api_page import api_page
+from jaxrec.server.errors import HANDLED, NotReadyError, problem
 from jaxrec.server.guard import App, Guard
 from jaxrec.server.limits import Limits
 from jaxrec.server.metrics import Metrics
 from jaxrec.server.models import Models
+from jaxrec.server.recommending import PATH, Recommending
 from jaxrec.text import quoted
 
 log = logging.getLogger("jaxrec")
@@ -66,8 +66,25 @@ def make_app(
     _add_posts(app, models, limits)
     _add_gets(app, models)
     _add_page(app, models, metrics)
-    _add_errors(app)
-    return Guard(app, limits=limits, metrics=metrics, token=token, hosts=hosts)  # pyright: ignore[reportArgumentType]
+    _add_description(app)
+    for kind in HANDLED:
+        app.add_exception_handler(kind, _problem)
+    inner = Recommending(app, models, limits)  # pyright: ignore[reportArgumentType]
+    return Guard(inner, limits=limits, metrics=metrics, token=token, hosts=hosts)
+
+
+def _policy(page: str) -> dict[str, str]:
+    """Headers by which only a page's own style and script run, whatever an item is called."""
+    policy = ["default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "frame-ancestors 'none'"]
+    for tag, directive in (("style", "style-src"), ("script", "script-src")):
+        text = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digests = [b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in text]
+        policy.append(" ".join([directive, *(f"'sha256-{digest}'" for digest in digests)]))
+    return {"content-security-policy": "; ".join(policy), "referrer-policy": "no-referrer"}
+
+
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    return problem(error)
 
 
 async def _compile(models: Models) -> None:
@@ -82,19 +99,24 @@ async def _compile(models: Models) -> None:
 
 def _add_posts(app: FastAPI, models: Models, limits: Limits) -> None:
     writes = asyncio.Semaphore(1)  # events queue here, not in the threads that other requests need
+    shows = asyncio.Semaphore(1)
 
     async def written(call: Callable[[], Value]) -> Value:
         async with writes:
             return await asyncio.to_thread(call)
 
-    @app.post("/v1/recommend")
+    @app.post(PATH)
     async def recommend(
         body: bodies.RecommendRequest | bodies.RecommendRequests,
     ) -> bodies.RecommendAnswer | bodies.RecommendAnswers:
         """The best k items for a user or a history; or for many, in `requests`."""
-        if isinstance(body, bodies.RecommendRequests):
-            return bodies.RecommendAnswers(answers=await answers.recommend(models, limits, body.requests))
-        return (await answers.recommend(models, limits, [body]))[0]
+        raise RuntimeError("this is the description alone: Recommending answers before")
+
+    @app.post("/v1/steps")
+    async def steps(body: bodies.StepsRequest) -> bodies.StepsAnswer:
+        """A beam search over ids step by step: which prefixes were kept, at what odds. One at a time."""
+        async with shows:
+            return await asyncio.to_thread(answers.steps, models, limits, body)
 
     @app.post("/v1/events")
     async def events(body: bodies.EventsRequest) -> bodies.EventsAnswer:
@@ -154,13 +176,7 @@ def _add_gets(app: FastAPI, models: Models) -> None:
 
 def _add_page(app: FastAPI, models: Models, metrics: Metrics) -> None:
     page = importlib.resources.files("jaxrec.server").joinpath("page.html").read_text(encoding="utf-8")
-    # Only the page's own style and script run, whatever an item is called.
-    policy = ["default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "frame-ancestors 'none'"]
-    for tag, directive in (("style", "style-src"), ("script", "script-src")):
-        text = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        digests = [b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in text]
-        policy.append(" ".join([directive, *(f"'sha256-{digest}'" for digest in digests)]))
-    headers = {"content-security-policy": "; ".join(policy), "referrer-policy": "no-referrer"}
+    headers = _policy(page)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def index() -> HTMLResponse:
@@ -184,45 +200,11 @@ def _add_page(app: FastAPI, models: Models, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _add_errors(app: FastAPI) -> None:
-    def problem(status: int, error: str, **headers: str) -> JSONResponse:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return JSONResponse({"status": status, "error": error}, status, named)
+def _add_description(app: FastAPI) -> None:
+    """The page of the API, after all that it describes."""
+    page = api_page(app.openapi())
+    headers = _policy(page)
 
-    @app.exception_handler(ValueError)
-    async def wrong(_: Request, error: ValueError) -> JSONResponse:
-        return problem(422, str(error))
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return problem(422, _sentence(list(error.errors())))
-
-    @app.exception_handler(FullError)
-    async def full(_: Request, __: FullError) -> JSONResponse:
-        return problem(503, "too many requests wait; try again in a second", retry_after="1")
-
-    @app.exception_handler(NotReadyError)
-    async def early(_: Request, __: NotReadyError) -> JSONResponse:
-        return problem(503, "the model is being compiled; try again in a few seconds", retry_after="5")
-
-    @app.exception_handler(TimeoutError)
-    async def late(_: Request, __: TimeoutError) -> JSONResponse:
-        return problem(503, "no answer in time; try again in a few seconds", retry_after="5")
-
-    @app.exception_handler(HTTPException)
-    async def other(_: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, str(error.detail), **(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    async def unexpected(_: Request, __: Exception) -> JSONResponse:
-        return problem(500, "an error of the server, which its log describes")
-
-
-def _sentence(errors: list[dict[str, Any]]) -> str:
-    """The first thing that is wrong with a body or a query, by field."""
-    # Of a body that could be one request or many, what is wrong with the other form is no news.
-    many = [error for error in errors if "RecommendRequests" in error["loc"]]
-    errors = [error for error in errors if error not in many] or many
-    error = errors[0]
-    where = ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "RecommendRequest"))
-    return f"{quoted(where)[1:-1] or 'body'}: {error['msg']}"
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page, headers=headers)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import threading
 import time
+from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 Request = TypeVar("Request")
@@ -53,8 +54,9 @@ class Batcher(Generic[Request, Answer]):
         return len(self._waiting)
 
     def submit(self, requests: Sequence[Request]) -> list[Future[Answer]]:
-        """Queues requests, all or none; raises FullError where they don't fit."""
-        futures: list[Future[Any]] = [Future() for _ in requests]
+        """Queues requests of the running event loop, all or none; raises FullError where they don't fit."""
+        loop = asyncio.get_running_loop()
+        futures: list[Future[Answer]] = [loop.create_future() for _ in requests]
         with self._changed:
             if self._closed or len(self._waiting) + len(requests) > self._size:
                 raise FullError
@@ -72,18 +74,21 @@ class Batcher(Generic[Request, Answer]):
 
     def _run(self) -> None:
         while batch := self._next():
-            running = [(request, future) for request, future in batch if future.set_running_or_notify_cancel()]
+            running = [(request, future) for request, future in batch if not future.cancelled()]
             if not running:
                 continue
             try:
-                answers = self._answer([request for request, _ in running])
-            except BaseException as error:
+                answers: Sequence[Any] = self._answer([request for request, _ in running])
+                error = None
+            except BaseException as raised:
                 # The thread goes on; each caller gets the error.
-                for _, future in running:
-                    future.set_exception(error)
-                continue
+                answers, error = [None] * len(running), raised
+            by_loop: dict[AbstractEventLoop, list[tuple[Future[Answer], Any]]] = {}
             for (_, future), answer in zip(running, answers, strict=True):
-                future.set_result(answer)
+                by_loop.setdefault(future.get_loop(), []).append((future, answer))
+            for loop, answered in by_loop.items():
+                if not loop.is_closed():  # one call a batch: each wakes the loop
+                    loop.call_soon_threadsafe(_deliver, answered, error)
 
     def _next(self) -> list[tuple[Request, Future[Answer]]]:
         """The next batch; empty when closed."""
@@ -105,3 +110,13 @@ class Batcher(Generic[Request, Answer]):
                 (batch if self._group(entry[1]) == group else others).append(entry)
             self._waiting.extendleft(reversed(others))
             return [(request, future) for _, request, future in batch]
+
+
+def _deliver(answered: Sequence[tuple[Future[Any], Any]], error: BaseException | None) -> None:
+    for future, answer in answered:
+        if future.done():  # whoever asked has left
+            continue
+        if error is None:
+            future.set_result(answer)
+        else:
+            future.set_exception(error)

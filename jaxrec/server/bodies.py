@@ -20,7 +20,9 @@ class RecommendRequest(Body):
     history: list[str] | None = Field(None, description="names of somebody new's items, oldest first, instead of user")
     k: int = Field(10, ge=-(10**9), le=10**9, description="number of items, at least 1")
     exclude: list[str] = Field([], description="names of items to leave out")
-    allow: list[str] | None = Field(None, description="names of the only items that may be listed; null: all")
+    allow: list[str] | str | None = Field(
+        None, description="names of the only items that may be listed, or the name of a list of the server; null: all"
+    )
     include_seen: bool | None = Field(
         None, description="whether items of the history may be listed; null: as the run was configured"
     )
@@ -69,6 +71,42 @@ class RecommendAnswers(BaseModel):
     """The answers to many requests, in their order."""
 
     answers: list[RecommendAnswer]
+
+
+class StepsRequest(Body):
+    """For whom a beam search is to be shown; fields as in a request for recommendations."""
+
+    user: str | None = None
+    history: list[str] | None = None
+    exclude: list[str] = []
+    allow: list[str] | str | None = None
+    include_seen: bool | None = None
+    task: str | None = None
+    model: str | None = None
+
+
+class Beam(BaseModel):
+    """A prefix of ids that a step kept."""
+
+    tokens: str = Field(description="<Item><CT3>")
+    log_probability: float = Field(description="of these tokens")
+    title: str | None = Field(description="of the item where the id is whole")
+
+
+class Step(BaseModel):
+    """One step of a beam search."""
+
+    tried: int = Field(description="prefixes that were scored")
+    beams: list[Beam] = Field(description="those that were kept, best first")
+
+
+class StepsAnswer(BaseModel):
+    """A beam search step by step; the last step has whole ids."""
+
+    model: ModelName
+    lists_by_ids: bool = Field(description="whether the model's lists come from this search, not from an item head")
+    steps: list[Step]
+    ms: float
 
 
 class EventBody(Body):
@@ -159,6 +197,8 @@ class ModelInfo(ModelName):
     users: int
     items: int
     most: int = Field(description="most items of a list")
+    says_ids: bool = Field(description="whether it generates ids, so that /v1/steps can show how")
+    has_report: bool = Field(description="whether /v1/report has the page of its run")
     share: float = Field(description="of the users who are answered by it where no model is named")
     ready: bool
 

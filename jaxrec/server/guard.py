@@ -64,10 +64,8 @@ class Guard:
         except Refused as refused:
             await _answer(counted, refused)
         finally:
-            route = scope.get("route")
-            path = getattr(route, "path", "other")
-            self.metrics.requests.labels(path, scope["method"], str(status)).inc()
-            self.metrics.latency.labels(path).observe(time.monotonic() - started)
+            path = scope.get("counted_as") or getattr(scope.get("route"), "path", "other")
+            self.metrics.count(path, scope["method"], status, time.monotonic() - started)
 
     async def _let_in(self, scope: dict[str, Any], receive: Receive) -> bytes:
         """The request's body.
@@ -90,7 +88,8 @@ class Guard:
         if kind != b"application/json":
             raise Refused(415, "the body must be JSON; set Content-Type: application/json")
         try:
-            return await asyncio.wait_for(self._body(headers, receive), self.limits.body_seconds)
+            async with asyncio.timeout(self.limits.body_seconds):
+                return await self._body(headers, receive)
         except TimeoutError:
             raise Refused(408, f"the body did not arrive within {self.limits.body_seconds:g} s") from None
 

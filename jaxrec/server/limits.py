@@ -29,7 +29,7 @@ class Limits:
     """Requests that may wait for one model; beyond, the answer is 503 with Retry-After."""
     wait_ms: float = 2.0
     """How long a request waits for others to share its device call."""
-    batch_sizes: tuple[int, ...] = (1, 8, 32)
+    batch_sizes: tuple[int, ...] = (1, 8, 16, 32)
     """Numbers of requests that device calls are compiled for; a batch is padded to the next."""
 
     def __post_init__(self) -> None:

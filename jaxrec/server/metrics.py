@@ -23,6 +23,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         name = "jaxrec_{}".format
         self.requests = Counter(name("requests"), "Answered requests", ["path", "method", "status"], registry=registry)
         self.latency = Histogram(
@@ -37,6 +38,15 @@ class Metrics:
         self.queue = Gauge(name("queue_length"), "Requests that wait", ["model"], registry=registry)
         self.events = Counter(name("events"), "New events", ["model"], registry=registry)
         self.version = Info(name("model"), "Version of config and weights", ["model"], registry=registry)
+
+    def count(self, path: str, method: str, status: int, seconds: float) -> None:
+        """Counts an answered request."""
+        labels = path, method, status
+        if labels not in self._counted:  # looking labels up takes as long as counting
+            self._counted[labels] = self.requests.labels(path, method, str(status)), self.latency.labels(path)
+        requests, latency = self._counted[labels]
+        requests.inc()
+        latency.observe(seconds)
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""

@@ -6,8 +6,9 @@ import dataclasses
 import pathlib
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from asyncio import Future
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Event:
 
 
 class ServedModel:
-    """A run behind an address; all methods may be called from any thread.
+    """A run behind an address; all methods but `submit`, which belongs to an event loop, may be called from any thread.
 
     Args:
       name: by which requests choose it.
@@ -60,12 +61,22 @@ class ServedModel:
       system: the run, as `load` returns it.
       limits: of the server.
       metrics: of the server.
+      allow_lists: names of items by the names of lists that requests may give as `allow`.
     """
 
-    def __init__(self, name: str, load: Callable[[], System], system: System, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], System],
+        system: System,
+        limits: Limits,
+        metrics: Metrics,
+        allow_lists: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
         self.name, self._load, self._limits, self._metrics = name, load, limits, metrics
         self._trained = system
-        self._snapshot = Snapshot.of(newcomers.served(system), limits)
+        self._allow_lists = allow_lists
+        self._snapshot = Snapshot.of(newcomers.served(system), limits, allow_lists)
         self._writes = threading.Lock()
         self.ready = False
         self._batcher: Batcher[Asked, Listed] = Batcher(
@@ -95,7 +106,7 @@ class ServedModel:
             self.ready = True
 
     def submit(self, asked: Sequence[Asked]) -> list[Future[Listed]]:
-        """Queues requests; raises FullError where the queue can't hold them."""
+        """Queues requests of the running event loop; raises FullError where the queue can't hold them."""
         return self._batcher.submit(asked)
 
     def ask(self, task: str, user: str, items: Sequence[str], feature: str, review: str) -> list[tuple[str, str]]:
@@ -112,7 +123,7 @@ class ServedModel:
         with self._writes:
             old = self._snapshot
             system, done = newcomers.update(old.system, interactions(events))
-            snapshot = Snapshot.of(system, self._limits, old.version)
+            snapshot = Snapshot.of(system, self._limits, self._allow_lists, old)
             if system.data.n_items != old.system.data.n_items:
                 snapshot.compile()  # another size of catalogue, other shapes; requests use the old state meanwhile
             self._snapshot = snapshot
@@ -128,7 +139,7 @@ class ServedModel:
         with self._writes:
             try:
                 trained = self._load()
-                snapshot = Snapshot.of(newcomers.served(trained), self._limits)
+                snapshot = Snapshot.of(newcomers.served(trained), self._limits, self._allow_lists)
                 snapshot.compile()
             except Exception as error:
                 # Damaged files fail in many ways; whatever it is, the old model goes on.

@@ -50,7 +50,7 @@ class Models:
             if name not in self.by_name:
                 raise ValueError(f"model {quoted(name)} is not served; there are: {listed(self.by_name)}")
             return self.by_name[name]
-        if user is None:
+        if user is None or len(self.by_name) == 1:
             return self.first
         place = int.from_bytes(hashlib.sha256(user.encode()).digest()[:8], "big") / 2**64
         for model, share in self.shares.items():

@@ -7,11 +7,13 @@ import functools
 import ipaddress
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import uvicorn
 
+from jaxrec.server.allow_lists import read_allow_lists, warn_of_unknown
 from jaxrec.server.app import make_app
 from jaxrec.server.guard import App
 from jaxrec.server.limits import Limits
@@ -32,6 +34,7 @@ def serve(
     shares: Sequence[float] = (),
     token: str | None = None,
     limits: Limits | None = None,
+    allow_lists: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
     **overrides: Any,
 ) -> None:
     """Serves trained runs until the process is told to stop; answers what is in flight before it returns.
@@ -43,6 +46,7 @@ def serve(
       shares: of the users that each run answers where a request names no model; (): the first run answers all.
       token: that requests must bear, or None.
       limits: bounds on requests.
+      allow_lists: files of named lists that requests may give as `allow`, see `read_allow_lists`.
       **overrides: fields of the runs' eval config to change, as of `jaxrec.load`.
     Raises:
       ValueError: a folder holds no run, two are called the same, or the address can't be bound.
@@ -52,7 +56,9 @@ def serve(
         sockets = [uvicorn.Config("", host=host, port=port, log_level="critical").bind_socket()]
     except SystemExit as error:  # how uvicorn says it
         raise ValueError(f"{host}:{port} can't be bound; take another --port") from error
-    app = application(runs, shares=shares, token=token, limits=limits, hosts=_hosts(host), **overrides)
+    app = application(
+        runs, shares=shares, token=token, limits=limits, allow_lists=allow_lists, hosts=_hosts(host), **overrides
+    )
     config = uvicorn.Config(
         app,
         host=host,
@@ -60,6 +66,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody asks who the client is
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(limits.answer_seconds) + 1,
     )
@@ -75,6 +82,7 @@ def application(
     shares: Sequence[float] = (),
     token: str | None = None,
     limits: Limits | None = None,
+    allow_lists: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
     hosts: tuple[str, ...] | None = None,
     **overrides: Any,
 ) -> App:
@@ -85,15 +93,18 @@ def application(
       shares: of the users that each run answers.
       token: that requests must bear, or None.
       limits: bounds on requests.
+      allow_lists: files of named lists that requests may give as `allow`, see `read_allow_lists`.
       hosts: names by which the server may be called; None: any.
       **overrides: fields of the runs' eval config to change.
     """
-    limits, metrics = limits or Limits(), Metrics()
+    limits, metrics, lists = limits or Limits(), Metrics(), read_allow_lists(allow_lists)
     loaded = [(run if isinstance(run, System) else loading.load(run, **overrides), overrides) for run in runs]
     served = [
-        ServedModel(name, functools.partial(loading.load, system.folder, **changed), system, limits, metrics)
+        ServedModel(name, functools.partial(loading.load, system.folder, **changed), system, limits, metrics, lists)
         for name, (system, changed) in zip(model_names([system for system, _ in loaded]), loaded, strict=True)
     ]
+    for model in served:
+        warn_of_unknown(model.name, lists, model.snapshot.names.items)
     return make_app(Models(served, shares), limits, metrics, token=token, hosts=hosts)
 
 

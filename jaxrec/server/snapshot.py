@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.batches import MULTIPLE
 from jaxrec.server.limits import Limits
 from jaxrec.system.system import System
+from jaxrec.text import listed, quoted
 from jaxrec.types import TopK
 
 Stage = Callable[[str], None]
@@ -31,6 +33,8 @@ class Snapshot:
       system: with the users and items of its store.
       names: numbers of its users and items.
       titles: of all items in lower case, for the search.
+      allow_lists: item numbers i32[n] of the server's named lists, as far as the run has the items.
+      heads: the JSON of each item without its score; made when it is first listed.
       version: of config and weights.
       most: items of the lists that are computed, of which each request gets its first k.
       length: of the prompts, which are padded to it.
@@ -40,31 +44,51 @@ class Snapshot:
     system: System
     names: Names
     titles: list[str]
+    allow_lists: Mapping[str, np.ndarray]
+    heads: list[bytes]
     version: str
     most: int
     length: int
     limits: Limits
 
     @classmethod
-    def of(cls, system: System, limits: Limits, version: str | None = None) -> Snapshot:
-        """The state of a run; `version` None computes it.
+    def of(
+        cls,
+        system: System,
+        limits: Limits,
+        allow_lists: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        before: Snapshot | None = None,
+    ) -> Snapshot:
+        """The state of a run.
 
-        Raises:
-          ValueError: the run ranks no items.
+        Args:
+          system: the run.
+          limits: of the server.
+          allow_lists: names of items by the names of lists.
+          before: of the same run with fewer users and items, from which what is unchanged is taken; None: all is made.
         """
         data, settings = system.data, system.config
-        if not settings.task.ranking:
-            return cls(system, Names.of(system), [], version or version_of(system), 0, 0, limits)
-        most = min(limits.k, data.n_items)
-        if _has_beams(system):
-            most = min(most, settings.eval.beams)
-        none = np.zeros(0, np.int32)
-        longest = np.arange(min(settings.task.max_history, data.n_items), dtype=np.int32)
-        stranger = Query(None, longest, none, None, True)
-        lengths = [queries.prompts(system, [stranger], task).shape[1] for task in settings.task.ranking]
-        length = -(-max(lengths) // MULTIPLE) * MULTIPLE
-        titles = [f"{title}\n{name}".casefold() for title, name in zip(data.titles(), data.item_names, strict=True)]
-        return cls(system, Names.of(system), titles, version or version_of(system), most, length, limits)
+        names = Names.of(system, before and before.names)
+        version = before.version if before else version_of(system)
+        first = len(before.titles) if before else 0
+        new = zip(data.titles()[first:], data.item_names[first:], strict=True)
+        titles = (before.titles if before else []) + [f"{title}\n{name}".casefold() for title, name in new]
+        heads = (before.heads if before else []) + [b""] * (data.n_items - first)
+        lists = {
+            name: np.array([names.items[item] for item in items if item in names.items], np.int32)
+            for name, items in allow_lists.items()
+        }
+        most = length = 0
+        if settings.task.ranking:
+            most = min(limits.k, data.n_items)
+            if _has_beams(system):
+                most = min(most, settings.eval.beams)
+            none = np.zeros(0, np.int32)
+            longest = np.arange(min(settings.task.max_history, data.n_items), dtype=np.int32)
+            stranger = Query(None, longest, none, None, True)
+            lengths = [queries.prompts(system, [stranger], task).shape[1] for task in settings.task.ranking]
+            length = -(-max(lengths) // MULTIPLE) * MULTIPLE
+        return cls(system, names, titles, lists, heads, version, most, length, limits)
 
     def compile(self) -> None:
         """Compiles the device call of each batch size, and answers once with each."""
@@ -92,6 +116,13 @@ class Snapshot:
             reason = "serve with more --beams" if bound_by_beams else "serve with a higher --limits.k"
             raise ValueError(f"k={k} exceeds the {self.most} items that this server lists; lower k, or {reason}")
 
+    def allow_list(self, name: str) -> np.ndarray:
+        """Item numbers i32[n] of a named list; raises ValueError if the server has no such list."""
+        if name not in self.allow_lists:
+            there = f"there are: {listed(self.allow_lists)}" if self.allow_lists else "it has none"
+            raise ValueError(f"allow list {quoted(name)} is not one of this server's; {there}")
+        return self.allow_lists[name]
+
     def answer(self, asked: Sequence[Query], task: str, stage: Stage = lambda name: None) -> TopK:
         """The best `most` items for each query, in one device call of a compiled shape.
 
@@ -112,6 +143,22 @@ class Snapshot:
         top = jax.device_get(self.system.recommender.run(source, None, allowed, k=self.most))
         stage("device")
         return TopK(top.items[: len(asked)], top.scores[: len(asked)])
+
+    def item(self, number: int) -> dict[str, str]:
+        """An item's name, title and id."""
+        data = self.system.data
+        return {
+            "item": str(data.item_names[number]),
+            "title": str(data.titles()[number]),
+            "id_tokens": self.system.item_name(number),
+        }
+
+    def head(self, number: int) -> bytes:
+        """The JSON of a listed item up to its score: `{"item":"a","title":"A","id_tokens":"<Item><CT1>","score":`."""
+        if not (head := self.heads[number]):
+            text = json.dumps(self.item(number), separators=(",", ":"))
+            head = self.heads[number] = text[:-1].encode() + b',"score":'
+        return head
 
     def search(self, text: str, limit: int) -> list[int]:
         """Items whose title or name contains a text in any case, those that begin with it first."""

