@@ -28,7 +28,7 @@ class Config:
     seed: Seed = 0
     protocol: Literal["strict", "as-released"] = "strict"
     """"strict": embedder and ids learn from training events alone. "as-released": the embedder sees every event,
-    held-out ones included, as in the papers' released code."""
+    held-out ones included, as in the papers' released code, and so do ids that are made from its vectors."""
     out: str | None = None
     """The run folder; None: runs/NAME."""
     data: DataConfig = DataConfig()

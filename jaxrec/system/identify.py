@@ -23,7 +23,7 @@ def identify(run: Run, vectors: Vectors) -> Ids:
     names = run.data.user_names, run.data.item_names
     if folder.is_dir():
         return load_ids(folder, config.ids, *names)
-    inputs = IdInputs(vectors, run.learned_from, config, stream(run.key, "ids"))
+    inputs = IdInputs(vectors, run.split.train, config, stream(run.key, "ids"))
     kind = id_kind(config.ids.kind)
     if kind.activity:
         run.say(kind.activity)

@@ -60,7 +60,7 @@ class Run:
 
     @property
     def learned_from(self) -> Histories:
-        """Histories that embedder and ids are fitted to: training events or, under "as-released", all events."""
+        """Histories that the embedder is fitted to: training events or, under "as-released", all events."""
         if self.config.protocol == "strict":
             return self.split.train
         offsets = np.searchsorted(self.data.user, np.arange(self.data.n_users + 1))

@@ -18,10 +18,11 @@ from jaxrec.inference import service
 from jaxrec.models.t5 import T5
 from jaxrec.system import loading, training
 from jaxrec.system import run as runs
+from jaxrec.system.identify import identify
 from jaxrec.system.stages import build
 from jaxrec.system.system import System
 from jaxrec.tokenizers import vocabulary
-from jaxrec.types import Histories
+from jaxrec.types import Histories, Vectors
 
 
 def at(config: Config, folder: pathlib.Path, **parts) -> Config:
@@ -202,6 +203,19 @@ def test_as_released_sees_every_event(tiny: Config, tmp_path: pathlib.Path) -> N
     for user in range(run.data.n_users):
         np.testing.assert_array_equal(run.learned_from.of(user), run.data.item[run.data.user == user])
     np.testing.assert_array_equal(run.learned_from.ratings, run.data.rating)
+
+
+@pytest.mark.parametrize("kind", ["sid", "cid"])
+def test_ids_counted_from_histories_never_see_what_is_held_out(tiny: Config, tmp_path: pathlib.Path, kind: str) -> None:
+    ids = []
+    for protocol in ("strict", "as-released"):
+        config = at(tiny, tmp_path / protocol).replace(
+            protocol=protocol, ids__kind=kind, ids__users="none", task__tasks=("sequential",)
+        )
+        run = runs.start(config)
+        nothing = Vectors(np.zeros((run.data.n_users, 2)), np.zeros((run.data.n_items, 2)))
+        ids.append(identify(run, nothing))
+    np.testing.assert_array_equal(*(of.items.codes.values for of in ids))
 
 
 @pytest.mark.parametrize("users", ["static", "causal", "none"])
