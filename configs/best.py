@@ -5,6 +5,7 @@ from jaxrec.config import (
     Config,
     DataConfig,
     EvalConfig,
+    FilterConfig,
     IdConfig,
     ItemHeadConfig,
     LlamaConfig,
@@ -26,6 +27,7 @@ config = Config(
     model=ModelConfig(
         backbone="item_decoder",
         llama=LlamaConfig(d_model=64, d_kv=32, heads=2, kv_heads=2, d_ff=128, layers=2, tied=True, dropout=0.5),
+        filter=FilterConfig(weight=0.7),
         oov=OovConfig("none"),
     ),
     # The results were measured with a weight of 0.5 of a mean over three tokens, of which the prefix was certain.

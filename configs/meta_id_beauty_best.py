@@ -1,4 +1,4 @@
-"""The preset `best` on Amazon Beauty: as many epochs as were measured, in larger batches."""
+"""The preset `best` on Amazon Beauty: two members, the loss over all items, a fixed number of epochs, larger batches."""
 
 import pathlib
 
@@ -8,7 +8,10 @@ config = load_config(pathlib.Path(__file__).with_name("best.py")).replace(
     name="meta_id_beauty_best",
     data=DataConfig(name="Amazon Beauty", path="amazon-beauty/user_sequence.txt.gz"),
     ids__clusters=100,
-    train__epochs=40,
+    model__filter__weight=0.9,
+    item_head__negatives=0,
+    train__members=2,
+    train__epochs=30,
     train__rows=32,
     train__validate_every=4,
     train__validate_users=0,
