@@ -6,8 +6,10 @@ from jaxrec.config import NO_AUGMENTATION, load_config
 
 config = load_config(pathlib.Path(__file__).with_name("best.py")).replace(
     name="demo_best",
-    # This world's histories follow a planted order, which augmentation would hide, and there are 50 events an item.
+    # This world's histories follow a planted order, which augmentation and a filter would hide, and there are 50 events
+    # an item.
     task__augment=NO_AUGMENTATION,
+    model__filter__weight=0.0,
     model__llama__dropout=0.2,
     item_head__id_weight=0.5,
     train__epochs=15,
