@@ -32,7 +32,7 @@ CORES = 2
 K, CLIENTS, ROUNDS = 10, 32, 5
 ROUND_SECONDS = 60.0
 TOLERANCE = 1e-4  # of a log-probability or cosine, as of an export
-PEERS = {"1 process, 2 threads": (1, 2), "1 process, 1 thread": (1, 1), "2 processes, 1 thread each": (2, 1)}
+PEERS = {"1 process, 2 threads": (1, 2), "2 processes, 1 thread each": (2, 1)}
 """Ways to run the peer: the one that answers most is compared with."""
 QUICK = "--data.world.users 80 --data.world.items 48 --data.world.tastes 4 --train.steps 4 --train.validate-users 20"
 
@@ -66,19 +66,20 @@ def measure(case: Case, run: pathlib.Path, export: pathlib.Path, arguments: argp
         best = max(tried, key=lambda name: tried[name])
         with started("benchmarks.serve_peer", str(export), *_options(peers[best])) as peer:
             agreement = _check(ours, peer, bodies[: 8 if arguments.quick else 64])
-            rounds: dict[int, list[dict[str, Any]]] = {ours: [], peer: []}
-            for number in range(1 + (2 if arguments.quick else ROUNDS)):
-                for (port, done), count in zip(rounds.items(), sizes):
-                    report = _load(port, bodies[:count], work)
+            rounds: tuple[list[dict[str, Any]], list[dict[str, Any]]] = [], []
+            for number in range(1 + (2 if arguments.quick else arguments.rounds)):
+                for server, done, count in zip((ours, peer), rounds, sizes):
+                    report = _load(server, bodies[:count], work)
                     done += [report] if number else []  # the first warms up
-    sides = {"ours": _side(rounds[ours]), "peer": _side(rounds[peer])}
-    ratios = [a["rate"] / b["rate"] for a, b in zip(rounds[ours], rounds[peer])]
+    sides = {"ours": _side(rounds[0]), "peer": _side(rounds[1])}
+    ratios = [a["rate"] / b["rate"] for a, b in zip(*rounds)]
     ratio = sides["ours"]["rate"] / sides["peer"]["rate"]
     return {
         "workload": f"serve: {case.name}",
         "ratio": ratio,
         "ratio_spread": (min(ratios), max(ratios)),
         "reach": case.reach,
+        "cpu_ratio": sides["peer"]["cpu_ms"] / sides["ours"]["cpu_ms"],
         "verdict": harness.verdict(ratio, case.reach, np.inf, quick=arguments.quick),
         "peer_settings": best,
         "peer_tries": tried,
@@ -90,30 +91,49 @@ def measure(case: Case, run: pathlib.Path, export: pathlib.Path, arguments: argp
 
 def _try(export: pathlib.Path, options: tuple[int, int], bodies: Sequence[bytes], work: pathlib.Path) -> float:
     """Requests a second of the peer with some processes and threads."""
-    with started("benchmarks.serve_peer", str(export), *_options(options)) as port:
-        _load(port, bodies[: len(bodies) // 4], work)
-        return _load(port, bodies, work)["rate"]
+    with started("benchmarks.serve_peer", str(export), *_options(options)) as server:
+        _load(server, bodies[: len(bodies) // 4], work)
+        return _load(server, bodies, work)["rate"]
 
 
 def _options(options: tuple[int, int]) -> list[str]:
     return ["--workers", str(options[0]), "--threads", str(options[1])]
 
 
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A server's port on loopback, and its process."""
+
+    port: int
+    process: int
+
+    def cpu_seconds(self) -> float:
+        """Seconds that its processes have computed so far, which do not depend on what else the machine does."""
+        parents, seconds = {}, {}
+        for file in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                fields = file.read_text().rpartition(")")[2].split()
+                number = int(file.parent.name)
+                parents[number] = int(fields[1])
+                seconds[number] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return sum(seconds[number] for number in parents if self.process in (number, parents[number]))
+
+
 @contextlib.contextmanager
-def started(module: str, *arguments: str) -> Iterator[int]:
-    """A server in a process of its own on a free port of loopback, ended with the block; gives the port when ready."""
+def started(module: str, *arguments: str) -> Iterator[Server]:
+    """A server in a process of its own on a free port of loopback, which is ready, and is ended with the block."""
     with socket.socket() as free:
         free.bind((serve_load.HOST, 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", module, *arguments, "--port", str(port)]
     server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while not _answers(f"http://{serve_load.HOST}:{port}/readyz"):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{' '.join(command)} does not answer")
             time.sleep(0.2)
-        yield port
+        yield Server(port, server.pid)
     finally:
         server.terminate()
         server.wait(60)
@@ -125,23 +145,26 @@ def _answers(address: str) -> bool:
     return False
 
 
-def _load(port: int, bodies: Sequence[bytes], work: pathlib.Path) -> dict[str, Any]:
+def _load(server: Server, bodies: Sequence[bytes], work: pathlib.Path) -> dict[str, Any]:
     """One round: the bodies are posted once, by a process of their own."""
     requests, out = work / "requests.jsonl", work / "report.json"
     requests.write_bytes(b"\n".join(bodies))
-    command = [sys.executable, "-m", "benchmarks.serve_load", "--port", str(port), "--requests", str(requests)]
+    command = [sys.executable, "-m", "benchmarks.serve_load", "--port", str(server.port), "--requests", str(requests)]
     command += ["--clients", str(CLIENTS), "--seconds", str(ROUND_SECONDS), "--out", str(out)]
+    before = server.cpu_seconds()
     subprocess.run(command, cwd=ROOT, check=True)
+    used = server.cpu_seconds() - before
     report = json.loads(out.read_text())
     if set(report["statuses"]) - {200, None} or not report["latencies"]:
         raise RuntimeError(f"answers had other statuses than 200: {sorted(map(str, set(report['statuses'])))}")
-    return {"rate": len(report["latencies"]) / report["seconds"], "latencies": report["latencies"]}
+    count = len(report["latencies"])
+    return {"rate": count / report["seconds"], "cpu_ms": 1000 * used / count, "latencies": report["latencies"]}
 
 
-def _check(ours: int, peer: int, bodies: Sequence[bytes]) -> str:
+def _check(ours: Server, peer: Server, bodies: Sequence[bytes]) -> str:
     """Asserts that both servers list the same items with the same scores; near-ties may come in either order."""
     most, equal = 0.0, 0
-    both = [serve_load.post(port, bodies, clients=4, seconds=300)[1] for port in (ours, peer)]
+    both = [serve_load.post(server.port, bodies, clients=4, seconds=300)[1] for server in (ours, peer)]
     for a, b in zip(*both):
         assert a is not None
         assert b is not None
@@ -160,6 +183,7 @@ def _side(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     latencies = np.concatenate([round_["latencies"] for round_ in rounds])
     return {
         "rate": statistics.median(round_["rate"] for round_ in rounds),
+        "cpu_ms": statistics.median(round_["cpu_ms"] for round_ in rounds),
         "rates": [round_["rate"] for round_ in rounds],
         "p50_ms": 1000 * float(np.quantile(latencies, 0.5)),
         "p99_ms": 1000 * float(np.quantile(latencies, 0.99)),
@@ -169,15 +193,18 @@ def _side(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """A line for each server of each run."""
-    cells = [["workload", "server", "requests/s", "p50", "p99", "ratio", "(range)", "reach", "verdict"]]
+    cells = [
+        ["workload", "server", "requests/s", "p50", "p99", "CPU", "ratio", "(range)", "of CPU", "reach", "verdict"]
+    ]
     for row in rows:
         low, high = row["ratio_spread"]
-        last = [f"{row['ratio']:.1f}x", f"({low:.1f}-{high:.1f})", f"{row['reach']:g}x", row["verdict"]]
+        last = [f"{row['ratio']:.1f}x", f"({low:.1f}-{high:.1f})"]
+        last += [f"{row['cpu_ratio']:.1f}x", f"{row['reach']:g}x", row["verdict"]]
         for name, side, end in (
             ("jaxrec", row["ours"], last),
             (f"peer, {row['peer_settings']}", row["peer"], []),
         ):
-            milliseconds = [f"{side[quantile]:.1f} ms" for quantile in ("p50_ms", "p99_ms")]
+            milliseconds = [f"{side[quantile]:.1f} ms" for quantile in ("p50_ms", "p99_ms", "cpu_ms")]
             cells.append([row["workload"], name, f"{side['rate']:.1f}", *milliseconds, *end])
     widths = [max(len(line[n]) for line in cells if n < len(line)) for n in range(len(cells[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
@@ -214,6 +241,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny runs and few requests, to see that all is wired up")
     parser.add_argument("--only", choices=[case.name for case in CASES], help="one of the cases")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each server, besides one that warms up")
     parser.add_argument("--runs", type=pathlib.Path, help="folder of the runs, which are trained if they are not there")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks/results"), help="folder of JSON")
     arguments = parser.parse_args(argv)
@@ -234,6 +262,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     harness.write(arguments.out, "serve", report)
     print(table(rows))
     print(f"{CLIENTS} clients in a closed loop, lists of {K}; servers and clients share {CORES} cores")
+    print("CPU: what the server computed for a request, in all its processes")
     print(f"{report['processor']}, {report['features']}")
 
 

@@ -93,6 +93,7 @@ def main() -> None:
         host="127.0.0.1",
         port=arguments.port,
         workers=arguments.workers,
+        timeout_worker_healthcheck=120,  # on a busy machine a worker that imports PyTorch is silent for long
         log_level="warning",
         access_log=False,
     )

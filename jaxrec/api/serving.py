@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pathlib
+from collections.abc import Sequence
 
 from jaxrec.api.run import TrainedRun
 
@@ -19,12 +22,25 @@ def serve(
       port: of the address.
       token: that requests must bear, or None.
     Raises:
-      ValueError: no run is given, a folder holds none, two have the same name, a store is damaged, or the address can't
-        be bound.
+      ValueError: no run is given, a folder holds none or a blend, two have the same name, a store is damaged, or the
+        address can't be bound.
     """
     from jaxrec.server.run import serve as serve_systems  # takes a second, which others should not wait for
 
     if not runs:
         raise ValueError("serve() needs a trained run or the folder of one")
+    refuse_blends([run for run in runs if not isinstance(run, TrainedRun)])
     systems = [run._trained if isinstance(run, TrainedRun) else run for run in runs]
     serve_systems(systems, host=host, port=port, token=token)
+
+
+def refuse_blends(folders: Sequence[str | os.PathLike[str]]) -> None:
+    """Raises ValueError if one is the folder of a blend, which names the runs that can be served in its place."""
+    for folder in map(pathlib.Path, folders):
+        if not (folder / "config.json").is_file() and (file := folder / "blend.json").is_file():
+            parts = [part for part in json.loads(file.read_text())["parts"] if part["kind"] == "run"]
+            named = " ".join(os.path.normpath(folder / part["folder"]) for part in parts)
+            raise ValueError(
+                f"{folder} holds a blend, which answers in Python and by jaxrec recommend, but is not served; "
+                f"serve its runs: jaxrec serve {named}"
+            )

@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 
+from jaxrec.api.serving import refuse_blends
 from jaxrec.cli.arguments import parsed
 from jaxrec.cli.failures import explained
 from jaxrec.server.limits import Limits
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "serve", argv)
     if not arguments.runs:
         raise ValueError("give the folder of a run: jaxrec serve runs/demo_study/meta_id-0")
+    refuse_blends(arguments.runs)
     overrides = {"recommender": arguments.recommender, "beams": arguments.beams}
     from jaxrec.server.allow_lists import files_of
     from jaxrec.server.run import serve  # takes a second, which --help should not

@@ -50,9 +50,10 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        compiling = asyncio.create_task(_compile(models))
+        tasks = [asyncio.create_task(_compile(models)), asyncio.create_task(_notice(models, limits.store_seconds))]
         yield
-        compiling.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.to_thread(models.close)
 
     app = FastAPI(
@@ -95,6 +96,18 @@ async def _compile(models: Models) -> None:
             log.exception("%s can't be compiled; requests to it are answered by 503", model.name)
             continue
         log.info("%s is ready: version %s", model.name, model.snapshot.version)
+
+
+async def _notice(models: Models, seconds: float) -> None:
+    """Takes in what other processes write to the runs' stores."""
+    while True:
+        await asyncio.sleep(seconds)
+        for model in models.by_name.values():
+            try:
+                if await asyncio.to_thread(model.notice):
+                    log.info("%s: another process has written to the store; it counts from now on", model.name)
+            except Exception:
+                log.exception("%s: what another process has written can't be read; the old state goes on", model.name)
 
 
 def _add_posts(app: FastAPI, models: Models, limits: Limits) -> None:

@@ -32,6 +32,9 @@ class Limits:
     batch_sizes: tuple[int, ...] = (1, 8, 16, 32)
     """Numbers of requests that device calls are compiled for; a batch is padded to the next."""
 
+    store_seconds: float = 2.0
+    """How often the runs' stores are looked at for what another process has written, such as jaxrec update."""
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

@@ -76,6 +76,7 @@ class ServedModel:
         self.name, self._load, self._limits, self._metrics = name, load, limits, metrics
         self._trained = system
         self._allow_lists = allow_lists
+        self._versions = newcomers.store_versions(system)
         self._snapshot = Snapshot.of(newcomers.served(system), limits, allow_lists)
         self._writes = threading.Lock()
         self.ready = False
@@ -126,9 +127,27 @@ class ServedModel:
             snapshot = Snapshot.of(system, self._limits, self._allow_lists, old)
             if system.data.n_items != old.system.data.n_items:
                 snapshot.compile()  # another size of catalogue, other shapes; requests use the old state meanwhile
-            self._snapshot = snapshot
+            self._snapshot, self._versions = snapshot, done.versions
         self._metrics.events.labels(self.name).inc(done.events)
         return done
+
+    def notice(self) -> bool:
+        """Reads the store again if another process has written to it; returns whether it has.
+
+        Raises:
+          ValueError: what was written can't be read; the old state goes on.
+        """
+        with self._writes:
+            versions = newcomers.store_versions(self._trained)
+            if versions == self._versions:
+                return False
+            self._versions = versions  # what can't be read is not tried again before the next write
+            old, system = self._snapshot, newcomers.served(self._trained)
+            snapshot = Snapshot.of(system, self._limits, self._allow_lists, old if old.is_before(system) else None)
+            if self.ready and system.data.n_items != old.system.data.n_items:
+                snapshot.compile()
+            self._snapshot = snapshot
+        return True
 
     def reload(self) -> str:
         """Reads the run's folder again and returns its version; requests in flight are answered by the old state.
@@ -139,12 +158,13 @@ class ServedModel:
         with self._writes:
             try:
                 trained = self._load()
+                versions = newcomers.store_versions(trained)
                 snapshot = Snapshot.of(newcomers.served(trained), self._limits, self._allow_lists)
                 snapshot.compile()
             except Exception as error:
                 # Damaged files fail in many ways; whatever it is, the old model goes on.
                 raise ValueError(f"{self.folder} can't be loaded, the old model goes on: {error}") from error
-            self._trained, self._snapshot = trained, snapshot
+            self._trained, self._snapshot, self._versions = trained, snapshot, versions
         self._metrics.version.labels(self.name).info({"version": snapshot.version})
         return snapshot.version
 

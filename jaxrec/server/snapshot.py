@@ -90,6 +90,14 @@ class Snapshot:
             length = -(-max(lengths) // MULTIPLE) * MULTIPLE
         return cls(system, names, titles, lists, heads, version, most, length, limits)
 
+    def is_before(self, system: System) -> bool:
+        """Whether a system of the same run has all users and items of this state, in this order."""
+        mine, data = self.system.data, system.data
+        return all(
+            old.tolist() == new[: len(old)].tolist()
+            for old, new in ((mine.user_names, data.user_names), (mine.item_names, data.item_names))
+        )
+
     def compile(self) -> None:
         """Compiles the device call of each batch size, and answers once with each."""
         if not self.ranks:

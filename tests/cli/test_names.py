@@ -31,6 +31,7 @@ def test_options_are_repeated_and_their_absence_is_seen() -> None:
     arguments = parsed(Arguments, "recommend", argv)
     assert (arguments.history, arguments.exclude, arguments.k) == (("a, b", "c"), ("d,e",), 3)
     assert parsed(Arguments, "recommend", ["runs/x", "--user", "u"]).history == ()
+    assert parsed(Arguments, "recommend", ["runs/x", "--user", "u", "--allow", "a", "--allow", "b"]).allow == ("a", "b")
     assert parsed(Arguments, "recommend", ["runs/x", "--history", ""]).history == ("",)
     asked = parsed(AskArguments, "ask", ["runs/x", "rating", "--user", "u", "--items", "a,b", "--items", "c"])
     assert asked.items == ("a,b", "c")

@@ -1,5 +1,6 @@
 """Requests with filters: the lists are those of all items in order, filtered; k items wherever k are left."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 
@@ -87,3 +88,14 @@ def test_names_are_quoted_and_refused(run: jaxrec.TrainedRun) -> None:
         run.recommend("somebody", history=[])
     with pytest.raises(ValueError, match="task 'nonsense' was not trained in this run; it knows "):
         run.recommend(history=[], task="nonsense")
+
+
+def test_new_names_are_added_to_those_before(run: jaxrec.TrainedRun) -> None:
+    system = run._system_with_updates()
+    data = system.data
+    fewer = dataclasses.replace(data, user_names=data.user_names[:-3], item_names=data.item_names[:-2])
+    before = queries.Names.of(dataclasses.replace(system, data=fewer))
+    after, anew = queries.Names.of(system, before), queries.Names.of(system)
+    assert (after.users, after.items) == (anew.users, anew.items)
+    assert len(before.users) == data.n_users - 3
+    assert queries.Names.of(system, after).users is after.users  # nothing new, nothing copied

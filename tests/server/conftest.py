@@ -14,7 +14,7 @@ from jaxrec.server.run import application
 from jaxrec.system.system import System
 
 Finished = Callable[[str, pathlib.Path], System]
-LIMITS = Limits(batch_sizes=(1, 4), history=60, names=60, requests=8, queue=8, body_bytes=20_000)
+LIMITS = Limits(batch_sizes=(1, 4), history=60, names=60, requests=8, queue=8, body_bytes=20_000, store_seconds=0.5)
 
 
 def wait_until_ready(client: TestClient) -> None:
@@ -34,9 +34,11 @@ def run_folders(finished_run: Finished, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
-def client(run_folders: list[pathlib.Path]) -> Iterator[TestClient]:
-    """Of a server of both runs that nobody adds events to."""
-    app = application(run_folders, limits=LIMITS)
+def client(run_folders: list[pathlib.Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Of a server of both runs that nobody adds events to, with an allow list of three items, one unknown."""
+    shop = tmp_path_factory.mktemp("lists") / "shop.txt"
+    shop.write_text("item03\nitem04\nno such item\n")
+    app = application(run_folders, limits=LIMITS, allow_lists={"shop": shop})
     with TestClient(app, raise_server_exceptions=False) as client:  # pyright: ignore[reportArgumentType]
         wait_until_ready(client)
         yield client

@@ -79,6 +79,46 @@ def test_an_answer_says_who_answered_and_why_it_is_short(client, runs) -> None:
     assert answer["ms"] > 0
 
 
+def test_an_allow_list_may_be_named(client) -> None:
+    answers = [
+        client.post("/v1/recommend", json={"history": [], "allow": allow}).json()
+        for allow in ("shop", ["item03", "item04"])
+    ]
+    assert answers[0]["items"] == answers[1]["items"]
+    assert {item["item"] for item in answers[0]["items"]} == {"item03", "item04"}
+
+
+def test_a_beam_search_is_shown_step_by_step(client, runs) -> None:
+    asked = {"history": ["item01", "item07"], "exclude": ["item02"]}
+    answer = client.post("/v1/steps", json=asked).json()
+    first, last = answer["steps"]
+    assert answer["lists_by_ids"] is True
+    assert first["tried"] == len(first["beams"]) == 6  # the clusters, all of which ten beams can keep
+    assert all(beam["tokens"].startswith("<Item><CT") and beam["title"] is None for beam in first["beams"])
+    assert sum(np.exp(beam["log_probability"]) for beam in first["beams"]) <= 1 + 1e-5
+    assert last["tried"] == 48 - 3
+    listed = client.post("/v1/recommend", json=asked).json()["items"]
+    assert [beam["tokens"] for beam in last["beams"]] == [item["id_tokens"] for item in listed]
+    assert [beam["title"] for beam in last["beams"]] == [item["title"] for item in listed]
+    scores = [beam["log_probability"] for beam in last["beams"]]
+    np.testing.assert_allclose(scores, [item["score"] for item in listed], atol=1e-5)
+    clusters = {beam["tokens"]: beam["log_probability"] for beam in first["beams"]}
+    assert all(score <= clusters[beam["tokens"].rpartition("<")[0]] for score, beam in zip(scores, last["beams"]))
+    refused = client.post("/v1/steps", json={**asked, "model": "token"})
+    assert refused.status_code == 422
+    assert refused.json()["error"].endswith("generates no ids, and so has no beam search to show")
+
+
+def test_the_api_is_described_without_other_sites(client) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assert "script-src" in page.headers["content-security-policy"]
+    for text in ("POST /v1/recommend", "GET /healthz", 'id="RecommendRequest"', 'href="#EventBody"', 'id="Problem"'):
+        assert text in page.text, text
+    assert "http" not in page.text.replace("HTTP", "")
+    assert "<script" not in page.text
+
+
 def test_versions_are_of_config_and_weights(client, runs) -> None:
     models = client.get("/v1/models").json()["models"]
     assert [model["name"] for model in models] == ["meta", "token"]
@@ -106,6 +146,7 @@ def test_versions_are_of_config_and_weights(client, runs) -> None:
         ({"requests": [{"history": []}, {"user": "nobody"}]}, "requests[1]: user 'nobody' is not in this run's data"),
         ({"requests": []}, "requests must have 1 to 8 entries; got 0"),
         ({"requests": [{"history": []}] * 9}, "requests must have 1 to 8 entries; got 9"),
+        ({"history": [], "allow": "shops"}, "allow list 'shops' is not one of this server's; there are: 'shop'"),
         ([], "body: "),
     ],
 )
@@ -195,11 +236,12 @@ def fields(**typed: st.SearchStrategy) -> st.SearchStrategy:
 
 
 request = fields(
-    user=names, history=lists, k=st.integers(-1, 20), exclude=lists, allow=lists, include_seen=st.booleans(),
-    task=st.sampled_from(["sequential", "direct", "collaborative", "rating"]), model=names,
+    user=names, history=lists, k=st.integers(-1, 20), exclude=lists, allow=st.one_of(lists, names),
+    include_seen=st.booleans(), task=st.sampled_from(["sequential", "direct", "collaborative", "rating"]), model=names,
 )  # fmt: skip
 posts = st.one_of(
     st.tuples(st.just("/v1/recommend"), st.one_of(request, fields(requests=st.lists(request, max_size=4)), values)),
+    st.tuples(st.just("/v1/steps"), request),
     st.tuples(
         st.just("/v1/ask"),
         fields(task=st.sampled_from(["rating", "review"]), user=names, items=lists, feature=names, review=names),

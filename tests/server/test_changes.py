@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2 as httpx
+import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
@@ -65,6 +66,20 @@ def test_events_count_from_the_next_request_on(client, folder) -> None:
     assert [item.item for item in reread.recommend("anna's <b>", k=48)] == listed
     again = client.post("/v1/events", json={"events": events}).json()
     assert again["models"]["token"] == {"events": 0, "new_users": 0, "new_items": 0, "known_events": 4}
+
+
+def test_what_another_process_writes_is_noticed(client, folder) -> None:
+    other = jaxrec.load(folder)  # a library of its own, as in another process
+    assert isinstance(other, jaxrec.TrainedRun)
+    other.update(pl.DataFrame({"user": ["bert", "bert"], "item": ["item07", "item11"]}))
+    expected = [item.item for item in other.recommend("bert", k=40)]
+    deadline = time.monotonic() + 60
+    while (answer := client.post("/v1/recommend", json={"user": "bert", "k": 40})).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.1)
+    assert [item["item"] for item in answer.json()["items"]] == expected
+    event = {"user": "bert", "item": "item13"}
+    assert client.post("/v1/events", json={"events": [event]}).json()["models"]["token"]["new_users"] == 0
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,20 @@ def test_a_history_is_clicked_together_and_both_lists_follow(browser, address, w
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
 
 
+def test_a_beam_search_is_shown_step_by_step(browser, address) -> None:
+    opened(browser, address, 390)
+    find(browser, "#details-0 summary")[0].send_keys(" ")
+    wait(lambda: len(find(browser, "#steps-0 h3")) == 2)
+    first, last = (heading.text for heading in find(browser, "#steps-0 h3"))
+    assert first == "Step 1: 6 clusters tried, 6 kept"
+    assert last == "Step 2: 48 items tried, 10 kept"
+    shown = browser.execute_script("return [...document.querySelectorAll('#steps-0 .what')].map(e => e.textContent)")
+    assert shown[6].startswith(titles(browser, 0)[0])
+    assert not find(browser, "#details-1")  # TokenRec searches vectors
+    assert browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
 def test_a_user_of_the_data_is_picked(browser, address) -> None:
     opened(browser, address, 1280)
     find(browser, "#is-user")[0].click()
