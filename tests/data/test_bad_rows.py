@@ -53,7 +53,7 @@ def test_bad_objects_and_rows(tmp_path: pathlib.Path) -> None:
     events = read(path, bad_rows="skip")
     assert events.skipped == 4
     assert events.frame.height == len(GOOD)
-    pl.DataFrame(good + [{"user": None, "item": "i", "rating": "1"}]).write_parquet(tmp_path / "events.parquet")
+    pl.DataFrame([*good, {"user": None, "item": "i", "rating": "1"}]).write_parquet(tmp_path / "events.parquet")
     events = read(tmp_path / "events.parquet", bad_rows="skip")
     assert (events.skipped, events.frame.height) == (1, len(GOOD))
     assert events.notes[-1].endswith("row 11: the user is missing (column 'user')")
