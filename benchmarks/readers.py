@@ -52,13 +52,13 @@ for line in sys.stdin:
 
 
 def events(n: int, *, texts: bool = False) -> pl.DataFrame:
-    """Events of n / 40 users with n / 100 items, popular ones more often, in no order; names as Amazon has them."""
+    """Events of n / 40 users with n / 100 items, popular ones more often; user by user, with names like Amazon's."""
     draw = np.random.default_rng(0)
     n_users, n_items = max(n // 40, 5), max(n // 100, 5)
     users = pl.Series([f"A{number * 7919 + 10**12:013X}" for number in range(n_users)])
     items = pl.Series([f"B{number * 104729 % 10**9:09d}" for number in range(n_items)])
     columns = {
-        "user_id": users.gather(draw.integers(0, n_users, n)),
+        "user_id": users.gather(np.sort(draw.integers(0, n_users, n))),
         "item_id": items.gather((n_items * draw.random(n) ** 2).astype(np.int64)),
         "rating": draw.integers(1, 6, n).astype(np.float64),
         "timestamp": draw.integers(1_300_000_000, 1_700_000_000, n),

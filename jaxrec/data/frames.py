@@ -74,7 +74,7 @@ def _store_titles(events: pl.DataFrame, folder: pathlib.Path) -> str | None:
     table = NamedTable(SourceFile(pathlib.Path("data"), b"", is_binary=True), events, lambda row: row + 1)
     titles = pl.DataFrame(
         {
-            "item": values.names(table, "item", events[item]).cast(pl.String),
+            "item": values.names(table, "item", events[item]),
             "title": values.texts(table, "title", events[title]).str.replace_all("\0", "", literal=True),
         }
     ).filter(pl.col("title") != "")

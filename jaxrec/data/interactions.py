@@ -8,7 +8,6 @@ import hashlib
 import numpy as np
 import polars as pl
 
-from jaxrec.data.readers.values import distinct
 from jaxrec.keys import generator
 from jaxrec.types import DataError, Interactions
 
@@ -162,9 +161,9 @@ def with_titles(interactions: Interactions, notes: Notes, titles: dict[str, str]
 
 def _number(names: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """Numbers i32[N] and names object[n]; sorted by a digest, which is independent of order, time and popularity."""
-    if names.dtype == pl.String:
-        names = names.cast(pl.Categorical(pl.Categories.random()))
-    codes, texts = names.to_physical().to_numpy(), distinct(names).to_list()
+    categories = pl.Categories.random()
+    coded = names.cast(pl.Categorical(categories))  # the categories live as long as a series of them
+    texts, codes = categories.to_series().to_list(), coded.to_physical().to_numpy()
     in_rows = np.flatnonzero(np.bincount(codes, minlength=len(texts))).tolist()
     digests = {code: hashlib.blake2b(texts[code].encode(), digest_size=8).digest() for code in in_rows}
     order = sorted(in_rows, key=lambda code: (digests[code], texts[code]))

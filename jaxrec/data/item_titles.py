@@ -64,7 +64,7 @@ def read_titles(path: pathlib.Path, *, encoding: str = "auto", unpack_mib: int =
 def _titles(table: NamedTable, item: str, title: str) -> Titles:
     frame = pl.DataFrame(
         {
-            "item": values.names(table, "item", table.frame[item]).cast(pl.String),
+            "item": values.names(table, "item", table.frame[item]),
             "title": values.texts(table, "title", table.frame[title]).str.strip_chars(),
         }
     ).filter(pl.col("title") != "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -19,6 +18,8 @@ from safetensors.numpy import load_file, save_file
 from jaxrec.config import LoraConfig, ModelConfig, OovConfig, from_dict
 from jaxrec.export.adapter import write_adapter
 from jaxrec.export.tables import write_json
+from jaxrec.files import InUseError, read_kept
+from jaxrec.files.flock import take
 from jaxrec.hub.backbone import Backbone, HuggingFace
 from jaxrec.hub.files import file_in, read_tensors, write_tensors
 from jaxrec.hub.registry import backbone, language_model, name_of
@@ -33,25 +34,41 @@ PART = ".jaxrec-part"
 """Suffix of the temporary folder of an unfinished export."""
 EXTRAS = "jaxrec.safetensors"
 SCRIPT = "recommend.py"
+_locks: dict[pathlib.Path, int] = {}
+"""Descriptors of the temporary folders that this process fills."""
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
 def begin(out: str | os.PathLike[str]) -> pathlib.Path:
-    """Creates an empty temporary folder beside `out`, which `finish` renames.
+    """Creates an empty temporary folder beside `out`, which `finish` renames and `abandon` deletes.
+
+    The folder is locked until then, by the system, so that a killed process leaves no lock behind.
 
     Raises:
+      InUseError: another export into `out` is going on.
       ValueError: `out` exists and is not an empty folder, or the temporary name is that of a file or link.
     """
     out = pathlib.Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is there already and not empty; name another folder, or delete it")
     part = out.with_name(out.name + PART)
-    if part.is_dir() and not part.is_symlink():  # left by a killed export
-        shutil.rmtree(part)
-    elif part.exists() or part.is_symlink():
+    if part.is_symlink() or (part.exists() and not part.is_dir()):
         raise ValueError(f"{part} is in the way, and is no folder that an export was made in; move it")
-    part.mkdir(parents=True)
+    part.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(part, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    if not take(descriptor):
+        os.close(descriptor)
+        raise InUseError(f"{out} is being written by another export; wait for it, or name another folder")
+    _locks[part] = descriptor
+    for path in part.iterdir():  # left by a killed export
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     return part
+
+
+def abandon(part: pathlib.Path) -> None:
+    """Deletes a temporary folder of `begin`."""
+    shutil.rmtree(part, ignore_errors=True)
+    os.close(_locks.pop(part))
 
 
 def finish(part: pathlib.Path, out: str | os.PathLike[str]) -> pathlib.Path:
@@ -61,7 +78,9 @@ def finish(part: pathlib.Path, out: str | os.PathLike[str]) -> pathlib.Path:
         file.chmod((part / ABOUT).stat().st_mode)
     if out.is_dir():
         out.rmdir()
-    return part.rename(out)
+    renamed = part.rename(out)
+    os.close(_locks.pop(part))
+    return renamed
 
 
 def exportable(model: LanguageModel | Retriever) -> tuple[LanguageModel, Backbone, HuggingFace]:
@@ -203,7 +222,7 @@ def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bflo
         match jaxrec.json.
     """
     folder = pathlib.Path(folder)
-    about = json.loads(file_in(folder, ABOUT).read_text(encoding="utf-8"))
+    about = read_kept(file_in(folder, ABOUT), "json", "export the run again")
     if about.get("format") != FORMAT:
         raise ValueError(f"{folder / ABOUT} has format {about.get('format')!r}, this version reads {FORMAT}")
     if (folder / "adapter_config.json").is_file():

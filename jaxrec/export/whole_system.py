@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import shutil
 from typing import Any, Literal
 
 import jax
@@ -75,10 +74,10 @@ def export(
     part = hub.begin(out)
     try:
         _write(part, system, dtype, shard_gb, samples, adapter=adapter)
+        return hub.finish(part, out)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        hub.abandon(part)
         raise
-    return hub.finish(part, out)
 
 
 def _write(

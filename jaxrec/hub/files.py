@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from jaxrec.files import whole_file
+from jaxrec.files import read_kept, whole_file
 from jaxrec.hub.pickled import read_pickled
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -163,13 +163,7 @@ def _fetch(name: str | os.PathLike[str], files: Iterable[str]) -> pathlib.Path:
 
 
 def _read_json(file: pathlib.Path) -> dict[str, Any]:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} holds a {type(values).__name__}, not an object of JSON")
-    return values
+    return read_kept(file, "json", "fetch or write it again")
 
 
 def _weight_map(file: pathlib.Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from jaxrec.config.limits import check_limits
 from jaxrec.evaluate.full_ranking import Result, evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.evaluate.results_file import results_report, write_results
-from jaxrec.files import write_whole
+from jaxrec.files import read_kept, write_whole
 from jaxrec.studies.compare import MEASURED_ON
 from jaxrec.studies.comparison import BaselineRun, Comparison
 from jaxrec.studies.over_seeds import RowCollector, intervals_beside_baselines
@@ -25,6 +25,7 @@ from jaxrec.system import run as runs
 from jaxrec.system.run import command
 
 Part = Literal["valid", "test"]
+REMEDY = "put it back, or delete it: the same command makes it again"
 
 
 def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "test") -> dict[str, Any]:
@@ -53,7 +54,7 @@ def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "te
     file = config.folder / part / "results.json"
     _write_settings(config.folder, name, own_settings)
     if file.is_file():
-        return json.loads(file.read_text())
+        return read_kept(file, "json", REMEDY)
     started = time.monotonic()
     run = runs.start(config)
     mask_seen = config.eval.mask_seen
@@ -147,7 +148,7 @@ def _write_settings(folder: pathlib.Path, name: str, settings: Any) -> None:
     """
     file = folder / "settings.json"
     expected = _as_json({name: dataclasses.asdict(settings)})
-    if file.is_file() and (existing := json.loads(file.read_text())) != expected:
+    if file.is_file() and (existing := read_kept(file, "json", REMEDY)) != expected:
         existing_settings = existing.get(name, {})
         differing = sorted(field for field, value in expected[name].items() if existing_settings.get(field) != value)
         raise ValueError(

@@ -16,7 +16,7 @@ from jaxrec.evaluate.blending import METRIC, WITH_COUNTS, Blend, evaluate_blend,
 from jaxrec.evaluate.full_ranking import results_of_groups
 from jaxrec.evaluate.ranking import user_values
 from jaxrec.evaluate.results_file import COMPARED, against_best_baseline, results_report, write_results
-from jaxrec.files import write_whole
+from jaxrec.files import read_kept, write_whole
 from jaxrec.progress import logger
 from jaxrec.studies.blend_parts import BlendPart, read_parts
 from jaxrec.system.run import Run, command
@@ -98,7 +98,7 @@ def load_blend(folder: str | os.PathLike[str]) -> BlendedParts:
     folder = pathlib.Path(folder)
     if not (folder / BLEND_FILE).is_file():
         raise ValueError(f"{folder} holds no blend (no {BLEND_FILE}); make one with python -m launch.blend")
-    stored = json.loads((folder / BLEND_FILE).read_text())
+    stored = read_kept(folder / BLEND_FILE, "json", "put it back, or blend anew")
     sources = []
     for part in stored["parts"]:
         source = part["name"] if part["folder"] is None else folder / part["folder"]

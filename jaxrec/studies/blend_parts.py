@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from jaxrec.baselines.counted import COUNTED_BASELINES, counted_components
 from jaxrec.baselines.registry import BASELINES
 from jaxrec.config import from_dict
 from jaxrec.evaluate.blending import Component
+from jaxrec.files import read_kept
 from jaxrec.studies.baselines import train_baseline
 from jaxrec.system import loading
 from jaxrec.system.catalogue_scores import catalogue_component
@@ -108,7 +108,7 @@ def _of_folder(source: System | str | os.PathLike[str]) -> BlendPart:
 
 
 def _trained_baseline(folder: pathlib.Path) -> BlendPart:
-    ((name, values),) = json.loads((folder / "settings.json").read_text()).items()
+    ((name, values),) = read_kept(folder / "settings.json", "json", "put it back, or train the baseline anew").items()
     if name not in BASELINES:
         raise ValueError(
             f"{folder} holds the baseline {name!r}, which is not registered; there are {', '.join(BASELINES)}"

@@ -14,6 +14,7 @@ import polars as pl
 
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.evaluate.results_table import notes_below_table
+from jaxrec.files import read_kept
 from jaxrec.studies.text_comparison import TextRow, text_lines
 
 TABLE_METRICS = tuple(f"{metric}@{k}" for k in CUTOFFS if k > 5 for metric in ("hr", "ndcg"))
@@ -232,7 +233,7 @@ class Comparison:
         file = pathlib.Path(file)
         if not file.is_file():
             raise ValueError(f"{file} is not there; make it with python -m launch.compare")
-        table = json.loads(file.read_text())
+        table = read_kept(file, "json", "make it again with python -m launch.compare")
         if not {"seeds", "rows", "runs"} <= set(table):
             raise ValueError(f"{file} holds no comparison; give the results.json beside the folders of the runs")
         return cls.from_dict(table)

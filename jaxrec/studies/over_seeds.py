@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxrec.evaluate.ranking import user_values
 from jaxrec.evaluate.results_file import COMPARED, against_best_baseline
+from jaxrec.files import read_kept
 from jaxrec.studies.comparison import TABLE_METRICS, ComparisonRow, PairedInterval
 
 RankFiles = Sequence[tuple[pathlib.Path, str]]
@@ -85,10 +86,10 @@ def user_values_over_seeds(rank_files: RankFiles, own_users: bool) -> dict[str, 
         file = folder / "ranks.npz"
         if not file.is_file():
             return None
-        with np.load(file) as arrays:
-            if system not in arrays:
-                return None
-            ranks.append(arrays[system])
+        arrays = read_kept(file, "npz", "measure the run again, with jaxrec evaluate")
+        if system not in arrays:
+            return None
+        ranks.append(arrays[system])
     if own_users:
         return {metric: np.concatenate([user_values(seed, metric) for seed in ranks]) for metric in COMPARED}
     if len({seed.shape for seed in ranks}) > 1:

@@ -115,6 +115,8 @@ def build_results_report(system: System, part: str, measured: Measured, seconds:
         command=runs.command(),
         seconds=seconds,
     )
+    if system.skipped_rows:
+        report["skipped_rows"] = system.skipped_rows
     if measured.blend is not None:
         report["blend"] = {"system": system.name + WITH_COUNTS, **measured.blend.to_dict()}
     id_report = system.folder / "ids.json"

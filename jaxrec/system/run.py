@@ -48,6 +48,7 @@ class Run:
       events: training, validation and test events of the text tasks; None without text tasks.
       material: stars and texts of the events; None without text tasks.
       fresh: whether the folder held no run before this call.
+      skipped_rows: of the data file, which could not be read and were left out.
     """
 
     config: Config
@@ -57,6 +58,7 @@ class Run:
     events: EventSplit | None = None
     material: TextEvents | None = None
     fresh: bool = False
+    skipped_rows: int = 0
 
     @property
     def learned_from(self) -> Histories:
@@ -187,8 +189,8 @@ def _decoders() -> str:
 
 
 def _load(config: Config, folder: pathlib.Path, *, fresh: bool = False) -> Run:
-    data, split, events, material = load_run_data(config, folder)
-    return Run(config, folder, data, split, events, material, fresh)
+    data, split, events, material, skipped = load_run_data(config, folder)
+    return Run(config, folder, data, split, events, material, fresh, skipped)
 
 
 def _read_config(file: pathlib.Path) -> Config:

@@ -27,7 +27,7 @@ CHOICES = 20
 
 def load_run_data(
     config: Config, folder: pathlib.Path
-) -> tuple[Interactions, Split, EventSplit | None, TextEvents | None]:
+) -> tuple[Interactions, Split, EventSplit | None, TextEvents | None, int]:
     """Loads the data of a run and splits it.
 
     Ranking tasks use a leave-one-out or temporal split of histories, text tasks an 80/10/10 split of events. In a run
@@ -38,12 +38,12 @@ def load_run_data(
       config: of the run.
       folder: of the run; the data file is also looked up there and in its parent.
     Returns:
-      `data`, `split`, `events` and `material` of `Run`.
+      `data`, `split`, `events`, `material` and `skipped_rows` of `Run`.
     Raises:
       ValueError: the data can't be read, or lacks a column that a task needs, or has more than `CHOICES` distinct
         ratings for a task that predicts them.
     """
-    data, _ = load_interactions(config.data, seed=config.seed, beside=(folder, folder.parent))
+    data, notes = load_interactions(config.data, seed=config.seed, beside=(folder, folder.parent))
     events = None
     if config.task.ranking:
         split = make_split(data, config.data.split)
@@ -58,7 +58,8 @@ def load_run_data(
             split = training_events_alone(data, events)
     if config.protocol != "strict":
         split = dataclasses.replace(split, protocol=config.protocol)
-    return data, split, events, None if events is None else _text_events(config, data, events)
+    material = None if events is None else _text_events(config, data, events)
+    return data, split, events, material, notes.skipped
 
 
 def _text_events(config: Config, data: Interactions, events: EventSplit) -> TextEvents:

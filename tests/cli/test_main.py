@@ -47,6 +47,13 @@ def test_training_takes_a_preset_a_file_and_overrides() -> None:
     config, show = config_from_command_line(["instruments", "--data=mine.csv", "--data.columns", "user=who"])
     assert not show
     assert (config.data.path, config.data.columns, config.data.items_path) == ("mine.csv", ("user=who",), None)
+    config, _ = config_from_command_line(["meta_id_beauty", "--data.path", "folder/mine.csv"])
+    assert config.data.name == "mine.csv"  # and not that of the preset's own data
+    config, _ = config_from_command_line(["meta_id_beauty", "--data.path=mine.csv", "--data.name", "Mine"])
+    assert config.data.name == "Mine"
+    config, _ = config_from_command_line(["meta_id_beauty", "--data", "mine.csv", "--data.name=Mine"])
+    assert (config.data.name, config.data.path) == ("Mine", "mine.csv")
+    assert config_from_command_line(["meta_id_beauty", "--seed", "1"])[0].data.name == "Amazon Beauty"
     with pytest.raises(ValueError, match="--data wants a file"):
         config_from_command_line(["demo", "--data"])
 

@@ -14,6 +14,7 @@ from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 from jaxrec.config import OovConfig, RetrievalConfig, T5Config
 from jaxrec.export import model_folder as export
 from jaxrec.export import push, tables
+from jaxrec.files import InUseError
 from jaxrec.models.lightgcn import Events, events
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.sparse import edges
@@ -123,17 +124,20 @@ def test_a_projection_has_pytorchs_layout(vocabulary: Vocabulary, tmp_path: path
 
 def test_a_folder_that_is_there_is_kept(tmp_path: pathlib.Path) -> None:
     out = tmp_path / "new" / "out"
-    part = export.begin(out)
-    (part / "left").write_text("by a call that was stopped")
+    part = out.with_name(f"out{export.PART}")
+    (part / "folder").mkdir(parents=True)
+    (part / "left").write_text("by a call that was killed")
     mine = out.with_name("out.part")
     mine.mkdir()
     (mine / "mine.txt").write_text("dear")
     part = export.begin(out)
     assert not list(part.iterdir())
+    with pytest.raises(InUseError, match="is being written by another export"):
+        export.begin(out)
     assert (mine / "mine.txt").is_file()
     (part / export.ABOUT).write_text("{}")
     out.mkdir()  # empty
-    assert export.finish(export.begin(out), out) == out
+    assert export.finish(part, out) == out
     (out / "mine.txt").write_text("dear")
     with pytest.raises(ValueError, match="is there already and not empty; name another folder"):
         export.begin(out)

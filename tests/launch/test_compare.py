@@ -48,6 +48,12 @@ def test_new_events_are_taken_in_and_recommended_from(folder: pathlib.Path, laun
     assert "3 new events, 1 new users, 1 new items" in out
     assert "nothing trained" in out
     assert "user new user, <User>" in out
+    (folder / "more.txt").write_text(f"user|item|time\nnew user|{other}|never\nanother|{other}|2\nthird|{one}|3\n")
+    options = ("--separator", "pipe", "--bad-rows", "skip", "--time-unit", "s", "--show", "0")
+    code, out, err = launch("update", "runs/both/tokenrec-0", "--data", "more.txt", *options, folder=folder)
+    assert code == 0, err
+    assert "2 new events, 2 new users" in out
+    assert "1 rows can't be read and were left out; the first are line 2: the time 'never'" in err
     asked = ("recommend", "runs/both/tokenrec-0", "-k", "3")
     code, out, err = launch(*asked, "--user", "new user", folder=folder)
     assert code == 0, err

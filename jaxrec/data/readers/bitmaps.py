@@ -40,6 +40,14 @@ def count(text: np.ndarray, character: bytes) -> int:
     )
 
 
+def count_opening(text: np.ndarray) -> int:
+    """How often { and [, which differ in one bit, stand in u8[N]."""
+    return sum(
+        int(np.count_nonzero((text[start : start + BLOCK] | np.uint8(0x20)) == ord("{")))
+        for start in range(0, len(text), BLOCK)
+    )
+
+
 def total(bits: np.ndarray) -> int:
     """Number of bits that are set."""
     return int(np.bitwise_count(bits).sum())
@@ -71,7 +79,22 @@ def before(bits: np.ndarray) -> np.ndarray:
 
 def places(bits: np.ndarray) -> np.ndarray:
     """The numbers of the bytes, i64."""
-    words = np.flatnonzero(bits)
-    set_bits = np.unpackbits(bits[words].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-    rows, columns = np.nonzero(set_bits)
-    return words[rows] * 64 + columns
+    return np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))
+
+
+def places_of(text: np.ndarray, character: bytes) -> np.ndarray:
+    """Where a character stands in u8[N], i64."""
+    pieces = [
+        np.flatnonzero(text[start : start + BLOCK] == ord(character)) + start for start in range(0, len(text), BLOCK)
+    ]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
+
+
+def holds(text: np.ndarray, pair: bytes) -> bool:
+    """Whether two characters stand one after the other in u8[N]."""
+    for start in range(0, len(text), BLOCK):
+        block = text[start : start + BLOCK + 1]
+        is_first = block[:-1] == pair[0]
+        if is_first.any() and (is_first & (block[1:] == pair[1])).any():
+            return True
+    return False

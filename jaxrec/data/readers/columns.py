@@ -168,10 +168,8 @@ def _refuse_header_again(
     table: NamedTable, frame: pl.DataFrame, roles: Mapping[str, str], options: ReadOptions
 ) -> None:
     """Two mistakes about headers: one in the middle, where files were put together, and an event taken for one."""
-    named = [role for role in ("user", "item") if _may_hold(frame[role], roles[role].strip())]
-    is_header = {role: frame[role].cast(pl.String) == roles[role].strip() for role in named}
-    if len(named) == 2:
-        table.refuse(is_header["user"] & is_header["item"], lambda row: "the header is repeated here")
+    is_header = {role: frame[role] == roles[role].strip() for role in ("user", "item")}
+    table.refuse(is_header["user"] & is_header["item"], lambda row: "the header is repeated here")
     for role, same in is_header.items():
         if role in options.columns and plain(roles[role]) not in COLUMN_NAMES[role] and same.any():
             table.fail(
@@ -179,8 +177,3 @@ def _refuse_header_again(
                 f"the {role} is {quoted(roles[role])}, which also names the column: if the file has no header, give"
                 f" positions, as in {POSITIONS}",
             )
-
-
-def _may_hold(names: pl.Series, name: str) -> bool:
-    """Whether a name may be among others."""
-    return name in (names if names.dtype == pl.String else values.distinct(names))

@@ -9,8 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from jaxrec.data.readers import delimited_text
 from jaxrec.data.readers.columns import COLUMN_NAMES, assign_columns, converted, events_of, plain, positions
-from jaxrec.data.readers.delimited_text import header_names, read_delimited, read_fast, records
+from jaxrec.data.readers.delimited_text import header_names, read_delimited, records
 from jaxrec.data.readers.dialect import BLANKS, Dialect
 from jaxrec.data.readers.named_table import BadRows, NamedTable
 from jaxrec.data.readers.reader import Reader, ReadOptions
@@ -112,9 +113,9 @@ def _read_typed(
     kinds = {column: _kind(role, example.get(column, "")) for role, column in roles.items()}
     start = first[0].end if names is None else first[0].start
     # A line with too few fields has none in the last column; where that may be empty, all columns are read.
-    frame = read_fast(source, dialect, columns, start, {columns[-1]: pl.String} | kinds)
+    frame = delimited_text.read_fast(source, dialect, columns, start, {columns[-1]: pl.String} | kinds)
     if frame is not None and frame.width < len(columns) and frame[columns[-1]].has_nulls():
-        frame = read_fast(source, dialect, columns, start, dict.fromkeys(columns, pl.String) | kinds)
+        frame = delimited_text.read_fast(source, dialect, columns, start, dict.fromkeys(columns, pl.String) | kinds)
     if frame is None or len(kinds) < len(roles):  # a column with two roles
         return None
     table = NamedTable(source, frame, lambda row: row)

@@ -14,6 +14,11 @@ from jaxrec.data.readers.bitmaps import after, before, bitmap, count, inside, pl
 from jaxrec.data.readers.dialect import BLANKS, Dialect
 from jaxrec.data.source_file import SourceFile
 
+PIECE = 1 << 20
+"""Bytes that quotation is looked at in at a time."""
+ODD = "odd"
+_BLANK_LINE = (re.compile(rb"[ \t]*\r?(?:\n|\Z)"), re.compile(rb" *\r?(?:\n|\Z)"))
+"""A line of blanks; the second where tabs separate."""
 _STAND_INS = "\x1f\x1e\x1d\x1c\x02"
 
 
@@ -79,7 +84,7 @@ def _read(
         return None
     # The text ends with a line end, as polars passes over a separator too much where it ends the text.
     n_skipped = 0
-    if data[end:] in (b"\n", b"\r\n") and b'"' not in data[:start]:
+    if data[end:] in (b"\n", b"\r\n"):
         n_skipped = data.count(b"\n", 0, start)
     else:
         data = data[start:end] + b"\n"
@@ -122,47 +127,60 @@ def _has_empty_rows(frame: pl.DataFrame) -> bool:
 def _count_quoted_rows(data: bytes, separator: bytes, width: int, start: int, end: int) -> int | None:
     """The number of rows, None if a quotation mark or line end is where RFC 4180 has none, or a line is blank.
 
+    Goes over the text in pieces that begin and end outside of quotation, at line ends, and fit into the cache.
+    """
+    if data.find(b"\r", start) >= 0 and data.count(b"\r", end) != data.count(b"\r\n", end):
+        return None
+    blanks = [character for character in (b"\r", b" ", b"\t") if character != separator]
+    characters = [b"\n", *(character for character in blanks if data.find(character, start) >= 0)]
+    n_rows, n_separators, size = 1, 0, PIECE
+    while start < end:
+        cut = data.find(b"\n", min(start + size, end), end) + 1 or end
+        counts = _count_in_piece(np.frombuffer(data, np.uint8)[start:cut], separator, characters)
+        if counts == ODD and cut < end:  # a line end in quotation
+            size *= 2
+            continue
+        if not isinstance(counts, tuple):
+            return None
+        n_rows, n_separators = n_rows + counts[0], n_separators + counts[1]
+        start, size = cut, PIECE
+    return n_rows if n_separators == n_rows * (width - 1) else None
+
+
+def _count_in_piece(text: np.ndarray, separator: bytes, blank_lines: list[bytes]) -> tuple[int, int] | str | None:
+    """Line ends and separators outside of quotation; ODD where a mark is left open, None where something is wrong.
+
     Marks open and close in turn. One opens after a separator, at the start of a line, or right after one that closed,
     which together are a mark in the field; one closes before a separator, a line end, or such a second one.
+
+    Args:
+      text: u8[N], which begins at the start of a record.
+      separator: one byte.
+      blank_lines: the bytes with which a blank line may begin.
     """
-    text = np.frombuffer(data, np.uint8)[start:end]
-    marks, line_feeds, separators = (bitmap(text, character) for character in (b'"', b"\n", separator))
+    marks = bitmap(text, b'"')
     if total(marks) % 2:
-        return None
-    quoted = inside(marks)
-    opening, closing = marks & quoted, marks & ~quoted
-    starts, ends = line_feeds | separators | closing, line_feeds | separators | opening
-    first, last = np.uint64(1), np.uint64(1 << ((len(text) - 1) % 64))
-    starts, ends = after(starts), before(ends)
-    starts[0] |= first
-    ends[-1] |= last
-    unquoted_feeds = line_feeds & ~quoted
-    if data.find(b"\r", start) >= 0:
-        if data.count(b"\r", end) != data.count(b"\r\n", end):
-            return None
+        return ODD
+    quoted, feeds, separators = inside(marks), bitmap(text, b"\n"), bitmap(text, separator)
+    opening, closing, bounds = marks & quoted, marks & ~quoted, feeds | separators
+    starts, ends = after(bounds | closing), before(bounds | opening)
+    starts[0] |= np.uint64(1)
+    ends[-1] |= np.uint64(1 << ((len(text) - 1) % 64))
+    if b"\r" in blank_lines:
         returns = bitmap(text, b"\r")
         ends |= before(returns)
-        if (returns & ~quoted & ~before(line_feeds)).any():
+        if (returns & ~quoted & ~before(feeds)).any():
             return None
     if (opening & ~starts).any() or (closing & ~ends).any():
         return None
-    if _may_have_blank_lines(text, unquoted_feeds, data, separator, start):
-        return None
-    n_rows = total(unquoted_feeds) + 1
-    return n_rows if total(separators & ~quoted) == n_rows * (width - 1) else None
-
-
-def _may_have_blank_lines(text: np.ndarray, line_feeds: np.ndarray, data: bytes, separator: bytes, start: int) -> bool:
-    """Whether one of the line feeds is followed by a line of spaces and tabs, or the text begins with one."""
-    blanks = b" " if separator == b"\t" else b" \t"
-    starts = after(line_feeds)
-    starts[0] |= np.uint64(1)
-    ends = [b"\n"] + [character for character in (b"\r", b" ", b"\t") if character in blanks + b"\r"]
-    ends = [character for character in ends if data.find(character, start) >= 0]
-    blank = re.compile(rb"[" + blanks + rb"]*\r?(?:\n|\Z)")
-    candidates = places(starts & bitmap(text, *ends)) if ends else []
-    body = text.tobytes() if len(candidates) else b""
-    return any(blank.match(body, place) for place in candidates)
+    feeds &= ~quoted
+    lines = after(feeds)
+    lines[0] |= np.uint64(1)
+    for character in blank_lines:
+        for place in places(lines & (feeds if character == b"\n" else bitmap(text, character))).tolist():
+            if _BLANK_LINE[separator == b"\t"].match(text[place:].tobytes()):
+                return None
+    return total(feeds), total(separators & ~quoted)
 
 
 def _without_blank_lines(body: bytes, separator: bytes) -> bytes:

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.json
 
-from jaxrec.data.readers.bitmaps import after, before, bitmap, places, total
+from jaxrec.data.readers.bitmaps import bitmap, count_opening, holds, places, places_of
 from jaxrec.data.source_file import SourceFile
 
 _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
@@ -39,18 +39,19 @@ def read_fast(
     kinds = {role: _kind(role, example) for role, example in examples.items()}
     if any(kind is None for kind in kinds.values()) or len(set(roles.values())) < len(roles):
         return None
-    data = source.data.rstrip(b"\r\n")
-    n_rows = _count_objects(data, deepest)
+    data, end = source.data, len(source.data)
+    while end and data[end - 1] in b"\r\n":
+        end -= 1
+    n_rows = _count_objects(data, end, deepest)
     if n_rows is None or _halves_are_left(data) or _holds_constants(data):
         return None
     schema = pa.schema([(key, kinds[role]) for role, key in roles.items()])
     try:
         table = pyarrow.json.read_json(
-            pa.BufferReader(data),
+            pa.BufferReader(pa.py_buffer(data).slice(0, end)),
             read_options=pyarrow.json.ReadOptions(block_size=BLOCK),
             parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
-        table.validate(full=True)
     except pa.ArrowException:
         return None
     if table.num_rows != n_rows or table.schema != schema:
@@ -70,30 +71,25 @@ def _kind(role: str, example: object) -> pa.DataType | None:
     return pa.int64() if isinstance(example, int) and role in ("user", "item", "time") else None
 
 
-def _count_objects(data: bytes, deepest: int) -> int | None:
+def _count_objects(data: bytes, end: int, deepest: int) -> int | None:
     """The number of lines, None if one does not begin and end as an object does, or might be nested too deeply."""
-    text = np.frombuffer(data, np.uint8)
-    if data[:1] != b"{" or data[-1:] != b"}":
-        return None
-    line_feeds, opening = bitmap(text, b"\n"), bitmap(text, b"{")
-    ends = before(line_feeds)
+    text = np.frombuffer(data, np.uint8)[:end]
+    line_feeds = places_of(text, b"\n")
+    starts, lasts = np.append(0, line_feeds + 1), np.append(line_feeds, len(text)) - 1
     if b"\r" in data:
-        returns = bitmap(text, b"\r") & ends
-        ends = (ends & ~returns) | before(returns)
-    if (after(line_feeds) & ~opening).any() or (ends & ~bitmap(text, b"}")).any():
+        lasts = np.where(text[np.maximum(lasts, 0)] == ord("\r"), lasts - 1, lasts)
+    if (lasts < starts).any() or (text[starts] != ord("{")).any() or (text[lasts] != ord("}")).any():
         return None
-    n_lines = total(line_feeds) + 1
-    opening |= bitmap(text, b"[")
-    if total(opening) - n_lines >= deepest:  # else no line can hold that many
-        starts = np.append(0, places(line_feeds) + 1)
-        if np.diff(np.searchsorted(places(opening), np.append(starts, len(text)))).max() > deepest:
+    if count_opening(text) - len(starts) >= deepest:  # else no line can hold that many
+        opening = places(bitmap(text, b"{", b"["))
+        if np.diff(np.searchsorted(opening, np.append(starts, len(text)))).max() > deepest:
             return None
-    return n_lines
+    return len(starts)
 
 
 def _halves_are_left(data: bytes) -> bool:
     """Whether an escape of half of a surrogate pair may stand alone."""
-    if b"\\u" not in data or _HALF.search(data) is None:
+    if b"\\" not in data or _HALF.search(data) is None:
         return False
     if re.search(rb"\\\\u[dD]", data):  # an escaped backslash before a u: no escape of a character
         return True
@@ -102,7 +98,8 @@ def _halves_are_left(data: bytes) -> bool:
 
 def _holds_constants(data: bytes) -> bool:
     """Whether NaN or an infinity stands somewhere outside of texts, which pyarrow reads and JSON does not have."""
-    if b"NaN" not in data and b"Inf" not in data:
+    text = np.frombuffer(data, np.uint8)
+    if not holds(text, b"aN") and not holds(text, b"In"):
         return False
     end = 0
     for match in _CONSTANT.finditer(data):

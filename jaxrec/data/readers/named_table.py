@@ -39,11 +39,13 @@ class NamedTable:
       source: the file.
       frame: the columns, strings (Parquet: of any type), null or "" where a field is empty.
       line_of: maps a row, counted from 0, to its line, counted from 1.
+      plain: columns of texts that `values.are_plain` has seen.
     """
 
     source: SourceFile
     frame: pl.DataFrame
     line_of: Callable[[int], int]
+    plain: frozenset[str] = frozenset()
 
     def refuse(self, bad: pl.Series, problem: Callable[[int], str]) -> None:
         """Refuses the rows of a mask, which may be none.
@@ -69,7 +71,7 @@ class NamedTable:
         for row in rows[:EXAMPLES].tolist():
             self.source.refuse(self.line_of(row), bad.problem(row))
         self.source.skipped.others += max(len(rows) - EXAMPLES, 0)
-        return NamedTable(self.source, self.frame[kept], lambda row: self.line_of(int(kept[row])))
+        return NamedTable(self.source, self.frame[kept], lambda row: self.line_of(int(kept[row])), self.plain)
 
     def fail(self, row: int, problem: str) -> NoReturn:
         """Raises a DataError that names the line of a row."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pyarrow as pa
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 from jaxrec.data.readers.columns import assign_columns, events_of
 from jaxrec.data.readers.named_table import NamedTable
 from jaxrec.data.readers.reader import Reader, ReadOptions
-from jaxrec.data.readers.values import WANTED
+from jaxrec.data.readers.values import WANTED, are_plain
 from jaxrec.data.source_file import SourceFile
 from jaxrec.text import quoted
 from jaxrec.types import DataError
@@ -21,6 +20,8 @@ FOOTER_LIMIT = 256 << 20
 """Bytes of one text, and of entries of one list, in the footer; a damaged length would ask for any amount."""
 MOST_ROWS = 1 << 31
 """Rows of one file, as a few damaged bytes can announce any number."""
+BYTES_A_ROW = 4
+"""Up to as many, names are read by their numbers in each row group's dictionary, and looked at there."""
 DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, IndexError, KeyError)
 
 
@@ -44,13 +45,12 @@ def read_parquet(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
     for role, column in roles.items():
         _check_type(source, role, column, schema.field(column).type)
     try:
-        # Arrow's own threads go on after an error, and abort the process where it ends before them; these are awaited.
-        with ThreadPoolExecutor(len(roles)) as pool:
-            columns = list(pool.map(lambda role: _column(source, role, roles[role], n_rows), roles))
+        columns = [_column(source, role, column, n_rows) for role, column in roles.items()]
     except (*DAMAGE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise _damaged(source, error) from error
-    frame = pl.DataFrame(dict(zip(roles.values(), columns)))
-    table = NamedTable(source, frame, lambda row: row + 1)
+    frame = pl.DataFrame({column: series for column, (series, _) in zip(roles.values(), columns)})
+    plain = frozenset(column for column, (_, is_plain) in zip(roles.values(), columns) if is_plain)
+    table = NamedTable(source, frame, lambda row: row + 1, plain)
     return events_of(table, options, roles=roles)
 
 
@@ -85,22 +85,40 @@ def _open(source: SourceFile, dictionaries: Sequence[str] = ()) -> pq.ParquetFil
     )
 
 
-def _column(source: SourceFile, role: str, name: str, n_rows: int) -> pl.Series:
-    """A column; names by their numbers in a dictionary, as most files have them, since there are few."""
-    table = _open(source, [name] if role in ("user", "item") else []).read(columns=[name], use_threads=False)
+def _column(source: SourceFile, role: str, name: str, n_rows: int) -> tuple[pl.Series, bool]:
+    """A column, and whether its texts are known to be plain names."""
+    dictionaries = [name] if role in ("user", "item") and _repeats(source, name) else []
+    # Arrow's own threads go on after an error, and abort the process where it ends before them.
+    table = _open(source, dictionaries).read(columns=[name], use_threads=False)
     if table.num_rows != n_rows or table.column_names != [name]:
         raise ValueError(f"{table.num_rows:,} rows of {name} where {n_rows:,} are announced")
     column = table.column(0)
     column.validate(full=True)
-    return _polars(column)
+    kind = column.type.value_type if dictionaries and pa.types.is_dictionary(column.type) else column.type
+    if not column.num_chunks or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return _polars(column), False
+    if not pa.types.is_dictionary(column.type):
+        return _polars(column), role in ("user", "item") and all(map(are_plain, column.chunks))
+    texts = [pl.Series(chunk.dictionary) for chunk in column.chunks]
+    rows = [part.gather(pl.Series(chunk.indices)) for part, chunk in zip(texts, column.chunks)]
+    return pl.concat(rows, rechunk=False), all(are_plain(chunk.dictionary) for chunk in column.chunks)
+
+
+def _repeats(source: SourceFile, name: str) -> bool:
+    """Whether a column's texts take so few bytes that each must be there once a row group, as a dictionary."""
+    metadata = _open(source).metadata
+    chunks = [
+        metadata.row_group(group).column(place)
+        for group in range(metadata.num_row_groups)
+        for place in range(metadata.num_columns)
+        if metadata.schema.column(place).path == name
+    ]
+    size = sum(chunk.total_uncompressed_size for chunk in chunks)
+    return all(chunk.has_dictionary_page for chunk in chunks) and size <= BYTES_A_ROW * metadata.num_rows
 
 
 def _polars(column: pa.ChunkedArray) -> pl.Series:
-    """The column as polars has it: dictionaries of strings as an Enum, others, which it doesn't have, written out."""
-    if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
-        series = _enum(column)
-        if series is not None:
-            return series
+    """The column as polars has it; dictionaries are written out, as polars takes those of strings alone."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_decimal256(column.type):
@@ -108,24 +126,6 @@ def _polars(column: pa.ChunkedArray) -> pl.Series:
     series = pl.from_arrow(column)
     assert isinstance(series, pl.Series)
     return series
-
-
-def _enum(column: pa.ChunkedArray) -> pl.Series | None:
-    """Texts by their numbers in the column's dictionary; None if that holds one twice or a null."""
-    chunks = column.unify_dictionaries().chunks
-    if not chunks:
-        return None
-    texts = pl.from_arrow(chunks[0].dictionary)
-    assert isinstance(texts, pl.Series)
-    if texts.has_nulls() or texts.n_unique() < len(texts):
-        return None
-    numbers = pl.from_arrow(pa.chunked_array([chunk.indices for chunk in chunks]))
-    assert isinstance(numbers, pl.Series)
-    return numbers.cast(pl.UInt32).cat.to(pl.Enum(texts))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _damaged(source: SourceFile, error: BaseException) -> DataError:

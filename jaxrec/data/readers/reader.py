@@ -41,8 +41,8 @@ class Reader:
     Attributes:
       title: what a file of this format looks like; error messages list it.
       read: read(source, options) -> one row per event, in the file's order. The frame has the columns user and item
-        (strings, or an Enum or Categorical of them) and, where the file has them, rating f64, time i64 (milliseconds
-        since 1970), review and summary (strings). Without `time`, rows must be in the order of the events, oldest
+        (strings) and, where the file has them, rating f64, time i64 (milliseconds since 1970), review and summary
+        (strings). Without `time`, rows must be in the order of the events, oldest
         first. `source.fail(line, problem)` raises the error that names the line, `source.refuse(line, problem)` does
         so, too, unless bad rows are to be skipped, `source.note(sentence)` says what was changed or left out. A format
         whose columns have names makes a `NamedTable` of them, and `columns.events_of` does the rest.

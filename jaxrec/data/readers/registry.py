@@ -72,8 +72,8 @@ def recognise(source: SourceFile) -> str:
 
 
 def read_events(path: pathlib.Path, format: str = "auto", columns: tuple[str, ...] = ()) -> pl.DataFrame:
-    """The frame of `read`, with nothing but format and columns named, and names as strings."""
-    return read(path, format, columns).frame.with_columns(pl.col("user", "item").cast(pl.String))
+    """The frame of `read`, with nothing but format and columns named."""
+    return read(path, format, columns).frame
 
 
 def read(
@@ -105,6 +105,7 @@ def read(
       ValueError: format, columns, separator or encoding can't be what is said.
       OSError: the file can't be opened.
     """
+    said = format
     if format != "auto":
         reader(format)
     options = ReadOptions(parse_columns(columns), separator, time_unit, bad_rows == "skip")
@@ -120,7 +121,9 @@ def read(
     def read_file(file: pathlib.Path) -> Events:
         source = open_source(file, encodings=encodings, magics=magics, unpack_mib=unpack_mib)
         source = dataclasses.replace(source, skips_bad_rows=options.skip_bad_rows)
-        frame = _read_source(source, format, options)
+        if source.is_binary and options.separator != "auto":
+            source.note(f"the separator is not used, as this is no text but {recognise(source)}")
+        frame = _read_source(source, said if source.is_binary else format, options)
         _note_skipped(source, frame.height)
         return Events(frame, tuple(source.notes), len(source.skipped))
 
@@ -167,8 +170,8 @@ def _joined(parts: Sequence[pathlib.Path], read_file: Callable[[pathlib.Path], E
     if empty:
         notes.append(f"{len(empty)} part files hold no event and were passed over: {listed(p.name for p in empty)}")
     notes += [note for _, of_part in events for note in of_part.notes]
-    frames = [of_part.frame.with_columns(pl.col("user", "item").cast(pl.String)) for _, of_part in events]
-    return Events(pl.concat(frames), tuple(dict.fromkeys(notes)), sum(of_part.skipped for _, of_part in events))
+    frame = pl.concat([of_part.frame for _, of_part in events])
+    return Events(frame, tuple(dict.fromkeys(notes)), sum(of_part.skipped for _, of_part in events))
 
 
 def part_files(folder: pathlib.Path) -> list[pathlib.Path]:

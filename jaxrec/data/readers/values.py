@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from jaxrec.data.readers.named_table import NamedTable
 from jaxrec.text import quoted
@@ -13,8 +16,11 @@ LARGEST_WHOLE = 2**53
 LARGEST_FLOAT = float(np.finfo(np.float32).max)
 WHOLE_FLOAT = r"^\d+\.0+$"
 """How programs write a whole number that they hold as a float."""
+ROWS = 1 << 16
+"""Rows that are looked at at a time, so that what is between two steps stays in the cache."""
 MISSING_WORDS = ("nan", "NaN", "null", "NULL", "None", "<NA>", "N/A")
 """How other programs write a missing value; as texts they are names."""
+LONGEST_WORD = 4
 WANTED = {
     "user": "texts or whole numbers are wanted",
     "item": "texts or whole numbers are wanted",
@@ -27,8 +33,7 @@ WANTED = {
 
 
 def names(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
-    """Names of users or items, strings or an Enum or Categorical of them: there are few names and many events, so what
-    can be seen in the different names is not looked for in every row.
+    """Names of users or items as strings.
 
     Texts stay as they are, but for blanks around them, which are cut and counted in a note; whole numbers are written
     without a point ("5", also for 5.0).
@@ -47,9 +52,9 @@ def names(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
         table.refuse(
             ~whole, lambda row: f"the {role} {values[row]!r} (column {quoted(values.name)}) is not a whole number"
         )
-        return _written(values.cast(pl.Int64))
+        return values.cast(pl.Int64).cast(pl.String)
     if dtype.is_integer():
-        return _written(values)
+        return values.cast(pl.String)
     if dtype.is_decimal():
         texts = values.cast(pl.String).str.replace(r"\.0*$", "")
         table.refuse(
@@ -57,20 +62,9 @@ def names(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
             lambda row: f"the {role} {values[row]} (column {quoted(values.name)}) is not a whole number",
         )
         return texts
-    if not isinstance(dtype, pl.Categorical | pl.Enum):
-        values = _as_texts(table, role, values).cast(pl.Categorical(pl.Categories.random()))
-    if _are_plain(distinct(values)):
-        return values
-    return _checked_names(table, role, values.cast(pl.String))
-
-
-def distinct(names: pl.Series) -> pl.Series:
-    """The different strings of a Categorical or Enum by their numbers; may hold some that are in no row."""
-    dtype = names.dtype
-    if isinstance(dtype, pl.Categorical):
-        return dtype.categories.to_series()
-    assert isinstance(dtype, pl.Enum)
-    return dtype.categories
+    texts = _as_texts(table, role, values)
+    is_plain = values.name in table.plain or are_plain(texts.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return texts if is_plain else _checked_names(table, role, texts)
 
 
 def numbers(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
@@ -161,25 +155,38 @@ def _as_texts(table: NamedTable, role: str, values: pl.Series) -> pl.Series:
     raise AssertionError
 
 
-def _written(values: pl.Series) -> pl.Series:
-    """Whole numbers as strings; where they lie close together, each is written once."""
-    lowest, highest = values.min(), values.max()
-    if not isinstance(lowest, int) or not isinstance(highest, int) or highest - lowest > len(values) // 4:
-        return values.cast(pl.String)
-    wide = pl.Int64 if highest < 2**63 else pl.UInt64
-    places = (values.cast(wide) - lowest).cast(pl.UInt32)
-    return places.cat.to(pl.Enum([str(number) for number in range(lowest, highest + 1)]))
+def are_plain(names: pa.Array) -> bool:
+    """Whether names need no closer look, by their lengths, first and last bytes: none is empty, begins or ends with a
+    blank or with what is not ASCII, holds NUL, or is as long as a word for a missing value.
+
+    Args:
+      names: strings with offsets of 32 or 64 bits.
+    """
+    if not len(names) or names.null_count or re.fullmatch(WHOLE_FLOAT, names[0].as_py()):
+        return False
+    _, ends, data = names.buffers()
+    offsets = np.frombuffer(ends, np.int64 if pa.types.is_large_string(names.type) else np.int32)[names.offset :]
+    text = np.frombuffer(data or b"", np.uint8)
+    if not text[offsets[0] : offsets[len(names)]].all():
+        return False
+    for start in range(0, len(names), ROWS):
+        block = offsets[start : min(start + ROWS, len(names)) + 1]
+        if (block[1:] - block[:-1]).min() <= LONGEST_WORD and _may_be_words(text, block):
+            return False
+        for places in (block[:-1], block[1:] - 1):
+            ends_of_names = text[places] - np.uint8(ord(" ") + 1)  # wraps around for what is smaller
+            if ends_of_names.max() >= 127 - ord(" "):
+                return False
+    return True
 
 
-def _are_plain(names: pl.Series) -> bool:
-    """Whether different names need no closer look: none is missing, to be cut, or to be mentioned in a note."""
-    return bool(
-        len(names)
-        and (names.str.strip_chars() == names).all()
-        and not names.is_in([*MISSING_WORDS, ""]).any()
-        and not names.str.contains("\0", literal=True).any()
-        and not names.str.contains(WHOLE_FLOAT).all()
-    )
+def _may_be_words(text: np.ndarray, offsets: np.ndarray) -> bool:
+    """Whether one of some names is empty, or as long as a word for a missing value and begins like one."""
+    lengths = offsets[1:] - offsets[:-1]
+    if lengths.min() == 0:
+        return True
+    beginnings = text[offsets[:-1][(lengths >= 3) & (lengths <= LONGEST_WORD)]]
+    return bool(np.isin(beginnings, [ord(word[0]) for word in MISSING_WORDS]).any())
 
 
 def _checked_names(table: NamedTable, role: str, values: pl.Series) -> pl.Series:

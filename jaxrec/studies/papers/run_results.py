@@ -12,8 +12,11 @@ from flax.traverse_util import flatten_dict
 
 from jaxrec.config import Config, ModelConfig, from_dict, to_json
 from jaxrec.evaluate.ranking import metrics
+from jaxrec.files import read_kept
 from jaxrec.hub.registry import backbone
 from jaxrec.system.system import LISTED
+
+REMEDY = "put it back, or run the study again after deleting it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +120,7 @@ def read_run(folder: pathlib.Path, config: Config | None) -> RunResults | str | 
     """
     if not (folder / "results.json").is_file() or not (folder / "config.json").is_file():
         return None
-    run_config = json.loads((folder / "config.json").read_text())
+    run_config = read_kept(folder / "config.json", "json", REMEDY)
     doubts: tuple[str, ...] = ()
     if config is not None:
         expected, actual = (flatten_dict(c, sep=".") for c in (json.loads(to_json(config)), run_config))
@@ -136,7 +139,7 @@ def read_baseline(folder: pathlib.Path, config: Config) -> RunResults | str | No
         return None
     expected, actual = (
         flatten_dict(c, sep=".")
-        for c in (json.loads(to_json(config)), json.loads((folder / "config.json").read_text()))
+        for c in (json.loads(to_json(config)), read_kept(folder / "config.json", "json", REMEDY))
     )
     compared_fields = [n for n in expected if n.startswith("data.") or n in ("seed", "protocol", "eval.mask_seen")]
     if differing := sorted(n for n in compared_fields if n in actual and expected[n] != actual[n]):
@@ -161,6 +164,5 @@ def setting_text(config: dict[str, Any]) -> str:
 def _read(folder: pathlib.Path, list_length: int | None, setting: str, doubts: tuple[str, ...]) -> RunResults:
     ranks = {}
     if (folder / "ranks.npz").is_file():
-        with np.load(folder / "ranks.npz") as arrays:
-            ranks = dict(arrays)
-    return RunResults(json.loads((folder / "results.json").read_text()), ranks, list_length, setting, doubts)
+        ranks = read_kept(folder / "ranks.npz", "npz", REMEDY)
+    return RunResults(read_kept(folder / "results.json", "json", REMEDY), ranks, list_length, setting, doubts)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxrec.config import Config
-from jaxrec.files import write_whole
+from jaxrec.files import read_kept, write_whole
 from jaxrec.progress import logger
 from jaxrec.studies.compare import compare_configs
 from jaxrec.studies.run_folders import Vectors, run_folder, share_vectors
@@ -124,7 +124,7 @@ def _validation(config: Config, vectors: Vectors) -> float | None:
     register = share_vectors(config, vectors)
     if file.is_file():
         register()
-        return json.loads(file.read_text())[METRIC]
+        return read_kept(file, "json", "delete it, and the same command makes it again")[METRIC]
     try:
         fitted = training.train_model(build(runs.start(config)))[1]
     except FloatingPointError as error:
