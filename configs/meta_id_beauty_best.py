@@ -1,4 +1,4 @@
-"""The preset `best` on Amazon Beauty: two members, the loss over all items, a fixed number of epochs, larger batches."""
+"""The preset `best` on Amazon Beauty: two members, the loss over all items, epochs as measured, larger batches."""
 
 import pathlib
 
