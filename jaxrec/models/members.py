@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -70,9 +71,11 @@ class Members(LanguageModel):
             params, inputs = arguments
             return run(nnx.merge(graph, params, shared), *inputs)
 
-        # On CPU a product with one more axis is slower than one after the other.
-        over_members = jax.lax.map if on_cpu() else lambda f, x: jax.vmap(f)(x)
-        return over_members(one, (params, inputs))
+        if not on_cpu():
+            return jax.vmap(one)((params, inputs))
+        # On CPU a product with one more axis is slower than one after the other, and so is a loop over them.
+        results = [one(jax.tree.map(operator.itemgetter(n), (params, inputs))) for n in range(self.count)]
+        return jax.tree.map(lambda *values: jnp.stack(values), *results)
 
     def __call__(
         self,
