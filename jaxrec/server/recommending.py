@@ -41,7 +41,7 @@ class Recommending:
             content = await self._answer((await receive())["body"])
         except Exception as error:
             response = problem(error)
-            await response(scope, receive, send)
+            await response(scope, receive, send)  # pyright: ignore[reportArgumentType]
             if response.status_code == 500:
                 raise
             return
