@@ -24,7 +24,9 @@ class WorldConfig:
     """Settings of the synthetic data of `jaxrec.data.synthetic`, which is used where `DataConfig.path` is None."""
 
     users: Annotated[int, Limits(at_least=1, at_most=10_000_000)] = 2000
+    """Number of users."""
     items: Annotated[int, Limits(at_least=6, at_most=10_000_000)] = 600
+    """Number of items."""
     events_per_user: Annotated[float, Limits(at_least=5, at_most=10_000)] = 16.0
     """Mean number of events per user; every user has at least 5."""
     tastes: Annotated[int, Limits(at_least=3, at_most=100_000)] = 12
@@ -109,7 +111,9 @@ class SkipGramConfig:
 
     dim: Width = 64
     window: Annotated[int, Limits(at_least=1, at_most=1000)] = 5
+    """Nodes on each side of a node of a walk that count as its context."""
     negatives: Annotated[int, Limits(at_least=1, at_most=1000)] = 5
+    """Nodes drawn as negatives for each pair of a node and a context."""
     form: Literal["banded", "pairs"] = "banded"
     epochs: PositiveInt = 10
     batch_walks: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 256

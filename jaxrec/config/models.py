@@ -25,20 +25,29 @@ class T5Config:
     """Sizes of a T5. Defaults: T5 v1.0 small (Raffel et al. 2020)."""
 
     vocab: PositiveInt = 32128
+    """Tokens of the text vocabulary."""
     d_model: Width = 512
+    """Width of hidden states."""
     d_kv: Width = 64
+    """Width of an attention head."""
     heads: Annotated[int, Limits(at_least=1, at_most=1024)] = 8
+    """Attention heads of a layer."""
     d_ff: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 2048
+    """Width of the feed-forward part."""
     encoder_layers: Layers = 6
     decoder_layers: Layers = 6
     buckets: Annotated[int, Limits(at_least=4, at_most=65_536)] = 32
+    """Buckets of relative positions, each with a bias for every head."""
     max_distance: PositiveInt = 128
+    """From here on, relative positions share the last bucket."""
     activation: Literal["relu", "gated-gelu"] = "relu"
     tied: bool = True
     """Whether the head shares the embedding table and hidden states are scaled by d_model**-0.5: so in v1.0, neither in
     v1.1."""
     dropout: Probability = 0.1
+    """Probability that a value is dropped in training."""
     epsilon: Epsilon = 1e-6
+    """Added to the mean square in RMS norms."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Dtype of matrix products; parameters, softmax, norms and loss are always float32."""
     remat: bool = False

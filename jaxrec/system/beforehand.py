@@ -51,9 +51,11 @@ def check_data(config: Config, data: Interactions, split: Split) -> None:
         for part in ("valid", "test"):
             if not np.any(split.target(part) >= 0):
                 raise DataError(f"{source} has no user with a {part} item; take more data, or another data.split")
-    rows = data.n_users + data.n_items
+    clustered = {"both": data.n_users + data.n_items, "items": data.n_items, "users": data.n_users}
+    rows = clustered[config.ids.entities]
     if config.ids.kind in ("meta_id", "spectral", "dbscan") and config.ids.clusters > rows:
         raise ValueError(
-            f"ids.clusters={config.ids.clusters} exceeds the {rows} users and items that are clustered; lower it, or "
-            "set 0, the root of their number"
+            f"ids.clusters={config.ids.clusters} exceeds the {rows} "
+            f"{'users and items' if config.ids.entities == 'both' else config.ids.entities} that are clustered; lower "
+            "it, or set 0, the root of their number"
         )

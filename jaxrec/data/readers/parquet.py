@@ -20,8 +20,6 @@ FOOTER_LIMIT = 256 << 20
 """Bytes of one text, and of entries of one list, in the footer; a damaged length would ask for any amount."""
 MOST_ROWS = 1 << 31
 """Rows of one file, as a few damaged bytes can announce any number."""
-BYTES_A_ROW = 4
-"""Up to as many, names are read by their numbers in each row group's dictionary, and looked at there."""
 DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, IndexError, KeyError)
 
 
@@ -87,7 +85,7 @@ def _open(source: SourceFile, dictionaries: Sequence[str] = ()) -> pq.ParquetFil
 
 def _column(source: SourceFile, role: str, name: str, n_rows: int) -> tuple[pl.Series, bool]:
     """A column, and whether its texts are known to be plain names."""
-    dictionaries = [name] if role in ("user", "item") and _repeats(source, name) else []
+    dictionaries = [name] if role in ("user", "item") else []  # few names in a row group, each looked at once
     # Arrow's own threads go on after an error, and abort the process where it ends before them.
     table = _open(source, dictionaries).read(columns=[name], use_threads=False)
     if table.num_rows != n_rows or table.column_names != [name]:
@@ -102,19 +100,6 @@ def _column(source: SourceFile, role: str, name: str, n_rows: int) -> tuple[pl.S
     texts = [pl.Series(chunk.dictionary) for chunk in column.chunks]
     rows = [part.gather(pl.Series(chunk.indices)) for part, chunk in zip(texts, column.chunks)]
     return pl.concat(rows, rechunk=False), all(are_plain(chunk.dictionary) for chunk in column.chunks)
-
-
-def _repeats(source: SourceFile, name: str) -> bool:
-    """Whether a column's texts take so few bytes that each must be there once a row group, as a dictionary."""
-    metadata = _open(source).metadata
-    chunks = [
-        metadata.row_group(group).column(place)
-        for group in range(metadata.num_row_groups)
-        for place in range(metadata.num_columns)
-        if metadata.schema.column(place).path == name
-    ]
-    size = sum(chunk.total_uncompressed_size for chunk in chunks)
-    return all(chunk.has_dictionary_page for chunk in chunks) and size <= BYTES_A_ROW * metadata.num_rows
 
 
 def _polars(column: pa.ChunkedArray) -> pl.Series:
