@@ -9,7 +9,10 @@ import numpy as np
 
 from jaxrec.system.system import System, histories_of, main_prompt
 from jaxrec.text import listed, quoted
-from jaxrec.types import Histories, TopK
+from jaxrec.types import Codes, Histories, TopK
+
+ROWS = 32
+"""Codes of users are computed for a multiple of this many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,11 +127,11 @@ def prompts(system: System, queries: Sequence[Query], task: str) -> np.ndarray:
             items = [queries[n].history for n in places]
             offsets = np.cumsum([0, *map(len, items)], dtype=np.int64)
             histories = Histories(offsets, np.concatenate(items), system.data.n_items)
-            codes, draw = system.user_codes(histories), np.zeros(len(places), np.int64)
+            codes, draw = _user_codes(system, histories, None), np.zeros(len(places), np.int64)
         else:
             draw = np.array([queries[n].user for n in places], np.int64)
             histories = histories_of(system.histories, draw)
-            codes = system.user_codes(histories, draw)
+            codes = _user_codes(system, histories, draw)
         ask = system.asker(histories, codes, task, main_prompt(system.config.eval.prompt))
         for n, row in zip(places, ask(np.arange(len(places)), draw), strict=True):
             rows[n] = row
@@ -136,6 +139,18 @@ def prompts(system: System, queries: Sequence[Query], task: str) -> np.ndarray:
     for place, row in zip(source, rows, strict=True):
         place[: len(row)] = row
     return source
+
+
+def _user_codes(system: System, histories: Histories, users: np.ndarray | None) -> Codes | None:
+    """`System.user_codes`, computed for a multiple of `ROWS` histories, of which those behind are empty.
+
+    Whoever took one item is exactly as far from a centroid as that item, so that rounding, which depends on the number
+    of rows, would decide their rank: a list would depend on who shares the batch. And each number would be compiled.
+    """
+    n, more = histories.n_users, -histories.n_users % ROWS
+    padded = Histories(np.pad(histories.offsets, (0, more), mode="edge"), histories.items, histories.n_items)
+    codes = system.user_codes(padded, None if users is None else np.pad(users, (0, more), mode="edge"))
+    return None if codes is None else dataclasses.replace(codes, values=codes.values[:n])
 
 
 def allowed_items(system: System, queries: Sequence[Query]) -> np.ndarray:
@@ -171,7 +186,7 @@ def history_of(system: System, asked: Query) -> Histories:
 def user_id(system: System, asked: Query) -> str:
     """The user's id in the prompt, `<User><CT3><CI17>`; "" without user ids."""
     users = None if asked.user is None else np.array([asked.user])
-    return system.user_name(system.user_codes(history_of(system, asked), users), 0)
+    return system.user_name(_user_codes(system, history_of(system, asked), users), 0)
 
 
 def why_fewer(system: System, asked: Query, n: int, k: int) -> str:
