@@ -10,6 +10,7 @@ import pytest
 import jaxrec
 from jaxrec import experiment
 from jaxrec.config import Config
+from jaxrec.data.interactions import Notes
 from jaxrec.data.synthetic import generate_world
 from jaxrec.system import run_data
 from jaxrec.system.data_digest import DataDigest, check_data, differences, digest_of, store_digest
@@ -116,7 +117,7 @@ def test_recommend_evaluate_report_and_resume_refuse_changed_data(
 ) -> None:
     system = finished_run("META ID", tmp_path / "run")
     now = [swapped(system.data, 0)]
-    monkeypatch.setattr(run_data, "load_interactions", lambda *_, **__: (now[0], None))
+    monkeypatch.setattr(run_data, "load_interactions", lambda *_, **__: (now[0], Notes("generated", now[0].n_events)))
     for use in (
         lambda: jaxrec.load(tmp_path / "run"),  # which `jaxrec recommend` and `jaxrec report` begin with
         lambda: jaxrec.evaluate_run(tmp_path / "run"),
