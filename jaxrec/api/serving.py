@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 from collections.abc import Sequence
 
 from jaxrec.api.run import TrainedRun
+from jaxrec.files import read_kept
+from jaxrec.studies.blend import BLEND_FILE
 
 
 def serve(
@@ -37,9 +38,9 @@ def serve(
 def refuse_blends(folders: Sequence[str | os.PathLike[str]]) -> None:
     """Raises ValueError if one is the folder of a blend, which names the runs that can be served in its place."""
     for folder in map(pathlib.Path, folders):
-        if not (folder / "config.json").is_file() and (file := folder / "blend.json").is_file():
-            parts = [part for part in json.loads(file.read_text())["parts"] if part["kind"] == "run"]
-            named = " ".join(os.path.normpath(folder / part["folder"]) for part in parts)
+        if not (folder / "config.json").is_file() and (file := folder / BLEND_FILE).is_file():
+            parts = read_kept(file, "json", "put it back, or blend anew")["parts"]
+            named = " ".join(os.path.normpath(folder / part["folder"]) for part in parts if part["kind"] == "run")
             raise ValueError(
                 f"{folder} holds a blend, which answers in Python and by jaxrec recommend, but is not served; "
                 f"serve its runs: jaxrec serve {named}"

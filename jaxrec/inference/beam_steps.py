@@ -55,12 +55,12 @@ def lists_by_ids(system: System) -> bool:
     return says_ids(system) and settings.eval.recommender == "beam" and not by_head
 
 
-def beam_steps(system: System, asked: Query, task: str) -> list[Step]:
+def beam_steps(system: System, query: Query, task: str) -> list[Step]:
     """The steps of a beam search for one request, those in which all ids are alike left out; the last lists items.
 
     Args:
       system: that answers.
-      asked: from `queries.query`.
+      query: from `queries.query`.
       task: from `queries.ranking_task`.
     Raises:
       ValueError: the run generates no ids.
@@ -69,9 +69,9 @@ def beam_steps(system: System, asked: Query, task: str) -> list[Step]:
         raise ValueError(f"{system.folder} generates no ids, and so has no beam search to show")
     recommender = system.recommender
     assert isinstance(recommender, TrieRecommender)
-    prompt = queries.prompts(system, [asked], task)
+    prompt = queries.prompts(system, [query], task)
     padded = np.pad(prompt, ((0, 0), (0, -prompt.shape[1] % MULTIPLE)))
-    allowed = queries.allowed_items(system, [asked])
+    allowed = queries.allowed_items(system, [query])
     top, steps = jax.device_get(recommender.steps(padded, allowed))
     trie = recommender.trie
     prefix = "<Item>" if system.config.task.autoregressive else ""  # which the prompt ends with

@@ -9,7 +9,7 @@ from flax import nnx
 
 from jaxrec.config import FilterConfig, LlamaConfig, LoraConfig
 from jaxrec.models.grouped_attention import attend_grouped
-from jaxrec.models.llama import Drops, Layer, Rotation
+from jaxrec.models.llama import Drops, Layer
 from jaxrec.types import Array
 
 
@@ -50,19 +50,19 @@ class FilteredLayer(Layer):
         self.settings = settings
         self.filter_bias = nnx.Param(jax.random.normal(rngs.params(), (config.d_model,)))
 
-    def __call__(
+    def attend(
         self,
         x_BSD: jax.Array,
-        rotation: Rotation,
+        q_BHSK: jax.Array,
+        k_BhSK: jax.Array,
+        v_BhSK: jax.Array,
         mask_BSS: jax.Array,
         drops: Drops,
         weights: list[jax.Array] | None = None,
     ) -> jax.Array:
-        """The whole layer, f32[B,S,D]; see `Layer`."""
-        z_BSD = self.attention_norm(x_BSD)
-        q_BHSK, k_BhSK, v_BhSK = self.attention.project(z_BSD, rotation, drops.adapter)
+        """The layer from `project` on, f32[B,S,D]; all positions of the sequences have to be there."""
         attended_BHSK = attend_grouped(q_BHSK, k_BhSK, v_BhSK, mask_BSS, drops.hidden, self.dtype, weights)
-        attended_BSD = self.attention.merge(attended_BHSK, drops.adapter)
+        attended_BSD, z_BSD = self.attention.merge(attended_BHSK, drops.adapter), self.attention_norm(x_BSD)
         low_BSD = jnp.einsum("bst,btd->bsd", low_pass(mask_BSS, self.settings), z_BSD)
         filtered_BSD = low_BSD + jnp.square(self.filter_bias[...])[None, None] * (z_BSD - low_BSD)
         share = self.settings.weight
