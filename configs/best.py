@@ -22,16 +22,16 @@ config = Config(
     answer="both",
     data=DataConfig(name="generated world"),
     walks=WalkConfig(rounds=8, length=32),
-    skipgram=SkipGramConfig(epochs=3),
+    skipgram=SkipGramConfig(dim=128, epochs=3),
     ids=IdConfig(clusters=0, users="none"),
     model=ModelConfig(
         backbone="item_decoder",
-        llama=LlamaConfig(d_model=64, d_kv=32, heads=2, kv_heads=2, d_ff=128, layers=2, tied=True, dropout=0.5),
+        llama=LlamaConfig(d_model=128, d_kv=32, heads=4, kv_heads=4, d_ff=256, layers=2, tied=True, dropout=0.5),
         filter=FilterConfig(weight=0.7),
         oov=OovConfig("none"),
     ),
     # The results were measured with a weight of 0.5 of a mean over three tokens, of which the prefix was certain.
-    item_head=ItemHeadConfig(id_weight=1 / 3, share=1.0, negatives=4096),
+    item_head=ItemHeadConfig(id_weight=1 / 3, share=1.0, negatives=4096, initial="vectors"),
     task=TaskConfig(
         tasks=("autoregressive",),
         max_history=50,

@@ -189,6 +189,9 @@ class ItemHeadConfig:
     items: all items."""
     rows: Literal["own", "vectors"] = "own"
     """An item's row: parameters of its own, or a linear map of its collaborative vector, which a new item has, too."""
+    initial: Literal["random", "vectors"] = "random"
+    """Own rows before training: "random", or "vectors", the items' collaborative vectors, centred, rotated to the
+    model's width, scaled alike and with some noise, so that the model starts from what items occur together."""
     row_input: bool = True
     """Whether an item's row is added to the input where its id ends."""
     row_output: bool = False

@@ -7,14 +7,16 @@ Zidek 1986). Weights are chosen by NDCG@10 on the validation items of a sample o
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.optimize
-import scipy.special
 
+from jaxrec.evaluate.blend_weights import Weights, likeliest_weights, most_tries, search_weights
 from jaxrec.evaluate.distributions import DISTRIBUTIONS
 from jaxrec.evaluate.full_ranking import Result, Scorer
 from jaxrec.evaluate.ranking import rank_and_ties, user_values
@@ -23,24 +25,17 @@ from jaxrec.evaluate.validation import validation_users
 from jaxrec.progress import Progress
 from jaxrec.types import Split
 
-METRIC = "ndcg@10"
+TOP = 10
+METRIC = f"ndcg@{TOP}"
 WITH_COUNTS = " + counts"
 """Ends the name of a blend with counted baselines."""
-SHARES = tuple(number / 20 for number in range(20))
-"""Weights that a component is tried with, the others' in proportion."""
-ROUNDS = 4
-"""Maximum number of times that every component's weight is varied."""
 CALIBRATED = 512
 """Maximum number of validation users to fit temperatures and epsilons to."""
 BATCH_USERS = 512
 BATCH_SCORES = 2**23
 """Scores of a component in a batch, 32 MB; of large catalogues, batches have fewer users."""
-LEAST_LOG = -1e4
-"""In the likelihood, log-probabilities of 0 count as this."""
 KEPT_SCORES = 2**28
 """Scores kept while weights are tried, 1 GB; of large catalogues, fewer users are sampled."""
-
-Weights = tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,82 +145,21 @@ def fit_blend(
         for m, component in enumerate(fitted):
             batch.scores[m] = component.log_probs(batch.scores[m])
 
-    def ndcg(weights: Weights) -> float:
-        ranks = np.concatenate([batch.ranks(mix(batch.scores, weights))[0] for batch in batches])
-        return float(user_values(ranks, METRIC).mean())
-
     step = _calibration_step([b.target for b in batches])
     log_probs = np.concatenate([np.stack([scores[::step] for scores in b.scores], axis=1) for b in batches])
     target = np.concatenate([b.target[::step] for b in batches])
-    weights, tries = search_weights(len(names), ndcg, likeliest_weights(log_probs, target))
+    start = likeliest_weights(log_probs, target)
+    in_reach = [batches.pop().in_reach() for _ in range(len(batches))]  # one at a time, as scores take much memory
+    progress = Progress("blend, weights", most_tries(len(names)), unit="tries", quiet=10.0)
+    number = itertools.count(1)
+
+    def ndcg(weights: Weights) -> float:
+        progress.update(next(number))
+        return math.fsum(itertools.chain.from_iterable(batch.gains(weights) for batch in in_reach)) / len(users)
+
+    with progress:
+        weights, tries = search_weights(len(names), ndcg, start)
     return Blend(fitted, weights, dict(tries)[weights], len(users), seed, tries)
-
-
-def likeliest_weights(log_probs: np.ndarray, target: np.ndarray) -> Weights:
-    """Weights of sum 1 in the proportions that minimise the negative log-likelihood of softmax(sum_m w_m log p_m).
-
-    This is convex in the weights w_m >= 0, so there are no local minima; it is a multinomial logit model whose features
-    are log-probabilities.
-
-    Args:
-      log_probs: of the components, f32[n,M,I].
-      target: items, i32[n].
-    Returns:
-      M weights; equal ones where nothing is likelier than a uniform guess.
-    """
-    users, count = np.arange(len(target)), log_probs.shape[1]
-    logs = np.maximum(log_probs, LEAST_LOG).astype(np.float64)
-    of_target = logs[users, :, target]
-
-    def nll(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        mixed = np.einsum("nmi,m->ni", logs, weights)
-        normaliser = scipy.special.logsumexp(mixed, axis=1)
-        expected = np.einsum("nmi,ni->nm", logs, np.exp(mixed - normaliser[:, None]))
-        return float((normaliser - of_target @ weights).mean()), (expected - of_target).mean(axis=0)
-
-    start = np.full(count, 1 / count)
-    best = scipy.optimize.minimize(nll, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * count).x
-    total = float(best.sum())
-    return tuple(round(float(w) / total, 6) for w in best) if total > 0 else tuple(start.tolist())
-
-
-def search_weights(
-    n: int, value: Callable[[Weights], float], start: Weights | None = None
-) -> tuple[Weights, tuple[tuple[Weights, float], ...]]:
-    """Coordinate ascent over n weights of sum 1: the best weights, and all that were tried with their values.
-
-    Starts from the best component alone, or from `start` where that is better. Then each component in turn gets each
-    weight of `SHARES` while the others keep their proportions, and a better value replaces the best; until a round
-    changes nothing, or after `ROUNDS` rounds. Of equal values the first counts.
-
-    Args:
-      n: number of weights.
-      value: value(weights) -> what to maximise.
-      start: weights to try first.
-    """
-    tries: dict[Weights, float] = {}
-
-    def best_of(*candidates: Weights) -> Weights:
-        for weights in candidates:
-            if weights not in tries:
-                tries[weights] = value(weights)
-        return max(candidates, key=lambda weights: tries[weights])
-
-    alone = [tuple(float(m == one) for m in range(n)) for one in range(n)]
-    best = best_of(*([start] if start else []), *alone)
-    for _ in range(ROUNDS):
-        before = best
-        for m in range(n):
-            rest = sum(best) - best[m]
-            if rest > 0:
-                varied = [
-                    tuple(share if j == m else round(w / rest * (1 - share), 6) for j, w in enumerate(best))
-                    for share in SHARES
-                ]
-                best = best_of(best, *varied)
-        if best == before:
-            break
-    return best, tuple(tries.items())
 
 
 def evaluate_blend(
@@ -279,6 +213,40 @@ class _Batch:
     def ranks(self, scores: np.ndarray) -> np.ndarray:
         """Ranks of the targets and numbers of tied items, f32[2,n]."""
         return np.stack([np.asarray(x) for x in rank_and_ties(scores, self.target, self.seen)])
+
+    def in_reach(self) -> _InReach:
+        """The users whose targets could be among the first ten with some weights; scores are log-probabilities."""
+        scores, target = self._unseen(), self.target[:, None]
+        as_good = np.ones(scores[0].shape, bool)
+        for of_all in scores:
+            as_good &= of_all >= np.take_along_axis(of_all, target, axis=1)
+        # The target itself, and items that are level with it in each component or above: each takes half a rank.
+        kept = as_good.sum(axis=1) - 1 < 2 * TOP
+        return _InReach([x[kept] for x in scores], self.target[kept])
+
+    def _unseen(self) -> list[np.ndarray]:
+        """The scores, with -inf for NaN and for seen items other than the target."""
+        scores = [np.where(np.isnan(x), -np.inf, x) for x in self.scores]
+        if self.seen is not None:
+            rows, columns = np.nonzero((self.seen >= 0) & (self.seen != self.target[:, None]))
+            for x in scores:
+                x[rows, self.seen[rows, columns]] = -np.inf
+        return scores
+
+
+@dataclasses.dataclass(frozen=True)
+class _InReach:
+    """Log-probabilities of some users by all components, f32[n,I] each, -inf for seen items, and targets i32[n]."""
+
+    scores: list[np.ndarray]
+    target: np.ndarray
+
+    def gains(self, weights: Weights) -> np.ndarray:
+        """Each user's NDCG@10, f64[n]."""
+        mixed = mix(self.scores, weights)
+        of_target = np.take_along_axis(mixed, self.target[:, None], axis=1)
+        above, level = (mixed > of_target).sum(axis=1), (mixed == of_target).sum(axis=1) - 1
+        return user_values(1 + above + level / 2, METRIC)
 
 
 def _batches(

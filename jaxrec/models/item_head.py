@@ -19,6 +19,11 @@ from jaxrec.models.sibling_softmax import Siblings
 from jaxrec.models.unit import unit
 from jaxrec.types import Array, Batch
 
+DEVIATION = 0.02
+"""Standard deviation of a row's numbers at the start."""
+NOISE = 0.3
+"""Of that, what is random in rows that start as vectors."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
@@ -40,6 +45,21 @@ class Answers:
         """The states that predict the id's code of this number, f32[B,T,D] -> f32[N*B,D]."""
         at = jnp.minimum(self.places + code, hidden.shape[1] - 1)
         return jnp.swapaxes(jnp.take_along_axis(hidden, at[..., None], axis=1), 0, 1).reshape(-1, hidden.shape[-1])
+
+
+def rotated(vectors: np.ndarray, width: int, key: jax.Array) -> jax.Array:
+    """The directions of vectors f32[I,F] in a space of another width, f32[I,width], of a mean square of 1.
+
+    They are centred, cut to their first `width` principal components where they have more, and rotated at random:
+    calls with different keys give the same angles and other numbers. Vectors that are all zeros stay zeros.
+    """
+    vectors = np.asarray(vectors, np.float64)
+    known = vectors.any(axis=1, keepdims=True)
+    centred = known * (vectors - vectors.sum(axis=0) / max(known.sum(), 1))
+    if width < centred.shape[1]:
+        centred = centred @ np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :width]
+    rotation, _ = jnp.linalg.qr(jax.random.normal(key, (width, width)))
+    return width**0.5 * unit(jnp.asarray(centred, jnp.float32)) @ rotation[: centred.shape[1]]
 
 
 class ItemHead(nnx.Module):
@@ -81,14 +101,21 @@ class ItemHead(nnx.Module):
         self.prefix = int(item_tokens[0, 0])
         self.dtype = dtype
         self._sort(item_tokens)
-        height = len(item_tokens)
+        height, mean = len(item_tokens), 0.0
         if config.rows == "vectors":
             height, square = vectors.shape[1], np.square(vectors).sum(axis=1).mean()
             self.scale = Buffer(jnp.asarray(max(square, 1e-12) ** -0.5, jnp.float32))
             self.vectors = Buffer(jnp.asarray(vectors, jnp.float32))
-        self.rows = nnx.Param(0.02 * jax.random.normal(rngs.params(), (height, d_model)))
+        elif config.initial == "vectors":
+            mean = DEVIATION * rotated(vectors, d_model, rngs.params())
+        spread = DEVIATION if config.rows == "vectors" or config.initial == "random" else NOISE * DEVIATION
+
+        def rows() -> nnx.Param:
+            return nnx.Param(mean + spread * jax.random.normal(rngs.params(), (height, d_model)))
+
+        self.rows = rows()
         if not config.tied:
-            self.output_rows = nnx.Param(0.02 * jax.random.normal(rngs.params(), (height, d_model)))
+            self.output_rows = rows()
 
     def _table(self, rows: nnx.Param) -> jax.Array:
         """f32[I,D]: the parameters themselves, or vectors, scaled to a mean square length of 1, times them."""

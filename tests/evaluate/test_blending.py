@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jaxrec.evaluate import blending
-from jaxrec.evaluate.blending import Blend, Component, evaluate_blend, fit_blend, likeliest_weights, mix, search_weights
+from jaxrec.evaluate.blend_weights import likeliest_weights, search_weights
+from jaxrec.evaluate.blending import Blend, Component, evaluate_blend, fit_blend, mix
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.types import Histories, Split
 
@@ -95,6 +96,26 @@ def test_weights_are_the_best_tried_and_their_value_is_the_measured_one(
     assert metrics(measured.ranks, (10,))["ndcg@10"] == pytest.approx(blend.ndcg, abs=1e-12)
     alone = dict(blend.tries)
     assert {(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)} <= set(alone)
+
+
+@pytest.mark.parametrize("mask_seen", [True, False])
+def test_users_whose_targets_are_out_of_reach_count_as_misses_with_all_weights(mask_seen: bool) -> None:
+    rng = np.random.default_rng(2)
+    n_users, n_items = 40, 90
+    rows = np.stack([rng.permutation(n_items)[:6] for _ in range(n_users)]).astype(np.int32)
+    train, between = (
+        Histories(np.arange(0, part.size + 1, part.shape[1]), part.reshape(-1), n_items)
+        for part in (rows[:, :4], rows[:, 4:5])
+    )
+    split = Split.of(train, rows[:, 4], rows[:, 5], between, "strict")
+    scores = rng.normal(size=(n_users, n_items)).astype(np.float32)
+    scores[:20, 7] = np.nan
+    counts = rng.integers(0, 4, (n_users, n_items)).astype(np.float32)
+    components = [component("a", scores), component("b", scores + counts), component("counts", counts, "shares")]
+    blend = fit_blend(components, split, mask_seen=mask_seen)
+    for weights, value in blend.tries[::7]:
+        (measured,) = evaluate_blend(blend, {"all": weights}, split, "valid", mask_seen=mask_seen)
+        assert metrics(measured.ranks, (10,))["ndcg@10"] == pytest.approx(value, abs=1e-12)
 
 
 def test_test_items_change_nothing(split: Split, components: list[Component]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from jaxrec import experiment
-from jaxrec.config import Config, ItemHeadConfig, LlamaConfig, ModelConfig, OovConfig
+from jaxrec.config import Config, FilterConfig, ItemHeadConfig, LlamaConfig, ModelConfig, OovConfig
 from jaxrec.config.checks import check_config
 from jaxrec.data.packing import packed
 from jaxrec.export.whole_system import export
@@ -32,6 +32,7 @@ SHAPE = LlamaConfig(d_model=16, d_kv=8, heads=2, kv_heads=1, d_ff=32, layers=2, 
 HEADS = {
     "llama": ItemHeadConfig(),
     "item_decoder": ItemHeadConfig(),
+    "item_decoder, filtered, rows that start as vectors": ItemHeadConfig(initial="vectors"),
     "item_decoder, rows of vectors in last codes": ItemHeadConfig(share=0.5, rows="vectors", row_output=True),
 }
 
@@ -43,7 +44,12 @@ def config(tiny: Config, request: pytest.FixtureRequest) -> Config:
         name="tiny",
         answer="both",
         ids__users="none",
-        model=ModelConfig(backbone=request.param.partition(",")[0], llama=SHAPE, oov=OovConfig("none")),
+        model=ModelConfig(
+            backbone=request.param.partition(",")[0],
+            llama=SHAPE,
+            filter=FilterConfig(weight=0.5 if "filtered" in request.param else 0.0, period=6),
+            oov=OovConfig("none"),
+        ),
         task__tasks=("autoregressive",),
         train__steps=40,
         train__learning_rate=1e-2,
