@@ -215,12 +215,12 @@ class _Batch:
         return np.stack([np.asarray(x) for x in rank_and_ties(scores, self.target, self.seen)])
 
     def in_reach(self) -> _InReach:
-        """The users whose targets could be among the first ten with some weights; scores are log-probabilities."""
+        """The users whose targets some weights could rank among the first `TOP`; the scores are log-probabilities."""
         scores, target = self._unseen(), self.target[:, None]
         as_good = np.ones(scores[0].shape, bool)
         for of_all in scores:
             as_good &= of_all >= np.take_along_axis(of_all, target, axis=1)
-        # The target itself, and items that are level with it in each component or above: each takes half a rank.
+        # An item that no component puts below the target moves it down by half a rank or more, whatever the weights.
         kept = as_good.sum(axis=1) - 1 < 2 * TOP
         return _InReach([x[kept] for x in scores], self.target[kept])
 

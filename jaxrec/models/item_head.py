@@ -48,14 +48,21 @@ class Answers:
 
 
 def rotated(vectors: np.ndarray, width: int, key: jax.Array) -> jax.Array:
-    """The directions of vectors f32[I,F] in a space of another width, f32[I,width], of a mean square of 1.
+    """Vectors turned at random into a space of another width: the same angles, and other numbers for each key.
 
-    They are centred, cut to their first `width` principal components where they have more, and rotated at random:
-    calls with different keys give the same angles and other numbers. Vectors that are all zeros stay zeros.
+    They are centred, cut to their first `width` principal components where they are longer, and scaled alike. Vectors
+    that are all zeros stay zeros, and don't count where the others are centred.
+
+    Args:
+      vectors: f32[I,F].
+      width: D.
+      key: of the rotation.
+    Returns:
+      f32[I,D]; the mean square of a row's numbers is 1 or, of a row of zeros, 0.
     """
     vectors = np.asarray(vectors, np.float64)
-    known = vectors.any(axis=1, keepdims=True)
-    centred = known * (vectors - vectors.sum(axis=0) / max(known.sum(), 1))
+    has_vector = np.any(vectors, axis=1, keepdims=True)
+    centred = has_vector * (vectors - vectors.sum(axis=0) / max(has_vector.sum(), 1))
     if width < centred.shape[1]:
         centred = centred @ np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :width]
     rotation, _ = jnp.linalg.qr(jax.random.normal(key, (width, width)))
@@ -83,7 +90,7 @@ class ItemHead(nnx.Module):
       item_tokens: the id of each item as tokens, prefix first, i32[I,1+L].
       d_model: D.
       dtype: of the products' operands.
-      vectors: collaborative vectors of the items, f32[I,F]; used with the rows "vectors" alone.
+      vectors: collaborative vectors of the items, f32[I,F]; used where rows are made of them or start as them.
       rngs: its "params" stream initialises.
     """
 
@@ -101,17 +108,16 @@ class ItemHead(nnx.Module):
         self.prefix = int(item_tokens[0, 0])
         self.dtype = dtype
         self._sort(item_tokens)
-        height, mean = len(item_tokens), 0.0
+        height, start, spread = len(item_tokens), 0.0, DEVIATION
         if config.rows == "vectors":
             height, square = vectors.shape[1], np.square(vectors).sum(axis=1).mean()
             self.scale = Buffer(jnp.asarray(max(square, 1e-12) ** -0.5, jnp.float32))
             self.vectors = Buffer(jnp.asarray(vectors, jnp.float32))
         elif config.initial == "vectors":
-            mean = DEVIATION * rotated(vectors, d_model, rngs.params())
-        spread = DEVIATION if config.rows == "vectors" or config.initial == "random" else NOISE * DEVIATION
+            start, spread = DEVIATION * rotated(vectors, d_model, rngs.params()), NOISE * DEVIATION
 
         def rows() -> nnx.Param:
-            return nnx.Param(mean + spread * jax.random.normal(rngs.params(), (height, d_model)))
+            return nnx.Param(start + spread * jax.random.normal(rngs.params(), (height, d_model)))
 
         self.rows = rows()
         if not config.tied:

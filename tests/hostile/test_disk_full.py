@@ -1,17 +1,15 @@
 """A disk that is full ends in one error that says so; with room again, the same command ends as if nothing had been."""
 
-import json
 import pathlib
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from jaxrec.config import Config, to_json
-from jaxrec.system import loading
+from tests.hostile.conftest import assert_same_results
 
 SMALL_RUN = pathlib.Path(__file__).parents[1] / "training" / "small_run.py"
 SCRIPT = """
@@ -80,10 +78,4 @@ def test_a_whole_run_survives_a_full_disk(
     process = start("train", tmp_path / "run")
     errors = process.communicate(timeout=500)[1]
     assert process.returncode == 0, errors
-    rows = [json.loads((folder / "results.json").read_text())["rows"] for folder in (tmp_path / "run", expected.folder)]
-    for row in (*rows[0], *rows[1]):
-        row.pop("seconds", None)
-    assert rows[0] == rows[1]
-    lists = [system.recommend(np.arange(5), 5) for system in (loading.load(tmp_path / "run"), expected)]
-    np.testing.assert_array_equal(lists[0].items, lists[1].items)
-    np.testing.assert_array_equal(lists[0].scores, lists[1].scores)
+    assert_same_results(tmp_path / "run", expected)

@@ -1,6 +1,5 @@
 """Processes killed (SIGKILL) at random moments, then started again: all ends as if nothing had happened."""
 
-import json
 import pathlib
 import random
 import shutil
@@ -8,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from jaxrec.config import Config, to_json
@@ -16,6 +14,7 @@ from jaxrec.files import check_sums
 from jaxrec.inference import newcomers
 from jaxrec.system import loading
 from jaxrec.system.system import System
+from tests.hostile.conftest import assert_same_results
 
 EVENTS = "user,item\nannA,itemA\nannA,item03\nbobB,itemB\nuser00,itemA\nuser01,itemB\n"
 
@@ -96,19 +95,9 @@ def kill_trainings(killer: Killer, expected: System, config: Config, folder: pat
     for done in range(kills):
         if not killer.killed(seconds, "train", folder) or done == kills - 1:
             killer.whole("train", folder)
-            check_equal(folder, expected)
+            check_sums(folder)
+            assert_same_results(folder, expected)
             shutil.rmtree(folder)
-
-
-def check_equal(folder: pathlib.Path, expected: System) -> None:
-    check_sums(folder)
-    rows = [json.loads((path / "results.json").read_text())["rows"] for path in (folder, expected.folder)]
-    for row in (*rows[0], *rows[1]):
-        row.pop("seconds", None)
-    assert rows[0] == rows[1]
-    lists = [system.recommend(np.arange(5), 5) for system in (loading.load(folder), expected)]
-    np.testing.assert_array_equal(lists[0].items, lists[1].items)
-    np.testing.assert_array_equal(lists[0].scores, lists[1].scores)
 
 
 @pytest.mark.long
