@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
-.PHONY: demo test test-slow test-all lint format bench docs clean
+.PHONY: demo test test-slow test-all soak lint format bench docs clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "jaxrec needs Python >= 3.11; set PYTHON=python3.12, say")'
@@ -29,13 +29,16 @@ demo: $(VENV)/.run
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.dev
-	$(PYTEST) -m "not slow and not long" $(TESTS)
+	$(PYTEST) -m "not slow and not long and not soak" $(TESTS)
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m "slow and not long" $(TESTS)
 
 test-all: $(VENV)/.dev
-	$(PYTEST) $(TESTS)
+	$(PYTEST) -m "not soak" $(TESTS)
+
+soak: $(VENV)/.dev
+	$(PYTEST) -m soak $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -79,15 +79,16 @@ def escapes(folder: pathlib.Path, draw: random.Random, *, ways_each: int, of_che
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["META ID", "TokenRec"])
 def test_a_damaged_file_changes_no_answer_in_silence(
-    finished_run: Callable[[str, pathlib.Path], System], tmp_path: pathlib.Path
+    finished_run: Callable[[str, pathlib.Path], System], tmp_path: pathlib.Path, method: str
 ) -> None:
-    finished_run("META ID", tmp_path / "run")
+    finished_run(method, tmp_path / "run")
     print("seed", SEED)
     assert escapes(tmp_path / "run", random.Random(SEED), ways_each=1, of_checkpoints=25) == []
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.parametrize("method", ["META ID", "TokenRec"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_damage_changes_an_answer_in_silence(

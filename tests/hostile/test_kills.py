@@ -100,26 +100,31 @@ def kill_trainings(killer: Killer, expected: System, config: Config, folder: pat
             shutil.rmtree(folder)
 
 
-@pytest.mark.long
-def test_a_killed_update_is_given_again(
-    finished_run: Callable, tmp_path: pathlib.Path, start: Callable, ready: Callable
+def few_and_many(few: int, many: int) -> pytest.MarkDecorator:
+    """How often a test kills: a few times in `make test-all`, and many in `make soak`."""
+    counts = [pytest.param(few, marks=pytest.mark.long), pytest.param(many, marks=pytest.mark.soak)]
+    return pytest.mark.parametrize("kills", counts)
+
+
+@few_and_many(1, 15)
+def test_killed_updates(
+    finished_run: Callable, tmp_path: pathlib.Path, start: Callable, ready: Callable, kills: int
 ) -> None:
     finished_run("META ID", tmp_path / "run")
-    kill_updates(Killer(start, ready, 7), tmp_path / "run", kills=1)
+    kill_updates(Killer(start, ready, 7), tmp_path / "run", kills)
 
 
-@pytest.mark.long
-def test_killed_updates_and_exports(
-    finished_run: Callable, tmp_path: pathlib.Path, start: Callable, ready: Callable
+@few_and_many(2, 15)
+def test_killed_exports(
+    finished_run: Callable, tmp_path: pathlib.Path, start: Callable, ready: Callable, kills: int
 ) -> None:
     finished_run("META ID", tmp_path / "run")
-    kill_exports(Killer(start, ready, 1), tmp_path / "run", kills=15)
-    kill_updates(Killer(start, ready, 2), tmp_path / "run", kills=15)
+    kill_exports(Killer(start, ready, 1), tmp_path / "run", kills)
 
 
-@pytest.mark.long
+@few_and_many(3, 20)
 def test_killed_trainings(
-    finished_run: Callable, tiny: Config, tmp_path: pathlib.Path, start: Callable, ready: Callable
+    finished_run: Callable, tiny: Config, tmp_path: pathlib.Path, start: Callable, ready: Callable, kills: int
 ) -> None:
     expected = finished_run("META ID", tmp_path / "expected")
-    kill_trainings(Killer(start, ready, 3), expected, tiny, tmp_path / "run", kills=20)
+    kill_trainings(Killer(start, ready, 3), expected, tiny, tmp_path / "run", kills)

@@ -25,6 +25,6 @@ def test_flipped_bits() -> None:
     read_flipped(300)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_many_flipped_bits() -> None:
     read_flipped(10_000)

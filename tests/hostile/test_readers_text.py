@@ -143,7 +143,7 @@ def test_mutations(name: str, tmp_path: pathlib.Path, strict_alone) -> None:
     check(name, 300, tmp_path, strict_alone)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.parametrize("name", FILES)
 def test_many_mutations(name: str, tmp_path: pathlib.Path, strict_alone) -> None:
     check(name, 10_000, tmp_path, strict_alone)
