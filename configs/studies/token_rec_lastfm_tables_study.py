@@ -26,6 +26,15 @@ def p5(kind: str, tokens: int, **changed) -> Config:
     )
 
 
+def pod(config: Config) -> Config:
+    """P5 whose templates' words are distilled into 3 vectors a task; both of its tasks that rank items (Li et al. 2023).
+
+    Its third, explanations, wants texts. Neither has P5's whole-word embeddings here.
+    """
+    task = dataclasses.replace(config.task, tasks=("sequential", "direct"), weights=(), prompt_vectors=3)
+    return dataclasses.replace(config, task=task)
+
+
 def unseen(config: Config) -> Config:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, unseen_users=0.05))
 
@@ -36,4 +45,5 @@ study = {
     "P5-SID": p5("sid", 5),
     "CID": p5("cid", 5, branches=10, leaf=100),
 }
-study |= {f"{name}, 5% of users unseen": unseen(study[name]) for name in ("P5-SID", "CID")}
+study["POD"] = pod(study["P5-RID"])
+study |= {f"{name}, 5% of users unseen": unseen(study[name]) for name in ("P5-SID", "CID", "POD")}

@@ -69,6 +69,11 @@ def _check_tasks(config: Config) -> None:
         raise ValueError(
             "task.augment varies histories of task 'autoregressive' alone; set --task.tasks autoregressive"
         )
+    if task.prompt_vectors and (task.autoregressive or config.eval.prompt != "seen"):
+        raise ValueError(
+            f"task.prompt_vectors={task.prompt_vectors} replaces the words of answered prompts: there is no unseen "
+            "template then, and task 'autoregressive' has none; set eval.prompt seen, other tasks, or prompt_vectors 0"
+        )
     if config.train.select == "ndcg@10" and not task.ranking:
         raise ValueError("train.select ndcg@10 wants a task that ranks items; set train.select auto")
     if config.train.select == "nll" and not task.writing:

@@ -65,6 +65,9 @@ class TaskConfig:
     """Maximum tokens of an explanation or summary, in training and generation."""
     max_history: Length = 20
     """Maximum history items in a prompt; the latest are kept."""
+    prompt_vectors: Annotated[int, Limits(at_least=0, at_most=1024)] = 0
+    """Trained vectors in front of every prompt of a task, into which its words are distilled: prompts that are answered
+    consist of these and the ids alone, without words (POD, Li et al. 2023, has 3). 0: prompts of words alone."""
     augment: AugmentConfig = NO_AUGMENTATION
     """How training histories of "autoregressive" vary from epoch to epoch."""
     shuffle: bool = True

@@ -25,7 +25,7 @@ from jaxrec.models.retriever import Retriever
 from jaxrec.system.system import System
 from jaxrec.tasks.ragged import shuffle_rows
 from jaxrec.tasks.ranking_examples import recent_events
-from jaxrec.tasks.templates import templates, without_user
+from jaxrec.tasks.templates import answered_template, without_user
 from jaxrec.tokenizers.vocabulary import safe_tokenizer
 from jaxrec.types import Codes
 
@@ -125,9 +125,9 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
     """The content of jaxrec.json."""
     config, model = system.config, system.model
     about = hub.describe(model, system.vocabulary, dtype)
-    tasks = {}
+    tasks, vectors = {}, config.task.prompt_vectors
     for task in config.task.ranking:
-        template = templates(task, seen=config.eval.prompt != "unseen")[0]
+        template = answered_template(task, seen=config.eval.prompt != "unseen", vectors=vectors)
         template = without_user(template) if config.ids.users == "none" else template
         tasks[task] = {
             "template": template.source,
@@ -138,7 +138,7 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
         "method": system.name,
         "answer": config.answer,
         "tasks": tasks,
-        "writing": {task: templates(task)[0].source for task in config.task.writing},
+        "writing": {task: answered_template(task, vectors=vectors).source for task in config.task.writing},
         "prompt_end": _start_text(system) if about["decoder_only"] else "",
         "users": config.ids.users,
         "mask_seen": config.eval.mask_seen,

@@ -21,7 +21,7 @@ from jaxrec.models.members import Members
 from jaxrec.models.retriever import Retriever
 from jaxrec.models.sparse import edges
 from jaxrec.system.run import Run
-from jaxrec.tasks.templates import template_texts
+from jaxrec.tasks.templates import prompt_vector_names, template_texts
 from jaxrec.tokenizers import vocabulary as vocabularies
 from jaxrec.tokenizers.ids import Ids
 from jaxrec.tokenizers.vocabulary import Vocabulary
@@ -98,6 +98,7 @@ def _vocabulary(run: Run, ids: Ids, *, untrained: bool) -> tuple[Vocabulary, Any
     record = backbone(config.backbone)
     shape, weights = record.shape(config), None
     names = vocabularies.new_token_names(ids.users.codes, ids.items.codes, answer=record.decoder_only)
+    names += prompt_vector_names(run.config.task.tasks, run.config.task.prompt_vectors)
     # An interrupted save leaves a folder whose name has a suffix after the step; it is no checkpoint.
     trained = any(step.name.isdigit() for step in (run.folder / "checkpoints").glob("*"))
     if file.is_file() and trained and not untrained:  # checkpoints replace the pretrained weights

@@ -24,7 +24,7 @@ from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.system.run import Run
 from jaxrec.tasks.ragged import pad_rows, ragged_take, shuffle_rows
 from jaxrec.tasks.ranking_examples import Prompts, recent_events
-from jaxrec.tasks.templates import templates
+from jaxrec.tasks.templates import answered_template
 from jaxrec.tokenizers.id_files import code_text
 from jaxrec.tokenizers.ids import Ids
 from jaxrec.tokenizers.registry import id_kind
@@ -145,7 +145,7 @@ class System(Run):
           ask(users, draw=users): where the history is shuffled, its order depends only on the number in `draw`.
         """
         settings = self.config.task
-        template = templates(task, seen=prompt == "seen")[0]
+        template = answered_template(task, seen=prompt == "seen", vectors=settings.prompt_vectors)
         tokens = None if codes is None else self.vocabulary.ids("<User>", codes).tokens
         prompts = Prompts.make(self.vocabulary, [template], self.item_tokens, histories, tokens)
         max_history = settings.max_history if "history" in template.slots else 0

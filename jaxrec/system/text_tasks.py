@@ -24,7 +24,7 @@ from jaxrec.system.system import System, histories_of
 from jaxrec.system.text_examples import with_user_tokens
 from jaxrec.system.timing import milliseconds_each
 from jaxrec.tasks.ragged import pad_rows
-from jaxrec.tasks.templates import templates
+from jaxrec.tasks.templates import answered_template
 from jaxrec.tasks.writing_examples import ANSWERS, TextEvents, WritingPrompts, stars_text
 from jaxrec.types import Histories
 
@@ -128,8 +128,8 @@ class Writer:
           rows: of `events`.
           prompt: "seen" or "unseen": the first template of training, or one that training did not use.
         """
-        template, system = templates(task, seen=prompt == "seen")[0], self.system
-        settings = system.config.task
+        system, settings = self.system, self.system.config.task
+        template = answered_template(task, seen=prompt == "seen", vectors=settings.prompt_vectors)
         subset = events.take(rows)
         prompts = WritingPrompts(system.vocabulary, [template], subset, system.item_tokens, tokens, settings)
         ragged = prompts.prompts(np.zeros(len(rows), np.int64), np.arange(len(rows)))

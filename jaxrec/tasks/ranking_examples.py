@@ -12,7 +12,7 @@ import numpy as np
 from jaxrec.config import TaskConfig
 from jaxrec.keys import generator
 from jaxrec.tasks.ragged import Ragged, ragged_range, ragged_take, shuffle_rows
-from jaxrec.tasks.templates import Template, templates, without_user
+from jaxrec.tasks.templates import Template, training_templates, without_user
 from jaxrec.tokenizers.vocabulary import Vocabulary
 from jaxrec.types import Histories
 
@@ -169,7 +169,7 @@ class RankingExamples:
         """
         if "direct" in task.ranking and user_tokens is None:
             raise ValueError("task 'direct' needs user ids; set ids.users or leave the task out")
-        groups = [templates(name) for name in task.ranking]
+        groups = [training_templates(name, task.prompt_vectors) for name in task.ranking]
         prompt_templates = [t for group in groups for t in group]
         self.prompts = Prompts.make(vocabulary, prompt_templates, item_tokens, histories, user_tokens)
         start = np.repeat(histories.offsets[:-1], np.diff(histories.offsets))

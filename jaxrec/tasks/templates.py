@@ -16,11 +16,13 @@ class Template:
       source: the encoder's text; `{user}`, `{item}` and `{history}` stand for ids, `{feature}`, `{stars}` and
         `{review}` for text.
       seen: False for the one template that training does not use.
+      words: False for prompts of ids and prompt vectors alone, see `prompts`.
     """
 
     task: str
     source: str
     seen: bool = True
+    words: bool = True
 
     @property
     def slots(self) -> list[str]:
@@ -163,8 +165,48 @@ def templates(task: str, *, seen: bool = True) -> tuple[Template, ...]:
     return tuple(t for t in TEMPLATES[task] if t.seen == seen)
 
 
+def prompt_vector_names(tasks: Sequence[str], vectors: int) -> tuple[str, ...]:
+    """Names of the tokens whose embeddings are the tasks' prompt vectors, `<sequential:1>` and so on."""
+    return tuple(f"<{task}:{n + 1}>" for task in tasks for n in range(vectors))
+
+
+def training_templates(task: str, vectors: int = 0) -> tuple[Template, ...]:
+    """The templates that training draws from, behind the task's prompt vectors where it has any.
+
+    Args:
+      task: one of `TEMPLATES`.
+      vectors: number of prompt vectors a task.
+    Raises:
+      ValueError: see `templates`.
+    """
+    front = "".join(prompt_vector_names([task], vectors))
+    return tuple(dataclasses.replace(t, source=f"{front} {t.source}".strip()) for t in templates(task))
+
+
+def answered_template(task: str, *, seen: bool = True, vectors: int = 0) -> Template:
+    """The template of the prompts that are answered in validation, evaluation and use.
+
+    With prompt vectors they have no words: vectors that stood before every template in training hold what the words
+    said, and a prompt is these and the ids alone (POD; Li et al. 2023).
+
+    Args:
+      task: one of `TEMPLATES`.
+      seen: whether training uses the template; not read with prompt vectors.
+      vectors: number of prompt vectors a task.
+    Raises:
+      ValueError: see `templates`.
+    """
+    if not vectors:
+        return templates(task, seen=seen)[0]
+    slots = [slot for slot in ("user", "item", "history", "feature", "review") if slot in templates(task)[0].slots]
+    front = "".join(prompt_vector_names([task], vectors))
+    return Template(task, f"{front} {' '.join(f'{{{slot}}}' for slot in slots)}", words=False)
+
+
 def without_user(template: Template) -> Template:
-    """The template for runs without user ids: the words "the user" replace the id."""
+    """The template for runs without user ids: the words "the user" replace the id, or nothing where it has no words."""
+    if not template.words:
+        return dataclasses.replace(template, source=template.source.replace(" {user}", ""))
     return dataclasses.replace(template, source=template.source.replace("{user}", "the user"))
 
 

@@ -13,7 +13,7 @@ from jaxrec.data.packing import Examples
 from jaxrec.keys import generator
 from jaxrec.tasks.ragged import Ragged, ragged_take
 from jaxrec.tasks.ranking_examples import cut_at_slots, each_once
-from jaxrec.tasks.templates import Template, templates, without_user
+from jaxrec.tasks.templates import Template, training_templates, without_user
 from jaxrec.tokenizers.vocabulary import Vocabulary
 
 ANSWERS = {"rating": "stars", "preference": "stars", "explanation": "sentence", "review": "summary"}
@@ -165,7 +165,7 @@ class WritingExamples:
         Raises:
           ValueError: a task can use none of the events.
         """
-        groups = {name: templates(name) for name in task.writing}
+        groups = {name: training_templates(name, task.prompt_vectors) for name in task.writing}
         self.questions = WritingPrompts(
             vocabulary, [t for group in groups.values() for t in group], texts, item_tokens, user_tokens, task
         )

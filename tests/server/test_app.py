@@ -275,7 +275,7 @@ def test_no_request_breaks_it(client, posted, got) -> None:
     answered(client, posted, got)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(posted=posts, got=gets)
 def test_5000_requests_do_not_break_it(client, posted, got) -> None:

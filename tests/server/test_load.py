@@ -1,4 +1,4 @@
-"""Ten thousand requests while events arrive, then a kill: no answer is wrong or lost, nor is any event."""
+"""Thousands of requests while events arrive, then a kill: no answer is wrong or lost, nor is any event."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 K = 10
 
 
-@pytest.mark.long
+@pytest.mark.parametrize(
+    "requests", [pytest.param(1_000, marks=pytest.mark.long), pytest.param(10_000, marks=pytest.mark.soak)]
+)
 @pytest.mark.parametrize("method", ["META ID", "TokenRec"])
-def test_10000_answers_are_right_while_events_arrive(
-    method: str, finished_run: Finished, tmp_path: pathlib.Path
+def test_answers_are_right_while_events_arrive(
+    method: str, requests: int, finished_run: Finished, tmp_path: pathlib.Path
 ) -> None:
     folder = tmp_path / "run"
     finished_run(method, folder)
@@ -37,7 +39,7 @@ def test_10000_answers_are_right_while_events_arrive(
     assert isinstance(run, jaxrec.TrainedRun)
     users = run._system_with_updates().data.user_names.tolist()
     expected = {user: run.recommend(user, K) for user in users}
-    bodies = [json.dumps({"user": user, "k": K}).encode() for user in np.random.default_rng(0).choice(users, 10_000)]
+    bodies = [json.dumps({"user": user, "k": K}).encode() for user in np.random.default_rng(0).choice(users, requests)]
 
     with socket.socket() as free:
         free.bind((serve_load.HOST, 0))

@@ -24,3 +24,18 @@ def test_unknown_task() -> None:
 
 def test_texts_hold_no_slot() -> None:
     assert not any("{" in text for text in templates.template_texts())
+
+
+@pytest.mark.parametrize("task", [task for task in templates.TEMPLATES if task != "autoregressive"])
+def test_prompt_vectors_stand_before_words_in_training_and_instead_of_them_in_answers(task: str) -> None:
+    front = f"<{task}:1><{task}:2>"
+    assert templates.prompt_vector_names([task], 2) == (f"<{task}:1>", f"<{task}:2>")
+    trained = templates.training_templates(task, 2)
+    assert [t.source for t in trained] == [f"{front} {t.source}" for t in templates.templates(task)]
+    assert templates.training_templates(task) == templates.templates(task)
+    answered = templates.answered_template(task, vectors=2)
+    assert answered.source == front + "".join(f" {{{slot}}}" for slot in answered.slots)
+    assert set(answered.slots) == set(templates.templates(task)[0].slots) - {"stars"}
+    anonymous = templates.without_user(answered)
+    assert anonymous.source == front + "".join(f" {{{slot}}}" for slot in answered.slots if slot != "user")
+    assert templates.answered_template(task) == templates.templates(task)[0]
