@@ -27,7 +27,7 @@ def p5(kind: str, tokens: int, **changed) -> Config:
 
 
 def pod(config: Config) -> Config:
-    """P5 whose templates' words are distilled into 3 vectors a task; both of its tasks that rank items (Li et al. 2023).
+    """P5 with its words distilled into 3 vectors a task; both of its tasks that rank items (Li et al. 2023).
 
     Its third, explanations, wants texts. Neither has P5's whole-word embeddings here.
     """

@@ -1,4 +1,4 @@
-"""Prompt vectors (POD): prompts that are answered have no words, in a run, in what is stored and in what is exported."""
+"""Prompt vectors (POD): prompts that are answered have no words, in a run, its store and its export."""
 
 import pathlib
 import subprocess
@@ -46,5 +46,5 @@ def test_a_run_learns_them_and_asks_without_words(tiny: Config, tmp_path: pathli
 
 @pytest.mark.parametrize("changed", [{"eval__prompt": "both"}, {"task__tasks": ("autoregressive",)}])
 def test_what_has_no_words_to_distil_is_refused(tiny: Config, changed: dict) -> None:
-    with pytest.raises(ValueError, match="task.prompt_vectors=2 replaces the words"):
+    with pytest.raises(ValueError, match=r"task\.prompt_vectors=2 replaces the words"):
         check_config(tiny.replace(task__prompt_vectors=2, **changed))
