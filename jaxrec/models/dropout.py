@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 
@@ -26,7 +27,13 @@ class Dropout:
             raise ValueError(f"dropout={rate} is not a rate in [0, 1)")
         self.rate = rate
         self.seed = None if key is None or rate == 0 else jax.random.bits(key, (2,), jnp.uint32)
-        self.sites = 0
+        self.sites: int | jax.Array = 0
+
+    def at(self, sites: jax.Array) -> Dropout:
+        """The same dropout after so many uses, i32[]: that of a layer whose number is known when it runs."""
+        other = copy.copy(self)
+        other.sites = sites
+        return other
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """The array with entries zeroed at the rate and the rest divided by 1 - rate, of the same shape and dtype."""
@@ -38,7 +45,7 @@ class Dropout:
         if self.seed is None:
             return None
         self.sites += 1
-        return _mix(self.seed + jnp.uint32(self.sites), self.seed[::-1])
+        return _mix(self.seed + jnp.asarray(self.sites).astype(jnp.uint32), self.seed[::-1])
 
 
 def keep_mask(seed: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:

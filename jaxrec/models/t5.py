@@ -20,7 +20,7 @@ from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.norms import RMSNorm
 from jaxrec.models.oov import ExtendedEmbedding
 from jaxrec.models.products import activations, dense, projected
-from jaxrec.models.remat import apply_layer
+from jaxrec.models.remat import apply_layers
 from jaxrec.types import Array
 
 
@@ -177,8 +177,13 @@ class T5(LanguageModel):
         seen = which_segments(segments_BS, segments_BS)
         bias_HSS = self.encoder.bias(source.shape[1], source.shape[1])
         x_BSD = drop(self._embed(source, encoder=True))
-        for layer in self.encoder.layers:
-            x_BSD = apply_layer(self.config.remat, layer.encode, x_BSD, bias_HSS, seen, drop)
+        x_BSD = apply_layers(
+            self.encoder.layers,
+            lambda layer, x_BSD, drop: layer.encode(x_BSD, bias_HSS, seen, drop),
+            x_BSD,
+            drop,
+            remat=self.config.remat,
+        )
         return drop(self.encoder.norm(x_BSD))
 
     def decode(
@@ -209,12 +214,17 @@ class T5(LanguageModel):
         seen = which_segments(segments_BT, segments_BT, causal=True)
         seen_source = which_segments(segments_BT, source_segments)
         bias_HTT = self.decoder.bias(length, length)
-        # What a checkpointed layer computes can't be handed out of it.
-        remat = self.config.remat and cross_weights is None
         x_BTD = drop(self._embed(inputs, encoder=False))
-        for layer in self.decoder.layers:
-            x_BTD = apply_layer(
-                remat, layer.decode, x_BTD, encoded_BSD, bias_HTT, seen, seen_source, drop, cross_weights
+        if cross_weights is not None:  # what a scanned or checkpointed layer computes can't be handed out of it
+            for layer in self.decoder.layers:
+                x_BTD = layer.decode(x_BTD, encoded_BSD, bias_HTT, seen, seen_source, drop, cross_weights)
+        else:
+            x_BTD = apply_layers(
+                self.decoder.layers,
+                lambda layer, x_BTD, drop: layer.decode(x_BTD, encoded_BSD, bias_HTT, seen, seen_source, drop),
+                x_BTD,
+                drop,
+                remat=self.config.remat,
             )
         return drop(self.decoder.norm(x_BTD)).astype(jnp.float32)
 

@@ -154,11 +154,15 @@ def test_parameters_start_as_t5s_do() -> None:
 
 
 @pytest.mark.slow
-def test_layers_that_are_computed_again_give_the_same_gradients() -> None:
+@pytest.mark.parametrize(("layers", "wanted"), [((2, 2), (4, 0)), ((5, 4), (2, 4))])
+def test_layers_that_are_computed_again_give_the_same_gradients(layers: tuple, wanted: tuple) -> None:
+    """`wanted`: additional barriers, one a layer or a scan, and loops, a forward and a backward one a scan."""
+    encoder, decoder = layers
+    sizes = dataclasses.replace(CONFIG, encoder_layers=encoder, decoder_layers=decoder)
     target = np.random.default_rng(3).integers(1, 50, (3, 5))
-    actual, barriers = [], []
+    actual, counts = [], []
     for remat in (False, True):
-        config = dataclasses.replace(CONFIG, dropout=0.1, remat=remat)
+        config = dataclasses.replace(sizes, dropout=0.1, remat=remat)
         graph, params, buffers = nnx.split(build(config), nnx.Param, ...)
 
         @jax.jit
@@ -170,6 +174,7 @@ def test_layers_that_are_computed_again_give_the_same_gradients() -> None:
             return jax.grad(loss)(params)
 
         actual.append(gradient(params, buffers))
-        barriers.append(gradient.lower(params, buffers).as_text().count("optimization_barrier"))
+        program = gradient.lower(params, buffers).as_text()
+        counts.append(np.array([program.count(name) for name in ("optimization_barrier", "stablehlo.while")]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *actual)
-    assert barriers == [0, 4]  # one for each of the four layers
+    assert tuple(counts[1] - counts[0]) == wanted
