@@ -35,7 +35,7 @@ def apply_layers(
     *,
     remat: bool,
 ) -> jax.Array:
-    """x after all layers, x = call(layer, x, drop) for each in turn; with `remat` each is checkpointed.
+    """The last layer's output; each reads the one before, x = call(layer, x, drop), and is checkpointed with `remat`.
 
     `SCANNED` checkpointed layers and more are stacked and scanned, with the same values and the same dropout: the
     program is as long as that of one layer, and layers can't share memory that they need at different times. Others are
