@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import Literal
@@ -12,7 +13,7 @@ import tyro
 from jaxrec.api.serving import refuse_blends
 from jaxrec.cli.arguments import parsed
 from jaxrec.cli.failures import explained
-from jaxrec.server.limits import Limits
+from jaxrec.server.limits import Limits, Replicas
 
 TOKEN = "JAXREC_TOKEN"
 """Environment variable of the bearer token: an argument could be read by every user of the machine."""
@@ -36,6 +37,9 @@ class Arguments:
     """Beam search, or scores of the whole catalogue; default: as the runs were configured."""
     beams: int | None = None
     """Beam width, and the most items of a list."""
+    ray: bool = False
+    """Serve by replicas on the Ray cluster of $RAY_ADDRESS, or on a local one (pip install 'jaxrec[ray]')."""
+    replicas: Replicas = dataclasses.field(default_factory=Replicas)
     limits: Limits = dataclasses.field(default_factory=Limits)
 
 
@@ -48,9 +52,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     refuse_blends(arguments.runs)
     overrides = {"recommender": arguments.recommender, "beams": arguments.beams}
     from jaxrec.server.allow_lists import files_of
-    from jaxrec.server.run import serve  # takes a second, which --help should not
+    from jaxrec.server.on_ray import serve_on_ray  # these take a second, which --help should not
+    from jaxrec.server.run import serve
 
-    serve(
+    if arguments.ray:
+        start = functools.partial(serve_on_ray, replicas=arguments.replicas)
+    elif arguments.replicas == Replicas():
+        start = serve
+    else:
+        raise ValueError("--replicas are those of a Ray cluster; add --ray")
+    start(
         arguments.runs,
         host=arguments.host,
         port=arguments.port,

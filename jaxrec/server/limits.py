@@ -1,4 +1,4 @@
-"""What a server accepts and how it batches."""
+"""What a server accepts, how it batches, and what its replicas take."""
 
 from __future__ import annotations
 
@@ -45,3 +45,21 @@ class Limits:
                 raise ValueError(f"{field.name}={value} must be above 0")
         if self.queue < self.requests:
             raise ValueError(f"queue={self.queue} must hold a call of requests={self.requests}; raise it")
+
+
+@dataclasses.dataclass(frozen=True)
+class Replicas:
+    """How many processes serve, and what each takes of the cluster."""
+
+    count: int = 1
+    """Number of replicas, which Ray spreads over the cluster; each loads and compiles all runs."""
+    cpus: float = 1.0
+    """CPUs that Ray sets aside for a replica."""
+    gpus: float = 0.0
+    """GPUs that Ray sets aside for a replica, and alone shows to it."""
+    tpus: float = 0.0
+    """TPU chips that Ray sets aside for a replica."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or min(self.cpus, self.gpus, self.tpus) < 0:
+            raise ValueError(f"{self}: there is at least one replica, and none takes less than nothing")

@@ -7,6 +7,7 @@ import functools
 import ipaddress
 import logging
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -52,12 +53,9 @@ def serve(
       ValueError: a folder holds no run, two are called the same, or the address can't be bound.
     """
     limits = limits or Limits()
-    try:
-        sockets = [uvicorn.Config("", host=host, port=port, log_level="critical").bind_socket()]
-    except SystemExit as error:  # how uvicorn says it
-        raise ValueError(f"{host}:{port} can't be bound; take another --port") from error
+    sockets = [bound(host, port)]
     app = application(
-        runs, shares=shares, token=token, limits=limits, allow_lists=allow_lists, hosts=_hosts(host), **overrides
+        runs, shares=shares, token=token, limits=limits, allow_lists=allow_lists, hosts=names_of_host(host), **overrides
     )
     config = uvicorn.Config(
         app,
@@ -108,7 +106,19 @@ def application(
     return make_app(Models(served, shares), limits, metrics, token=token, hosts=hosts)
 
 
-def _hosts(host: str) -> tuple[str, ...] | None:
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that is bound to an address.
+
+    Raises:
+      ValueError: the address can't be bound.
+    """
+    try:
+        return uvicorn.Config("", host=host, port=port, log_level="critical").bind_socket()
+    except SystemExit as error:  # how uvicorn says it
+        raise ValueError(f"{host}:{port} can't be bound; take another --port") from error
+
+
+def names_of_host(host: str) -> tuple[str, ...] | None:
     """By which names a server that is bound to `host` may be called: on loopback by its own alone."""
     try:
         loopback = ipaddress.ip_address(host).is_loopback
