@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, embedding_table, linear, positions_in_segment
+from jaxrec.baselines.next_item_model import SequenceConfig, embedding_table, linear
 from jaxrec.baselines.next_item_training import next_item_baseline
+from jaxrec.baselines.user_window import UserWindow, newest
 from jaxrec.config.limits import Limits, Width
 from jaxrec.models.dropout import Dropout
 from jaxrec.models.products import dense
@@ -29,7 +30,7 @@ class CaserConfig(SequenceConfig):
     """Number of filters over one feature of all L items."""
 
 
-class Caser(NextItem):
+class Caser(UserWindow):
     """Horizontal and vertical convolutions over a window of items, beside the user's embedding.
 
     Args:
@@ -60,17 +61,9 @@ class Caser(NextItem):
     def __call__(self, tokens: Array, segments: Array, *, key: jax.Array | None = None) -> jax.Array:
         """As `NextItem`, f32[B, S, 2D]; a position sees its user and the last `window` items of its sequence."""
         drop = Dropout(self.config.dropout, key)
-        tokens, n_items, dim = jnp.asarray(tokens), self.items.shape[0], self.config.dim
-        place = positions_in_segment(segments)
-        first = jnp.arange(tokens.shape[1])[None] - place
-        user = jnp.take_along_axis(tokens, first, axis=1) - n_items - 1
-        of_user = self.user_embedding[...][jnp.clip(user, 0, self.user_embedding.shape[0] - 1)]
-        scaled = self.item_embedding[...][jnp.clip(tokens - 1, 0, n_items - 1)] * dim**0.5
-        columns = []
-        for back in reversed(range(self.config.window)):  # oldest first
-            moved = jnp.pad(scaled, ((0, 0), (back, 0), (0, 0)))[:, : tokens.shape[1]]
-            columns.append(jnp.where((place > back)[..., None], moved, 0))
-        x = self.convolved(jnp.stack(columns, axis=2).reshape(-1, self.config.window, dim), drop)
+        of_user, of_item, place = self.embeddings(tokens, segments)
+        windows = newest(of_item * self.config.dim**0.5, place, self.config.window)
+        x = self.convolved(windows.reshape(-1, *windows.shape[2:]), drop)
         return jnp.concatenate([x.reshape(of_user.shape), of_user], axis=-1)
 
     def convolved(self, windows: jax.Array, drop: Dropout) -> jax.Array:
@@ -83,14 +76,6 @@ class Caser(NextItem):
         by_feature = windows.transpose(0, 2, 1).reshape(n * dim, length)
         features.append(dense(by_feature, self.vertical[...], self.config.compute_dtype).reshape(n, -1))
         return jax.nn.relu(self.joined(drop(jnp.concatenate(features, axis=1)), drop))
-
-    def answers(self, tokens: Array, users: Array) -> jax.Array:
-        """The vector at the end of each history."""
-        of_user = self.items.shape[0] + 1 + jnp.asarray(users)[:, None]
-        tokens = jnp.concatenate([of_user, jnp.asarray(tokens)], axis=1)
-        is_item = tokens > 0
-        hidden = self(tokens, is_item.astype(jnp.int32))
-        return jnp.take_along_axis(hidden, (is_item.sum(axis=1) - 1)[:, None, None], axis=1)[:, 0]
 
 
 BASELINE = next_item_baseline("Caser", Caser, CaserConfig(), users=True)

@@ -1,4 +1,4 @@
-"""Common parts of next-item models: settings, base class, loss over all items, and helpers for packed sequences."""
+"""Common parts of next-item models: settings, base class, losses, and helpers for packed sequences."""
 
 from __future__ import annotations
 
@@ -100,10 +100,49 @@ def next_item_loss(
     Returns:
       The mean over positions, f32[], and no further metrics.
     """
-    hidden = model(batch.source, batch.source_segments, key=key)
+    return softmax_loss(model, model(batch.source, batch.source_segments, key=key), batch), {}
+
+
+def softmax_loss(model: NextItem, hidden: jax.Array, batch: Batch) -> jax.Array:
+    """`next_item_loss` of the model's vectors f32[B, S, D] of a batch."""
     flat = hidden.reshape(-1, hidden.shape[-1])
     labels, weights = batch.target.reshape(-1) - 1, batch.weights.reshape(-1)
-    return cross_entropy(flat, model.items, labels, weights, model.config.compute_dtype), {}
+    return cross_entropy(flat, model.items, labels, weights, model.config.compute_dtype)
+
+
+def pairwise_loss(
+    model: NextItem, hidden: jax.Array, batch: Batch, key: jax.Array | None, *, ahead: int = 1
+) -> jax.Array:
+    """BPR (Rendle et al. 2009): each of the next items scores above an item drawn at random.
+
+    The mean of -log sigmoid(h w_i - h w_j) over positions and the next `ahead` items i of the sequence, each with a j
+    of its own, drawn uniformly from all items. Pairs whose j is in the sequence are left out.
+
+    Args:
+      model: the model; its `items` are w.
+      hidden: its vectors h at the positions of the batch, f32[B, S, D].
+      batch: source holds the sequences, target the next item at the same positions.
+      key: of the drawn items; None draws by a fixed key.
+      ahead: T, at least 1; fewer items are left towards the end of a sequence.
+    Returns:
+      f32[], 0 where there is no pair.
+    """
+    items, target, segments = model.items, jnp.asarray(batch.target), jnp.asarray(batch.target_segments)
+    tokens = jnp.concatenate([jnp.asarray(batch.source), target], axis=1)
+    of_sequence = jnp.concatenate([jnp.asarray(batch.source_segments), segments], axis=1)
+    own = segments[:, :, None] == of_sequence[:, None, :]
+    rows = items[jnp.maximum(target - 1, 0)]
+    total, pairs = jnp.zeros(()), jnp.zeros(())
+    for step in range(ahead):
+        size = max(segments.shape[1] - step, 0)
+        draw = jax.random.fold_in(jax.random.key(0) if key is None else key, step)
+        drawn = jax.random.randint(draw, (segments.shape[0], size), 0, items.shape[0])
+        taken = (own[:, :size] & (drawn[:, :, None] + 1 == tokens[:, None, :])).any(axis=2)
+        weights = batch.weights[:, step:] * ((segments[:, :size] == segments[:, step:]) & ~taken)
+        margins = (hidden[:, :size] * (rows[:, step:] - items[drawn])).sum(axis=2)
+        total += (weights * jax.nn.softplus(-margins)).sum()
+        pairs += weights.sum()
+    return total / jnp.maximum(pairs, 1)
 
 
 def last_vectors(model: NextItem, tokens: Array) -> jax.Array:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jaxrec.baselines import bert4rec, caser, ease, gru4rec, lightgcn, ncf, sasrec
+from jaxrec.baselines import bert4rec, caser, cl4srec, ease, gru4rec, hgn, lightgcn, ncf, sasrec
 from jaxrec.baselines.baseline import Baseline
 
 BASELINES: dict[str, Baseline] = {
@@ -18,6 +18,8 @@ BASELINES: dict[str, Baseline] = {
     "bert4rec": bert4rec.BASELINE,
     "gru4rec": gru4rec.BASELINE,
     "caser": caser.BASELINE,
+    "hgn": hgn.BASELINE,
+    "cl4srec": cl4srec.BASELINE,
 }
 
 Settings: Any = dataclasses.make_dataclass(

@@ -10,9 +10,11 @@ from flax import nnx
 
 from jaxrec.baselines.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss
 from jaxrec.baselines.caser import Caser, CaserConfig
+from jaxrec.baselines.cl4srec import Cl4SRec, Cl4SRecConfig, cl4srec_loss
 from jaxrec.baselines.counted import popularity_scorer
 from jaxrec.baselines.ease import EaseConfig, train_ease
 from jaxrec.baselines.gru4rec import Gru4Rec, Gru4RecConfig
+from jaxrec.baselines.hgn import Hgn, HgnConfig, hgn_loss
 from jaxrec.baselines.ncf import NcfConfig, train_ncf
 from jaxrec.baselines.next_item_training import Sequences, train_next_item
 from jaxrec.baselines.sasrec import SasRec, SasRecConfig
@@ -96,6 +98,14 @@ def sequence_model(name: str, split: Split, epochs: float, folder: pathlib.Path 
     if name == "bert4rec":
         model = Bert4Rec(Bert4RecConfig(inner=64, **small), n_items, rngs=rngs)
         return train_next_item(name, model, split, seed=0, loss=cloze_loss, ahead=0)
+    if name == "cl4srec":
+        return train_next_item(
+            name, Cl4SRec(Cl4SRecConfig(**small), n_items, rngs=rngs), split, seed=0, loss=cl4srec_loss
+        )
+    if name.startswith("hgn"):
+        config = HgnConfig(window=3, loss="bpr" if name == "hgn bpr" else "softmax", **small)
+        model = Hgn(config, n_items, split.train.n_users, rngs=rngs)
+        return train_next_item(name, model, split, seed=0, loss=hgn_loss, users=True)
     config = CaserConfig(window=3, horizontal=8, **small)
     return train_next_item(name, Caser(config, n_items, split.train.n_users, rngs=rngs), split, seed=0, users=True)
 
@@ -120,7 +130,10 @@ def test_augmented_sequences_predict_the_event_after_each() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "epochs"), [("sasrec", 15), ("gru4rec", 15), ("bert4rec", 30), ("caser", 15)])
+@pytest.mark.parametrize(
+    ("name", "epochs"),
+    [("sasrec", 15), ("gru4rec", 15), ("bert4rec", 30), ("caser", 15), ("cl4srec", 15), ("hgn", 15), ("hgn bpr", 30)],
+)
 def test_a_planted_order_is_learned(split: Split, name: str, epochs: float) -> None:
     actual = hit_rate(sequence_model(name, split, epochs), split)
     assert actual > 1.5 * hit_rate(popularity_scorer(split.train), split)

@@ -14,10 +14,8 @@ PUBLISHED = (*META_ID_TABLES, *TOKEN_REC_TABLES)
 """The papers' tables of results that can be filled."""
 
 NOT_YET = {
-    "HGN": "not yet: gates over a window of items and an item-item product, a model beside GRU4Rec",
     "FDSA": "not yet: a second SASRec over item attributes, which no reader keeps",
     "S3-Rec": "not yet: four pretraining losses on SASRec, two of them over item attributes, which no reader keeps",
-    "CL4SRec": "not yet: SASRec with a contrastive loss over cropped, masked and reordered histories",
     "GTN": "not yet: LightGCN with edge weights that a total-variation filter finds, one more embedder",
     "LTGNN": "not yet: LightGCN's fixed point by one layer a step and sampled neighbours, one more embedder",
     "CoLLM": "not yet: collaborative vectors mapped to the place of an id, without tokens of their own",
@@ -27,9 +25,11 @@ NOT_YET["S3Rec"] = NOT_YET["S3-Rec"]
 
 _BASELINES = {
     "Caser": "caser",
+    "HGN": "hgn",
     "GRU4Rec": "gru4rec",
     "BERT4Rec": "bert4rec",
     "SASRec": "sasrec",
+    "CL4SRec": "cl4srec",
     "MF": "mf",
     "NCF": "ncf",
     "LightGCN": "lightgcn",

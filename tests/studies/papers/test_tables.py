@@ -121,13 +121,13 @@ def test_rows_are_filled_from_ranks(tiny: Config, study, tmp_path: pathlib.Path)
     assert ours(actual, "META ID (T)", "H@5") == pytest.approx([2 / 5, 3 / 5])
     assert ours(actual, "META ID (T)", "N@10") == pytest.approx([(1 + 1 / 2) / 5, (1 + 1 / 2 + 1 / np.log2(3)) / 5])
     assert ours(actual, "RID", "H@5") == pytest.approx([2 / 5])
-    assert ours(actual, "SID", "H@5") == ours(actual, "Caser", "H@5") == ours(actual, "HGN", "H@5") == []
+    assert ours(actual, "SID", "H@5") == ours(actual, "Caser", "H@5") == ours(actual, "FDSA", "H@5") == []
     remarks = notes(actual)
     assert remarks["its folder holds a run of another config (train.steps differ)"] == "SID"
     assert remarks["not run with seed 1"] == "RID; SID"
     assert remarks["not in this study"] == "TIGER; CID"
-    assert "Caser; GRU4Rec; BERT4Rec; SASRec; META ID (L)" in remarks["not run"]
-    assert any(note.startswith("not yet") and who == "HGN" for note, who in remarks.items())
+    assert "Caser; HGN; GRU4Rec; BERT4Rec; SASRec; CL4SRec; META ID (L)" in remarks["not run"]
+    assert any(note.startswith("not yet") and who == "FDSA" for note, who in remarks.items())
     text = table_text(actual)
     assert "META ID (T)  0.5000 ± 0.1414 (0.0510)" in text
     assert "other data than Beauty" in text
@@ -269,7 +269,7 @@ def test_what_is_missing_is_made_and_nothing_before_all_is_checked(
     name = study("META ID", "IID", "RID")
     asked = tables.paper_tables("meta_id", [1, 8], [0, 1], tmp_path, Settings(), study=name)
     first = next(asked)
-    once = ["caser", "gru4rec", "bert4rec", "sasrec", "rid-0", "meta_id-0"]
+    once = ["caser", "hgn", "gru4rec", "bert4rec", "sasrec", "cl4srec", "rid-0", "meta_id-0"]
     assert made == once + [n.replace("-0", "-1") for n in once]
     assert ours(first, "SASRec", "H@5") == pytest.approx([2 / 5] * 2)
     assert ours(first, "META ID (L)", "H@5") == []
