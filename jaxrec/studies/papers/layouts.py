@@ -18,7 +18,6 @@ NOT_YET = {
     "FDSA": "not yet: a second SASRec over item attributes, which no reader keeps",
     "S3-Rec": "not yet: four pretraining losses on SASRec, two of them over item attributes, which no reader keeps",
     "CL4SRec": "not yet: SASRec with a contrastive loss over cropped, masked and reordered histories",
-    "GTN": "not yet: LightGCN with edge weights that a total-variation filter finds, one more embedder",
     "LTGNN": "not yet: LightGCN's fixed point by one layer a step and sampled neighbours, one more embedder",
     "POD": "not yet: trained vectors in front of every prompt, into which its words are distilled",
     "CoLLM": "not yet: collaborative vectors mapped to the place of an id, without tokens of their own",
@@ -34,6 +33,7 @@ _BASELINES = {
     "MF": "mf",
     "NCF": "ncf",
     "LightGCN": "lightgcn",
+    "GTN": "gtn",
 }
 _DIRECT = " (user id only)"
 
