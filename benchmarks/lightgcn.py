@@ -55,8 +55,8 @@ def beside(quick: bool, layout: str) -> Case:
 
     def loss(params, buffers, rows, key):
         nodes, (graph, train_events) = params["node"], buffers
-        layers, weight = CONFIG.layers, CONFIG.regularization
-        return lightgcn.loss(nodes, graph, train_events, rows, layers=layers, regularization=weight, key=key)
+        final = lightgcn.propagate(nodes, graph, CONFIG.layers)
+        return lightgcn.loss(nodes, final, graph, train_events, rows, regularization=CONFIG.regularization, key=key)
 
     train_step = jax.jit(make_step(loss, optimizer), donate_argnums=0)
 

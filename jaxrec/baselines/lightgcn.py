@@ -1,21 +1,29 @@
-"""LightGCN (He et al. 2020) and, without layers, BPR-MF (Rendle et al. 2009), ranking by inner products."""
+"""LightGCN (He et al. 2020), GTN (Fan et al. 2022) and BPR-MF (Rendle et al. 2009), ranking by inner products."""
 
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 from jaxrec.baselines.baseline import Baseline
-from jaxrec.config import LightGcnConfig
+from jaxrec.config import GtnConfig, LightGcnConfig
+from jaxrec.embedders.embedder import Fit
+from jaxrec.embedders.gtn import fit_gtn
 from jaxrec.embedders.inner_product import inner_product_scorer
 from jaxrec.embedders.lightgcn import fit_lightgcn
 from jaxrec.evaluate.full_ranking import Scorer
 from jaxrec.types import Split
 
 
-def _train(settings: LightGcnConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
-    embedding = fit_lightgcn(split.train, settings, valid=split.valid, seed=seed, folder=folder)
-    return inner_product_scorer(embedding.vectors)
+def _trained_by(fit: Fit) -> Callable[[Any, Split, int, pathlib.Path], Scorer]:
+    def train(settings: Any, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
+        embedding = fit(split.train, settings, valid=split.valid, seed=seed, folder=folder)
+        return inner_product_scorer(embedding.vectors)
+
+    return train
 
 
-LIGHTGCN = Baseline("LightGCN", LightGcnConfig(), _train)
-MF = Baseline("BPR-MF", LightGcnConfig(layers=0), _train)
+LIGHTGCN = Baseline("LightGCN", LightGcnConfig(), _trained_by(fit_lightgcn))
+MF = Baseline("BPR-MF", LightGcnConfig(layers=0), _trained_by(fit_lightgcn))
+GTN = Baseline("GTN", GtnConfig(), _trained_by(fit_gtn))

@@ -12,6 +12,7 @@ from jaxrec.baselines.baseline import Baseline
 BASELINES: dict[str, Baseline] = {
     "mf": lightgcn.MF,
     "lightgcn": lightgcn.LIGHTGCN,
+    "gtn": lightgcn.GTN,
     "ncf": ncf.BASELINE,
     "ease": ease.BASELINE,
     "sasrec": sasrec.BASELINE,

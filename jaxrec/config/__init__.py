@@ -3,6 +3,7 @@
 from jaxrec.config.config import Config
 from jaxrec.config.data import (
     DataConfig,
+    GtnConfig,
     IdConfig,
     LightGcnConfig,
     QuantizerConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "DataConfig",
     "EvalConfig",
     "FilterConfig",
+    "GtnConfig",
     "IdConfig",
     "ItemHeadConfig",
     "LightGcnConfig",

@@ -24,7 +24,8 @@ def check_config(config: Config) -> None:
     check_limits(config)
     if not config.name:
         raise ValueError("name is empty; it names the run in tables and its folder")
-    check_lightgcn(config.lightgcn)
+    check_lightgcn(config.lightgcn, "lightgcn")
+    check_lightgcn(config.gtn, "gtn")
     _check_tasks(config)
     _check_protocol(config)
     _check_model(config)
@@ -42,19 +43,23 @@ def check_eval(overrides: Mapping[str, Any]) -> None:
     check_limits(dataclasses.replace(EvalConfig(), **overrides), "eval")
 
 
-def check_lightgcn(settings: LightGcnConfig) -> None:
-    """Checks the settings of LightGCN or matrix factorisation, of an embedder or a baseline.
+def check_lightgcn(settings: LightGcnConfig, path: str) -> None:
+    """Checks the settings of LightGCN, GTN or matrix factorisation, of an embedder or a baseline.
+
+    Args:
+      settings: what is checked.
+      path: their name in messages.
 
     Raises:
       ValueError: a value is out of range, or a loss is repeated; the message names the field and what to set instead.
     """
-    check_limits(settings, "lightgcn")
+    check_limits(settings, path)
     names = " ".join(settings.losses)
     if not settings.losses or len(set(settings.losses)) < len(settings.losses):
-        raise ValueError(f"lightgcn.losses={names!r} must name one or more losses, each once, such as: bpr in_batch")
+        raise ValueError(f"{path}.losses={names!r} must name one or more losses, each once, such as: bpr in_batch")
     if len(settings.losses) > 1 and not settings.validate_every:
         raise ValueError(
-            f"lightgcn.losses={names!r} are chosen among by validation, and validate_every is 0; name one loss, or "
+            f"{path}.losses={names!r} are chosen among by validation, and validate_every is 0; name one loss, or "
             "set validate_every to 5"
         )
 

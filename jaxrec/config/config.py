@@ -7,7 +7,15 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from jaxrec.config.data import DataConfig, IdConfig, LightGcnConfig, QuantizerConfig, SkipGramConfig, WalkConfig
+from jaxrec.config.data import (
+    DataConfig,
+    GtnConfig,
+    IdConfig,
+    LightGcnConfig,
+    QuantizerConfig,
+    SkipGramConfig,
+    WalkConfig,
+)
 from jaxrec.config.limits import Seed
 from jaxrec.config.models import ItemHeadConfig, ModelConfig, RetrievalConfig
 from jaxrec.config.tasks import EvalConfig, TaskConfig, TrainConfig
@@ -20,7 +28,8 @@ class Config:
     name: str
     embedder: str = "walks"
     """The embedder that computes collaborative vectors, a name in `jaxrec.embedders.registry`: "walks" (META ID's
-    random walks and skip-gram), "lightgcn" (TokenRec), or "mf" (matrix factorisation)."""
+    random walks and skip-gram), "lightgcn" (TokenRec), "gtn" (graph trend filtering), or "mf" (matrix
+    factorisation)."""
     answer: Literal["id", "vector", "both"] = "id"
     """What the model outputs: "id", an item's id token by token (beam search); "vector", a query vector for
     nearest-neighbour retrieval among item vectors; "both", the id and, by a head over all items, the item itself, of
@@ -35,6 +44,7 @@ class Config:
     walks: WalkConfig = WalkConfig()
     skipgram: SkipGramConfig = SkipGramConfig()
     lightgcn: LightGcnConfig = LightGcnConfig()
+    gtn: GtnConfig = GtnConfig()
     ids: IdConfig = IdConfig()
     quantizer: QuantizerConfig = QuantizerConfig()
     model: ModelConfig = ModelConfig()

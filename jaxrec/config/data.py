@@ -156,6 +156,17 @@ class LightGcnConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class GtnConfig(LightGcnConfig):
+    """GTN, graph trend filtering networks (Fan et al. 2022); trained as LightGCN is."""
+
+    layers: Annotated[int, Limits(at_least=1, at_most=32)] = 3
+    """Filtering steps over the user-item graph."""
+    lambda2: NonNegativeFloat = 4.0
+    """Weight of the l1 norm of differences along edges. The larger, the more edges draw their ends together; 0 filters
+    nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
 class QuantizerConfig:
     """Learned vector quantizers, one for users and one for items; TokenRec, section 2.3."""
 

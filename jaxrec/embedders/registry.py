@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from jaxrec.embedders import lightgcn, mf, walks
+from jaxrec.embedders import gtn, lightgcn, mf, walks
 from jaxrec.embedders.embedder import Embedder
 
 EMBEDDERS: dict[str, Embedder] = {
     "walks": walks.EMBEDDER,
     "lightgcn": lightgcn.EMBEDDER,
     "mf": mf.EMBEDDER,
+    "gtn": gtn.EMBEDDER,
 }
 
 

@@ -110,11 +110,11 @@ def draw_negatives(train_events: Events, users: Array, n_items: int, *, key: jax
 
 def loss(
     nodes: jax.Array,
+    final: jax.Array,
     graph: Adjacency,
     train_events: Events,
     batch: Array,
     *,
-    layers: int,
     regularization: float,
     temperature: float | None = None,
     key: jax.Array,
@@ -127,10 +127,10 @@ def loss(
 
     Args:
       nodes: layer 0, f32[R, F], in the rows of `graph`.
+      final: their propagated vectors, f32[R, F]; layer 0 itself in matrix factorisation.
       graph: of users and items.
       train_events: training events.
       batch: i32[B], numbers of events.
-      layers: K; 0 is matrix factorisation.
       regularization: l.
       temperature: None, or replaces inner products <u, i> by cosines divided by it.
       key: random key of the negatives.
@@ -143,7 +143,6 @@ def loss(
     negatives = draw_negatives(train_events, users, n_items, key=key)
     rows = graph.place[jnp.concatenate([users, n_users + positives, n_users + negatives])]
     weight = (train_events.degree[users] < n_items).astype(jnp.float32)
-    final: jax.Array = propagate(nodes, graph, layers)
     bpr, squares = triple_loss(for_scores(final[rows], temperature), nodes[rows], weight)
     return bpr + regularization * squares, {"bpr": bpr, "squares": squares}
 

@@ -19,12 +19,13 @@ from jaxrec.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class LightGcnLoss:
-    """A loss of LightGCN and matrix factorisation.
+    """A loss of LightGCN, GTN and matrix factorisation.
 
     Attributes:
       similarity: what it compares items by where `LightGcnConfig.similarity` is "auto".
-      compute: compute(nodes f32[R,F], graph, train_events, batch i32[B] of events, *, config, temperature, most, key)
-        -> (loss f32[], metrics); temperature as `for_scores` takes it, `most` the largest number of events of a user.
+      compute: compute(nodes f32[R,F] of layer 0, final f32[R,F] after propagation, graph, train_events, batch i32[B] of
+        events, *, config, temperature, most, key) -> (loss f32[], metrics); temperature as `for_scores` takes it,
+        `most` the largest number of events of a user.
     """
 
     similarity: Literal["inner", "cosine"]
@@ -33,6 +34,7 @@ class LightGcnLoss:
 
 def bpr(
     nodes: jax.Array,
+    final: jax.Array,
     graph: Adjacency,
     train_events: Events,
     batch: Array,
@@ -46,10 +48,10 @@ def bpr(
     del most
     return lightgcn.loss(
         nodes,
+        final,
         graph,
         train_events,
         batch,
-        layers=config.layers,
         regularization=config.regularization,
         temperature=temperature,
         key=key,
@@ -58,6 +60,7 @@ def bpr(
 
 def softmax(
     nodes: jax.Array,
+    final: jax.Array,
     graph: Adjacency,
     train_events: Events,
     batch: Array,
@@ -76,11 +79,12 @@ def softmax(
 
     Args:
       nodes: layer 0, f32[R,F], in the rows of `graph`.
+      final: their propagated vectors, f32[R,F].
       graph: of users and items.
       train_events: training events.
       batch: numbers of events, i32[B].
       candidates: "sampled", drawn uniformly for the whole batch; "in_batch", the items of the batch; "full", all.
-      config: layers, regularisation and number of sampled items.
+      config: regularisation and number of sampled items.
       temperature: of cosines; None scores by inner product.
       most: the largest number of events of a user.
       key: random key of the sample.
@@ -90,7 +94,6 @@ def softmax(
     n_users = train_events.degree.shape[0]
     n_items = graph.place.shape[0] - n_users
     users, positives = train_events.pairs[batch, 0], train_events.pairs[batch, 1]
-    final: jax.Array = lightgcn.propagate(nodes, graph, config.layers)
 
     def of_items(items: Array | slice) -> tuple[jax.Array, jax.Array]:
         """Vectors of items for scores, and whether they have an event."""
@@ -132,14 +135,14 @@ LIGHTGCN_LOSSES: dict[str, LightGcnLoss] = {
 }
 
 
-def lightgcn_loss(name: str) -> LightGcnLoss:
-    """The loss of a name.
+def lightgcn_loss(name: str, path: str = "lightgcn") -> LightGcnLoss:
+    """The loss of a name; `path` is what messages call the settings that name it.
 
     Raises:
       ValueError: the name is unknown; the message lists all.
     """
     if name not in LIGHTGCN_LOSSES:
-        raise ValueError(f"lightgcn.losses names {name!r}, which is not one of {', '.join(LIGHTGCN_LOSSES)}")
+        raise ValueError(f"{path}.losses names {name!r}, which is not one of {', '.join(LIGHTGCN_LOSSES)}")
     return LIGHTGCN_LOSSES[name]
 
 

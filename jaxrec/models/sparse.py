@@ -1,13 +1,16 @@
-"""The normalised graph of users and items as padded lists of neighbours, and its product with vectors."""
+"""The graph of users and items as padded lists of neighbours or edges: normalised adjacency, and incidence matrix."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxrec.types import Array
 
@@ -15,6 +18,8 @@ WIDTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
 """Widths of the padded lists. A list longer than the last is cut into parts, so a row is never mostly padding."""
 MULTIPLE = 8
 """Rows of a block are a multiple of this, so that blocks can be laid over the devices of a mesh."""
+PART = 2048
+"""Edges that are worked on at a time."""
 
 
 @jax.tree_util.register_dataclass
@@ -69,13 +74,55 @@ def adjacency(pairs: np.ndarray, n_users: int, n_items: int) -> Adjacency:
     Raises:
       ValueError: a number is out of range, or an edge is repeated.
     """
+    return _listed(pairs, n_users, n_items, of_edges=False)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Incidence:
+    """The differences along edges, (D + I)^-1/2 between their ends: Fan et al. 2022 (GTN), section 3.
+
+    Row e of the matrix is x_u / sqrt(d_u + 1) - x_i / sqrt(d_i + 1) for the edge e of user u and item i.
+
+    Attributes:
+      ends: i32[C, S, 2], the rows of user and item of each edge, in C parts of S edges. The last edges are padding:
+        rows that hold no node.
+      lists: the numbers of each row's edges, in the rows of `adjacency`; its scale is (d + 1)^-1/2, negative for items,
+        and 0 where a row has no edge.
+    """
+
+    ends: Array
+    lists: Adjacency
+
+
+def incidence(pairs: np.ndarray, n_users: int, n_items: int) -> Incidence:
+    """The incidence matrix of distinct edges; arguments and errors are those of `adjacency`."""
+    lists = _listed(pairs, n_users, n_items, of_edges=True)
+    ends = np.full((_padded_edges(pairs), 2), lists.rows - 1, np.int32)
+    ends[: len(pairs)] = lists.place[pairs + np.array([0, n_users])]
+    ends = ends.reshape(-1, min(PART, len(ends)), 2)
+    squared = lists.scale**2  # 1 / d, and 1 / (d + 1) is 1 / d / (1 + 1 / d)
+    scale = lists.scale / np.sqrt(1 + squared)
+    scale[lists.place[n_users:]] *= -1
+    return Incidence(ends, dataclasses.replace(lists, scale=scale))
+
+
+def _padded_edges(pairs: np.ndarray) -> int:
+    """How many edges there are with padding: more than there are pairs, and parts of equal size."""
+    multiple = MULTIPLE if len(pairs) < PART else PART
+    return (len(pairs) // multiple + 1) * multiple
+
+
+def _listed(pairs: np.ndarray, n_users: int, n_items: int, *, of_edges: bool) -> Adjacency:
+    """Lists of each node's neighbours' rows or, instead, of the numbers of its edges."""
     for name, values, size in (("user", pairs[:, 0], n_users), ("item", pairs[:, 1], n_items)):
         if len(values) and not 0 <= values.min() <= values.max() < size:
             raise ValueError(f"{name} holds {values.min()}..{values.max()}, wanted 0..{size - 1}")
     if len(np.unique(pairs, axis=0)) < len(pairs):
         raise ValueError("an edge stands twice, but the adjacency is binary; make the pairs by `edges`")
     source = np.concatenate([pairs[:, 0], pairs[:, 1] + n_users])
-    target = np.concatenate([pairs[:, 1] + n_users, pairs[:, 0]])[np.argsort(source, kind="stable")]
+    order = np.argsort(source, kind="stable")
+    target = np.concatenate([pairs[:, 1] + n_users, pairs[:, 0]])[order]
     degree = np.bincount(source, minlength=n_users + n_items)
     first = np.cumsum(degree) - degree
 
@@ -89,17 +136,18 @@ def adjacency(pairs: np.ndarray, n_users: int, n_items: int) -> Adjacency:
     node = np.concatenate(groups)
     place = np.empty(n_users + n_items, np.int32)
     place[node[node >= 0]] = np.flatnonzero(node >= 0)
-    empty = len(node) - 1
+    listed = np.tile(np.arange(len(pairs)), 2)[order] if of_edges else place[target]
+    empty = (_padded_edges(pairs) if of_edges else len(node)) - 1
 
-    def neighbours(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of all neighbours, one node after the other, and how many each node has."""
+    def entries_of(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the lists of nodes hold, one node after the other, and how much each does."""
         count = np.where(nodes >= 0, degree[nodes], 0)
-        return place[target[np.repeat(first[nodes], count) + _within(count)]], count
+        return listed[np.repeat(first[nodes], count) + _within(count)], count
 
     blocks = tuple(
-        _padded(*neighbours(group), width, empty) for group, width in zip(groups[1:-1], WIDTHS[::-1]) if len(group)
+        _padded(*entries_of(group), width, empty) for group, width in zip(groups[1:-1], WIDTHS[::-1]) if len(group)
     )
-    sums, (entries, count), pad = [], neighbours(groups[0]), empty
+    sums, (entries, count), pad = [], entries_of(groups[0]), empty
     while not sums or len(sums[-1]) > len(groups[0]):
         pieces = np.maximum(-(-count // WIDTHS[-1]), 1)
         sizes = np.minimum(np.repeat(count, pieces) - _within(pieces) * WIDTHS[-1], WIDTHS[-1])
@@ -148,7 +196,11 @@ def product(graph: Adjacency, x: jax.Array) -> jax.Array:
     Returns:
       f32[R, F]; zeros in rows without a neighbour.
     """
-    x = x * graph.scale[:, None]  # and x of the empty row is 0 now, whatever it was
+    return _scaled_sums(graph, x * graph.scale[:, None])  # x of the empty row is 0 now, whatever it was
+
+
+def _scaled_sums(graph: Adjacency, x: jax.Array) -> jax.Array:
+    """Each row's sum over the rows of x f32[n, F] in its list, times its scale, f32[R, F]; the last row of x is 0."""
     parts = x
     for lists in graph.long[:-1]:
         parts = _sums(parts, lists)
@@ -182,3 +234,31 @@ def _product_backward(graph: Adjacency, gradient: jax.Array) -> tuple[None, jax.
 
 
 product.defvjp(_product_forward, _product_backward)
+
+
+def along_edges(change: Callable[..., Any], incidence: Incidence, x: jax.Array, *of_edges: jax.Array) -> Any:
+    """change(the incidence matrix times x, *of_edges), elementwise, part by part.
+
+    A loop over parts, because on CPU the compiler would otherwise compute each difference again wherever it is read.
+
+    Args:
+      change: of differences f32[S, F] and the parts of `of_edges`, to arrays [S, F].
+      incidence: of `incidence`.
+      x: f32[R, F], rows of `arrange`.
+      of_edges: arrays [C, S, F].
+    Returns:
+      what `change` returns, [C, S, F]; differences of padded edges are 0.
+    """
+    scaled = x * incidence.lists.scale[:, None]
+
+    def part(_: None, inputs: tuple[jax.Array, ...]) -> tuple[None, Any]:
+        ends, *values = inputs
+        user, item = (scaled.at[ends[:, side]].get(mode="promise_in_bounds") for side in (0, 1))
+        return None, change(user + item, *values)
+
+    return lax.scan(part, None, (incidence.ends, *of_edges))[1]
+
+
+def gathered(incidence: Incidence, y: jax.Array) -> jax.Array:
+    """The transposed incidence matrix times y f32[C, S, F], f32[R, F]; y is 0 for padded edges."""
+    return _scaled_sums(incidence.lists, y.reshape(-1, y.shape[2]))

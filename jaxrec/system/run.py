@@ -142,8 +142,9 @@ def check_run(config: Config) -> None:
         _check_same(config, _read_config(file), config.folder)
     embedder(config.embedder)
     loss_of(config)
-    for name in config.lightgcn.losses:
-        lightgcn_loss(name)
+    for path, settings in (("lightgcn", config.lightgcn), ("gtn", config.gtn)):
+        for name in settings.losses:
+            lightgcn_loss(name, path)
     _check_ids(config)
     _check_backbone(config)
     if jax.process_count() > 1:

@@ -74,11 +74,12 @@ def test_loss_and_gradient_as_torch(pairs, graph, train_events, table, layers, m
         graph=graph,
         train_events=train_events,
         batch=batch,
-        layers=layers,
         regularization=0.03,
         key=jax.random.key(0),
     )
-    (value, parts), gradient = jax.value_and_grad(lambda nodes: run(nodes), has_aux=True)(arrange(graph, table))
+    (value, parts), gradient = jax.value_and_grad(
+        lambda nodes: run(nodes, lightgcn.propagate(nodes, graph, layers)), has_aux=True
+    )(arrange(graph, table))
 
     nodes = torch.tensor(table, dtype=torch.float64, requires_grad=True)
     matrix, layer, final = torch.tensor(dense(pairs)), nodes, nodes
@@ -131,7 +132,13 @@ def test_a_batch_without_any_negative_costs_nothing() -> None:
     graph, train_events = jax.tree.map(jnp.asarray, (adjacency(pairs, 1, 2), lightgcn.events(pairs, 1)))
     value, gradient = jax.value_and_grad(
         lambda n: lightgcn.loss(
-            n, graph, train_events, jnp.arange(2), layers=1, regularization=1.0, key=jax.random.key(0)
+            n,
+            lightgcn.propagate(n, graph, 1),
+            graph,
+            train_events,
+            jnp.arange(2),
+            regularization=1.0,
+            key=jax.random.key(0),
         )[0]
     )(jnp.ones((graph.rows, 2)))
     assert value == 0
@@ -142,7 +149,13 @@ def test_rows_without_a_node_get_no_gradient_and_all_is_finite(graph, train_even
     for nodes in (arrange(graph, table), jnp.zeros((graph.rows, WIDTH)), 100 * arrange(graph, table)):
         gradient = jax.grad(
             lambda n: lightgcn.loss(
-                n, graph, train_events, jnp.arange(64), layers=3, regularization=0.1, key=jax.random.key(1)
+                n,
+                lightgcn.propagate(n, graph, 3),
+                graph,
+                train_events,
+                jnp.arange(64),
+                regularization=0.1,
+                key=jax.random.key(1),
             )[0]
         )(nodes)
         assert np.isfinite(gradient).all()
@@ -152,7 +165,10 @@ def test_rows_without_a_node_get_no_gradient_and_all_is_finite(graph, train_even
 def test_one_trace(graph, train_events, table) -> None:
     traced = jax.jit(
         chex.assert_max_traces(
-            lambda n, b, k: lightgcn.loss(n, graph, train_events, b, layers=2, regularization=0.1, key=k)[0], n=1
+            lambda n, b, k: lightgcn.loss(
+                n, lightgcn.propagate(n, graph, 2), graph, train_events, b, regularization=0.1, key=k
+            )[0],
+            n=1,
         )
     )
     for seed in range(3):

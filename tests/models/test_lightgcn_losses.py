@@ -46,7 +46,15 @@ def table() -> np.ndarray:
 
 def computed(loss, nodes, graph, train_events, batch, *, temperature=None, config=CONFIG, seed=0):
     return LIGHTGCN_LOSSES[loss].compute(
-        nodes, graph, train_events, batch, config=config, temperature=temperature, most=8, key=jax.random.key(seed)
+        nodes,
+        lightgcn.propagate(nodes, graph, config.layers),
+        graph,
+        train_events,
+        batch,
+        config=config,
+        temperature=temperature,
+        most=8,
+        key=jax.random.key(seed),
     )
 
 
@@ -133,7 +141,15 @@ def test_one_trace_and_finite_gradients(graph, train_events, table, loss) -> Non
     def gradient(nodes, batch, key):
         return jax.grad(
             lambda n: LIGHTGCN_LOSSES[loss].compute(
-                n, graph, train_events, batch, config=CONFIG, temperature=0.2, most=8, key=key
+                n,
+                lightgcn.propagate(n, graph, CONFIG.layers),
+                graph,
+                train_events,
+                batch,
+                config=CONFIG,
+                temperature=0.2,
+                most=8,
+                key=key,
             )[0]
         )(nodes)
 

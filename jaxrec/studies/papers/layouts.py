@@ -16,7 +16,6 @@ PUBLISHED = (*META_ID_TABLES, *TOKEN_REC_TABLES)
 NOT_YET = {
     "FDSA": "not yet: a second SASRec over item attributes, which no reader keeps",
     "S3-Rec": "not yet: four pretraining losses on SASRec, two of them over item attributes, which no reader keeps",
-    "GTN": "not yet: LightGCN with edge weights that a total-variation filter finds, one more embedder",
     "LTGNN": "not yet: LightGCN's fixed point by one layer a step and sampled neighbours, one more embedder",
     "CoLLM": "not yet: collaborative vectors mapped to the place of an id, without tokens of their own",
 }
@@ -33,6 +32,7 @@ _BASELINES = {
     "MF": "mf",
     "NCF": "ncf",
     "LightGCN": "lightgcn",
+    "GTN": "gtn",
 }
 _DIRECT = " (user id only)"
 
