@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jaxrec.baselines import bert4rec, caser, ease, gru4rec, lightgcn, ncf, sasrec
+from jaxrec.baselines import bert4rec, caser, ease, fdsa, gru4rec, lightgcn, ncf, s3rec, sasrec
 from jaxrec.baselines.baseline import Baseline
 
 BASELINES: dict[str, Baseline] = {
@@ -18,6 +18,8 @@ BASELINES: dict[str, Baseline] = {
     "bert4rec": bert4rec.BASELINE,
     "gru4rec": gru4rec.BASELINE,
     "caser": caser.BASELINE,
+    "fdsa": fdsa.BASELINE,
+    "s3rec": s3rec.BASELINE,
 }
 
 Settings: Any = dataclasses.make_dataclass(

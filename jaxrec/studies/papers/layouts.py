@@ -15,8 +15,6 @@ PUBLISHED = (*META_ID_TABLES, *TOKEN_REC_TABLES)
 
 NOT_YET = {
     "HGN": "not yet: gates over a window of items and an item-item product, a model beside GRU4Rec",
-    "FDSA": "not yet: a second SASRec over item attributes, which no reader keeps",
-    "S3-Rec": "not yet: four pretraining losses on SASRec, two of them over item attributes, which no reader keeps",
     "CL4SRec": "not yet: SASRec with a contrastive loss over cropped, masked and reordered histories",
     "GTN": "not yet: LightGCN with edge weights that a total-variation filter finds, one more embedder",
     "LTGNN": "not yet: LightGCN's fixed point by one layer a step and sampled neighbours, one more embedder",
@@ -24,13 +22,15 @@ NOT_YET = {
     "CoLLM": "not yet: collaborative vectors mapped to the place of an id, without tokens of their own",
 }
 """Methods of the papers that are not implemented, and what each would take."""
-NOT_YET["S3Rec"] = NOT_YET["S3-Rec"]
 
 _BASELINES = {
     "Caser": "caser",
     "GRU4Rec": "gru4rec",
     "BERT4Rec": "bert4rec",
     "SASRec": "sasrec",
+    "FDSA": "fdsa",
+    "S3-Rec": "s3rec",
+    "S3Rec": "s3rec",
     "MF": "mf",
     "NCF": "ncf",
     "LightGCN": "lightgcn",
