@@ -55,14 +55,14 @@ class Fdsa(NextItem):
         return self.of_items.items
 
     def __call__(self, tokens: Array, segments: Array, *, key: jax.Array | None = None) -> jax.Array:
-        """As `NextItem`, eq. 9; each position sees itself and earlier positions of its sequence."""
+        """As `NextItem`; each position sees itself and earlier positions of its sequence."""
         of_items = self.of_items(tokens, segments, key=key)
         feature_key = None if key is None else stream(key, "features")
         of_values = self.of_values.encoded(self.features(tokens), segments, key=feature_key)
         return self.joined(jnp.concatenate([of_items, of_values], axis=-1), Dropout(0, None))
 
     def features(self, tokens: Array) -> jax.Array:
-        """Vanilla attention over the attribute values of each item, eq. 3 and 4.
+        """Vanilla attention over the attribute values of each item: softmax(W a + b) over its values, entry by entry.
 
         Args:
           tokens: item + 1, i32[B, S]; 0 = padding.

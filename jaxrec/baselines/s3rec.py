@@ -91,6 +91,8 @@ def pretraining_loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The weighted sum of the four losses of section 4.2.
 
+    Each is the paper's contrastive loss with all there is as negatives, and without a sigmoid inside the softmax.
+
     Args:
       model: the model.
       batch: source holds the sequences.
@@ -117,25 +119,25 @@ def pretraining_loss(
 
 
 def own_attribute_loss(model: S3Rec, tokens: Array, where: Array) -> jax.Array:
-    """Associated attribute prediction, eq. 5: the values of an item from its embedding, where bool[B, S] is True."""
+    """Associated attribute prediction: the values of an item from its embedding, where bool[B, S] is True."""
     items = model.items[jnp.maximum(tokens - 1, 0)] * model.config.dim**0.5
     return _values_loss(model, model.to_own_values(items, Dropout(0, None)), tokens, where)
 
 
 def masked_attribute_loss(model: S3Rec, hidden: jax.Array, tokens: Array, where: Array) -> jax.Array:
-    """Masked attribute prediction, eq. 9: the values of a masked item from its context f32[B, S, D]."""
+    """Masked attribute prediction: the values of a masked item from its context f32[B, S, D]."""
     return _values_loss(model, model.to_values(hidden, Dropout(0, None)), tokens, where)
 
 
 def masked_item_loss(model: S3Rec, hidden: jax.Array, tokens: Array, where: Array) -> jax.Array:
-    """Masked item prediction, eq. 7, with all other items as negatives: cross-entropy of the masked item."""
+    """Masked item prediction, with all other items as negatives: cross-entropy of the masked item."""
     vectors = model.to_item(hidden, Dropout(0, None))
     flat, labels, weights = _sorted(where, vectors, jnp.asarray(tokens) - 1)
     return cross_entropy(flat, model.items, labels, weights, model.config.compute_dtype)
 
 
 def segment_loss(model: S3Rec, context: jax.Array, part: jax.Array, where: Array) -> jax.Array:
-    """Segment prediction, eq. 11: of all segments in the batch, the one that was cut out of a history.
+    """Segment prediction: of all segments in the batch, the one that was cut out of a history.
 
     Args:
       model: the model.

@@ -43,7 +43,7 @@ def mapped(layer, x: np.ndarray) -> np.ndarray:
 
 
 def expected_values_loss(model: S3Rec, vectors: np.ndarray) -> float:
-    """Eq. 5 and 9 position by position: for each value of the item it against it and the values that the item lacks."""
+    """Position by position: for each value of the item it against it and the values that the item lacks."""
     table = np.asarray(model.value_embedding[...], np.float64)
     means = []
     for row, place in zip(*np.nonzero(WHERE)):
