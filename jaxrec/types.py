@@ -27,6 +27,48 @@ Array = Any  # a jax.Array or a numpy array; docstrings give shapes and dtypes
 
 
 @dataclasses.dataclass(frozen=True)
+class Attributes:
+    """What is known of items at all times, such as their categories, brand or genres; no event is in it.
+
+    Values are numbered over all fields, in the order of the fields and, within one, of the names.
+
+    Attributes:
+      fields: names of the attributes, as the columns that they are read from.
+      names: object[A], the values.
+      field: i32[A], the field of each value, as a place in `fields`; ascending.
+      offsets: i64[I+1]; the values of item i are values[offsets[i]:offsets[i+1]], none for some items.
+      values: i32[*], numbers of values, none twice for an item, in the order of the fields and of the file.
+    """
+
+    fields: tuple[str, ...]
+    names: np.ndarray
+    field: np.ndarray
+    offsets: np.ndarray
+    values: np.ndarray
+
+    @property
+    def n_values(self) -> int:
+        return len(self.names)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.offsets) - 1
+
+    def of(self, item: int) -> np.ndarray:
+        """The values of one item, i32[n]."""
+        return self.values[self.offsets[item] : self.offsets[item + 1]]
+
+    def rows(self, most: int) -> np.ndarray:
+        """Number + 1 of the values of each item, its first `most`, padded with 0: i32[I, W], 1 <= W <= `most`."""
+        counts = np.minimum(np.diff(self.offsets), most)
+        rows = np.zeros((self.n_items, max(int(counts.max(initial=0)), 1)), np.int32)
+        filled = np.arange(rows.shape[1]) < counts[:, None]
+        places = self.offsets[:-1, None] + np.arange(rows.shape[1])
+        rows[filled] = self.values[places[filled]] + 1
+        return rows
+
+
+@dataclasses.dataclass(frozen=True)
 class Interactions:
     """Events of users with items, grouped by user and in time order within a user.
 
@@ -39,6 +81,7 @@ class Interactions:
       time: i64[N] in seconds since 1970, or None where only the order is known.
       text: columns of strings by name ("review", "summary", ...), each object[N], or None.
       item_titles: str[I], human-readable, or None where the data has no titles.
+      item_attributes: of the items, or None where none are read.
     """
 
     user: np.ndarray
@@ -49,6 +92,7 @@ class Interactions:
     time: np.ndarray | None = None
     text: dict[str, np.ndarray] | None = None
     item_titles: np.ndarray | None = None
+    item_attributes: Attributes | None = None
 
     @property
     def n_users(self) -> int:
@@ -114,6 +158,7 @@ class Split:
       known: all events before `between`: those of `train`, and those of the unseen users and items.
       unseen_users: bool[U], users without events in `train`, held out on purpose.
       unseen_items: bool[I], likewise for items.
+      attributes: of all items, or None. They are known at any time and tell of no event, so what learns may read them.
     """
 
     train: Histories
@@ -124,6 +169,7 @@ class Split:
     known: Histories
     unseen_users: np.ndarray
     unseen_items: np.ndarray
+    attributes: Attributes | None = None
 
     @classmethod
     def of(cls, train: Histories, valid: np.ndarray, test: np.ndarray, between: Histories, protocol: str) -> Split:

@@ -8,7 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxrec.evaluate.full_ranking import Scorer
-from jaxrec.types import Split
+from jaxrec.types import Attributes, Split
+
+NO_ATTRIBUTES = (
+    "learns from attributes of items, and this data has none; name the file of items and its columns in the config:"
+    ' data.items_path="items.csv" and data.attributes=("genres", "brand")'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +26,22 @@ class Baseline:
       train: train(settings, split, seed, folder) -> Scorer. Trains on `split.train` alone, may use `split.valid` for
         model selection, and resumes from checkpoints in the folder.
       new_users: whether its scores depend on the history alone, so that it also serves users it was not trained on.
+      attributes: whether it learns from `split.attributes`, and can't be trained where they are None.
     """
 
     title: str
     settings: Any
     train: Callable[[Any, Split, int, pathlib.Path], Scorer]
     new_users: bool = False
+    attributes: bool = False
+
+
+def attributes_for(title: str, split: Split) -> Attributes:
+    """The attributes of a split's items, for the baseline of a title.
+
+    Raises:
+      ValueError: there are none.
+    """
+    if split.attributes is None:
+        raise ValueError(f"{title} {NO_ATTRIBUTES}")
+    return split.attributes

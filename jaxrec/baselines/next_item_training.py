@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+import optax
 from flax import nnx
 
-from jaxrec.baselines.baseline import Baseline
+from jaxrec.baselines.baseline import Baseline, attributes_for
 from jaxrec.baselines.next_item_model import NextItem, SequenceConfig, next_item_loss
 from jaxrec.config import NO_AUGMENTATION, AugmentConfig, TrainConfig
 from jaxrec.config.limits import check_limits
-from jaxrec.data.packing import packed
+from jaxrec.data.packing import Packed, packed
 from jaxrec.evaluate.full_ranking import Scorer
 from jaxrec.evaluate.seen_items import padded_width, seen_rows
 from jaxrec.evaluate.validation import validate_scores, validation_users
@@ -122,32 +123,17 @@ def train_next_item(
       ValueError: `row_length` is below `length`, nobody has two training events, or nobody has a validation item.
     """
     config: SequenceConfig = model.config
-    if config.row_length < config.length:
-        raise ValueError(f"row_length={config.row_length} can't hold a sequence of length={config.length}; raise it")
-    batches = packed(
-        Sequences(split.train, config.length, ahead=ahead, users=users, augment=config.augment, seed=seed),
-        rows=config.rows,
-        source_length=config.row_length,
-        target_length=config.row_length,
-        seed=seed,
-    )
+    examples = Sequences(split.train, config.length, ahead=ahead, users=users, augment=config.augment, seed=seed)
+    batches = batches_of(examples, config, seed)
     steps = max(1, round(config.epochs * batches.steps_per_epoch))
     params, buffers, loss_fn = functional(model, loss)
     rebuild = rebuilder(model)
     sample = np.sort(validation_users(split, config.validate_users, seed))
-
-    optimizer = TrainConfig(
-        learning_rate=config.learning_rate,
-        schedule=config.schedule,
-        warmup=config.warmup,
-        weight_decay=config.weight_decay,
-        clip=config.clip,
-    )
     fitted = fit(
         loss_fn,
         params,
         buffers,
-        make_optimizer(optimizer, steps),
+        optimizer_of(config, steps),
         batches,
         Plan(
             steps,
@@ -158,10 +144,35 @@ def train_next_item(
         ),
         key=stream(jax.random.key(seed), "baseline"),
         folder=folder,
-        count=_count,
+        count=count,
         validate=lambda params, buffers: validate_scores(next_item_scorer(rebuild(params, buffers)), split, sample),
     )
     return next_item_scorer(rebuild(fitted.best_params, fitted.buffers))
+
+
+def batches_of(examples: Sequences, config: SequenceConfig, seed: int) -> Packed:
+    """Packed batches of sequences.
+
+    Raises:
+      ValueError: a row can't hold a sequence.
+    """
+    if config.row_length < config.length:
+        raise ValueError(f"row_length={config.row_length} can't hold a sequence of length={config.length}; raise it")
+    return packed(
+        examples, rows=config.rows, source_length=config.row_length, target_length=config.row_length, seed=seed
+    )
+
+
+def optimizer_of(config: SequenceConfig, steps: int) -> optax.GradientTransformation:
+    """The optimizer of a training of so many steps."""
+    settings = TrainConfig(
+        learning_rate=config.learning_rate,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        weight_decay=config.weight_decay,
+        clip=config.clip,
+    )
+    return make_optimizer(settings, steps)
 
 
 def next_item_scorer(model: NextItem) -> Scorer:
@@ -186,7 +197,7 @@ def _scores(model: NextItem, tokens: Array, users: Array) -> jax.Array:
     return model.answers(tokens, users) @ model.items.T
 
 
-def _count(batch: Batch) -> dict[str, int]:
+def count(batch: Batch) -> dict[str, int]:
     """Numbers of sequences and of their items in a batch."""
     segments = batch.source_segments
     return {"examples": int(segments.max(axis=1).sum()), "tokens": int(np.count_nonzero(segments))}
@@ -200,21 +211,26 @@ def next_item_baseline(
     loss: Loss = next_item_loss,
     ahead: int = 1,
     users: bool = False,
+    attributes: bool = False,
 ) -> Baseline:
     """The record of a next-item model; its initial weights depend on the seed alone.
 
     Args:
       title: its name in tables.
-      model: model(settings, n_items, rngs=rngs) or, where `users`, model(settings, n_items, n_users, rngs=rngs).
+      model: model(settings, n_items, rngs=rngs); where `users`, model(settings, n_items, n_users, rngs=rngs), and where
+        `attributes`, those of the items follow.
       settings: the default settings.
       loss: loss(model, batch, key) -> (scalar, metrics).
       ahead: shift of the target, see `Sequences`.
       users: whether sequences start with the user's token.
+      attributes: whether it learns from attributes of items.
     """
 
     def train(settings: SequenceConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
-        sizes = (split.train.n_items, split.train.n_users) if users else (split.train.n_items,)
-        fresh = model(settings, *sizes, rngs=nnx.Rngs(params=stream(jax.random.key(seed), "weights")))
+        about = [split.train.n_items, *[split.train.n_users] * users]
+        if attributes:
+            about.append(attributes_for(title, split))
+        fresh = model(settings, *about, rngs=nnx.Rngs(params=stream(jax.random.key(seed), "weights")))
         return train_next_item(title, fresh, split, seed=seed, folder=folder, loss=loss, ahead=ahead, users=users)
 
-    return Baseline(title, settings, train, new_users=not users)
+    return Baseline(title, settings, train, new_users=not users, attributes=attributes)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jaxrec.baselines import bert4rec, caser, cl4srec, ease, gru4rec, hgn, lightgcn, ncf, sasrec
+from jaxrec.baselines import bert4rec, caser, cl4srec, ease, fdsa, gru4rec, hgn, lightgcn, ncf, s3rec, sasrec
 from jaxrec.baselines.baseline import Baseline
 
 BASELINES: dict[str, Baseline] = {
@@ -21,6 +21,8 @@ BASELINES: dict[str, Baseline] = {
     "caser": caser.BASELINE,
     "hgn": hgn.BASELINE,
     "cl4srec": cl4srec.BASELINE,
+    "fdsa": fdsa.BASELINE,
+    "s3rec": s3rec.BASELINE,
 }
 
 Settings: Any = dataclasses.make_dataclass(

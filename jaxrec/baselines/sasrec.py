@@ -56,14 +56,18 @@ class SasRec(NextItem):
         """As `NextItem`; each position attends to itself and earlier positions of its sequence."""
         return self.encoded(self.items[jnp.maximum(tokens - 1, 0)], segments, key=key)
 
-    def encoded(self, vectors: jax.Array, segments: Array, *, key: jax.Array | None = None) -> jax.Array:
-        """The blocks over vectors f32[B, S, D] of what stands at each position."""
+    def encoded(
+        self, vectors: jax.Array, segments: Array, *, causal: bool = True, key: jax.Array | None = None
+    ) -> jax.Array:
+        """The blocks over vectors f32[B, S, D] of what stands at each position; `causal` False attends to all of it."""
         drop = Dropout(self.config.dropout, key)
         segments = jnp.asarray(segments)
         place = jnp.minimum(positions_in_segment(segments), self.config.length - 1)
         x = vectors * self.config.dim**0.5 + self.position_embedding[...][place]
         x = jnp.where(segments[..., None] > 0, drop(x), 0)
-        mask = (segments[:, :, None] == segments[:, None, :]) & jnp.tri(segments.shape[1], dtype=bool)[None]
+        mask = segments[:, :, None] == segments[:, None, :]
+        if causal:
+            mask &= jnp.tri(segments.shape[1], dtype=bool)[None]
         for block in self.blocks:
             x = block(x, mask, drop)
         return self.norm(x)

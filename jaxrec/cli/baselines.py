@@ -24,7 +24,8 @@ class Arguments(Settings):
     config: tyro.conf.Positional[str] = "configs/demo.py"
     """Config whose data, split and eval.mask_seen are used."""
     systems: tuple[str, ...] = ("sasrec",)
-    """Names of baselines, as in the settings below: mf, lightgcn, sasrec, ..."""
+    """Names of baselines, as in the settings below: mf, lightgcn, sasrec, ... "fdsa" and "s3rec" need data with item
+    attributes (data.attributes)."""
     seeds: tuple[Seed, ...] = (0,)
     """With several, the table shows mean and standard deviation."""
     part: Part = "test"

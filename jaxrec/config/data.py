@@ -37,7 +37,7 @@ class WorldConfig:
     """Exponent of the power law of item popularity within a cluster; 0: uniform."""
 
 
-ABOUT_A_FILE = ("format", "columns", "separator", "encoding", "time_unit", "items_path")
+ABOUT_A_FILE = ("format", "columns", "separator", "encoding", "time_unit", "items_path", "attributes")
 """Fields of `DataConfig` that say how one file is read, and don't go for another."""
 
 
@@ -68,7 +68,11 @@ class DataConfig:
     """What is done about a row that can't be read: "error" ends with its line; "skip" leaves such rows out, counts them
     and names the first three, if they are fewer than the others."""
     items_path: str | None = None
-    """File of item titles, for formats that store them separately."""
+    """File of items with their titles and `attributes`, for formats that store them separately."""
+    attributes: tuple[str, ...] = ()
+    """Columns of `items_path` that some baselines learn from: "brand" "categories". A list holds several values, as
+    does a text with | (of RecBole's sequences: with blanks); "tags=comma" cuts at another separator, "title=words" into
+    words, and "price=10" puts numbers into ten bins of about as many items."""
     k_core: NonNegativeInt = 0
     """k-core filtering: drop users and items with fewer events, repeatedly, until none is left; 0 keeps all."""
     min_events: PositiveInt = 3

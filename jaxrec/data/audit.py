@@ -29,6 +29,9 @@ class Audit:
       same_time: share of consecutive events of a user with the same time; None without times.
       same_day: share of consecutive events of a user on the same day (UTC); None without times.
       same_day_ends: share of users whose last two events fall on the same day; None without times.
+      attributes: number of different values of each attribute of items, or None without attributes.
+      values: mean number of values of an item.
+      bare: items without a value.
     """
 
     users: int
@@ -47,6 +50,9 @@ class Audit:
     same_time: float | None
     same_day: float | None
     same_day_ends: float | None
+    attributes: dict[str, int] | None = None
+    values: float = 0.0
+    bare: int = 0
 
     def __str__(self) -> str:
         density = self.events / (self.users * self.items)
@@ -59,6 +65,9 @@ class Audit:
             lines.append("ratings: none")
         else:
             lines.append("ratings: " + "  ".join(f"{value:g}: {count:,}" for value, count in self.ratings.items()))
+        if self.attributes is not None:
+            fields = "  ".join(f"{name}: {count:,} values" for name, count in self.attributes.items())
+            lines.append(f"attributes: {fields}   {self.values:.1f} of an item, {self.bare:,} items have none")
         if self.same_day is None:
             lines.append("order: the file's own; there are no times, so ties can't be seen")
         else:
@@ -83,6 +92,11 @@ def audit_interactions(interactions: Interactions) -> Audit:
     if interactions.rating is not None:
         values, counts = np.unique(interactions.rating, return_counts=True)
         ratings = {float(v): int(c) for v, c in zip(values, counts, strict=True)}
+    attributes = interactions.item_attributes
+    per_field, n_values = None, np.zeros(0)
+    if attributes is not None:
+        counts = np.bincount(attributes.field, minlength=len(attributes.fields)).tolist()
+        per_field, n_values = dict(zip(attributes.fields, counts, strict=True)), np.diff(attributes.offsets)
     first = last = ordered = same_time = same_day = same_day_ends = None
     if interactions.time is not None:
         time = interactions.time[by_user]
@@ -111,6 +125,9 @@ def audit_interactions(interactions: Interactions) -> Audit:
         same_time=same_time,
         same_day=same_day,
         same_day_ends=same_day_ends,
+        attributes=per_field,
+        values=float(n_values.mean()) if len(n_values) else 0.0,
+        bare=int((n_values == 0).sum()),
     )
 
 

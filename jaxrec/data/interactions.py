@@ -8,6 +8,7 @@ import hashlib
 import numpy as np
 import polars as pl
 
+from jaxrec.data.attributes import attributes_of_some
 from jaxrec.keys import generator
 from jaxrec.types import DataError, Interactions
 
@@ -180,11 +181,12 @@ def _select(interactions: Interactions, rows: np.ndarray, users: np.ndarray, ite
     """The events, users and items selected by three masks, renumbered in the old order."""
     new_user = (np.cumsum(users) - 1).astype(np.int32)
     new_item = (np.cumsum(items) - 1).astype(np.int32)
-    rating, time, text, titles = (
+    rating, time, text, titles, attributes = (
         interactions.rating,
         interactions.time,
         interactions.text,
         interactions.item_titles,
+        interactions.item_attributes,
     )
     return Interactions(
         user=new_user[interactions.user[rows]],
@@ -195,4 +197,5 @@ def _select(interactions: Interactions, rows: np.ndarray, users: np.ndarray, ite
         time=None if time is None else time[rows],
         text=None if text is None else {name: column[rows] for name, column in text.items()},
         item_titles=None if titles is None else titles[items],
+        item_attributes=None if attributes is None else attributes_of_some(attributes, items),
     )

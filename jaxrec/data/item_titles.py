@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 
 import polars as pl
 
+from jaxrec.data.item_file import item_column, open_items, shown_columns, title_column
 from jaxrec.data.readers import values
-from jaxrec.data.readers.columns import COLUMN_NAMES, plain
-from jaxrec.data.readers.delimited import dialect_of, guess_separator
-from jaxrec.data.readers.delimited_text import Dialect, read_delimited
-from jaxrec.data.readers.json_objects import is_json, read_json
+from jaxrec.data.readers.delimited_text import read_delimited
+from jaxrec.data.readers.json_objects import read_json
 from jaxrec.data.readers.named_table import NamedTable
-from jaxrec.data.source_file import UNPACK_MIB, SourceFile, open_source
-from jaxrec.text import listed
-
-TITLE_NAMES = ("title", "movietitle", "itemtitle", "itemname", "name", "artistname")
+from jaxrec.data.readers.parquet import read_columns
+from jaxrec.data.source_file import UNPACK_MIB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,33 +30,39 @@ class Titles:
     several: int
 
 
-def read_titles(path: pathlib.Path, *, encoding: str = "auto", unpack_mib: int = UNPACK_MIB) -> Titles:
-    """Titles by item name, from RecBole .item, MovieLens u.item, movies.dat or movies.csv, JSON (Amazon's metadata), or
-    any table with named columns; plain or compressed. The old MovieLens files are read as latin-1.
+def read_titles(
+    path: pathlib.Path, *, encoding: str = "auto", unpack_mib: int = UNPACK_MIB, required: bool = True
+) -> Titles:
+    """Titles by item name, from a file that `jaxrec.data.item_file.open_items` opens.
 
     Args:
       path: the file.
       encoding: of text; "auto" is UTF-8, or UTF-16 where the file begins with its mark.
       unpack_mib: the most MiB that a compressed file may unpack to.
+      required: whether the file has to have a column of titles; a file without one gives none otherwise.
 
     Raises:
       DataError: the file has no column of items or titles, or can't be read; the message names the line.
     """
-    encodings = ("utf-8", "latin-1") if encoding == "auto" else (encoding,)
-    source = open_source(path, encodings=encodings, unpack_mib=unpack_mib)
-    _, line = source.first(comments=True)
-    if is_json(source):
-        table = read_json(source, lambda keys: dict(zip(("item", "title"), _columns(source, keys))))
-    elif "::" in line:
-        table = read_delimited(source, Dialect("::"), ["item", "title", "genres"])
-    elif line.count("|") > 2 and not _is_header(line.split("|")):
-        width = line.count("|") + 1
-        table = read_delimited(source, Dialect("|"), ["item", "title", *(f"field{i}" for i in range(2, width))])
+    file = open_items(path, encoding=encoding, unpack_mib=unpack_mib)
+    source, columns = file.source, {}
+
+    def choose(names: list[str]) -> Mapping[str, str]:
+        columns["item"], title = item_column(source, names), title_column(names)
+        if title is not None:
+            columns["title"] = title
+        elif required:
+            source.fail(1, f"no column is the title; the columns are {shown_columns(names)}")
+        return columns
+
+    if source.is_binary:
+        table = read_columns(source, lambda schema: choose(schema.names))
+    elif file.dialect is None:
+        table = read_json(source, choose)
     else:
-        if encoding == "auto":
-            open_source(path, unpack_mib=unpack_mib)  # raises unless UTF-8: only the two formats above are latin-1
-        table = read_delimited(source, dialect_of(guess_separator(line)))
-    return _titles(table, *_columns(source, table.frame.columns))
+        table = read_delimited(source, file.dialect, None if file.names is None else list(file.names))
+        choose(table.frame.columns)
+    return _titles(table, columns["item"], columns["title"]) if "title" in columns else Titles({}, 0)
 
 
 def _titles(table: NamedTable, item: str, title: str) -> Titles:
@@ -73,18 +77,3 @@ def _titles(table: NamedTable, item: str, title: str) -> Titles:
     if several:
         several = int((frame.unique()["item"].value_counts()["count"] > 1).sum())
     return Titles(dict(first.iter_rows()), several)
-
-
-def _is_header(fields: list[str]) -> bool:
-    return any(plain(field) in (*COLUMN_NAMES["item"], *TITLE_NAMES, "id") for field in fields)
-
-
-def _columns(source: SourceFile, names: list[str]) -> tuple[str, str]:
-    by_plain_name = {plain(name): name for name in reversed(names)}
-    items = [by_plain_name[name] for name in (*COLUMN_NAMES["item"], "id") if name in by_plain_name]
-    titles = [by_plain_name[name] for name in TITLE_NAMES if name in by_plain_name]
-    for role, matches in (("item", items), ("title", titles)):
-        if not matches:
-            shown = ", ".join(names)
-            source.fail(1, f"no column is the {role}; the columns are {shown if len(shown) <= 200 else listed(names)}")
-    return items[0], titles[0]

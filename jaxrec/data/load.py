@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from jaxrec.config import DataConfig, data_file
 from jaxrec.data import synthetic
 from jaxrec.data.interactions import Notes, assemble_interactions, keep_frequent, with_titles
+from jaxrec.data.item_attributes import parse_attributes, read_attributes
 from jaxrec.data.item_titles import read_titles
 from jaxrec.data.public_datasets import PUBLIC_DATASETS
 from jaxrec.data.readers.registry import read
@@ -22,7 +23,7 @@ def load_interactions(
     """Events of a file, or of the generated world if `config.path` is None.
 
     Args:
-      config: the file, its format and titles, the k-core and the minimum of events per user.
+      config: the file, its format, titles and attributes, the k-core and the minimum of events per user.
       seed: of the generated world, and of the shuffle among events at the same time.
       beside: further folders to search for the files.
       log: whether to log a warning for everything that was dropped or guessed; False where the caller shows the counts.
@@ -31,8 +32,14 @@ def load_interactions(
       Interactions with rows sorted by user, then time; and the counts of what was dropped.
 
     Raises:
-      ValueError: the file does not exist or can't be read (the message names the line), or no event is left.
+      ValueError: the file does not exist or can't be read (the message names the line), no event is left, or attributes
+        are wanted and there is no file of items.
     """
+    columns = parse_attributes(config.attributes)
+    if columns and config.items_path is None:
+        raise ValueError(
+            "data.attributes names columns of a file of items, and data.items_path names no file; set --data.items-path"
+        )
     if config.path is None:
         interactions = synthetic.generate_world(config.world, seed=seed)
         notes = Notes("generated", interactions.n_events)
@@ -52,9 +59,15 @@ def load_interactions(
     interactions, notes = keep_frequent(interactions, notes, k_core=config.k_core, min_events=config.min_events)
     if config.items_path is not None:
         file = _file(config.items_path, beside)
-        titles = read_titles(file, encoding=config.encoding, unpack_mib=config.unpack_mib)
-        interactions, notes = with_titles(interactions, notes, titles.of)
+        opening = {"encoding": config.encoding, "unpack_mib": config.unpack_mib}
+        titles = read_titles(file, **opening, required=not columns)
+        if titles.of:
+            interactions, notes = with_titles(interactions, notes, titles.of)
         notes = dataclasses.replace(notes, several_titles=titles.several)
+        if columns:
+            attributes, sentences = read_attributes(file, columns, interactions.item_names, **opening)
+            interactions = dataclasses.replace(interactions, item_attributes=attributes)
+            notes = dataclasses.replace(notes, reading=(*notes.reading, *sentences))
     for line in notes.warnings() if log else []:
         logger.warning("%s: %s", notes.source, line)
     return interactions, notes

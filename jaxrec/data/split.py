@@ -27,11 +27,10 @@ def make_split(interactions: Interactions, kind: Literal["strict", "temporal"] =
     Raises:
       ValueError: strict, and a user has fewer than three events; temporal, and there are no times or a part is empty.
     """
-    if kind == "strict":
-        return _strict(interactions)
-    if kind == "temporal":
-        return _temporal(interactions)
-    raise ValueError(f"split={kind!r} is not one of strict, temporal")
+    kinds = {"strict": _strict, "temporal": _temporal}
+    if kind not in kinds:
+        raise ValueError(f"split={kind!r} is not one of strict, temporal")
+    return dataclasses.replace(kinds[kind](interactions), attributes=interactions.item_attributes)
 
 
 def hold_unseen(split: Split, *, users: float, items: float, seed: int) -> Split:

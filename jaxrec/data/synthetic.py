@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxrec.config import WorldConfig
 from jaxrec.data import synthetic_texts
+from jaxrec.data.attributes import attributes_of
 from jaxrec.keys import generator
 from jaxrec.types import Interactions
 
@@ -33,7 +34,8 @@ def generate_world(world: WorldConfig, *, seed: int) -> Interactions:
     time.
 
     Returns:
-      Interactions with ratings 1..5, times, texts "review" and "summary", and titles; rows sorted by user, then time.
+      Interactions with ratings 1..5, times, texts "review" and "summary", titles, and
+      the attributes "kind" and "look"; rows sorted by user, then time.
 
     Raises:
       ValueError: a size is out of range (fewer items than clusters, fewer than five events per user, ...).
@@ -52,6 +54,8 @@ def generate_world(world: WorldConfig, *, seed: int) -> Interactions:
     number = random.permutation(world.items).astype(np.int32)  # hides the planted order from item numbers
     titles = np.empty(world.items, dtype=object)
     titles[number] = synthetic_texts.titles(circle.cluster, random)
+    kinds = np.empty(world.items, dtype=object)
+    kinds[number] = [synthetic_texts.thing(cluster) for cluster in circle.cluster.tolist()]
     width_user, width_item = len(str(world.users - 1)), len(str(world.items - 1))
     return Interactions(
         user=user,
@@ -62,6 +66,9 @@ def generate_world(world: WorldConfig, *, seed: int) -> Interactions:
         time=_times(lengths, random),
         text=text,
         item_titles=titles,
+        item_attributes=attributes_of(
+            {"kind": [[kind] for kind in kinds], "look": [[title.split()[0]] for title in titles]}
+        ),
     )
 
 
@@ -81,6 +88,7 @@ def shuffled_world(interactions: Interactions, *, seed: int) -> Interactions:
         time=interactions.time,
         text=None if text is None else {name: column[order] for name, column in text.items()},
         item_titles=interactions.item_titles,
+        item_attributes=interactions.item_attributes,
     )
 
 

@@ -84,7 +84,11 @@ def _served(system: System, store: LanceStore) -> System:
         system.ids.items.with_rows(np.arange(len(items)), items.codes),
     )
     data = dataclasses.replace(
-        system.data, user_names=users.names, item_names=items.names, item_titles=np.asarray(items.titles)
+        system.data,
+        user_names=users.names,
+        item_names=items.names,
+        item_titles=np.asarray(items.titles),
+        item_attributes=None,  # newcomers have none, and no system reads them
     )
     return dataclasses.replace(
         system,
@@ -158,7 +162,9 @@ def _changed(system: System, events: Interactions) -> tuple[System, Update, np.n
     histories = join_histories(Histories(before, old.items, len(item_names)), added)
 
     titles = np.concatenate([data.titles(), events.titles()[_first_rows(item, len(data.item_names))]])
-    data = dataclasses.replace(data, user_names=user_names, item_names=item_names, item_titles=titles)
+    data = dataclasses.replace(
+        data, user_names=user_names, item_names=item_names, item_titles=titles, item_attributes=None
+    )
     new_items = np.arange(system.data.n_items, len(item_names))
     changed = np.unique(users)
     done = Update(changed, len(users), len(user_names) - system.data.n_users, len(new_items), int((~is_new).sum()))

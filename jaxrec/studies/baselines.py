@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from jaxrec.baselines.baseline import NO_ATTRIBUTES
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.baselines.registry import BASELINES, check_baselines, settings_of
 from jaxrec.config import Config, ModelConfig, TaskConfig
@@ -28,6 +29,13 @@ Part = Literal["valid", "test"]
 REMEDY = "put it back, or delete it: the same command makes it again"
 
 
+def obstacle(name: str, config: Config) -> str:
+    """Why a baseline can't be trained on a config's data: "" if it can, so far as the config tells."""
+    data = config.data
+    lacks = BASELINES[name].attributes and data.path is not None and not data.attributes
+    return f"{BASELINES[name].title} {NO_ATTRIBUTES}" if lacks else ""
+
+
 def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "test") -> dict[str, Any]:
     """Trains one baseline in the config's folder (or resumes its training) and evaluates it.
 
@@ -40,10 +48,13 @@ def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "te
       the content of results.json: rows of the baseline, popularity, item-kNN and transitions; "settings"; and
       "validation", the metrics by which the weights were selected. If the folder has the file, it is returned.
     Raises:
-      ValueError: the name is unknown, the protocol is not strict, or the folder holds a run of other settings.
+      ValueError: the name is unknown, the protocol is not strict, the data lacks item attributes that the baseline
+        needs, or the folder holds a run of other settings.
     """
     check_baselines([name])
     check_limits(settings_of(name, settings), name)
+    if reason := obstacle(name, config):
+        raise ValueError(reason)
     if config.protocol != "strict":
         raise ValueError(f"protocol {config.protocol!r}: baselines learn from the training part alone; take strict")
     config = dataclasses.replace(config, task=TaskConfig(tasks=("sequential",)))  # split leave-one-out
@@ -106,13 +117,16 @@ def compare_baselines(
     Returns:
       the table, whose runs are `BaselineRun`s.
     Raises:
-      ValueError: no seed or no name is given, or a name is unknown or given twice.
+      ValueError: no seed or no name is given, a name is unknown or given twice, or the data lacks item attributes that
+        a baseline needs.
     """
     if not seeds:
         raise ValueError("seeds holds none; give at least one: --seeds 0")
     check_baselines(names)
     for name in names:
         check_limits(settings_of(name, settings), name)
+        if reason := obstacle(name, config):
+            raise ValueError(reason)
     collector = RowCollector()
     finished: dict[str, list[BaselineRun]] = {BASELINES[name].title: [] for name in names}
     report: dict[str, Any] = {}

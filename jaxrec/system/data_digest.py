@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxrec.files import kept_file, read_kept
 from jaxrec.progress import logger
-from jaxrec.types import DataError, Interactions
+from jaxrec.types import Attributes, DataError, Interactions
 
 DIGEST_FILE = "data.npz"
 REMEDY = "put it back, or delete it if you trust the data: they are not compared then"
@@ -29,6 +29,7 @@ class DataDigest:
       counts: i64[U], how many those are.
       items: u64[I], of the items' names, in the order of their numbers.
       titles: u64[I], of the items' titles; of the names where there are none.
+      attributes: u64[I], of the values of the items' attributes, in order; None where none are read.
     """
 
     users: np.ndarray
@@ -36,6 +37,7 @@ class DataDigest:
     counts: np.ndarray
     items: np.ndarray
     titles: np.ndarray
+    attributes: np.ndarray | None = None
 
     @property
     def n_events(self) -> int:
@@ -64,8 +66,23 @@ def digest_of(data: Interactions) -> DataDigest:
     running = np.cumsum(running, dtype=np.uint64)
     titles = items if data.item_titles is None else _hashes(data.item_titles)
     return DataDigest(
-        _hashes(data.user_names), running[offsets[1:]] - running[offsets[:-1]], counts.astype(np.int64), items, titles
+        users=_hashes(data.user_names),
+        events=running[offsets[1:]] - running[offsets[:-1]],
+        counts=counts.astype(np.int64),
+        items=items,
+        titles=titles,
+        attributes=None if data.item_attributes is None else _of_attributes(data.item_attributes),
     )
+
+
+def _of_attributes(attributes: Attributes) -> np.ndarray:
+    """A hash of each item's values, u64[I]."""
+    fields = _hashes(np.array(attributes.fields, object))[attributes.field]
+    values = (_hashes(attributes.names) ^ _mixed(fields))[attributes.values]
+    place = np.arange(len(values)) - np.repeat(attributes.offsets[:-1], np.diff(attributes.offsets))
+    running = np.zeros(len(values) + 1, np.uint64)
+    running[1:] = np.cumsum(_mixed(values + place.astype(np.uint64) * ODD), dtype=np.uint64)
+    return running[attributes.offsets[1:]] - running[attributes.offsets[:-1]]
 
 
 def check_data(folder: pathlib.Path, data: Interactions, *, accept_events: bool) -> None:
@@ -74,7 +91,8 @@ def check_data(folder: pathlib.Path, data: Interactions, *, accept_events: bool)
     Args:
       folder: of the run.
       data: as read now.
-      accept_events: whether other events, ratings, times and titles of the same users and items are accepted.
+      accept_events: whether other events, ratings, times, titles and attributes of the same users and items are
+        accepted.
     Raises:
       DataError: the data have changed; the message says how, and what to do.
     """
@@ -109,7 +127,8 @@ def store_digest(folder: pathlib.Path, data: Interactions) -> None:
     file = folder / DIGEST_FILE
     if not file.is_file():
         with kept_file(file) as part, part.open("wb") as stream:
-            np.savez(stream, **dataclasses.asdict(digest_of(data)))
+            arrays = dataclasses.asdict(digest_of(data))
+            np.savez(stream, **{name: array for name, array in arrays.items() if array is not None})
 
 
 def differences(old: DataDigest, new: DataDigest) -> tuple[list[str], bool]:
@@ -134,6 +153,10 @@ def differences(old: DataDigest, new: DataDigest) -> tuple[list[str], bool]:
     _, mine, theirs = np.intersect1d(old.items, new.items, return_indices=True)
     if retitled := int((old.titles[mine] != new.titles[theirs]).sum()):
         changes.append(f"{retitled:,} items have another title")
+    if old.attributes is not None and new.attributes is not None:
+        altered = int((old.attributes[mine] != new.attributes[theirs]).sum())
+        if altered:
+            changes.append(f"{altered:,} items have other attributes")
     return changes, renumbered
 
 

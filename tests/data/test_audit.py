@@ -1,5 +1,6 @@
 """Counts and ties by hand; the leak meter against planted leaks, loops and the ids that META ID released."""
 
+import dataclasses
 import gzip
 import pathlib
 import re
@@ -9,6 +10,7 @@ import pytest
 
 from jaxrec.config import DataConfig, WorldConfig
 from jaxrec.data import synthetic
+from jaxrec.data.attributes import attributes_of
 from jaxrec.data.audit import audit_interactions, leak_meter
 from jaxrec.data.load import load_interactions
 from jaxrec.data.split import make_split
@@ -41,6 +43,16 @@ def test_audit_by_hand() -> None:
     assert audit.same_day == pytest.approx(3 / 5)
     assert audit.same_day_ends == pytest.approx(1 / 2)
     assert "20.0% of neighbouring events share their time, 60.0% their day" in str(audit)
+
+
+def test_audit_counts_attributes() -> None:
+    events = world([0, 0, 0], [0, 1, 2], None)
+    assert "attributes" not in str(audit_interactions(events))
+    attributes = attributes_of({"genre": [["a", "b"], [], ["a"]], "brand": [["x"], [], []]})
+    audit = audit_interactions(dataclasses.replace(events, item_attributes=attributes))
+    assert audit.attributes == {"genre": 2, "brand": 1}
+    assert (audit.values, audit.bare) == (pytest.approx(4 / 3), 1)
+    assert "attributes: genre: 2 values  brand: 1 values   1.3 of an item, 1 items have none" in str(audit)
 
 
 def test_audit_sees_broken_order_and_missing_times() -> None:

@@ -93,6 +93,12 @@ def test_movielens_with_titles(real_data: pathlib.Path) -> None:
     world, notes = load_interactions(config, seed=0)
     assert (world.n_users, world.n_items, world.n_events) == (943, 1682, 100_000)
     assert world.titles()[world.item_names.tolist().index("1")] == "Toy Story"
+    assert world.item_attributes is None
+    attributes = load_interactions(dataclasses.replace(config, attributes=("class",)), seed=0)[0].item_attributes
+    assert attributes is not None
+    assert attributes.n_values == 19
+    toy_story = attributes.of(world.item_names.tolist().index("1"))
+    assert attributes.names[toy_story].tolist() == ["Animation", "Children's", "Comedy"]
     assert world.time is not None
     same = np.diff(world.user) == 0
     assert (np.diff(world.time)[same] >= 0).all()
@@ -107,3 +113,31 @@ def test_instruments_with_reviews(real_data: pathlib.Path) -> None:
     assert world.n_users + notes.users == 1_381
     assert world.text is not None
     assert all(world.text["summary"][:20])
+
+
+def test_attributes_are_read_beside_titles_or_without_them(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "events.txt").write_text("A x y z\nB x y w\n")
+    (tmp_path / "items.csv").write_text("item,brand,title\nx,one,X\ny,two,\nq,three,Q\n")
+    config = DataConfig(
+        path=str(tmp_path / "events.txt"), items_path=str(tmp_path / "items.csv"), attributes=("brand",)
+    )
+    world, notes = load_interactions(config, seed=0, log=False)
+    names, attributes = world.item_names.tolist(), world.item_attributes
+    assert attributes is not None
+    assert [attributes.names[attributes.of(names.index(item))].tolist() for item in "xyzw"] == [
+        ["one"],
+        ["two"],
+        [],
+        [],
+    ]
+    assert world.titles()[names.index("x")] == "X"
+    assert notes.warnings()[:2] == [
+        "1 items of items.csv are not in the data and were left out",
+        "2 items have no attributes in items.csv",
+    ]
+    (tmp_path / "items.csv").write_text("item,brand\nx,one\ny,two\n")
+    assert load_interactions(config, seed=0, log=False)[0].item_titles is None
+    with pytest.raises(ValueError, match=r"data.items_path names no file; set --data.items-path"):
+        load_interactions(dataclasses.replace(config, items_path=None), seed=0)
+    with pytest.raises(ValueError, match="no column is the title"):
+        load_interactions(dataclasses.replace(config, attributes=()), seed=0)

@@ -159,7 +159,7 @@ BAD = {
     "no header": ("u\ti\t3\nv\tj\t4\n", 1, "give positions: --data.columns user=1 item=2 rating=3 time=4"),
     "movielens short": ("1::2::3::4\n1::2::3\n", 2, "3 fields where 4 are expected"),
     "json cut": (jsonl(AMAZON_2014) + '{"reviewerID": "C", "as\n' + jsonl(AMAZON_2014), 3, "not a JSON object"),
-    "json first line": ("{'reviewerID': 'A'}\n", 1, "old Amazon files hold Python literals"),
+    "python literal": ("{'user': 'A', 'item': 'x'}\n{'user': 'A', 'item': y}\n", 2, "a Name is neither a text"),
     "json list": (jsonl(AMAZON_2014) + "\n[1, 2]\n", 4, "not a JSON object"),
     "json without item": (
         jsonl(AMAZON_2014) + '{"reviewerID": "C", "overall": 1.0, "unixReviewTime": 3}\n',

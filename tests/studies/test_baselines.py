@@ -110,5 +110,9 @@ def test_what_cannot_be_is_named(tiny: Config, tmp_path: pathlib.Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             compare_baselines(names, tiny, seeds, tmp_path, SETTINGS)
+    data = dataclasses.replace(tiny.data, path="no-such-file.csv")
+    with pytest.raises(ValueError, match="FDSA learns from attributes of items, and this data has none"):
+        compare_baselines(("ease", "fdsa"), dataclasses.replace(tiny, data=data), (0,), tmp_path, SETTINGS)
+    assert not list(tmp_path.iterdir()), "nothing was trained"
     with pytest.raises(ValueError, match="take strict"):
         compare_baselines(("ease",), dataclasses.replace(tiny, protocol="as-released"), (0,), tmp_path, SETTINGS)

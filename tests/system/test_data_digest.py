@@ -112,6 +112,22 @@ def test_digits_that_trade_places_are_other_names() -> None:
     assert differences(digest, digest) == ([], False)
 
 
+def test_other_attributes_are_noticed_where_both_have_some(data: Interactions, tmp_path: pathlib.Path) -> None:
+    attributes = data.item_attributes
+    assert attributes is not None
+    names = changed(attributes.names, 0, "another kind")
+    other = dataclasses.replace(data, item_attributes=dataclasses.replace(attributes, names=names))
+    n_items = sum(0 in attributes.of(item) for item in range(data.n_items))
+    assert differences(digest_of(data), digest_of(other)) == ([f"{n_items} items have other attributes"], False)
+    fields = dataclasses.replace(attributes, fields=("kind", "feel"))
+    renamed = dataclasses.replace(data, item_attributes=fields)
+    assert differences(digest_of(data), digest_of(renamed))[0] == [f"{data.n_items} items have other attributes"]
+    none = dataclasses.replace(data, item_attributes=None)
+    assert differences(digest_of(none), digest_of(data)) == ([], False)
+    store_digest(tmp_path, none)
+    check_data(tmp_path, data, accept_events=False)
+
+
 def test_recommend_evaluate_report_and_resume_refuse_changed_data(
     finished_run: Callable[[str, pathlib.Path], System], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

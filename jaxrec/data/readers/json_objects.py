@@ -1,4 +1,7 @@
-"""JSON objects, one a line or in one array: Amazon's reviews of 2014, 2018 and 2023, or any with named fields."""
+"""JSON objects, one a line or in one array: Amazon's reviews of 2014, 2018 and 2023, or any with named fields.
+
+Amazon's metadata of 2014 hold Python literals, a line each, which are read as well.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import polars as pl
 from jaxrec.data.readers.columns import assign_columns, events_of
 from jaxrec.data.readers.json_fast import read_fast
 from jaxrec.data.readers.named_table import NamedTable
+from jaxrec.data.readers.python_literals import is_literal, parse_literal
 from jaxrec.data.readers.reader import Reader, ReadOptions
 from jaxrec.data.readers.values import name_of
 from jaxrec.data.source_file import BadLine, NoEvents, SourceFile
@@ -46,7 +50,7 @@ def read_json(source: SourceFile, choose: Callable[[list[str]], Mapping[str, str
     first = list(itertools.islice(objects(source), LOOKED_AT))
     if not first:
         raise NoEvents(source.message(1, "the array is empty"))
-    keys = list(dict.fromkeys(key for _, value in first for key in _keys(value)))
+    keys = list(dict.fromkeys(key for _, value in first for key in keys_of(value)))
     roles = choose(keys)
     examples = {role: _example(key, first) for role, key in roles.items()}
     frame, lines = None if is_array(source) else read_fast(source, roles, examples, DEEPEST), []
@@ -184,7 +188,10 @@ def _after_blanks(text: str, position: int) -> int:
 def _decoded(source: SourceFile, text: str, position: int, line: int) -> tuple[dict[str, Any], int]:
     """The object that starts at a position, and the position after it."""
     try:
-        value, end = _DECODER.raw_decode(text, position)
+        if position == 0 and is_literal(text):
+            value, end = parse_literal(text, _object, DEEPEST), len(text)
+        else:
+            value, end = _DECODER.raw_decode(text, position)
     except RecursionError:
         source.fail(line, f"nested more than {DEEPEST} levels deep")
     except ValueError as error:
@@ -192,8 +199,7 @@ def _decoded(source: SourceFile, text: str, position: int, line: int) -> tuple[d
             line, reason = line + text.count("\n", position, error.pos), error.msg
         else:
             reason = str(error)
-        advice = "; old Amazon files hold Python literals: take the 5-core ones" if text.startswith("{'") else ""
-        source.fail(line, f"not a JSON object ({quoted(reason)}){advice}")
+        source.fail(line, f"not a JSON object ({quoted(reason)})")
     if not isinstance(value, dict):
         source.fail(line, f"not a JSON object but {_kind(value)}")
     if (
@@ -216,12 +222,12 @@ def _kind(value: object) -> str:
     return "a list" if isinstance(value, list) else f"the value {quoted(json.dumps(value))}"
 
 
-def _keys(value: dict[str, Any], levels: int = 3) -> Iterator[str]:
+def keys_of(value: dict[str, Any], levels: int = 3) -> Iterator[str]:
     """The object's keys, and those of objects in it as "outer.inner"."""
     for key, inner in value.items():
         yield key
         if isinstance(inner, dict) and levels > 1:
-            yield from (f"{key}.{name}" for name in _keys(inner, levels - 1))
+            yield from (f"{key}.{name}" for name in keys_of(inner, levels - 1))
 
 
 def _example(key: str, first: list[tuple[int, dict[str, Any]]]) -> object:
@@ -229,14 +235,14 @@ def _example(key: str, first: list[tuple[int, dict[str, Any]]]) -> object:
     return next((value[key] for _, value in first if value.get(key) is not None), None)
 
 
-def _look_up(value: dict[str, Any], key: str) -> tuple[Any, bool]:
+def look_up(value: dict[str, Any], key: str) -> tuple[Any, bool]:
     """What a key holds, None where it is missing, and whether it is there more than once."""
     if key in value:
         return value[key], isinstance(value, _Repeating) and key in value.repeated
     for place in (place for place, character in enumerate(key) if character == "."):
         inner = value.get(key[:place])
         if isinstance(inner, dict):
-            found, repeats = _look_up(inner, key[place + 1 :])
+            found, repeats = look_up(inner, key[place + 1 :])
             outer = isinstance(value, _Repeating) and key[:place] in value.repeated
             return found, repeats or outer
     return None, False
@@ -244,26 +250,31 @@ def _look_up(value: dict[str, Any], key: str) -> tuple[Any, bool]:
 
 def _text(source: SourceFile, line: int, role: str, key: str, value: dict[str, Any]) -> str | None:
     """The value of a key as a string, null where there is none."""
-    found, repeats = _look_up(value, key)
+    found, repeats = look_up(value, key)
     if repeats:
         source.fail(line, f"the key {quoted(key)} is there more than once")
     if found is None:
         return None
     if isinstance(found, dict):
-        keys = list(_keys(found, 1))
+        keys = list(keys_of(found, 1))
         advice = f"; name one of them: --data.columns {role}={key}.{keys[0]}" if keys else ""
         source.fail(line, f"the {role} (key {quoted(key)}) is an object with the keys {listed(keys)}{advice}")
     if isinstance(found, list | bool):
         kind = "a list" if isinstance(found, list) else str(found).lower()
         source.fail(line, f"the {role} (key {quoted(key)}) is {kind}, which it can't be")
     if isinstance(found, str):
-        if not found.isascii() and any("\ud800" <= character <= "\udfff" for character in found):
-            source.fail(line, f"the {role} (key {quoted(key)}) holds half of a surrogate pair: {quoted(found)}")
+        refuse_half(source, line, role, key, found)
         return found
     try:
         return name_of(found) if role in ("user", "item") else repr(found)
     except ValueError as error:
         source.fail(line, f"the {role} (key {quoted(key)}) {error}")
+
+
+def refuse_half(source: SourceFile, line: int, role: str, key: str, text: str) -> None:
+    """Raises a DataError for a text that holds half of a surrogate pair, which no file can hold."""
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        source.fail(line, f"the {role} (key {quoted(key)}) holds half of a surrogate pair: {quoted(text)}")
 
 
 READER = Reader(

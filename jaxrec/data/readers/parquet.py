@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -29,6 +29,27 @@ def read_parquet(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
     Raises:
       DataError: the file is damaged, or has no column of users or items, or a column is of a type that can't be used.
     """
+    roles: dict[str, str] = {}
+
+    def choose(schema: pa.Schema) -> Mapping[str, str]:
+        roles.update(assign_columns(source, schema.names, options.columns))
+        for role, column in roles.items():
+            _check_type(source, role, column, schema.field(column).type)
+        return roles
+
+    table = read_columns(source, choose)
+    return events_of(table, options, roles=roles)
+
+
+def read_columns(source: SourceFile, choose: Callable[[pa.Schema], Mapping[str, str]]) -> NamedTable:
+    """Some columns of a Parquet file.
+
+    Args:
+      source: the file.
+      choose: {role: column} of those to read.
+    Raises:
+      DataError: the file is damaged, two columns have one name, or `choose` raises one.
+    """
     try:
         file = _open(source)
         schema, n_rows = file.schema_arrow, file.metadata.num_rows
@@ -39,17 +60,14 @@ def read_parquet(source: SourceFile, options: ReadOptions) -> pl.DataFrame:
         raise _damaged(source, error) from error
     if len(set(names)) < len(names):
         raise DataError(f"{source.path}: two columns have one name; the columns are {', '.join(map(quoted, names))}")
-    roles = assign_columns(source, names, options.columns)
-    for role, column in roles.items():
-        _check_type(source, role, column, schema.field(column).type)
+    roles = choose(schema)
     try:
         columns = [_column(source, role, column, n_rows) for role, column in roles.items()]
     except (*DAMAGE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise _damaged(source, error) from error
     frame = pl.DataFrame({column: series for column, (series, _) in zip(roles.values(), columns)})
     plain = frozenset(column for column, (_, is_plain) in zip(roles.values(), columns) if is_plain)
-    table = NamedTable(source, frame, lambda row: row + 1, plain)
-    return events_of(table, options, roles=roles)
+    return NamedTable(source, frame, lambda row: row + 1, plain)
 
 
 def _check_type(source: SourceFile, role: str, column: str, kind: pa.DataType) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxrec.baselines.registry import BASELINES
+from jaxrec.studies.baselines import obstacle
 from jaxrec.studies.comparison import mean_and_deviation
 from jaxrec.studies.papers.contradictions import find_contradictions
 from jaxrec.studies.papers.intervals import table_intervals
@@ -101,6 +102,9 @@ def _read_sources(
         results[key], reasons[key] = [], []
         if key not in in_study:
             reasons[key].append("not in this study")
+            continue
+        if source.baseline and (reason := obstacle(source.baseline, request.base)):
+            reasons[key].append(reason)
             continue
         absent = []
         for seed in seeds:

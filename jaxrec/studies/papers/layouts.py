@@ -14,13 +14,10 @@ PUBLISHED = (*META_ID_TABLES, *TOKEN_REC_TABLES)
 """The papers' tables of results that can be filled."""
 
 NOT_YET = {
-    "FDSA": "not yet: a second SASRec over item attributes, which no reader keeps",
-    "S3-Rec": "not yet: four pretraining losses on SASRec, two of them over item attributes, which no reader keeps",
     "LTGNN": "not yet: LightGCN's fixed point by one layer a step and sampled neighbours, one more embedder",
     "CoLLM": "not yet: collaborative vectors mapped to the place of an id, without tokens of their own",
 }
 """Methods of the papers that are not implemented, and what each would take."""
-NOT_YET["S3Rec"] = NOT_YET["S3-Rec"]
 
 _BASELINES = {
     "Caser": "caser",
@@ -28,6 +25,9 @@ _BASELINES = {
     "GRU4Rec": "gru4rec",
     "BERT4Rec": "bert4rec",
     "SASRec": "sasrec",
+    "FDSA": "fdsa",
+    "S3-Rec": "s3rec",
+    "S3Rec": "s3rec",
     "CL4SRec": "cl4srec",
     "MF": "mf",
     "NCF": "ncf",

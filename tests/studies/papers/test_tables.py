@@ -126,8 +126,7 @@ def test_rows_are_filled_from_ranks(tiny: Config, study, tmp_path: pathlib.Path)
     assert remarks["its folder holds a run of another config (train.steps differ)"] == "SID"
     assert remarks["not run with seed 1"] == "RID; SID"
     assert remarks["not in this study"] == "TIGER; CID"
-    assert "Caser; HGN; GRU4Rec; BERT4Rec; SASRec; CL4SRec; META ID (L)" in remarks["not run"]
-    assert any(note.startswith("not yet") and who == "FDSA" for note, who in remarks.items())
+    assert "Caser; HGN; GRU4Rec; BERT4Rec; FDSA; SASRec; S3-Rec; CL4SRec; META ID (L)" in remarks["not run"]
     text = table_text(actual)
     assert "META ID (T)  0.5000 ± 0.1414 (0.0510)" in text
     assert "other data than Beauty" in text
@@ -269,7 +268,7 @@ def test_what_is_missing_is_made_and_nothing_before_all_is_checked(
     name = study("META ID", "IID", "RID")
     asked = tables.paper_tables("meta_id", [1, 8], [0, 1], tmp_path, Settings(), study=name)
     first = next(asked)
-    once = ["caser", "hgn", "gru4rec", "bert4rec", "sasrec", "cl4srec", "rid-0", "meta_id-0"]
+    once = ["caser", "hgn", "gru4rec", "bert4rec", "fdsa", "sasrec", "s3rec", "cl4srec", "rid-0", "meta_id-0"]
     assert made == once + [n.replace("-0", "-1") for n in once]
     assert ours(first, "SASRec", "H@5") == pytest.approx([2 / 5] * 2)
     assert ours(first, "META ID (L)", "H@5") == []
@@ -311,3 +310,20 @@ def test_what_is_asked_wrongly_is_told(tiny: Config, study, tmp_path: pathlib.Pa
         asked(8, study=study(**{"META ID": tiny, "IID": other}))
     with pytest.raises(ValueError, match="paper 'other' is none of"):
         published_table("other", 1)
+
+
+def test_a_study_on_data_without_attributes_says_so_and_goes_on(
+    tiny: Config, study, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.txt"
+    path.write_text("A x y z\n")
+    on_file = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, path=str(path)))
+    trained: list[str] = []
+    monkeypatch.setattr(tables.baselines, "train_baseline", lambda name, *_: trained.append(name))
+    monkeypatch.setattr(tables, "results_of", lambda *_: None)
+    name = study("META ID", **{"META ID": on_file})
+    (actual,) = tables.paper_tables("meta_id", [1], (0,), tmp_path / "out", Settings(), study=name)
+    assert trained == ["caser", "gru4rec", "bert4rec", "sasrec"]
+    reasons = [(who, note) for who, note in actual.notes if "attributes" in note]
+    assert [who for who, _ in reasons] == ["FDSA", "S3-Rec"]
+    assert reasons[0][1].startswith("FDSA learns from attributes of items, and this data has none; name the file of it")
