@@ -77,7 +77,7 @@ def test_options_are_fields_of_a_config_a_baseline_or_a_server(name: str) -> Non
     at: Any = load_config("demo")
     if name.split(".")[0] in BASELINES:
         at = Settings()
-    if name.startswith("limits."):
+    if name.startswith(("limits.", "replicas.")):
         at = serve.Arguments(runs=())
     for part in name.split("."):
         at = getattr(at, part)

@@ -323,7 +323,7 @@ def test_a_study_on_data_without_attributes_says_so_and_goes_on(
     monkeypatch.setattr(tables, "results_of", lambda *_: None)
     name = study("META ID", **{"META ID": on_file})
     (actual,) = tables.paper_tables("meta_id", [1], (0,), tmp_path / "out", Settings(), study=name)
-    assert trained == ["caser", "gru4rec", "bert4rec", "sasrec"]
+    assert trained == ["caser", "hgn", "gru4rec", "bert4rec", "sasrec", "cl4srec"]
     reasons = [(who, note) for who, note in actual.notes if "attributes" in note]
     assert [who for who, _ in reasons] == ["FDSA", "S3-Rec"]
     assert reasons[0][1].startswith("FDSA learns from attributes of items, and this data has none; name the file of it")
