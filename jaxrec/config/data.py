@@ -159,7 +159,7 @@ class LightGcnConfig:
 class GtnConfig(LightGcnConfig):
     """GTN, graph trend filtering networks (Fan et al. 2022); trained as LightGCN is."""
 
-    layers: Annotated[int, Limits(at_least=1, at_most=32)] = 3
+    layers: Annotated[int, Limits(at_least=1, at_most=16)] = 3
     """Filtering steps over the user-item graph."""
     lambda2: NonNegativeFloat = 4.0
     """Weight of the l1 norm of differences along edges. The larger, the more edges draw their ends together; 0 filters
