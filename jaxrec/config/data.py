@@ -163,11 +163,12 @@ class LightGcnConfig:
 class GtnConfig(LightGcnConfig):
     """GTN, graph trend filtering networks (Fan et al. 2022); trained as LightGCN is."""
 
-    layers: Annotated[int, Limits(at_least=1, at_most=32)] = 3
+    layers: Annotated[int, Limits(at_least=1, at_most=16)] = 3
     """Filtering steps over the user-item graph."""
-    lambda2: NonNegativeFloat = 4.0
-    """Weight of the l1 norm of differences along edges. The larger, the more edges draw their ends together; 0 filters
-    nothing."""
+    lambda2: NonNegativeFloat = 0.1
+    """Weight of the l1 norm of differences along edges, and the most that an edge moves its ends, before normalisation.
+    0 filters nothing. Where it is so large that no edge reaches it, a layer is plain smoothing; on Last.fm so is 4, the
+    released code's."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -238,7 +238,8 @@ def validation_of(propagation: Propagation, histories: Histories, valid: np.ndar
     split = validation_split(histories, valid)
 
     def validate(params, buffers) -> dict[str, float]:
-        node = _propagated(propagation, params["node"], buffers, config)
+        arrays = {name: value for name, value in buffers.items() if name != "events"}  # as others call it: one trace
+        node = _propagated(propagation, params["node"], arrays, config)
         vectors = _comparable(vectors_of(buffers["graph"], node, histories.n_users), cosine)
         return validate_scores(inner_product_scorer(vectors), split)
 

@@ -97,7 +97,7 @@ def test_a_killed_run_goes_on_bit_for_bit(planted: Histories, tmp_path: pathlib.
 
 def test_settings_out_of_range_are_named(planted: Histories) -> None:
     for changed, message in (
-        ({"layers": 0}, "gtn.layers is 0; it must be at least 1 and at most 32"),
+        ({"layers": 0}, "gtn.layers is 0; it must be at least 1 and at most 16"),
         ({"lambda2": -1.0}, "gtn.lambda2 is -1.0; it must be at least 0"),
         ({"losses": ()}, "gtn.losses='' must name one or more losses"),
         ({"losses": ("ssm",)}, "gtn.losses names 'ssm', which is not one of bpr"),
