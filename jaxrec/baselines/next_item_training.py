@@ -227,9 +227,9 @@ def next_item_baseline(
     """
 
     def train(settings: SequenceConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
-        about = [split.train.n_items, *[split.train.n_users] * users]
+        about: tuple[object, ...] = (split.train.n_items, *([split.train.n_users] if users else []))
         if attributes:
-            about.append(attributes_for(title, split))
+            about = (*about, attributes_for(title, split))
         fresh = model(settings, *about, rngs=nnx.Rngs(params=stream(jax.random.key(seed), "weights")))
         return train_next_item(title, fresh, split, seed=seed, folder=folder, loss=loss, ahead=ahead, users=users)
 
