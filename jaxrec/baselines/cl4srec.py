@@ -105,8 +105,8 @@ class Draws(NamedTuple):
     order: jax.Array
 
 
-def draw_view(shape: tuple[int, int], key: jax.Array) -> Draws:
-    """The random numbers of a view."""
+def draw_view(shape: tuple[int, ...], key: jax.Array) -> Draws:
+    """The random numbers of a view of rows of this shape, (B, S)."""
     return Draws(*jax.random.uniform(key, (3, *shape)))
 
 
