@@ -36,9 +36,9 @@ class Cl4SRecConfig(SasRecConfig):
     random."""
     contrast: NonNegativeFloat = 0.1
     """Weight of the contrastive loss, lambda."""
-    similarity: Literal["inner", "cosine"] = "inner"
+    similarity: Literal["inner", "cosine"] = "cosine"
     """What the contrastive loss compares vectors by."""
-    temperature: Temperature = 1.0
+    temperature: Temperature = 0.1
     """What the contrastive loss divides similarities by."""
     crop: Annotated[float, Limits(above=0, at_most=1)] = 0.6
     """Share of a sequence that cropping keeps, eta."""
@@ -105,8 +105,8 @@ class Draws(NamedTuple):
     order: jax.Array
 
 
-def draw_view(shape: tuple[int, int], key: jax.Array) -> Draws:
-    """The random numbers of a view."""
+def draw_view(shape: tuple[int, ...], key: jax.Array) -> Draws:
+    """The random numbers of a view of rows of this shape, (B, S)."""
     return Draws(*jax.random.uniform(key, (3, *shape)))
 
 
