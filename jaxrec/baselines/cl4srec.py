@@ -21,6 +21,7 @@ from jaxrec.baselines.sasrec import SasRec, SasRecConfig
 from jaxrec.config.limits import Fraction, Limits, NonNegativeFloat, Temperature
 from jaxrec.keys import stream
 from jaxrec.models.full_softmax import weighted_sum
+from jaxrec.models.unit import unit
 from jaxrec.types import Array, Batch
 
 CROP, MASK, REORDER = range(3)
@@ -212,7 +213,7 @@ def cl4srec_loss(model: Cl4SRec, batch: Batch, key: jax.Array | None = None) -> 
         vectors[row, view.last.reshape(-1)[places]] for vectors, view in zip(of_views, (one, other), strict=True)
     )
     if config.similarity == "cosine":
-        first, then = (x / jnp.maximum(jnp.linalg.norm(x, axis=1, keepdims=True), 1e-6) for x in (first, then))
+        first, then = unit(first), unit(then)
     contrastive = contrast_loss(first, then, present, config.temperature)
     return next_item + config.contrast * contrastive, {"next_item": next_item, "contrastive": contrastive}
 

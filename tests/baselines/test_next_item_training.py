@@ -16,7 +16,7 @@ from jaxrec.baselines.ease import EaseConfig, train_ease
 from jaxrec.baselines.gru4rec import Gru4Rec, Gru4RecConfig
 from jaxrec.baselines.hgn import Hgn, HgnConfig, hgn_loss
 from jaxrec.baselines.ncf import NcfConfig, train_ncf
-from jaxrec.baselines.next_item_training import Sequences, train_next_item
+from jaxrec.baselines.next_item_training import Sequences, batches_of, train_next_item
 from jaxrec.baselines.sasrec import SasRec, SasRecConfig
 from jaxrec.config import AugmentConfig, WorldConfig
 from jaxrec.data.split import make_split
@@ -79,9 +79,8 @@ def test_sequences_of_users_begin_with_them_and_the_first_item_is_a_target() -> 
 def test_what_cannot_be_learned_from_is_named() -> None:
     with pytest.raises(ValueError, match="no history holds 2 events"):
         Sequences(histories_of([[1], [2], []], 3), 5)
-    model = SasRec(SasRecConfig(dim=4, row_length=8), 3, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="row_length=8"):
-        train_next_item("SASRec", model, None, seed=0)  # pyright: ignore[reportArgumentType]
+        batches_of(Sequences(histories_of([[0, 1, 2]], 3), 50), SasRecConfig(dim=4, row_length=8), seed=0)
 
 
 def hit_rate(score, split: Split) -> float:
