@@ -59,7 +59,7 @@ def test_lists_as_long_as_the_table_needs(demo: Config) -> None:
     assert len(ablation.grid(short, ["mq"], ["retrieval"], ["mf"])) == 1
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_two_cells_are_trained_once_and_tabled(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,7 @@ def test_table() -> None:
     assert note == "serve: beam search: 64 of 64 lists are equal"
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_the_whole_thing_at_tiny_sizes(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     serve.main(["--quick", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path)])

@@ -64,13 +64,8 @@ def test_a_full_disk_is_told_and_survived(tmp_path: pathlib.Path) -> None:
     assert all("the same command goes on from" in line for line in told[1:]), told
 
 
-@pytest.mark.parametrize(
-    "size",
-    [
-        *(pytest.param(size, marks=pytest.mark.long) for size in (500, 20_000)),
-        *(pytest.param(size, marks=pytest.mark.soak) for size in (5_000, 60_000)),
-    ],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("size", [500, 5_000, 20_000, 60_000])
 def test_a_whole_run_survives_a_full_disk(
     finished_run: Callable, tiny: Config, tmp_path: pathlib.Path, start: Callable, size: int
 ) -> None:

@@ -100,31 +100,21 @@ def kill_trainings(killer: Killer, expected: System, config: Config, folder: pat
             shutil.rmtree(folder)
 
 
-def few_and_many(few: int, many: int) -> pytest.MarkDecorator:
-    """How often a test kills: a few times in `make test-all`, and many in `make soak`."""
-    counts = [pytest.param(few, marks=pytest.mark.long), pytest.param(many, marks=pytest.mark.soak)]
-    return pytest.mark.parametrize("kills", counts)
-
-
-@few_and_many(1, 15)
-def test_killed_updates(
-    finished_run: Callable, tmp_path: pathlib.Path, start: Callable, ready: Callable, kills: int
-) -> None:
+@pytest.mark.soak
+def test_killed_updates(finished_run: Callable, tmp_path: pathlib.Path, start: Callable, ready: Callable) -> None:
     finished_run("META ID", tmp_path / "run")
-    kill_updates(Killer(start, ready, 7), tmp_path / "run", kills)
+    kill_updates(Killer(start, ready, 7), tmp_path / "run", kills=15)
 
 
-@few_and_many(2, 15)
-def test_killed_exports(
-    finished_run: Callable, tmp_path: pathlib.Path, start: Callable, ready: Callable, kills: int
-) -> None:
+@pytest.mark.soak
+def test_killed_exports(finished_run: Callable, tmp_path: pathlib.Path, start: Callable, ready: Callable) -> None:
     finished_run("META ID", tmp_path / "run")
-    kill_exports(Killer(start, ready, 1), tmp_path / "run", kills)
+    kill_exports(Killer(start, ready, 1), tmp_path / "run", kills=15)
 
 
-@few_and_many(3, 20)
+@pytest.mark.soak
 def test_killed_trainings(
-    finished_run: Callable, tiny: Config, tmp_path: pathlib.Path, start: Callable, ready: Callable, kills: int
+    finished_run: Callable, tiny: Config, tmp_path: pathlib.Path, start: Callable, ready: Callable
 ) -> None:
     expected = finished_run("META ID", tmp_path / "expected")
-    kill_trainings(Killer(start, ready, 3), expected, tiny, tmp_path / "run", kills)
+    kill_trainings(Killer(start, ready, 3), expected, tiny, tmp_path / "run", kills=20)

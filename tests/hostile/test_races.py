@@ -82,7 +82,7 @@ def test_a_run_that_is_being_trained_is_left_alone(tiny: Config, tmp_path: pathl
     assert not (tmp_path / "run").exists(), "nothing was written"
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_the_second_training_is_told_who_trains(
     tiny: Config, tmp_path: pathlib.Path, start: Callable, ready: Callable
 ) -> None:

@@ -25,8 +25,7 @@ def stopped_at(process: subprocess.Popen, moment: str, number: int) -> tuple[int
     return process.returncode, said + rest, time.monotonic() - sent
 
 
-@pytest.mark.slow
-@pytest.mark.long  # each signal in one moment is in tests/cli/test_signals.py
+@pytest.mark.soak  # each signal in one moment is in tests/cli/test_signals.py
 def test_every_stage_stops_and_resumes(tmp_path: pathlib.Path, launch, started, tiny_config) -> None:
     (tmp_path / "tiny.py").write_text(tiny_config)
     moments = [

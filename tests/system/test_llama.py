@@ -127,7 +127,7 @@ def test_token_rec_runs_on_it_by_config(llama: Config, tmp_path: pathlib.Path) -
     assert (np.abs(top.scores) <= 1 + 1e-5).all()
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.parametrize("rank", [0, 4])
 def test_four_devices_give_the_losses_of_one(llama: Config, tmp_path: pathlib.Path, rank: int) -> None:
     """2 x 2: matrices over `model` and, by FSDP, over `data`."""

@@ -155,7 +155,7 @@ def test_weights_are_selected_by_what_is_measured(
         runs.check_run(asked(tiny, tmp_path, task, select=select))
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_learned_texts_fit_the_world(tiny: Config, tmp_path: pathlib.Path) -> None:
     """Reviews of the world say how many stars they have: more steps must beat the global mean."""
     config = asked(tiny, tmp_path, "preference", steps=150, learning_rate=2e-2, relative=True, validate_every=1.0)

@@ -231,7 +231,7 @@ def test_a_store_that_is_not_this_runs_is_told(trained: System, tmp_path: pathli
         moved.rename(folder)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_a_study_joins_runs_and_seeds(token_rec: Config, tmp_path: pathlib.Path) -> None:
     base = at(token_rec, tmp_path, train={"steps": 4}, eval={"prompt": "seen"})
     study = {"TokenRec": base, "w/o masking": at(base, tmp_path, quantizer={"mask": 0.0})}
