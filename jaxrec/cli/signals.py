@@ -16,6 +16,8 @@ COMPILER = os.path.join("jax", "_src", "compiler.py")
 """The file whose functions call XLA's compiler; while it works, the main thread runs no Python."""
 GRACE = 2.0
 """Seconds after a signal before a call into C, such as a compilation, is interrupted."""
+LOOK = 0.05
+"""Seconds between looks at whether the main thread compiles, once another handler has taken a signal."""
 CLEANUP = 10.0
 """Seconds after which a process that is stopping, and deletes what is half written, is ended."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -30,7 +32,7 @@ def stopping_at_signals(grace: float = GRACE) -> Iterator[None]:
     process if no handler has run after `grace` seconds. What is stored is always whole, and the same command resumes.
 
     Where another handler was set meanwhile, as training does, which finishes and saves the current step, it decides;
-    then only a compilation is interrupted.
+    then only compilations are interrupted, the one that goes on and any that begins afterwards.
 
     For programs that own their process. Outside the main thread, and inside another such block, it does nothing.
     """
@@ -77,21 +79,30 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _watch(receiver: socket.socket, grace: float) -> None:
     """Reads the numbers of signals, and ends the process as `stopping_at_signals` says."""
-    while received := receiver.recv(1):
-        number = received[0]
-        if number not in SIGNALS:
-            continue
-        if signal.getsignal(number) is _stop:
-            if not _stopping.wait(grace):
+    handled_elsewhere = None  # the last signal that another handler took
+    compiling, deadline = None, 0.0
+    while True:
+        try:
+            received = receiver.recv(1)
+        except TimeoutError:
+            received = None
+        if received == b"":
+            return
+        if received and received[0] in SIGNALS:
+            number = received[0]
+            if signal.getsignal(number) is not _stop:
+                handled_elsewhere = number
+                receiver.settimeout(LOOK)
+            elif not _stopping.wait(grace):
                 _say(number, "stopped")
                 os._exit(128 + number)
-        elif not _stopping.is_set() and (frame := _compiling()) is not None:
-            deadline = time.monotonic() + grace
-            while (still_compiling := _compiling() is frame) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            if still_compiling:
-                _say(number, "stopped inside a compilation")
-                os._exit(128 + number)
+        if handled_elsewhere is not None and not _stopping.is_set():
+            frame = _compiling()
+            if frame is not compiling:
+                compiling, deadline = frame, time.monotonic() + grace
+            elif frame is not None and time.monotonic() >= deadline:
+                _say(handled_elsewhere, "stopped inside a compilation")
+                os._exit(128 + handled_elsewhere)
 
 
 def _say(number: int, what: str) -> None:

@@ -144,13 +144,13 @@ def _binned(column: Column, by_item: Sequence[Sequence[str]], notes: list[str]) 
     if bad := sum(match is None for own in matches for match in own):
         notes.append(f"{bad:,} values of {quoted(column.name)} are no numbers and were left out")
     numbers = [next((float(m[1].replace(",", "")) for m in own if m), None) for own in matches]
-    known = np.sort([number for number in numbers if number is not None])
-    if not len(known):
+    in_order = np.sort([number for number in numbers if number is not None])
+    if not len(in_order):
         return [[] for _ in by_item]
-    edges = np.unique(np.quantile(known, np.arange(1, column.bins) / column.bins)).tolist()
-    bins = [bisect.bisect_right(edges, number) for number in known.tolist()]
+    edges = np.unique(np.quantile(in_order, np.arange(1, column.bins) / column.bins)).tolist()
+    bins = [bisect.bisect_right(edges, number) for number in in_order.tolist()]
     names = {
-        place: f"{known[bisect.bisect_left(bins, place)]:g} to {known[bisect.bisect_right(bins, place) - 1]:g}"
+        place: f"{in_order[bisect.bisect_left(bins, place)]:g} to {in_order[bisect.bisect_right(bins, place) - 1]:g}"
         for place in set(bins)
     }
     return [[] if number is None else [names[bisect.bisect_right(edges, number)]] for number in numbers]

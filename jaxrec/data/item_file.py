@@ -59,8 +59,8 @@ def open_items(path: pathlib.Path, *, encoding: str, unpack_mib: int) -> ItemFil
         return ItemFile(source, Dialect("::"), ("item", "title", "genres"))
     if line.count("|") > 2 and not _is_header(line.split("|")):
         width = line.count("|") + 1
-        known = U_ITEM if width == len(U_ITEM) else ("item", "title", *(f"field{i}" for i in range(2, width)))
-        return ItemFile(source, Dialect("|"), known)
+        names = U_ITEM if width == len(U_ITEM) else ("item", "title", *(f"field{i}" for i in range(2, width)))
+        return ItemFile(source, Dialect("|"), names)
     if encoding == "auto":
         open_source(path, unpack_mib=unpack_mib)  # raises unless UTF-8: only the two formats above are latin-1
     return ItemFile(source, dialect_of(guess_separator(line)))

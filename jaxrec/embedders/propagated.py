@@ -122,7 +122,7 @@ def _fit(
 ) -> Embedding:
     """`fit_propagated` with one loss."""
     cosine = ranks_by_cosine(loss, config)
-    arrays, pairs = arrays_of(propagation, histories)
+    arrays, pairs = _arrays_of(propagation, histories)
     graph = arrays["graph"]
     if not len(pairs):
         raise ValueError("histories hold no event to learn from; is the training part of the split empty?")
@@ -164,9 +164,9 @@ def _fit(
         key=stream(key, "steps"),
         folder=folder,
         count=lambda batch: {"examples": len(batch)},
-        validate=None if valid is None else validation_of(propagation, histories, valid, config, cosine=cosine),
+        validate=None if valid is None else _validation_of(propagation, histories, valid, config, cosine=cosine),
     )
-    tables = vectors_of(graph, fitted.best_params["node"], histories.n_users)
+    tables = _vectors_of(graph, fitted.best_params["node"], histories.n_users)
     return Embedding(_comparable(propagate_over(propagation, tables, histories, config), cosine), tables, cosine=cosine)
 
 
@@ -192,13 +192,13 @@ def propagate_over(propagation: Propagation, tables: Vectors, histories: Histori
             raise ValueError(
                 f"tables hold {in_tables} {entities} and histories only {in_histories}; new ones go to the end of both"
             )
-    arrays, _ = arrays_of(propagation, histories)
+    arrays, _ = _arrays_of(propagation, histories)
     graph = arrays["graph"]
     n_nodes, width = histories.n_users + histories.n_items, tables.user.shape[1]
     node = np.zeros((n_nodes, width), np.float32)
     node[: len(tables.user)] = tables.user
     node[histories.n_users : histories.n_users + len(tables.item)] = tables.item
-    return vectors_of(graph, _propagated(propagation, arrange(graph, node), arrays, config), histories.n_users)
+    return _vectors_of(graph, _propagated(propagation, arrange(graph, node), arrays, config), histories.n_users)
 
 
 def refresh(propagation: Propagation, embedding: Embedding, histories: Histories, config: Any) -> Vectors:
@@ -218,7 +218,7 @@ def _propagated(propagation: Propagation, nodes: jax.Array, arrays: Arrays, conf
     return propagation.propagate(nodes, arrays, config)
 
 
-def arrays_of(propagation: Propagation, histories: Histories) -> tuple[dict[str, Any], np.ndarray]:
+def _arrays_of(propagation: Propagation, histories: Histories) -> tuple[dict[str, Any], np.ndarray]:
     """What the propagation reads of the events' graph, on the device, and its edges i32[E, 2]."""
     pairs = edges(histories.users, histories.items, histories.n_items)
     of_graph = (pairs, histories.n_users, histories.n_items)
@@ -226,21 +226,21 @@ def arrays_of(propagation: Propagation, histories: Histories) -> tuple[dict[str,
     return jax.tree.map(jnp.asarray, arrays), pairs
 
 
-def vectors_of(graph: Adjacency, node: Array, n_users: int) -> Vectors:
+def _vectors_of(graph: Adjacency, node: Array, n_users: int) -> Vectors:
     """Rows of the graph's nodes, f32[R, F], as users' and items' vectors, zeros for those without a neighbour."""
     has_neighbour = np.asarray(graph.scale)[np.asarray(graph.place)] > 0
     rows = np.where(has_neighbour[:, None], np.asarray(restore(graph, node)), 0.0).astype(np.float32)
     return Vectors(rows[:n_users], rows[n_users:])
 
 
-def validation_of(propagation: Propagation, histories: Histories, valid: np.ndarray, config: Any, *, cosine: bool):
+def _validation_of(propagation: Propagation, histories: Histories, valid: np.ndarray, config: Any, *, cosine: bool):
     """validate(params, buffers) -> NDCG@10 and HR@10 of the validation items, for the training loop."""
     split = validation_split(histories, valid)
 
     def validate(params, buffers) -> dict[str, float]:
         arrays = {name: value for name, value in buffers.items() if name != "events"}  # as others call it: one trace
         node = _propagated(propagation, params["node"], arrays, config)
-        vectors = _comparable(vectors_of(buffers["graph"], node, histories.n_users), cosine)
+        vectors = _comparable(_vectors_of(buffers["graph"], node, histories.n_users), cosine)
         return validate_scores(inner_product_scorer(vectors), split)
 
     return validate

@@ -45,8 +45,8 @@ def apply_layers(
     Args:
       layers: modules of one kind and shape.
       call: a pure function of arrays; it uses `drop` equally often in every layer.
-      x: the first layer's input; every layer's output has its shape and dtype.
-      drop: of the whole stack.
+      x: the first layer's input, [B,S,D]; every layer's output has its shape and dtype.
+      drop: of the whole stack; its sites are counted on.
       remat: as in `apply_layer`.
     """
     if not remat or len(layers) < SCANNED:
@@ -56,7 +56,7 @@ def apply_layers(
     graph, *_ = nnx.split(layers[0])
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(nnx.split(layer)[1] for layer in layers))
     first = drop.sites
-    jax.eval_shape(lambda x: call(layers[0], x, drop), x)
+    jax.eval_shape(lambda x: call(layers[0], x, drop), x)  # counts the sites of a layer
     each = drop.sites - first
 
     def step(x: jax.Array, numbered: tuple[jax.Array, Any]) -> tuple[jax.Array, None]:

@@ -87,27 +87,19 @@ def serve_on_ray(
         loading.load(path, **overrides)  # replicas would be started again and again
     bound(host, port).close()
     own = not os.environ.get("RAY_ADDRESS")
-    with warnings.catch_warnings(), _handlers_kept():
-        warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # it runs another program at once
-        ray.init(include_dashboard=False if own else None, logging_level=logging.WARNING)
-    try:
+    with contextlib.ExitStack() as ending:
+        with warnings.catch_warnings(), _handlers_kept():
+            warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # it runs another program at once
+            ray.init(include_dashboard=False if own else None, logging_level=logging.WARNING)
+        ending.callback(ray.shutdown)
         _check_room(ray.cluster_resources(), replicas)
         http = {"host": host, "port": port, "request_timeout_s": limits.answer_seconds + 1}
         serve.start(http_options=http, logging_config=QUIET)
-        serve.run(
-            _deployment(serve, build, replicas, limits).bind(),
-            name=NAME,
-            route_prefix="/",
-            blocking=False,
-            logging_config=QUIET,
-        )
+        ending.callback(serve.shutdown if own else functools.partial(serve.delete, NAME))
+        deployed = _deployment(serve, build, replicas, limits).bind()
+        serve.run(deployed, name=NAME, route_prefix="/", blocking=False, logging_config=QUIET)
         log.info("http://%s:%d opens the page; %d replicas; Ctrl-C ends the server", host, port, replicas.count)
         threading.Event().wait()
-    finally:
-        serve.delete(NAME)
-        if own:
-            serve.shutdown()
-            ray.shutdown()
 
 
 def _deployment(serve: Any, build: Callable[[], App], replicas: Replicas, limits: Limits) -> Any:

@@ -108,7 +108,7 @@ def test_a_long_call_into_c_is_ended(number: int, file: str) -> None:
 
 
 def test_a_compilation_is_ended_where_training_handles_signals() -> None:
-    code, _, err = ended(working(COMPILER, 2_000_000_000, 0.2, TAKEN_OVER), signal.SIGTERM, after=0.5)
+    code, _, err = ended(working(COMPILER, 2_000_000_000, 0.2, TAKEN_OVER), signal.SIGTERM)
     assert code == 128 + signal.SIGTERM
     assert "SIGTERM: stopped inside a compilation" in err
 

@@ -75,6 +75,18 @@ def test_two_replicas_answer_as_one(finished_run: Finished, tmp_path: pathlib.Pa
     assert "Traceback" not in told()
 
 
+@pytest.mark.long
+def test_a_cluster_without_room_is_said(finished_run: Finished, tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("ray")
+    finished_run("META ID", tmp_path / "run")
+    command = [sys.executable, "-m", "launch.serve", str(tmp_path / "run"), "--ray", "--replicas.gpus", "3"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    environment.pop("RAY_ADDRESS", None)
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 2, ended.stderr
+    assert "error: 1 replicas of 3 GPU take 3, and the Ray cluster has 0" in ended.stderr
+
+
 def test_what_is_wrong_is_said_before_ray_starts() -> None:
     with pytest.raises(ValueError, match=r"count=0.*there is at least one replica"):
         Replicas(count=0)
