@@ -26,7 +26,7 @@ def on_beauty(config: Config) -> Config:
 
 lastfm = load_study(here / "token_rec_lastfm_tables_study.py")
 rows = ("TokenRec", "w/o HOCK", "w/o K-way", "w/o masking", "TokenRec, 5% of users unseen")
-ids = ("P5-RID", "P5-SID", "CID", "POD")
+ids = ("P5-RID", "P5-SID", "CID", "POD", "CoLLM")
 ids += tuple(f"{name}, 5% of users unseen" for name in ids[1:])
 study = {name: on_beauty(lastfm[name]) for name in (*rows, *ids)}
 for name in ids:

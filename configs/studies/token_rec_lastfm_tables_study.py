@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from jaxrec.config import Config, OovConfig, load_study
+from jaxrec.config import CollaborativeTokensConfig, Config, OovConfig, load_study
 
 rows = load_study(pathlib.Path(__file__).with_name("token_rec_lastfm_study.py"))
 base = rows["TokenRec"]
@@ -35,6 +35,21 @@ def pod(config: Config) -> Config:
     return dataclasses.replace(config, task=task)
 
 
+def collm(config: Config) -> Config:
+    """P5 that reads LightGCN's vectors behind items' ids and in place of users' (Zhang et al. 2023).
+
+    The network is of CoLLM's shape; half of the steps are of the language model, half of the network. An item in a
+    prompt is a token longer.
+    """
+    tokens, width = CollaborativeTokensConfig(hidden=10 * config.lightgcn.dim), config.train.source_length
+    return dataclasses.replace(
+        config,
+        ids=dataclasses.replace(config.ids, users="none"),
+        task=dataclasses.replace(config.task, collaborative_tokens=tokens),
+        train=dataclasses.replace(config.train, source_length=width * 7 // 6),
+    )
+
+
 def unseen(config: Config) -> Config:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, unseen_users=0.05))
 
@@ -46,4 +61,5 @@ study = {
     "CID": p5("cid", 5, branches=10, leaf=100),
 }
 study["POD"] = pod(study["P5-RID"])
-study |= {f"{name}, 5% of users unseen": unseen(study[name]) for name in ("P5-SID", "CID", "POD")}
+study["CoLLM"] = collm(study["P5-RID"])
+study |= {f"{name}, 5% of users unseen": unseen(study[name]) for name in ("P5-SID", "CID", "POD", "CoLLM")}

@@ -327,7 +327,7 @@ def push_export(folder: str | os.PathLike[str], name: str, *, users: bool = Fals
     Args:
       folder: written by `TrainedRun.export`.
       name: repository on the hub, such as "me/model"; created as private where it does not exist.
-      users: whether to upload users.tsv and samples.json, which hold users' names and histories, too.
+      users: whether to upload what holds users' names and histories, or is made of them, too: `EXPORTED_ABOUT_USERS`.
     Returns:
       The URL of the model.
     Raises:

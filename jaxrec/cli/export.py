@@ -32,9 +32,9 @@ class Arguments:
     """Store the LoRA factors instead of merged weights."""
     push: str | None = None
     """Also upload the folder to this repository of the Hugging Face hub, created as private where it does not exist;
-    users.tsv and samples.json are not uploaded."""
+    users.tsv, samples.json and user_vectors.safetensors are not uploaded."""
     push_users: bool = False
-    """Upload users.tsv and samples.json too, which hold users' names and histories."""
+    """Upload these, too, which hold users' names and histories or are made of them."""
 
 
 @explained
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         adapter=arguments.adapter,
     )
     print(f"exported to {folder}; compare it with jaxrec: python {folder / 'recommend.py'} --check")
-    about_users = " and ".join(jaxrec.EXPORTED_ABOUT_USERS)
+    about_users = " and ".join(name for name in jaxrec.EXPORTED_ABOUT_USERS if (folder / name).is_file())
     print(f"{about_users} hold names and histories of users")
     if arguments.push is not None:
         address = jaxrec.push_export(folder, arguments.push, users=arguments.push_users)

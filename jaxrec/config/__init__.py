@@ -24,13 +24,23 @@ from jaxrec.config.models import (
     RopeConfig,
     T5Config,
 )
-from jaxrec.config.tasks import NO_AUGMENTATION, RANKING, WRITING, AugmentConfig, EvalConfig, TaskConfig, TrainConfig
+from jaxrec.config.tasks import (
+    NO_AUGMENTATION,
+    RANKING,
+    WRITING,
+    AugmentConfig,
+    CollaborativeTokensConfig,
+    EvalConfig,
+    TaskConfig,
+    TrainConfig,
+)
 
 __all__ = [
     "NO_AUGMENTATION",
     "RANKING",
     "WRITING",
     "AugmentConfig",
+    "CollaborativeTokensConfig",
     "Config",
     "DataConfig",
     "EvalConfig",

@@ -79,6 +79,7 @@ def _check_tasks(config: Config) -> None:
             f"task.prompt_vectors={task.prompt_vectors} replaces the words of answered prompts: there is no unseen "
             "template then, and task 'autoregressive' has none; set eval.prompt seen, other tasks, or prompt_vectors 0"
         )
+    _check_collaborative_tokens(config)
     if config.train.select == "ndcg@10" and not task.ranking:
         raise ValueError("train.select ndcg@10 wants a task that ranks items; set train.select auto")
     if config.train.select == "nll" and not task.writing:
@@ -95,8 +96,26 @@ def _check_tasks(config: Config) -> None:
         raise ValueError(
             "data.unseen_users and unseen_items apply only to tasks that rank items; add such a task, or set both to 0"
         )
-    if config.ids.users == "none" and "direct" in task.tasks:
+    if config.ids.users == "none" and "direct" in task.tasks and not task.collaborative_tokens.hidden:
         raise ValueError("task 'direct' needs user ids; set ids.users to static or causal, or --task.tasks sequential")
+
+
+def _check_collaborative_tokens(config: Config) -> None:
+    if not config.task.collaborative_tokens.hidden:
+        return
+    reasons = {
+        "task autoregressive": config.task.autoregressive,
+        "answer vector": config.answer == "vector",
+        "ids.users causal": config.ids.users == "causal",
+        "train.members above 1": config.train.members > 1,
+    }
+    for setting, is_set in reasons.items():
+        if is_set:
+            raise ValueError(
+                "task.collaborative_tokens stand in prompts whose answer is an id or a text, behind items and users "
+                f"of fixed vectors, in a single model: they don't go with {setting}; change that, or set "
+                "task.collaborative_tokens.hidden 0"
+            )
 
 
 def _check_autoregressive(config: Config) -> None:

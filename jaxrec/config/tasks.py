@@ -38,6 +38,20 @@ NO_AUGMENTATION = AugmentConfig()
 
 
 @dataclasses.dataclass(frozen=True)
+class CollaborativeTokensConfig:
+    """A token behind each id in a prompt whose embedding is a small network of the collaborative vector (CoLLM, Zhang
+    et al. 2023); with ids.users "none" a user is this token alone, as in the paper. Answers have no such tokens.
+    """
+
+    hidden: Annotated[int, Limits(at_least=0, at_most=65_536)] = 0
+    """Width of the network's hidden layer; CoLLM has ten times that of the vectors. 0: no such tokens."""
+    first_stage: Probability = 0.5
+    """Share of the training steps in which the language model learns from prompts without these tokens. In all others
+    it is frozen, and the network alone learns; each stage has warm-up, schedule, validation and patience of its own.
+    0: a single stage, in which all is learned at once."""
+
+
+@dataclasses.dataclass(frozen=True)
 class TaskConfig:
     """The tasks that prompts pose, and the limits on their lengths."""
 
@@ -68,6 +82,7 @@ class TaskConfig:
     prompt_vectors: Annotated[int, Limits(at_least=0, at_most=1024)] = 0
     """Trained vectors in front of every prompt of a task, into which its words are distilled: prompts that are answered
     consist of these and the ids alone, without words (POD, Li et al. 2023, has 3). 0: prompts of words alone."""
+    collaborative_tokens: CollaborativeTokensConfig = CollaborativeTokensConfig()
     augment: AugmentConfig = NO_AUGMENTATION
     """How training histories of "autoregressive" vary from epoch to epoch."""
     shuffle: bool = True

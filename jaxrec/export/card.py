@@ -20,6 +20,7 @@ USERS = {
     "static": "a user id, computed from the user's training events",
     "causal": "a user id, computed from the user's history (in users.tsv: the current one)",
     "none": "no user id",
+    "vector": "an embedding of the user's collaborative vector",
 }
 
 
@@ -125,15 +126,15 @@ def _use(about: Mapping[str, Any], example: Mapping[str, Any]) -> str:
         parts.append("For a new user: `python recommend.py --history NAME,NAME`, names in items.tsv, oldest first.")
     else:
         parts.append(
-            "A new user needs an id, which jaxrec computes from a history: "
+            "A new user needs an id or a vector, which jaxrec computes from a history: "
             "`python -m launch.recommend RUN --history NAME,NAME`."
         )
     parts += ["From Python, in this folder:", _python(about, example)]
-    if about["answer"] == "id":
+    if about["answer"] == "id" and not about["vector_tokens"]:
         libraries = "transformers and peft" if about["adapter"] else "transformers"
         parts += [f"With {libraries} alone, which may generate an id of no item, or an item in the history:"]
         parts += [_plain(about, example)]
-    if about.get("writing"):
+    if about.get("writing") and not about["vector_tokens"]:
         prompts = "\n".join(f"- {task}: `{template}`" for task, template in about["writing"].items())
         parts.append(
             "It also generates text. Use one of these prompts, with ids for {user} and {item}, and `generate`:"
@@ -203,6 +204,11 @@ def _files(about: Mapping[str, Any]) -> str:
         "- `jaxrec.json`: templates and settings of the model; `jaxrec.safetensors` (if present): what "
         "`jaxrec.export.model_folder.read` needs to restore the trained model bit by bit",
     ]
+    if about["vector_tokens"]:
+        lines.append(
+            "- `vector_tokens.py`, `item_vectors.safetensors`, `user_vectors.safetensors` (not in an upload): "
+            "embeddings made of collaborative vectors, which stand behind ids in prompts, and how the model reads them"
+        )
     if about["answer"] == "vector":
         lines.append(
             "- `projection.safetensors`: MLP of three layers with ReLU, from the pooled last hidden states to the "

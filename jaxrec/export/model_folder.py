@@ -23,17 +23,19 @@ from jaxrec.files.flock import take
 from jaxrec.hub.backbone import Backbone, HuggingFace
 from jaxrec.hub.files import file_in, read_tensors, write_tensors
 from jaxrec.hub.registry import backbone, language_model, name_of
+from jaxrec.models.collaborative_tokens import CollaborativeTokens
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.members import Members
 from jaxrec.models.retriever import Retriever
 from jaxrec.tokenizers.vocabulary import Vocabulary
+from jaxrec.types import Vectors
 
 FORMAT = 1
 ABOUT = "jaxrec.json"
 PART = ".jaxrec-part"
 """Suffix of the temporary folder of an unfinished export."""
 EXTRAS = "jaxrec.safetensors"
-SCRIPT = "recommend.py"
+SCRIPT, VECTORS_SCRIPT = "recommend.py", "vector_tokens.py"
 _locks: dict[pathlib.Path, int] = {}
 """Descriptors of the temporary folders that this process fills."""
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
@@ -200,6 +202,14 @@ def write_items(folder: pathlib.Path, vectors: np.ndarray) -> None:
     save_file({"items": items}, folder / "items.safetensors", metadata={"format": "pt"})
 
 
+def write_vector_tokens(folder: pathlib.Path, tokens: CollaborativeTokens, vectors: Vectors) -> None:
+    """Writes the embeddings of collaborative tokens of items and users, f32[I,D] and f32[U,D]; zeros without vector."""
+    for name, rows in (("item", vectors.item), ("user", vectors.user)):
+        embedded = np.asarray(tokens.embedded(jnp.asarray(rows, jnp.float32))) * rows.any(axis=1, keepdims=True)
+        save_file({"vectors": embedded}, folder / f"{name}_vectors.safetensors", metadata={"format": "pt"})
+    shutil.copyfile(pathlib.Path(__file__).with_name("standalone_vectors.py"), folder / VECTORS_SCRIPT)
+
+
 def projection_of(model: Retriever) -> dict[str, np.ndarray]:
     """The projection in the layout of PyTorch's Linear layers: first.weight f32[out,in], first.bias f32[out], ..."""
     flat = {}
@@ -211,6 +221,8 @@ def projection_of(model: Retriever) -> dict[str, np.ndarray]:
 
 def read(folder: str | os.PathLike[str], compute_dtype: Literal["float32", "bfloat16"] | None = None) -> LanguageModel:
     """Reads the language model of an export: of a retriever the backbone, of a LoRA model with merged weights.
+
+    Embeddings of collaborative tokens, which `write_vector_tokens` stores apart, are no part of it.
 
     Args:
       folder: written by `launch.export`.

@@ -8,8 +8,8 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
-ABOUT_USERS = ("users.tsv", "samples.json")
-"""Files of an export that hold users' names and histories."""
+ABOUT_USERS = ("users.tsv", "samples.json", "user_vectors.safetensors")
+"""Files of an export that hold users' names and histories, or are made of them."""
 
 
 def push(folder: pathlib.Path, name: str, *, users: bool = False) -> str:

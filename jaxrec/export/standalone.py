@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import importlib
 import json
 import pathlib
 import re
@@ -54,6 +55,10 @@ class Exported:
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self.decodes_only: bool = self.about["decoder_only"]
         self.model: Any = self._model()
+        self.mention, self.vector_tokens = "mention" if self.about["vector_tokens"] else "id", None
+        if self.about["vector_tokens"]:
+            made = importlib.import_module("vector_tokens").VectorTokens
+            self.vector_tokens: Any = made(folder, self.tokenizer, self.about["vocabulary"]["size"], device)
         if self.about["answer"] == "vector":
             self.vectors = load_file(folder / "items.safetensors", device)["items"]
             self.projection = load_file(folder / "projection.safetensors", device)
@@ -144,20 +149,21 @@ class Exported:
         if "{user}" in prompt["template"]:
             if user is None:
                 raise Problem(
-                    "prompts of this model hold an id of the user, which jaxrec makes of a new user's history: "
+                    "prompts of this model hold an id or a vector of the user, which jaxrec makes of a history: "
                     "python -m launch.recommend RUN --history ...; here, give --user NAME of users.tsv"
                 )
-            user_id = self.user(user)["id"]
+            user_id = self.user(user)[self.mention]
         if "{history}" in prompt["template"] and not history:
             raise Problem("no history is known; give --history with at least one item")
         items = list(history)[-prompt["max_history"] :] if prompt["max_history"] else []
         if prompt["shuffled"]:
             items = shuffled(items, user or 0)
-        return prompt["template"].format(user=user_id, history=" ".join(self.items[i]["id"] for i in items))
+        return prompt["template"].format(user=user_id, history=" ".join(self.items[i][self.mention] for i in items))
 
     def prompt_tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts."""
-        return self.tokenizer([text + self.about["prompt_end"] for text in texts])["input_ids"]
+        whole = [text + self.about["prompt_end"] for text in texts]
+        return self.vector_tokens.tokens(whole) if self.vector_tokens else self.tokenizer(whole)["input_ids"]
 
     @torch.no_grad()
     def recommend(self, texts: Sequence[str], seen: Sequence[Sequence[int]], k: int) -> list[Ranked]:
@@ -181,7 +187,10 @@ class Exported:
     def _by_id(self, tokens: torch.Tensor, mask: torch.Tensor, seen: list[set[int]], k: int) -> list[Ranked]:
         """Beam search constrained to item ids; a score is the log-probability of the id."""
         seen_below = [collections.Counter(p for item in items for p in prefixes(self.rows[item])) for items in seen]
-        skip, beams = tokens.shape[1] if self.decodes_only else 1, max(self.about["beams"], k)
+        inputs, beams = {"input_ids": tokens, "attention_mask": mask}, max(self.about["beams"], k)
+        if self.vector_tokens:
+            inputs = self.vector_tokens.inputs(self.model if self.decodes_only else self.model.encoder, tokens, mask)
+        skip = tokens.shape[1] * ("input_ids" in inputs) if self.decodes_only else 1  # what is not generated
 
         def allowed(user: int, sequence: torch.Tensor) -> list[int]:
             generated = tuple(sequence[skip:].tolist())
@@ -190,8 +199,7 @@ class Exported:
             return [prefix[-1] for prefix in extended if self.items_below[prefix] > seen_below[user][prefix]] or [1]
 
         output: Any = self.model.generate(
-            input_ids=tokens,
-            attention_mask=mask,
+            **inputs,
             prefix_allowed_tokens_fn=allowed,
             num_beams=beams,
             num_return_sequences=beams,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import re
 from typing import Any, Literal
 
 import jax
@@ -21,12 +22,13 @@ from jaxrec.export.tables import write_json, write_samples, write_tsv
 from jaxrec.files import read_kept
 from jaxrec.hub.registry import language_model
 from jaxrec.keys import generator
+from jaxrec.models.collaborative_tokens import CollaborativeTokens
 from jaxrec.models.retriever import Retriever
 from jaxrec.system.system import System
 from jaxrec.tasks.ragged import shuffle_rows
 from jaxrec.tasks.ranking_examples import recent_events
 from jaxrec.tasks.templates import answered_template, without_user
-from jaxrec.tokenizers.vocabulary import safe_tokenizer
+from jaxrec.tokenizers.vocabulary import PLACEHOLDER, safe_tokenizer
 from jaxrec.types import Codes
 
 K = 10
@@ -107,10 +109,15 @@ def _write(
     write_json(part / hub.ABOUT, about)
     codes = system.user_codes(system.histories, np.asarray(users))
     data, numbers = system.data, [" ".join(map(str, system.histories.of(user).tolist())) for user in users]
-    names = {"id": [system.user_name(codes, user) for user in users]}
-    write_tsv(part / "users.tsv", {"name": data.user_names.tolist(), **names, "history": numbers})
     ids = [system.item_name(item) for item in range(data.n_items)]
-    write_tsv(part / "items.tsv", {"name": data.item_names.tolist(), "title": data.titles().tolist(), "id": ids})
+    names_of_users, names_of_items = {"id": [system.user_name(codes, user) for user in users]}, {"id": ids}
+    if (tokens := _collaborative(system)) is not None:
+        hub.write_vector_tokens(part, tokens, system.embedding.vectors)
+        names_of_users["mention"] = [_user_mention(system, codes, user) for user in users]
+        names_of_items["mention"] = [_item_mention(system, item) for item in range(data.n_items)]
+    write_tsv(part / "users.tsv", {"name": data.user_names.tolist(), **names_of_users, "history": numbers})
+    titles = data.titles().tolist()
+    write_tsv(part / "items.tsv", {"name": data.item_names.tolist(), "title": titles, **names_of_items})
     sample_lists = _samples(_stored(system, part, adapter=adapter), about, codes, samples)
     write_samples(part, sample_lists, K, TOLERANCE[dtype])
     _check_tokens(part, system, about, ids, sample_lists)
@@ -125,10 +132,11 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
     """The content of jaxrec.json."""
     config, model = system.config, system.model
     about = hub.describe(model, system.vocabulary, dtype)
-    tasks, vectors = {}, config.task.prompt_vectors
+    tasks, vectors, has_vectors = {}, config.task.prompt_vectors, bool(config.task.collaborative_tokens.hidden)
+    users = "vector" if config.ids.users == "none" and has_vectors else config.ids.users
     for task in config.task.ranking:
         template = answered_template(task, seen=config.eval.prompt != "unseen", vectors=vectors)
-        template = without_user(template) if config.ids.users == "none" else template
+        template = without_user(template) if users == "none" else template
         tasks[task] = {
             "template": template.source,
             "max_history": config.task.max_history if "history" in template.slots else 0,
@@ -140,7 +148,8 @@ def _about(system: System, dtype: str) -> dict[str, Any]:
         "tasks": tasks,
         "writing": {task: answered_template(task, vectors=vectors).source for task in config.task.writing},
         "prompt_end": _start_text(system) if about["decoder_only"] else "",
-        "users": config.ids.users,
+        "users": users,
+        "vector_tokens": has_vectors,
         "mask_seen": config.eval.mask_seen,
         "beams": config.eval.beams,
         "id_tokens": system.answer_tokens.shape[1],
@@ -177,7 +186,11 @@ def _generation(system: System) -> dict[str, Any]:
 
 def _stored(system: System, part: pathlib.Path, *, adapter: bool) -> System:
     """The system with the weights as they were stored, computing in float32 and recommending by beam search."""
-    model = stored = hub.in_float32(language_model(system.model)) if adapter else hub.read(part, "float32")
+    whole, tokens = language_model(system.model), _collaborative(system)
+    bare = whole if tokens is None else whole.with_collaborative(None)
+    model = stored = hub.in_float32(bare) if adapter else hub.read(part, "float32")
+    if tokens is not None:
+        model = stored.with_collaborative(tokens)
     if isinstance(system.model, Retriever):
         model = nnx.clone(system.model)
         model.backbone, model.project.dtype = stored, "float32"
@@ -233,8 +246,8 @@ def _texts(system: System, task: dict[str, Any], codes: Codes | None, users: np.
     items = system.histories.items[numbers]
     texts = []
     for row, user in enumerate(users.tolist()):
-        history = " ".join(map(system.item_name, items[offsets[row] : offsets[row + 1]].tolist()))
-        texts.append(task["template"].format(user=system.user_name(codes, user), history=history))
+        history = " ".join(_item_mention(system, item) for item in items[offsets[row] : offsets[row + 1]].tolist())
+        texts.append(task["template"].format(user=_user_mention(system, codes, user), history=history))
     return texts
 
 
@@ -242,8 +255,30 @@ def _example(system: System, about: dict[str, Any], codes: Codes | None) -> dict
     """An example prompt, and the items of its history, which is no user's, as the model card is public."""
     task = next(iter(about["tasks"].values()))
     items = [*range(min(3, system.data.n_items, task["max_history"]))]
-    history = " ".join(map(system.item_name, items))
-    return {"prompt": task["template"].format(user=system.user_name(codes, 0), history=history), "seen": items}
+    history = " ".join(_item_mention(system, item) for item in items)
+    return {"prompt": task["template"].format(user=_user_mention(system, codes, 0), history=history), "seen": items}
+
+
+def _item_mention(system: System, item: int) -> str:
+    """An item as prompts mention it: its id and, with collaborative tokens, the name of its vector."""
+    vector = f"<Vector:i{item}>" if system.config.task.collaborative_tokens.hidden else ""
+    return system.item_name(item) + vector
+
+
+def _user_mention(system: System, codes: Codes | None, user: int) -> str:
+    """As `_item_mention`, of a user; "" without user ids."""
+    vector = f"<Vector:u{user}>" if codes is not None and system.config.task.collaborative_tokens.hidden else ""
+    return system.user_name(codes, user) + vector
+
+
+def _collaborative(system: System) -> CollaborativeTokens | None:
+    """The collaborative tokens of the system, if it has any, computing in float32."""
+    tokens = None if isinstance(system.model, Retriever) else system.current_model.collaborative
+    if tokens is None:
+        return None
+    copy = nnx.clone(tokens)
+    copy.dtype = "float32"
+    return copy
 
 
 def _check_tokens(
@@ -251,8 +286,11 @@ def _check_tokens(
 ) -> None:
     """Raises ValueError if the stored tokenizer gives other tokens for a prompt or an id than in training."""
     tokenizer = safe_tokenizer(part)
+    placeholder, size = tokenizer.convert_tokens_to_ids(PLACEHOLDER), about["vocabulary"]["size"]
+    prompts = [re.sub(r"<Vector:\w+>", PLACEHOLDER, sample["prompt"]) + about["prompt_end"] for sample in samples]
+    tokens_of_prompts = [[t if t < size else placeholder for t in sample["tokens"]] for sample in samples]
     for name, texts, tokens in (
-        ("prompt", [sample["prompt"] + about["prompt_end"] for sample in samples], [s["tokens"] for s in samples]),
+        ("prompt", prompts, tokens_of_prompts),
         ("item", ids, system.item_tokens.tolist()),
     ):
         encoded = tokenizer(texts, add_special_tokens=name == "prompt")["input_ids"]

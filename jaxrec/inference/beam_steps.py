@@ -67,7 +67,7 @@ def beam_steps(system: System, query: Query, task: str) -> list[Step]:
     """
     if not says_ids(system):
         raise ValueError(f"{system.folder} generates no ids, and so has no beam search to show")
-    recommender = system.recommender
+    recommender = queries.recommender(system, [query])
     assert isinstance(recommender, TrieRecommender)
     prompt = queries.prompts(system, [query], task)
     padded = np.pad(prompt, ((0, 0), (0, -prompt.shape[1] % MULTIPLE)))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxrec.recommend.retrieval import VectorRecommender
+from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.system.system import System, histories_of, main_prompt
 from jaxrec.text import listed, quoted
 from jaxrec.types import Codes, Histories, TopK
@@ -124,9 +126,7 @@ def prompts(system: System, queries: Sequence[Query], task: str) -> np.ndarray:
         if not places:
             continue
         if is_new:
-            items = [queries[n].history for n in places]
-            offsets = np.cumsum([0, *map(len, items)], dtype=np.int64)
-            histories = Histories(offsets, np.concatenate(items), system.data.n_items)
+            histories = _histories_of_strangers(system, queries)
             codes, draw = _user_codes(system, histories, None), np.zeros(len(places), np.int64)
         else:
             draw = np.array([queries[n].user for n in places], np.int64)
@@ -153,6 +153,21 @@ def _user_codes(system: System, histories: Histories, users: np.ndarray | None) 
     return None if codes is None else dataclasses.replace(codes, values=codes.values[:n])
 
 
+def recommender(system: System, queries: Sequence[Query]) -> TrieRecommender | VectorRecommender:
+    """The recommender for the prompts of some queries; of as many queries, it is of the same shape."""
+    strangers = _histories_of_strangers(system, queries)
+    more = len(queries) - strangers.n_users
+    padded = Histories(np.pad(strangers.offsets, (0, more), mode="edge"), strangers.items, strangers.n_items)
+    return system.recommender_to(padded)
+
+
+def _histories_of_strangers(system: System, queries: Sequence[Query]) -> Histories:
+    """The histories of those who are somebody new, in their order."""
+    items = [asked.history for asked in queries if asked.user is None]
+    offsets = np.cumsum([0, *map(len, items)], dtype=np.int64)
+    return Histories(offsets, np.concatenate([np.zeros(0, np.int32), *items]), system.data.n_items)
+
+
 def allowed_items(system: System, queries: Sequence[Query]) -> np.ndarray:
     """Which items may be listed for each query, bool[B,I]."""
     mask = np.ones((len(queries), system.data.n_items), bool)
@@ -175,7 +190,7 @@ def top_k(system: System, queries: Sequence[Query], k: int, task: str) -> TopK:
       k: number of items, from `check_k`.
       task: from `ranking_task`.
     """
-    return system.recommender(prompts(system, queries, task), None, k, allowed_items(system, queries))
+    return recommender(system, queries)(prompts(system, queries, task), None, k, allowed_items(system, queries))
 
 
 def history_of(system: System, asked: Query) -> Histories:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxrec.config import LoraConfig
+from jaxrec.models.collaborative_tokens import CollaborativeTokens
 from jaxrec.models.decoding import Cache, Memory
 from jaxrec.models.item_head import ItemHead
 from jaxrec.models.oov import ExtendedEmbedding
@@ -26,6 +27,7 @@ class LanguageModel(nnx.Module):
       embedding: the table of text and new tokens.
       lora: how a frozen base model is adapted; of rank 0, it is not.
       items: a row per item and a head over them, for answer "both"; else None.
+      collaborative: what embeds the collaborative tokens of prompts; None: prompts have none.
     """
 
     config: Any
@@ -33,6 +35,7 @@ class LanguageModel(nnx.Module):
     embedding: ExtendedEmbedding
     lora: LoraConfig = LoraConfig()
     items: ItemHead | None = None
+    collaborative: CollaborativeTokens | None = None
 
     def __call__(
         self,
@@ -58,7 +61,32 @@ class LanguageModel(nnx.Module):
 
     def embed(self, tokens: jax.Array) -> jax.Array:
         """What the model's input is for each token of a prompt, i32[B,S] -> f32[B,S,D]."""
+        collaborative = self.collaborative
+        if collaborative is None:
+            return self.embed_words(tokens)
+        has_vector = collaborative.stands_at(tokens)
+        words = self.embed_words(jnp.where(has_vector, 0, tokens))
+        return jnp.where(has_vector[..., None], collaborative(tokens), words)
+
+    def embed_words(self, tokens: jax.Array) -> jax.Array:
+        """`embed` of tokens of the vocabulary alone, which answers consist of."""
         return self.embedding(tokens, encoder=True)
+
+    def shown(self, source: jax.Array, segments: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        """Prompts in which collaborative tokens without a vector are padding, to which nothing attends.
+
+        Other tokens of a T5 keep their distances; positions of a decoder-only model go on as if it was not there.
+
+        Args:
+          source: i32[B,S], padded with 0.
+          segments: i32[B,S], the examples of a packed row as 1, 2, ..., 0 = padding; None: one example, source != 0.
+        Returns:
+          Both, i32[B,S].
+        """
+        if self.collaborative is None:
+            return source, (source != 0).astype(jnp.int32) if segments is None else segments
+        shown = self.collaborative.shown(source)
+        return shown, (shown != 0).astype(jnp.int32) if segments is None else jnp.where(shown == source, segments, 0)
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Scores of the vocabulary, f32[...,D] -> f32[...,V]."""
@@ -68,6 +96,12 @@ class LanguageModel(nnx.Module):
         """A copy with another item head."""
         copy = nnx.clone(self)
         copy.items = nnx.data(items)
+        return copy
+
+    def with_collaborative(self, tokens: CollaborativeTokens | None) -> LanguageModel:
+        """A copy with other collaborative tokens, or none."""
+        copy = nnx.clone(self)
+        copy.collaborative = nnx.data(tokens)
         return copy
 
     def item_log_probs(self, hidden: jax.Array) -> jax.Array:

@@ -201,6 +201,7 @@ class Llama(LanguageModel):
           Hidden states of the inputs after the last norm, f32[B,T,D]; values at padding are arbitrary.
         """
         drops = self._drops(key)
+        source, source_segments = self.shown(source, source_segments)
         tokens_BP = jnp.concatenate([source, inputs], axis=1)
         segments_BP = jnp.concatenate([source_segments, target_segments], axis=1)
         mask_BPP = same_segment(segments_BP, segments_BP) & np.tri(tokens_BP.shape[1], dtype=bool)[None]
@@ -221,7 +222,7 @@ class Llama(LanguageModel):
         length = source.shape[1]
         return jnp.stack([weights_BHPP[:, :, length:, :length] for weights_BHPP in weights])
 
-    def embed(self, tokens: jax.Array) -> jax.Array:
+    def embed_words(self, tokens: jax.Array) -> jax.Array:
         """Embeddings of tokens with their anchors' projection, LoRA and items' rows, i32[B,S] -> f32[B,S,D]."""
         embedded_BSD = self.embedding(tokens, encoder=True)
         if self.embedding_adapter is not None:
@@ -238,9 +239,9 @@ class Llama(LanguageModel):
     def read(self, source: jax.Array) -> Memory:
         """Rotated keys, and values, of prompts i32[B,S], padded with 0 on the right."""
         drops = self._drops(None)
-        segments_BS = (source != 0).astype(jnp.int32)
+        source, segments_BS = self.shown(source)
         mask_BSS = same_segment(segments_BS, segments_BS) & np.tri(source.shape[1], dtype=bool)[None]
-        positions = np.arange(source.shape[1])[None]
+        positions = self._positions(source != 0)
         rotation = rotations(jnp.asarray(positions), self.config.rope, self.config.d_kv)
         mask_of_layer = self._windowed(mask_BSS, positions[:, :, None] - positions[:, None, :])
         x_BSD = self.embed(source)
@@ -276,10 +277,10 @@ class Llama(LanguageModel):
         places = position + np.arange(count)
         positions_BQ = memory.mask.sum(-1, dtype=jnp.int32)[:, None] + places[None]
         rotation = rotations(jnp.tile(positions_BQ, (1, beams)), self.config.rope, self.config.d_kv)
-        prompt_positions = np.arange(memory.mask.shape[1])[None, None]
+        prompt_positions = self._positions(memory.mask)[:, None]
         prompt_mask = self._windowed(memory.mask[:, None], positions_BQ[:, :, None] - prompt_positions)
         answer_mask = self._windowed(causal(position, count, end), places[:, None] - np.arange(end)[None])
-        x_BRD = self.embed(tokens.reshape(batch, beams * count))  # R = W * Q
+        x_BRD = self.embed_words(tokens.reshape(batch, beams * count))  # R = W * Q
         keys, values = list(cache.keys), list(cache.values)
 
         def by_beam(projected_BHRK: jax.Array) -> jax.Array:
@@ -309,6 +310,12 @@ class Llama(LanguageModel):
             return Dropout(rate, None if key is None else stream(key, name))
 
         return Drops(drop(self.config.dropout, "hidden"), drop(self.lora.dropout, "adapter"))
+
+    def _positions(self, mask_BS: jax.Array) -> Array:
+        """Positions of a prompt's tokens, i32[B or 1,S]; places that `shown` makes padding have none of their own."""
+        if self.collaborative is None:
+            return np.arange(mask_BS.shape[1])[None]
+        return jnp.cumsum(mask_BS, axis=1, dtype=jnp.int32) - 1
 
     def _windowed(self, mask: Array, distance: Array) -> Callable[[int], jax.Array]:
         """The mask by the number of a layer, some of which have a sliding window.

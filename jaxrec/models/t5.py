@@ -157,6 +157,7 @@ class T5(LanguageModel):
         key: jax.Array | None = None,
     ) -> jax.Array:
         """Hidden states that predict the target's tokens, f32[B,T,D]; see `encode` and `decode`."""
+        source, source_segments = self.shown(source, source_segments)
         encoded = self.encode(source, source_segments, key=key)
         return self.decode(inputs, encoded, source_segments, target_segments, key=key)
 
@@ -173,10 +174,10 @@ class T5(LanguageModel):
           [B,S,D], in the dtype of `activations`; values at padding are arbitrary.
         """
         drop = Dropout(self.config.dropout, None if key is None else stream(key, "encoder"))
-        segments_BS = _segments(source, segments)
+        source, segments_BS = self.shown(source, segments)
         seen = which_segments(segments_BS, segments_BS)
         bias_HSS = self.encoder.bias(source.shape[1], source.shape[1])
-        x_BSD = drop(self._embed(source, encoder=True))
+        x_BSD = drop(self.embed(source).astype(activations(self.config.compute_dtype)))
         x_BSD = apply_layers(
             self.encoder.layers,
             lambda layer, x_BSD, drop: layer.encode(x_BSD, bias_HSS, seen, drop),
@@ -214,7 +215,7 @@ class T5(LanguageModel):
         seen = which_segments(segments_BT, segments_BT, causal=True)
         seen_source = which_segments(segments_BT, source_segments)
         bias_HTT = self.decoder.bias(length, length)
-        x_BTD = drop(self._embed(inputs, encoder=False))
+        x_BTD = drop(self._embed_answer(inputs))
         if cross_weights is not None:  # what a scanned or checkpointed layer computes can't be handed out of it
             for layer in self.decoder.layers:
                 x_BTD = layer.decode(x_BTD, encoded_BSD, bias_HTT, seen, seen_source, drop, cross_weights)
@@ -228,8 +229,8 @@ class T5(LanguageModel):
             )
         return drop(self.decoder.norm(x_BTD)).astype(jnp.float32)
 
-    def _embed(self, tokens: jax.Array, *, encoder: bool) -> jax.Array:
-        return self.embedding(tokens, encoder=encoder).astype(activations(self.config.compute_dtype))
+    def _embed_answer(self, tokens: jax.Array) -> jax.Array:
+        return self.embedding(tokens, encoder=False).astype(activations(self.config.compute_dtype))
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Scores of the vocabulary, f32[...,D] -> f32[...,V]; rows that pad the table are scored like any other."""
@@ -239,7 +240,8 @@ class T5(LanguageModel):
 
     def read(self, source: jax.Array) -> Memory:
         """Cross-attention's keys and values of prompts i32[B,S], padded with 0."""
-        encoded_BSD = self.encode(source)
+        source, segments_BS = self.shown(source)
+        encoded_BSD = self.encode(source, segments_BS)
         pairs = [layer.cross.keys_values(encoded_BSD) for layer in self.decoder.layers]
         return Memory(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), source != 0)
 
@@ -267,7 +269,7 @@ class T5(LanguageModel):
         mask_BQT = jnp.asarray(causal(position, count, end)[None])
         cross_mask_BQS = memory.mask[:, None]
         # R = W * Q queries of a row to cross-attention, A = B * W rows to self-attention.
-        x_BRD = self._embed(tokens.reshape(batch, beams * count), encoder=False)
+        x_BRD = self._embed_answer(tokens.reshape(batch, beams * count))
         keys, values = list(cache.keys), list(cache.values)
         for n, layer in enumerate(self.decoder.layers):
             normed_AQD = layer.attention_norm(x_BRD).reshape(batch * beams, count, -1)
@@ -294,9 +296,6 @@ class T5(LanguageModel):
     def attention_to_prompt(self, source: jax.Array, inputs: jax.Array) -> jax.Array:
         """The decoder's cross-attention weights, f32[Y,B,H,T,S]; see `LanguageModel.attention_to_prompt`."""
         weights: list[jax.Array] = []
-        self.decode(inputs, self.encode(source), jnp.ones_like(source), cross_weights=weights)
+        source, segments_BS = self.shown(source)
+        self.decode(inputs, self.encode(source, segments_BS), segments_BS, cross_weights=weights)
         return jnp.stack(weights)
-
-
-def _segments(tokens: jax.Array, segments: jax.Array | None) -> jax.Array:
-    return (tokens != 0).astype(jnp.int32) if segments is None else segments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Literal
 
@@ -62,6 +63,12 @@ class TrieRecommender:
         source, seen = check_prompts(source, seen, self.trie.n_items)
         allowed = check_allowed(allowed, len(source), self.trie.n_items)
         return run_in_batches(functools.partial(self.run, k=k), source, seen, allowed, k, users=self.batch_users)
+
+    def with_model(self, model: StepDecoder) -> TrieRecommender:
+        """A copy with another model."""
+        recommender = copy.copy(self)
+        recommender.model = model
+        return recommender
 
     def run(self, source: Array, seen: Array | None, allowed: Array | None, *, k: int) -> TopK:
         """As a call, in one batch of exactly these shapes and without a check, on the device."""

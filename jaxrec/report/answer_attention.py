@@ -57,7 +57,7 @@ def answer_attention(system: System, user: int) -> AnswerAttention | None:
         inputs = np.asarray(system.model.prompt[...])
         answer = ["start", *texts(inputs[1:])]
     else:
-        backbone, item = system.model, int(system.split.test[user])
+        backbone, item = system.current_model, int(system.split.test[user])
         tokens = system.answer_tokens[item]
         inputs = np.array([backbone.start, *tokens[:-1]])
         answer = texts(tokens)
@@ -87,16 +87,21 @@ def mean_attention(model: LanguageModel, source: jax.Array, inputs: jax.Array) -
 def _pieces(system: System, source: np.ndarray) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Where each piece of a prompt i32[S] starts, its text, and its item (-1 = none)."""
     vocabulary, ids = system.vocabulary, system.ids
+    unsaid = system.item_mentions.shape[1] - system.item_tokens.shape[1]  # collaborative tokens, which have no text
     tokenizer = vocabulary.tokenizer
     prefix = {name: vocabulary.first_oov + vocabulary.new_tokens.index(name) for name in ("<User>", "<Item>")}
-    id_length = {prefix["<User>"]: 1 + len(ids.users.codes.levels), prefix["<Item>"]: 1 + len(ids.items.codes.levels)}
+    levels = {"<User>": len(ids.users.codes.levels), "<Item>": len(ids.items.codes.levels)}
+    if system.config.ids.users == "none":
+        levels["<User>"] = 0
+    id_length = {prefix[name]: 1 + count + unsaid for name, count in levels.items()}
     starts, pieces, items, start = [], [], [], 0
     while start < len(source):
         end, item = start + id_length.get(int(source[start]), 0), -1
         if end > start:
-            piece = "".join(str(token) for token in tokenizer.convert_ids_to_tokens(source[start:end].tolist()))
+            said = source[start : end - unsaid]
+            piece = "".join(str(token) for token in tokenizer.convert_ids_to_tokens(said.tolist()))
             if source[start] == prefix["<Item>"]:
-                same_id = np.flatnonzero((system.item_tokens == source[start:end]).all(axis=1))
+                same_id = np.flatnonzero((system.item_tokens == said).all(axis=1))
                 item = int(same_id[0]) if len(same_id) == 1 else -1
         else:
             end = start + 1

@@ -143,12 +143,12 @@ class Snapshot:
         """
         size = next(size for size in self.limits.batch_sizes if size >= len(asked))
         padded = [*asked, *[asked[-1]] * (size - len(asked))]
-        prompts = queries.prompts(self.system, padded, task)
+        prompts, recommender = queries.prompts(self.system, padded, task), queries.recommender(self.system, padded)
         source = np.zeros((size, self.length), np.int32)
         source[:, : prompts.shape[1]] = prompts
         allowed = queries.allowed_items(self.system, padded)
         stage("prompts")
-        top = jax.device_get(self.system.recommender.run(source, None, allowed, k=self.most))
+        top = jax.device_get(recommender.run(source, None, allowed, k=self.most))
         stage("device")
         return TopK(top.items[: len(asked)], top.scores[: len(asked)])
 

@@ -72,7 +72,8 @@ def _scores(system: System, histories: Histories, users: np.ndarray | None) -> n
     codes, rows = system.user_codes(histories, users), np.arange(histories.n_users)
     ask = system.asker(histories, codes, system.config.task.ranking[0], main_prompt(settings.prompt))
     source = ask(rows, users)
-    recommender, n_items = system.recommender, system.data.n_items
+    recommender = system.recommender if users is not None else system.recommender_to(histories)
+    n_items = system.data.n_items
     if not isinstance(recommender, TrieRecommender):
         run = functools.partial(_cosines, recommender.model, recommender.items)
         return run_by_length(lambda source, *_: run(source), source, users=settings.batch_users)[:, :n_items]

@@ -35,7 +35,7 @@ def representations(system: System) -> dict[str, np.ndarray]:
     model = language_model(system.model)
     tokens = {"items": system.item_tokens}
     train = system.split.train
-    codes = system.user_codes(train, np.arange(train.n_users))
+    codes = system.user_id_codes(train, np.arange(train.n_users))
     if codes is not None:
         tokens["users"] = system.vocabulary.ids("<User>", codes).tokens
     return {entity: np.asarray(model.embed(jnp.asarray(rows)).mean(axis=1)) for entity, rows in tokens.items()}

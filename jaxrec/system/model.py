@@ -15,6 +15,7 @@ from jaxrec.hub.registry import backbone
 from jaxrec.hub.weights import load_weights
 from jaxrec.keys import stream
 from jaxrec.models import lightgcn
+from jaxrec.models.collaborative_tokens import CollaborativeTokens
 from jaxrec.models.item_head import ItemHead
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.members import Members
@@ -36,7 +37,7 @@ def make_model(
     Args:
       run: config and folder; a tokenizer stored there by an earlier call is reused.
       ids: user and item ids, whose codes become new tokens.
-      vectors: collaborative vectors, for the retrieval head.
+      vectors: collaborative vectors, for the retrieval head and for collaborative tokens.
       untrained: load pretrained weights even where the run has checkpoints.
     Returns:
       The vocabulary; and a language model (answer "id", with an item head "both") or a retriever ("vector"). Where
@@ -61,6 +62,10 @@ def make_model(
                 run.config.item_head, item_tokens, shape.d_model, shape.compute_dtype, vectors.item, rngs=rngs
             )
             model.items = nnx.data(head)
+        if hidden := run.config.task.collaborative_tokens.hidden:
+            table, dtype = model.embedding.whole(), shape.compute_dtype
+            tokens = CollaborativeTokens(vectors, hidden, vocabulary.size, table, dtype, rngs=rngs)
+            model.collaborative = nnx.data(tokens)
         models.append(model)
     return vocabulary, models[0] if len(models) == 1 else Members(models)
 
@@ -99,6 +104,8 @@ def _vocabulary(run: Run, ids: Ids, *, untrained: bool) -> tuple[Vocabulary, Any
     shape, weights = record.shape(config), None
     names = vocabularies.new_token_names(ids.users.codes, ids.items.codes, answer=record.decoder_only)
     names += prompt_vector_names(run.config.task.tasks, run.config.task.prompt_vectors)
+    if run.config.task.collaborative_tokens.hidden:
+        names += (vocabularies.PLACEHOLDER,)
     # An interrupted save leaves a folder whose name has a suffix after the step; it is no checkpoint.
     trained = any(step.name.isdigit() for step in (run.folder / "checkpoints").glob("*"))
     if file.is_file() and trained and not untrained:  # checkpoints replace the pretrained weights

@@ -17,6 +17,7 @@ from jaxrec.embedders.registry import embedder
 from jaxrec.evaluate.full_ranking import Result, evaluate_recommender
 from jaxrec.evaluate.seen_items import blocks, history_lengths, seen_rows
 from jaxrec.hub.registry import backbone
+from jaxrec.models.collaborative_tokens import ITEM, STRANGER, USER, CollaborativeTokens, numbers
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.retrieval import VectorRecommender
@@ -29,7 +30,7 @@ from jaxrec.tokenizers.id_files import code_text
 from jaxrec.tokenizers.ids import Ids
 from jaxrec.tokenizers.registry import id_kind
 from jaxrec.tokenizers.trie import Trie
-from jaxrec.tokenizers.vocabulary import Vocabulary
+from jaxrec.tokenizers.vocabulary import VECTOR, Vocabulary
 from jaxrec.training.sharding import make_mesh
 from jaxrec.types import Codes, Histories, TopK
 
@@ -65,6 +66,12 @@ class System(Run):
         """Ids of the items as tokens, i32[I,1+L]."""
         return self.vocabulary.ids("<Item>", self.ids.items.codes).tokens
 
+    @functools.cached_property
+    def item_mentions(self) -> np.ndarray:
+        """Items as prompts mention them: `item_tokens` or, with collaborative tokens, i32[I,2+L]."""
+        codes = self.ids.items.codes
+        return self.vocabulary.ids("<Item>", self._with_vectors(codes, ITEM, np.arange(len(codes.values)))).tokens
+
     @property
     def answer_tokens(self) -> np.ndarray:
         """What the model generates for each item after its start token, i32[I,1+L], or i32[I,L] after `<Item>`."""
@@ -92,19 +99,36 @@ class System(Run):
                 mesh=self._mesh(),
             )
         return TrieRecommender(
-            self._with_all_items(self.model),
+            self.current_model,
             Trie.build(self.answer_tokens),
             mode=settings.recommender,
             beams=settings.beams,
             batch_users=settings.batch_users,
         )
 
-    def _with_all_items(self, model: LanguageModel) -> LanguageModel:
-        """The model, whose item head, if it has one, has rows for the items that came after training, too."""
+    @functools.cached_property
+    def current_model(self) -> LanguageModel:
+        """The model that generates answers, with what its parts need of users and items that came after training."""
+        model = self.model
+        assert not isinstance(model, Retriever)
+        if model.collaborative is not None:
+            return model.with_collaborative(model.collaborative.with_vectors(self.embedding.vectors))
         if model.items is None:
             return model
         head = model.items.extended(self.item_tokens, self.embedding.vectors.item)
         return model if head is model.items else model.with_items(head)
+
+    def recommender_to(self, strangers: Histories) -> TrieRecommender | VectorRecommender:
+        """The recommender for prompts that hold new users, with these histories, numbered as in `user_codes`."""
+        recommender, collaborative = self.recommender, self._collaborative
+        if collaborative is None or isinstance(recommender, VectorRecommender):
+            return recommender
+        vectors = collaborative.with_strangers(self._folded_in(strangers))
+        return recommender.with_model(self.current_model.with_collaborative(vectors))
+
+    @property
+    def _collaborative(self) -> CollaborativeTokens | None:
+        return None if isinstance(self.model, Retriever) else self.current_model.collaborative
 
     def _mesh(self) -> Mesh | None:
         """The mesh over which the catalogue is sharded; None unless the model was sharded and the devices are there."""
@@ -117,21 +141,43 @@ class System(Run):
         return make_mesh(settings.data_parallel, settings.model_parallel)
 
     def user_codes(self, histories: Histories, users: np.ndarray | None = None) -> Codes | None:
-        """Codes of the user ids in prompts, a row per history; None where the config has no user ids.
+        """Codes of the users in prompts, a row per history; None where prompts hold nothing of them.
+
+        These are their ids and, with collaborative tokens, a last level of such; without ids, this level alone.
 
         Args:
           histories: from which ids of new users, and causal ids, are computed by folding in.
           users: i64[n], the system's users whose histories these are, for static ids; None: new users.
         """
+        codes = self.user_id_codes(histories, users)
+        if codes is None and not self.config.task.collaborative_tokens.hidden:
+            return None
+        kind, rows = (STRANGER, np.arange(histories.n_users)) if users is None else (USER, users)
+        return self._with_vectors(codes or Codes(np.zeros((len(rows), 0), np.int32), (), ()), kind, rows)
+
+    def _with_vectors(self, codes: Codes, kind: int, rows: np.ndarray) -> Codes:
+        """Codes with a last level of collaborative tokens, if prompts have such; `rows` i64[n] of their vectors."""
+        if not self.config.task.collaborative_tokens.hidden:
+            return codes
+        of_vectors = numbers(kind, rows).astype(np.int32)[:, None]
+        sizes = (*codes.sizes, int(of_vectors.max(initial=0)) + 1)
+        return Codes(np.concatenate([codes.values, of_vectors], axis=1), sizes, (*codes.levels, VECTOR))
+
+    def user_id_codes(self, histories: Histories, users: np.ndarray | None = None) -> Codes | None:
+        """As `user_codes`, of the ids alone; None where the config has no user ids."""
         kind, static_codes = self.config.ids.users, self.ids.users.codes
         if kind == "none":
             return None
         if kind == "static" and users is not None:
             return dataclasses.replace(static_codes, values=static_codes.values[users])
-        vectors = of_each_user(histories, self.embedding.vectors.item)
-        if kind == "static":  # fitted to the embedder's user vectors, which have larger norms
-            vectors = scale_to_mean_length(vectors, self.embedding.vectors.user)
-        return self.ids.user_codes(vectors)
+        if kind == "static":
+            return self.ids.user_codes(self._folded_in(histories))
+        return self.ids.user_codes(of_each_user(histories, self.embedding.vectors.item))
+
+    def _folded_in(self, histories: Histories) -> np.ndarray:
+        """Vectors of new users with these histories, as long as the embedder's user vectors are, f32[n,F]."""
+        vectors = self.embedding.vectors
+        return scale_to_mean_length(of_each_user(histories, vectors.item), vectors.user)
 
     def asker(self, histories: Histories, codes: Codes | None, task: str, prompt: str) -> Callable[..., np.ndarray]:
         """A function that builds prompts: user numbers i64[B] -> prompts i32[B,S], padded with 0.
@@ -147,7 +193,7 @@ class System(Run):
         settings = self.config.task
         template = answered_template(task, seen=prompt == "seen", vectors=settings.prompt_vectors)
         tokens = None if codes is None else self.vocabulary.ids("<User>", codes).tokens
-        prompts = Prompts.make(self.vocabulary, [template], self.item_tokens, histories, tokens)
+        prompts = Prompts.make(self.vocabulary, [template], self.item_mentions, histories, tokens)
         max_history = settings.max_history if "history" in template.slots else 0
         shuffles = settings.shuffle and task == "collaborative"
 
@@ -170,14 +216,16 @@ class System(Run):
           TopK of B rows.
         """
         histories = histories_of(self.histories, users)
-        return self._top_k(histories, self.user_codes(histories, users), users, k, task)
+        return self._top_k(self.recommender, histories, self.user_codes(histories, users), users, k, task)
 
     def recommend_to_strangers(self, histories: Histories, k: int, task: str | None = None) -> TopK:
         """The best k items for each of some histories of new users, whose ids are computed by folding in."""
-        return self._top_k(histories, self.user_codes(histories), np.arange(histories.n_users), k, task)
+        recommender, draw = self.recommender_to(histories), np.arange(histories.n_users)
+        return self._top_k(recommender, histories, self.user_codes(histories), draw, k, task)
 
     def _top_k(
         self,
+        recommender: TrieRecommender | VectorRecommender,
         histories: Histories,
         codes: Codes | None,
         draw: np.ndarray,
@@ -189,6 +237,7 @@ class System(Run):
         if settings.mask_seen and len(parts := blocks(history_lengths(histories))) > 1:
             lists = [
                 self._top_k(
+                    recommender,
                     histories_of(histories, part),
                     None if codes is None else dataclasses.replace(codes, values=codes.values[part]),
                     draw[part],
@@ -202,7 +251,7 @@ class System(Run):
         width = int(np.diff(histories.offsets).max(initial=1))
         seen = seen_rows(histories, users, max(width, 1)) if settings.mask_seen else None
         ask = self.asker(histories, codes, task or self.config.task.ranking[0], main_prompt(settings.prompt))
-        return self.recommender(ask(users, draw), seen, k)
+        return recommender(ask(users, draw), seen, k)
 
     def measure(
         self,
@@ -249,6 +298,8 @@ def method_name(config: Config) -> str:
     if config.task.autoregressive and not backbone(config.model.backbone).items_alone:
         # No comma: behind one stands a group of users.
         suffix += " with item head" if config.answer == "both" else " autoregressive"
+    if config.task.collaborative_tokens.hidden:
+        suffix += " with collaborative tokens"
     if parts[:2] == ("walks", "meta_id") and config.answer != "vector" and config.ids.entities == "both":
         return "META ID" + suffix
     retrieves = config.answer == "vector" or (

@@ -27,7 +27,7 @@ def examples(system: System, rows: np.ndarray) -> WritingExamples:
         system.vocabulary,
         material,
         rows,
-        system.item_tokens,
+        system.item_mentions,
         tokens,
         task=system.config.task,
         seed=system.config.seed,
@@ -64,17 +64,16 @@ def validator(system: System, loss_fn: PureLoss) -> Callable[[Tree, Tree], dict[
 
 
 def with_user_tokens(system: System) -> tuple[TextEvents, np.ndarray | None]:
-    """The run's events, and user-id tokens i32[*,1+L] that their `user` column indexes; None without user ids.
+    """The run's events, and user-id tokens i32[*,1+L] that their `user` column indexes; None without users.
 
     The causal user id of an event is computed from the user's other training events, so that it contains neither the
     event itself nor any held-out event.
     """
     material = system.material
     assert material is not None
-    if system.config.ids.users == "none":
-        return material, None
-    if system.config.ids.users == "static":
-        return material, system.vocabulary.ids("<User>", system.ids.users.codes).tokens
+    if system.config.ids.users != "causal":
+        codes = system.user_codes(system.split.train, np.arange(system.data.n_users))
+        return material, None if codes is None else system.vocabulary.ids("<User>", codes).tokens
     vectors = _of_other_events(system)
     codes = system.ids.user_codes(vectors)
     tokens = system.vocabulary.ids("<User>", codes).tokens

@@ -52,7 +52,7 @@ class Writer:
         allowed = np.zeros(vocabulary.size, bool)
         allowed[: vocabulary.first_oov] = [n not in banned and not t.startswith("<unused") for n, t in enumerate(names)]
         self._generator = TextGenerator(
-            system.model,  # pyright: ignore[reportArgumentType]  # check_config rejects a retriever
+            system.current_model,
             end=vocabulary.end,
             allowed=allowed,
             longest=settings.task.max_answer + 1,  # and the end token
@@ -67,7 +67,7 @@ class Writer:
             choices = np.zeros((len(rows), max(map(len, rows), default=1)), np.int32)
             for n, row in enumerate(rows):
                 choices[n, : len(row)] = row
-            self._scorer = ChoiceScorer(system.model, choices, batch=settings.eval.batch_users)  # pyright: ignore
+            self._scorer = ChoiceScorer(system.current_model, choices, batch=settings.eval.batch_users)
 
     @functools.cached_property
     def _data(self) -> tuple[TextEvents, np.ndarray | None]:
@@ -131,7 +131,7 @@ class Writer:
         system, settings = self.system, self.system.config.task
         template = answered_template(task, seen=prompt == "seen", vectors=settings.prompt_vectors)
         subset = events.take(rows)
-        prompts = WritingPrompts(system.vocabulary, [template], subset, system.item_tokens, tokens, settings)
+        prompts = WritingPrompts(system.vocabulary, [template], subset, system.item_mentions, tokens, settings)
         ragged = prompts.prompts(np.zeros(len(rows), np.int64), np.arange(len(rows)))
         return pad_rows(ragged, int(np.diff(ragged[1]).max(initial=1)))
 

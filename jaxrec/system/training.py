@@ -7,9 +7,9 @@ import hashlib
 
 import numpy as np
 from flax import nnx
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
-from jaxrec.data.packing import Examples, count_examples, packed
+from jaxrec.data.packing import Examples, Packed, count_examples, packed
 from jaxrec.embedders.fold_in import before_each_event
 from jaxrec.evaluate.validation import validation_metrics, validation_users
 from jaxrec.files import read_kept, write_kept
@@ -19,6 +19,7 @@ from jaxrec.models.losses import loss_of
 from jaxrec.models.members import each_member, of_members
 from jaxrec.system import text_examples as writing
 from jaxrec.system.system import System
+from jaxrec.system.training_stages import Stage, stages_of
 from jaxrec.tasks.autoregressive_examples import AutoregressiveExamples
 from jaxrec.tasks.ranking_examples import RankingExamples
 from jaxrec.tasks.writing_examples import MixedExamples
@@ -30,8 +31,12 @@ from jaxrec.training.sharding import make_mesh, share_of_data
 from jaxrec.training.state import functional, rebuilder
 from jaxrec.types import DataError
 
-CATALOGUE = (r"^items$", PartitionSpec("model", None))
-"""A retriever's item vectors are sharded over the mesh's `model` axis."""
+TABLES = (
+    (r"^items$", PartitionSpec("model", None)),
+    (r"collaborative/(items|users)$", PartitionSpec("model", None)),
+)
+"""Vectors of a retriever's items and of collaborative tokens are sharded over the mesh's `model` axis; the small
+network that embeds the latter is not."""
 
 
 def train_model(system: System) -> tuple[System, Fitted]:
@@ -68,14 +73,25 @@ def train_model(system: System) -> tuple[System, Fitted]:
         process_count=process_count,
     )
     steps = settings.steps or round(settings.epochs * data.steps_per_epoch)
-    loss, optimizer = loss_of(system.config).make(settings), make_optimizer(settings, steps)
-    rules = (*backbone(system.config.model.backbone).sharding(settings.fsdp), CATALOGUE)
+    system.say(f"training: {steps} steps of {settings.rows} packed rows, {data.steps_per_epoch} an epoch")
+    fitted = None
+    for stage in stages_of(system.config.task.collaborative_tokens, steps):
+        system = dataclasses.replace(system, model=stage.begin(system.model, system.embedding.vectors))
+        system, fitted = _fit(system, stage, data, mesh)
+    assert fitted is not None
+    return system, fitted
+
+
+def _fit(system: System, stage: Stage, data: Packed, mesh: Mesh) -> tuple[System, Fitted]:
+    """Trains a stage of the model, or resumes it: the system with the best weights, and the record of the training."""
+    settings = system.config.train
+    loss, optimizer = loss_of(system.config).make(settings), make_optimizer(settings, stage.steps)
+    rules = (*backbone(system.config.model.backbone).sharding(settings.fsdp), *TABLES)
     if settings.members > 1:
         loss, optimizer = of_members(loss), each_member(optimizer)
         rules = tuple((pattern, PartitionSpec(None, *spec)) for pattern, spec in rules)
-    params, buffers, loss_fn = functional(system.model, loss)
+    params, buffers, loss_fn = functional(system.model, loss, stage.trained)
     rebuild = rebuilder(system.model)
-    system.say(f"training: {steps} steps of {settings.rows} packed rows, {data.steps_per_epoch} an epoch")
     ranks, writes = bool(system.config.task.ranking), system.events is not None
     recommender = system.recommender if ranks else None  # compiled once; every validation sets new weights
     validate_texts = writing.validator(system, loss_fn) if writes else None
@@ -95,7 +111,8 @@ def train_model(system: System) -> tuple[System, Fitted]:
         optimizer,
         data,
         Plan(
-            steps,
+            stage.steps,
+            name=stage.name,
             validate_every=max(1, round(settings.validate_every * data.steps_per_epoch)),
             select=select,
             mode="min" if select == "nll" else "max",
@@ -106,8 +123,8 @@ def train_model(system: System) -> tuple[System, Fitted]:
             average=settings.average,
             rules=rules,
         ),
-        key=stream(system.key, "train"),
-        folder=system.folder,
+        key=stream(system.key, stage.name),
+        folder=system.folder / stage.folder,
         count=count_examples,
         validate=validate_with,
     )
@@ -121,7 +138,8 @@ def restore(system: System) -> System:
       DataError: there is no checkpoint yet, the ids were edited after training began, or a file is damaged.
     """
     _check_ids_unchanged(system)
-    _, params, buffers = nnx.split(system.model, nnx.Param, ...)
+    *_, last = stages_of(system.config.task.collaborative_tokens, steps=2)
+    _, params, buffers = nnx.split(system.model, last.trained, ...)
     params, buffers = restore_best(system.folder, params, buffers)
     return dataclasses.replace(system, model=rebuilder(system.model)(params, buffers))
 
@@ -163,7 +181,7 @@ def training_examples(system: System, member: int = 0) -> RankingExamples | Auto
         )
     return RankingExamples(
         system.vocabulary,
-        system.item_tokens,
+        system.item_mentions,
         train,
         user_tokens,
         user_rows=user_rows,

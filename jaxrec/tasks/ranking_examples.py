@@ -34,6 +34,7 @@ class Prompts:
       lengths: i64[templates, 5], how long a text piece is.
       user_start, event_start: where the users' and the events' tokens start in the pool.
       user_width, item_width: number of tokens of a user or an item (prefix and codes); user_width 0 = no user ids.
+      answer_width: number of those of an item's tokens that an answer has: all but collaborative ones.
       end: the end-of-text token, which ends an answer.
     """
 
@@ -45,6 +46,7 @@ class Prompts:
     event_start: int
     user_width: int
     item_width: int
+    answer_width: int
     end: int
 
     @classmethod
@@ -61,7 +63,7 @@ class Prompts:
         Args:
           vocabulary: text and new tokens.
           prompt_templates: the templates.
-          item_tokens: i32[I, 1+L].
+          item_tokens: i32[I, 1+L], the last of which may be collaborative ones, beyond the vocabulary.
           histories: the events that prompts and answers are cut from.
           user_tokens: i32[R, 1+L], the rows that the `user` of `splice` indexes; None = no user ids.
         """
@@ -83,7 +85,7 @@ class Prompts:
         users = np.zeros((0, 0), np.int32) if user_tokens is None else user_tokens
         pool = np.concatenate([text, users.ravel(), item_tokens[histories.items].ravel()]).astype(np.int32)
         user_start, event_start = len(text), len(text) + users.size
-        widths = users.shape[1], item_tokens.shape[1]
+        widths = users.shape[1], item_tokens.shape[1], int((item_tokens[:1] < vocabulary.size).sum())
         return cls(pool, kinds, starts, lengths, user_start, event_start, *widths, vocabulary.end)
 
     def sizes(self, template: np.ndarray, history: np.ndarray) -> np.ndarray:
@@ -117,7 +119,7 @@ class Prompts:
 
     def answers(self, event: np.ndarray) -> Ragged:
         """Target tokens of events i64[n]: the item's id and the end of text."""
-        rows = self.event_start + event[:, None] * self.item_width + np.arange(self.item_width)
+        rows = self.event_start + event[:, None] * self.item_width + np.arange(self.answer_width)
         tokens = np.concatenate([self.pool[rows], np.full((len(event), 1), self.end, np.int32)], 1)
         return tokens.ravel(), np.arange(len(event) + 1, dtype=np.int64) * tokens.shape[1]
 
@@ -199,7 +201,7 @@ class RankingExamples:
         """Source and target lengths of every example of an epoch, i64[n] each."""
         template, row = self._draw(epoch)
         source = self.prompts.sizes(template, self.available[row])
-        target = self.labels.shape[1] if self.answer == "vector" else self.prompts.item_width + 1
+        target = self.labels.shape[1] if self.answer == "vector" else self.prompts.answer_width + 1
         return source, np.full(len(row), target, np.int64)
 
     def build(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -25,6 +25,10 @@ MULTIPLE = 128
 """The table is padded to this many rows: shardable over a mesh and friendly to matrix units."""
 DIGIT = "{}"
 """A level of digits: its tokens are not new, the text tokenizer has them. All other levels are of new tokens."""
+VECTOR = ""
+"""A level of collaborative tokens, whose numbers follow the table's last row: no text and no answer holds them."""
+PLACEHOLDER = "<Vector>"
+"""The new token that an exported tokenizer reads where prompts have a collaborative token."""
 BATCH = 10_000
 """User-written texts per call of the tokenizer."""
 ANSWER = "<Answer>"
@@ -119,6 +123,9 @@ class Vocabulary:
         rows = np.empty((len(codes.values), 1 + len(codes.levels)), np.int32)
         rows[:, 0] = position[prefix]
         for place, (level, size) in enumerate(zip(codes.levels, codes.sizes, strict=True)):
+            if level == VECTOR:
+                rows[:, 1 + place] = self.size + codes.values[:, place]
+                continue
             digits = self.tokenizer.convert_tokens_to_ids(_digits(size)) if level == DIGIT else None
             numbers = position[level.format(0)] + np.arange(size) if digits is None else np.array(digits)
             rows[:, 1 + place] = numbers[codes.values[:, place]]

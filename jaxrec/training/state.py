@@ -39,18 +39,19 @@ class TrainState:
         return self.params if self.average is None else self.average
 
 
-def functional(model: nnx.Module, loss: Loss) -> tuple[Tree, Tree, PureLoss]:
+def functional(model: nnx.Module, loss: Loss, trained: Any = nnx.Param) -> tuple[Tree, Tree, PureLoss]:
     """A module and its loss as parameters, buffers and a pure function of them.
 
     Args:
-      model: its `nnx.Param` become the parameters, every other variable (anchors, a graph, frozen weights) a buffer.
+      model: what `trained` selects becomes the parameters, all else (anchors, a graph, frozen weights) a buffer.
       loss: loss(model, batch, key) -> (scalar, metrics); `key` None means evaluation.
+      trained: a filter of nnx.
     Returns:
       params, buffers, loss_fn(params, buffers, batch, key) -> (scalar, metrics). The module is rebuilt inside
       `loss_fn`, which costs nothing once the caller has jitted it. `params` are the module's own arrays: a caller
       that donates them destroys the module, so `fit` copies first.
     """
-    _, params, buffers = nnx.split(model, nnx.Param, ...)
+    _, params, buffers = nnx.split(model, trained, ...)
     rebuild = rebuilder(model)
 
     def loss_fn(params: Tree, buffers: Tree, batch: Any, key: jax.Array | None):

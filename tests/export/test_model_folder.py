@@ -208,7 +208,7 @@ def test_push_uploads_the_folder_privately(tmp_path: pathlib.Path, monkeypatch: 
     (name, options), upload = hub.calls
     assert (name, options) == ("me/model", {"private": True, "exist_ok": True})
     assert (upload["repo_id"], upload["folder_path"]) == ("me/model", tmp_path)
-    assert upload["ignore_patterns"] == upload["delete_patterns"] == ["users.tsv", "samples.json"]
+    assert upload["ignore_patterns"] == upload["delete_patterns"] == [*push.ABOUT_USERS]
     push.push(tmp_path, "me/model", users=True)
     assert not {"ignore_patterns", "delete_patterns"} & hub.calls[-1].keys()
 

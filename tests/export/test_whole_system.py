@@ -262,7 +262,7 @@ def test_a_trained_run_for_people_without_jaxrec(
     assert len(re.findall("<Item>.*[(].*[)]", printed)) == 3
     assert all(id_ in printed for _, id_ in shown.history)
     monkeypatch.setattr(sys, "argv", ["recommend.py", "--history", "item01"])
-    with pytest.raises(SystemExit, match="prompts of this model hold an id of the user"):
+    with pytest.raises(SystemExit, match="prompts of this model hold an id or a vector of the user"):
         recommend.main()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from jaxrec.embedders.registry import EMBEDDERS
 from jaxrec.report.charts.line_chart import line_chart
 from jaxrec.report.page import Figure, Section, render
+from jaxrec.system.training_stages import LANGUAGE_MODEL
 from jaxrec.training.writer import read_records
 
 Series = dict[str, tuple[list[int], list[float]]]
@@ -27,19 +28,27 @@ class Curve:
 
 
 def training_section(folder: pathlib.Path) -> Section:
-    """The curves in metrics.jsonl of a run's folder, and in those of its embedders."""
-    records = read_records(folder / "metrics.jsonl")
-    curves = [_curve("Training loss", _series(records, "loss"), "loss")]
-    prefix = "valid/" if any("valid/hr@10" in record for record in records) else ""
-    if metrics := _series(records, f"{prefix}hr@10", f"{prefix}ndcg@10"):
-        curves.append(_curve("Validation", metrics, "metric"))
-    if nll := _series(records, "valid/nll") or _series(records, "nll"):
-        curves.append(_curve("Validation of answers in words", nll, "negative log-likelihood a token"))
+    """The curves in metrics.jsonl of a run's folder, and in those of its first stage and its embedders."""
+    curves = []
+    if (folder / LANGUAGE_MODEL).is_dir():
+        curves += _of_model(folder / LANGUAGE_MODEL, ", first stage: the language model")
+    curves += _of_model(folder, ", second stage: the collaborative tokens" if curves else "")
     for name, embedder in EMBEDDERS.items():
         if (file := folder / name / "metrics.jsonl").is_file():
             title = f"Loss of the embedder ({embedder.title})"
             curves.append(_curve(title, _series(read_records(file), "loss"), "loss"))
     return Section("curves", "Training", render("training_curves.html", curves=curves))
+
+
+def _of_model(folder: pathlib.Path, stage: str) -> list[Curve]:
+    records = read_records(folder / "metrics.jsonl")
+    curves = [_curve(f"Training loss{stage}", _series(records, "loss"), "loss")]
+    prefix = "valid/" if any("valid/hr@10" in record for record in records) else ""
+    if metrics := _series(records, f"{prefix}hr@10", f"{prefix}ndcg@10"):
+        curves.append(_curve(f"Validation{stage}", metrics, "metric"))
+    if nll := _series(records, "valid/nll") or _series(records, "nll"):
+        curves.append(_curve(f"Validation of answers in words{stage}", nll, "negative log-likelihood a token"))
+    return curves
 
 
 def _series(records: Sequence[dict[str, Any]], *names: str) -> Series:

@@ -15,7 +15,6 @@ PUBLISHED = (*META_ID_TABLES, *TOKEN_REC_TABLES)
 
 NOT_YET = {
     "LTGNN": "not yet: LightGCN's fixed point by one layer a step and sampled neighbours, one more embedder",
-    "CoLLM": "not yet: collaborative vectors mapped to the place of an id, without tokens of their own",
 }
 """Methods of the papers that are not implemented, and what each would take."""
 
@@ -108,13 +107,13 @@ def _token_rec_layout(theirs: PublishedTable) -> Layout:
     number = theirs.number
     match number:
         case 2 | 3:
-            names = ("P5-RID", "P5-SID", "CID", "POD", "TokenRec")
+            names = ("P5-RID", "P5-SID", "CID", "POD", "CoLLM", "TokenRec")
             runs = {name: Source(run=name) for name in names}
             runs["* (User ID Only)"] = Source(run="TokenRec", system=_DIRECT)
             runs["* (Unseen Prompt)"] = Source(run="TokenRec", system=" (unseen prompt)")
             return _ranking_layout(theirs, runs, _LASTFM if number == 2 else _BEAUTY)
         case 4:
-            runs = {row: Source(run=row + _UNSEEN) for row in ("CID", "POD", "TokenRec")}
+            runs = {row: Source(run=row + _UNSEEN) for row in ("CID", "POD", "CoLLM", "TokenRec")}
             runs["P5"] = dataclasses.replace(_P5, run="P5-SID" + _UNSEEN)
             return _ranking_layout(theirs, runs, _LASTFM | _BEAUTY)
         case 5:
