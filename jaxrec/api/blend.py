@@ -92,8 +92,9 @@ def blend(
       are not listed, of which each gets less than the last listed one.
 
     All that is chosen is chosen on validation items, of the same sample of users. Temperatures and epsilons minimise
-    each part's negative log-likelihood. Then weights maximise NDCG@10 of the full ranking, by coordinate ascent from
-    the best part alone, in steps of 0.05 of the sum. Test items are not read before the results.
+    each part's negative log-likelihood. Parts that differ in the seed alone share a weight. Then weights maximise
+    NDCG@10 of the full ranking, by coordinate ascent from the best part alone, in steps of 0.05 of the sum. Test items
+    are not read before the results.
 
     Args:
       parts: two or more of trained runs, folders of runs or of trained baselines (`jaxrec baselines` leaves a folder
