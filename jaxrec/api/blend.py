@@ -81,7 +81,9 @@ class Blend:
         )
         data = self._blended.run.data
         items = [
-            Recommendation(str(data.item_names[number]), str(data.titles()[number]), score, "", held_out, by_part or None)
+            Recommendation(
+                str(data.item_names[number]), str(data.titles()[number]), score, "", held_out, by_part or None
+            )
             for number, (_, _, score, held_out), by_part in zip(shown.numbers, shown.items, shares, strict=True)
         ]
         return Recommendations(items, shown)

@@ -43,9 +43,14 @@ class Job:
     tables: tuple[str, ...]
 
     @property
+    def results(self) -> pathlib.Path:
+        """The file of its results."""
+        return self.config.folder / ("test/" if self.baseline else "") / "results.json"
+
+    @property
     def finished(self) -> bool:
         """Whether its folder holds results."""
-        return (self.config.folder / ("test/" if self.baseline else "") / "results.json").is_file()
+        return self.results.is_file()
 
     @property
     def kind(self) -> str:
@@ -66,13 +71,13 @@ class Job:
         return float(amount * length * layers * shape.d_model**2 * train.members)
 
 
-def missing_jobs(requests: Sequence[TableRequest], seeds: Sequence[int], only: Sequence[str] = ()) -> list[Job]:
-    """The unfinished runs and baselines of tables, each once: seed by seed, baselines first, then the cheapest.
+def table_jobs(requests: Sequence[TableRequest], seeds: Sequence[int], only: Sequence[str] = ()) -> list[Job]:
+    """The runs and baselines of tables, each once: seed by seed, baselines first, then the cheapest.
 
     Args:
       requests: the tables.
       seeds: each is trained with every seed.
-      only: names of rows to train; none: all.
+      only: names of rows; none: all.
     Raises:
       ValueError: a name of `only` is no row of these tables that is trained here.
     """
@@ -94,8 +99,7 @@ def missing_jobs(requests: Sequence[TableRequest], seeds: Sequence[int], only: S
                 jobs[config.folder] = Job(label, config, source.baseline, tuple(tables[config.folder]))
     if unknown := [name for name in only if name.casefold() not in set().union(*trained.values())]:
         raise ValueError(f"only {', '.join(unknown)}: these tables train no such row; they train {', '.join(trained)}")
-    missing = [job for job in jobs.values() if not job.finished]
-    return sorted(missing, key=lambda job: (job.config.seed, job.baseline is None, job.work))
+    return sorted(jobs.values(), key=lambda job: (job.config.seed, job.baseline is None, job.work))
 
 
 class Durations:
@@ -104,11 +108,23 @@ class Durations:
     They are kept in durations.json, and sum up over the calls that a run took.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, finished: Sequence[Job] = ()) -> None:
+        """Reads the folder's durations.json, and the durations of finished jobs that are not in it."""
         self._file = folder / DURATIONS
         self._known: dict[str, dict[str, Any]] = {}
         if self._file.is_file():
             self._known = read_kept(self._file, "json", REMEDY)
+        for job in finished:
+            key, report = (
+                str(job.config.folder),
+                read_kept(job.results, "json", "delete it, and the run is measured anew"),
+            )
+            if key not in self._known and report.get("seconds"):  # None of a run that was resumed
+                self._known[key] = self._entry(job, report["seconds"])
+
+    @staticmethod
+    def _entry(job: Job, seconds: float) -> dict[str, Any]:
+        return {"kind": job.kind, "work": job.work, "seconds": round(seconds, 1), "finished": job.finished}
 
     @contextlib.contextmanager
     def timed(self, job: Job) -> Iterator[None]:
@@ -119,12 +135,7 @@ class Durations:
         finally:
             key = str(job.config.folder)
             seconds = self._known.get(key, {}).get("seconds", 0.0) + time.monotonic() - started
-            self._known[key] = {
-                "kind": job.kind,
-                "work": job.work,
-                "seconds": round(seconds, 1),
-                "finished": job.finished,
-            }
+            self._known[key] = self._entry(job, seconds)
             write_whole(self._file, json.dumps(self._known, indent=1) + "\n")
 
     def estimate(self, job: Job) -> float | None:

@@ -15,7 +15,7 @@ from jaxrec.studies import baselines
 from jaxrec.studies.papers.fill import fill_table
 from jaxrec.studies.papers.layouts import table_layout, table_numbers
 from jaxrec.studies.papers.paper_table import PaperTable
-from jaxrec.studies.papers.plan import Durations, Job, missing_jobs, plan_lines
+from jaxrec.studies.papers.plan import Durations, Job, plan_lines, table_jobs
 from jaxrec.studies.papers.render import table_markdown
 from jaxrec.studies.papers.request import TableRequest, check_request, table_request
 from jaxrec.studies.run_folders import Vectors, results_of
@@ -67,13 +67,14 @@ def paper_tables(
     requests = _requests(paper, numbers, study, dataset, out, folder)
     for request in requests:
         check_request(request)
-    jobs = [] if finished_only else missing_jobs(requests, seeds, only)
+    every_job = [] if finished_only else table_jobs(requests, seeds, only)
+    jobs = [job for job in every_job if not job.finished]
     for job in jobs:
         runs.check_run(job.config)
         if job.config.data.path:
             data_file(job.config.data.path)
     out.mkdir(parents=True, exist_ok=True)
-    durations = Durations(out)
+    durations = Durations(out, [job for job in every_job if job.finished])
     if not finished_only:
         logger.info("%s", "\n".join(plan_lines(jobs, durations)))
     left = list(requests)

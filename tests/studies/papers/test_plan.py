@@ -13,7 +13,7 @@ from jaxrec.baselines.registry import Settings
 from jaxrec.config import Config
 from jaxrec.studies.papers import plan, request, tables
 from jaxrec.studies.papers.paper_table import PaperTable
-from jaxrec.studies.papers.plan import Durations, Job, missing_jobs, parse_duration, plan_lines
+from jaxrec.studies.papers.plan import Durations, Job, parse_duration, plan_lines, table_jobs
 from jaxrec.training.interrupt import OutOfTimeError
 
 
@@ -32,7 +32,7 @@ def rows(tiny: Config, monkeypatch: pytest.MonkeyPatch) -> dict[str, Config]:
 
 def jobs(out: pathlib.Path, numbers: tuple[int, ...] = (8, 1), seeds: tuple[int, ...] = (0,), **more) -> list[Job]:
     asked = [request.table_request("meta_id", number, "mine.py", None, out, None) for number in numbers]
-    return missing_jobs(asked, seeds, **more)
+    return [job for job in table_jobs(asked, seeds, **more) if not job.finished]
 
 
 def finish(job: Job) -> None:
@@ -78,6 +78,13 @@ def test_durations_of_finished_runs_tell_of_others(rows, tmp_path: pathlib.Path,
         now[0] += 150
     assert durations.estimate(meta_id) == pytest.approx(250)
     lines = plan_lines([sasrec, iid, meta_id], durations)
+    finish(iid)
+    iid.results.write_text('{"seconds": 30.0}')  # of a run that was made elsewhere
+    assert Durations(tmp_path, [iid]).estimate(meta_id) == pytest.approx(
+        (100 / rid.work + 30 / iid.work) / 2 * meta_id.work - 150
+    )
+    iid.results.write_text('{"seconds": null}')  # of one that was resumed
+    assert Durations(tmp_path, [iid]).estimate(meta_id) == pytest.approx(250)
     assert "IID          3:20  for META_ID-8" in lines[2]
     assert lines[-1].startswith("about 7:30 in all; ? (1): not known")
 
@@ -116,7 +123,7 @@ def test_a_spent_budget_fills_what_is_there_and_the_next_call_goes_on(
     missing: dict[str, list[str]] = {}
 
     def fill(asked: request.TableRequest, seeds) -> PaperTable:
-        missing[asked.stem] = [job.name for job in missing_jobs([asked], seeds)]
+        missing[asked.stem] = [job.name for job in table_jobs([asked], seeds) if not job.finished]
         return PaperTable(**{f.name: () for f in dataclasses.fields(PaperTable)} | {"paper": asked.stem})  # type: ignore[arg-type]
 
     monkeypatch.setattr(tables, "fill_table", fill)
