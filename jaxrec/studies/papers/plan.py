@@ -22,6 +22,7 @@ from jaxrec.studies.papers.request import TableRequest
 
 DURATIONS = "durations.json"
 REMEDY = "delete it: durations are then estimated anew"
+MEASURE = "delete it, and the run is measured anew"
 UNITS = (3600.0, 60.0, 1.0)
 """Seconds of an hour, a minute and a second."""
 
