@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -41,7 +40,15 @@ class Blend:
         return Results.read(self.folder / "results.json")
 
     def recommend(
-        self, user: str | None = None, k: int = 10, *, history: Sequence[str] | None = None, exclude: Sequence[str] = ()
+        self,
+        user: str | None = None,
+        k: int = 10,
+        *,
+        history: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        allow: Sequence[str] | None = None,
+        include_seen: bool | None = None,
+        popular_if_unknown: bool = False,
     ) -> Recommendations:
         """The best k items for a user of the data, or for a new user with a given history.
 
@@ -52,20 +59,34 @@ class Blend:
           k: number of items.
           history: names of a new user's items, oldest first, instead of `user`.
           exclude: names of items that are not to be recommended.
+          allow: names of the only items that may be recommended; None: all.
+          include_seen: whether items of the history may be recommended; None: unless eval.mask_seen is set.
+          popular_if_unknown: for a user whose name is unknown, list the most popular items, labelled as such.
         Returns:
-          At most k items, best first, with the share of each part in the item's score, see `Recommendation.shares`.
+          At most k items, best first, with the share of each part in the item's score, see `Recommendation.shares`;
+          where there are fewer than k, `note` says why.
         Raises:
           ValueError: both or neither of `user` and `history` are given, a user's or item's name is unknown, k is not
             between 1 and the number of items, or a part can't score users who are not in its data, as LightGCN.
         """
-        shown, shares = blend_lists.recommend(self._blended, k, user=user, history=history, exclude=exclude)
+        shown, shares = blend_lists.recommend(
+            self._blended,
+            k,
+            user=user,
+            history=history,
+            exclude=exclude,
+            allow=allow,
+            include_seen=include_seen,
+            popular_if_unknown=popular_if_unknown,
+        )
         data = self._blended.run.data
         items = [
-            Recommendation(str(data.item_names[number]), str(data.titles()[number]), score, "", held_out, by_part)
+            Recommendation(
+                str(data.item_names[number]), str(data.titles()[number]), score, "", held_out, by_part or None
+            )
             for number, (_, _, score, held_out), by_part in zip(shown.numbers, shown.items, shares, strict=True)
         ]
-        note = f"{len(items)} of {k} items: all others of the catalogue are excluded" if len(items) < k else ""
-        return Recommendations(items, dataclasses.replace(shown, note=note))
+        return Recommendations(items, shown)
 
     def __repr__(self) -> str:
         weights = ", ".join(f"{weight:.2f} {name}" for name, weight in self.weights.items())
@@ -92,8 +113,9 @@ def blend(
       are not listed, of which each gets less than the last listed one.
 
     All that is chosen is chosen on validation items, of the same sample of users. Temperatures and epsilons minimise
-    each part's negative log-likelihood. Then weights maximise NDCG@10 of the full ranking, by coordinate ascent from
-    the best part alone, in steps of 0.05 of the sum. Test items are not read before the results.
+    each part's negative log-likelihood. Parts that differ in the seed alone share a weight. Then weights maximise
+    NDCG@10 of the full ranking, by coordinate ascent from the best part alone, in steps of 0.05 of the sum. Test items
+    are not read before the results.
 
     Args:
       parts: two or more of trained runs, folders of runs or of trained baselines (`jaxrec baselines` leaves a folder

@@ -186,7 +186,7 @@ def sweep(
       trials: number of settings sampled by Optuna; None: grid search over all combinations.
       show_test: evaluate every setting on the test items, not only the selected one; do not select by that table.
       data: as for `train`.
-      out: folder for sweep.json and the runs; None: runs/NAME_sweep.
+      out: folder for sweep.json, sweep.html with a picture for each field, and the runs; None: runs/NAME_sweep.
       progress: called with each message and progress line.
     Returns:
       All settings with their validation metrics, and the test results.

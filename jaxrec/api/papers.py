@@ -13,6 +13,7 @@ import polars as pl
 from jaxrec.baselines.registry import Settings as BaselineSettings
 from jaxrec.studies.papers import tables
 from jaxrec.studies.papers.paper_table import PaperTable as FilledTable
+from jaxrec.studies.papers.plan import parse_duration
 from jaxrec.studies.papers.render import table_markdown, table_text
 
 
@@ -39,7 +40,7 @@ class PaperTable:
 
 def paper_tables(
     paper: Literal["meta_id", "token_rec"],
-    numbers: Sequence[int],
+    numbers: Sequence[int] = (),
     seeds: Sequence[int] = (0,),
     *,
     study: str | None = None,
@@ -47,24 +48,32 @@ def paper_tables(
     settings: Any = None,
     out: str | os.PathLike[str] = "runs/tables",
     runs: str | os.PathLike[str] | None = None,
+    only: Sequence[str] = (),
+    budget: str | float | None = None,
     finished_only: bool = False,
 ) -> Iterator[PaperTable]:
     """Trains the runs that a paper's tables need, and puts our results beside the paper's; finished runs are reused.
 
+    The cheapest are trained first, and logged beforehand with about how long each takes, as soon as a run of its kind
+    has finished on this machine.
+
     Args:
       paper: META ID has tables 1, 2, 3, 4, 5, 8, 11, 12 and 13, TokenRec 2 to 6.
-      numbers: of the tables.
+      numbers: of the tables; none: all, with each of their studies.
       seeds: every run is trained with every seed; META ID's table 12 needs several.
       study: file or preset whose rows are the runs; None: the table's own.
       dataset: "Last.fm" or "Amazon Beauty", for tables with a study for each.
       settings: `BaselineSettings`; None: the defaults.
       out: folder for each table as JSON and Markdown.
       runs: folder of the study's runs; None: OUT/STUDY.
+      only: rows to train, such as "SASRec"; none: all that are missing.
+      budget: of training, in seconds or as "2h", "90m", "1h30m"; the next call goes on. None: no limit.
       finished_only: train nothing; the tables list the runs that are missing.
     Yields:
       Each table as soon as its runs are done.
     Raises:
-      ValueError: a table number, data set, study, seed or config is invalid; all are checked before any training.
+      ValueError: a table number, data set, study, seed, row, budget or config is invalid; all are checked before any
+        training.
     """
     filled = tables.paper_tables(
         paper,
@@ -75,6 +84,8 @@ def paper_tables(
         study=study,
         dataset=dataset,
         folder=pathlib.Path(runs) if runs else None,
+        only=only,
+        budget=parse_duration(budget) if isinstance(budget, str) else budget,
         finished_only=finished_only,
     )
     yield from map(PaperTable, filled)

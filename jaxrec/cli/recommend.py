@@ -48,21 +48,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     history = names(arguments.history) if arguments.history else None
     exclude = names(arguments.exclude)
     allow = names(arguments.allow) if arguments.allow else None
-    if isinstance(run, jaxrec.TrainedRun):
-        recommended = run.recommend(
+    task = {} if arguments.task is None else {"task": arguments.task}
+    if task and not isinstance(run, jaxrec.TrainedRun):
+        raise ValueError("a blend recommends by the main task of its runs; leave --task out")
+    print(
+        run.recommend(
             arguments.user,
             arguments.k,
             history=history,
             exclude=exclude,
             allow=allow,
-            task=arguments.task,
             popular_if_unknown=arguments.popular_if_unknown,
+            **task,
         )
-        print(recommended)
-    elif arguments.task is not None or arguments.popular_if_unknown or allow is not None:
-        raise ValueError(
-            "a blend recommends by the main task of its runs, from all items; leave --task, --popular-if-unknown and "
-            "--allow out"
-        )
-    else:
-        print(run.recommend(arguments.user, arguments.k, history=history, exclude=exclude))
+    )

@@ -51,5 +51,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     print(f"\n{result}\n\n{result.test}")
     print(
+        f"\npictures: {folder / 'sweep.html'}"
         f"\nfolder: {folder}  (sweep.json, results.json of what was tested, and a run folder for each setting and seed)"
     )

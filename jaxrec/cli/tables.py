@@ -1,4 +1,4 @@
-"""Fill a table of a paper: `jaxrec tables meta_id 1 2`, `jaxrec tables token_rec 6`."""
+"""Fill the tables of a paper: `jaxrec tables meta_id`, `jaxrec tables token_rec 6`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Arguments(Settings):
     paper: tyro.conf.Positional[Literal["meta_id", "token_rec"]] = "meta_id"
     """META ID: tables 1, 2, 3, 4, 5, 8, 11, 12 and 13. TokenRec: tables 2 to 6."""
     tables: tyro.conf.Positional[tuple[PositiveInt, ...]] = ()
-    """Numbers of tables."""
+    """Numbers of tables; none: all."""
     study: str | None = None
     """Preset or configs/*.py file of a study whose rows are the runs. Default: the table's own."""
     dataset: str | None = None
@@ -34,6 +34,11 @@ class Arguments(Settings):
     """Folder for the tables, such as META_ID-1.json and META_ID-1.md."""
     runs: str | None = None
     """Folder of the study's runs; default: OUT/STUDY."""
+    only: tuple[str, ...] = ()
+    """Train these rows alone, such as `--only SASRec "META ID"`. Default: all that are missing."""
+    budget: str | None = None
+    """Stop training after this time, such as 2h, 90m or 1h30m; the same command goes on. Only steps of training look
+    at the clock, so clustering and measuring may take longer."""
     finished_only: bool = False
     """Train nothing: fill the tables from finished runs, and list the runs that are missing."""
 
@@ -51,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings=arguments,
         out=arguments.out,
         runs=arguments.runs,
+        only=arguments.only,
+        budget=arguments.budget,
         finished_only=arguments.finished_only,
     )
     for table in filled:

@@ -114,7 +114,13 @@ def mix(log_probs: Sequence[np.ndarray], weights: Weights) -> np.ndarray:
 
 
 def fit_blend(
-    components: Sequence[Component], split: Split, *, mask_seen: bool = True, most_users: int = 5000, seed: int = 0
+    components: Sequence[Component],
+    split: Split,
+    *,
+    groups: Sequence[Sequence[int]] | None = None,
+    mask_seen: bool = True,
+    most_users: int = 5000,
+    seed: int = 0,
 ) -> Blend:
     """Fits a blend on validation items; test items are not read.
 
@@ -125,13 +131,19 @@ def fit_blend(
     Args:
       components: at least two; their parameters are replaced.
       split: validation items, and the histories before them.
+      groups: positions of components whose weights are equal, such as runs that differ in the seed alone, which no
+        validation sample can tell apart; each component is in one group. None: each has its own weight.
       mask_seen: leave the items of the history out of the ranking.
       most_users: maximum number of sampled users, 0 = all; fewer if users x items x components exceeds `KEPT_SCORES`.
       seed: of the sample.
     Raises:
-      ValueError: there are fewer than two components, two share a name, or nobody has a validation item.
+      ValueError: there are fewer than two components, two share a name, a component is not in exactly one group, or
+        nobody has a validation item.
     """
     names = [c.name for c in components]
+    groups = [[m] for m in range(len(names))] if groups is None else groups
+    if sorted(m for group in groups for m in group) != list(range(len(names))):
+        raise ValueError(f"groups {groups} must hold each of the {len(names)} components once")
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"a blend needs two or more systems of different names; got {', '.join(names) or 'none'}")
     room = max(1, KEPT_SCORES // (split.train.n_items * len(names)))
@@ -147,19 +159,26 @@ def fit_blend(
 
     step = _calibration_step([b.target for b in batches])
     log_probs = np.concatenate([np.stack([scores[::step] for scores in b.scores], axis=1) for b in batches])
+    log_probs = np.stack([log_probs[:, list(group)].mean(axis=1) for group in groups], axis=1)
     target = np.concatenate([b.target[::step] for b in batches])
     start = likeliest_weights(log_probs, target)
     in_reach = [batches.pop().in_reach() for _ in range(len(batches))]  # one at a time, as scores take much memory
-    progress = Progress("blend, weights", most_tries(len(names)), unit="tries", quiet=10.0)
+    progress = Progress("blend, weights", most_tries(len(groups)), unit="tries", quiet=10.0)
     number = itertools.count(1)
 
-    def ndcg(weights: Weights) -> float:
+    def of_components(of_groups: Weights) -> Weights:
+        by_component = {m: w / len(group) for group, w in zip(groups, of_groups, strict=True) for m in group}
+        return tuple(by_component[m] for m in range(len(names)))
+
+    def ndcg(of_groups: Weights) -> float:
         progress.update(next(number))
+        weights = of_components(of_groups)
         return math.fsum(itertools.chain.from_iterable(batch.gains(weights) for batch in in_reach)) / len(users)
 
     with progress:
-        weights, tries = search_weights(len(names), ndcg, start)
-    return Blend(fitted, weights, dict(tries)[weights], len(users), seed, tries)
+        best, tries = search_weights(len(groups), ndcg, start)
+    tries = tuple((of_components(of_groups), value) for of_groups, value in tries)
+    return Blend(fitted, of_components(best), dict(tries)[of_components(best)], len(users), seed, tries)
 
 
 def evaluate_blend(

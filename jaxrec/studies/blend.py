@@ -18,7 +18,7 @@ from jaxrec.evaluate.ranking import user_values
 from jaxrec.evaluate.results_file import COMPARED, against_best_baseline, results_report, write_results
 from jaxrec.files import read_kept, write_whole
 from jaxrec.progress import logger
-from jaxrec.studies.blend_parts import BlendPart, read_parts
+from jaxrec.studies.blend_parts import BlendPart, groups_of_seeds, read_parts
 from jaxrec.system.run import Run, command
 from jaxrec.system.system import System
 
@@ -60,6 +60,8 @@ def make_blend(
 ) -> BlendedParts:
     """Loads parts, chooses their weights on validation items, and evaluates the blend on the test items.
 
+    Parts that differ in the seed alone share a weight: a search would only follow the noise of the validation sample.
+
     Args:
       sources: see `read_parts`.
       folder: gets blend.json, results.json and ranks.npz, replacing those of an earlier blend; None: runs/NAME_blend.
@@ -78,6 +80,7 @@ def make_blend(
     blend = fit_blend(
         [part.component for part in parts],
         run.split,
+        groups=groups_of_seeds(parts),
         mask_seen=run.config.eval.mask_seen,
         most_users=most_users,
         seed=run.config.seed,

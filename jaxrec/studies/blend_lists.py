@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from jaxrec.evaluate.blending import mix
+from jaxrec.inference.popular import popular_list
 from jaxrec.inference.service import numbers_of
 from jaxrec.recommend.recommendations import RecommendationList
 from jaxrec.studies.blend import BlendedParts
@@ -24,6 +26,9 @@ def recommend(
     user: str | None = None,
     history: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
+    allow: Sequence[str] | None = None,
+    include_seen: bool | None = None,
+    popular_if_unknown: bool = False,
 ) -> tuple[RecommendationList, list[dict[str, float]]]:
     """The best k items for a user of the data, or for somebody new with a history.
 
@@ -33,9 +38,12 @@ def recommend(
       user: name of a user; the history is all but the test item.
       history: names of items, oldest first, instead of a user.
       exclude: names of further items to leave out, besides those of the history.
+      allow: names of the only items that may be listed; None: all.
+      include_seen: whether items of the history may be listed; None: unless the runs' eval.mask_seen is set.
+      popular_if_unknown: for a user whose name is unknown, list the most popular items, labelled as such.
     Returns:
       The list, whose scores are weighted means of log-probabilities; and for each item the share of each part of
-      weight above 0, see `shares`.
+      weight above 0, see `shares`, no shares of popular items for an unknown user.
     Raises:
       ValueError: both or neither of user and history are given, a name is unknown, k is out of range, or a part can't
         score somebody new.
@@ -45,7 +53,12 @@ def recommend(
     data, split = blended.run.data, blended.run.split
     if not 1 <= k <= data.n_items:
         raise ValueError(f"k={k} is not between 1 and the {data.n_items} items of this catalogue")
-    left_out = numbers_of(data.item_names, exclude, "item")
+    allowed = np.full(data.n_items, allow is None)
+    allowed[numbers_of(data.item_names, allow or (), "item")] = True
+    allowed[numbers_of(data.item_names, exclude, "item")] = False
+    if popular_if_unknown and user is not None and user not in data.user_names:
+        shown = popular_list(data, split.history("test"), allowed, k, user)
+        return _with_note(shown, k, allow), [{} for _ in shown.items]
     if user is None:
         items = np.asarray(numbers_of(data.item_names, history or [], "item"), np.int32)
         number, histories = None, Histories(np.array([0, len(items)]), items, data.n_items)
@@ -55,8 +68,9 @@ def recommend(
     held_out = -1 if number is None else int(split.test[number])
     log_probs = _log_probs(blended, histories, number)
     scores = mix(log_probs, blended.blend.weights)[0]
-    scores[items if blended.run.config.eval.mask_seen else []] = -np.inf
-    scores[left_out] = -np.inf
+    mask_seen = blended.run.config.eval.mask_seen if include_seen is None else not include_seen
+    allowed[items if mask_seen else []] = False
+    scores[~allowed] = -np.inf
     best = np.argsort(-scores, kind="stable")[:k]
     best = best[scores[best] > -np.inf]
     by_item = shares(blended, log_probs, best)
@@ -71,7 +85,15 @@ def recommend(
         f"weighted log-probability of {blended.name}",
         best.tolist(),
     )
-    return shown, by_item
+    return _with_note(shown, k, allow), by_item
+
+
+def _with_note(shown: RecommendationList, k: int, allow: Sequence[str] | None) -> RecommendationList:
+    """The list with a note why it is shorter than k, if it is."""
+    if len(shown.items) == k:
+        return shown
+    reason = "all others of the catalogue are excluded" if allow is None else "no other allowed item is left"
+    return dataclasses.replace(shown, note=f"{len(shown.items)} of {k} items: {reason}")
 
 
 def shares(blended: BlendedParts, log_probs: Sequence[np.ndarray], items: np.ndarray) -> list[dict[str, float]]:

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict
 
 from jaxrec.baselines.counted import COUNTED_BASELINES, counted_components
 from jaxrec.baselines.registry import BASELINES
-from jaxrec.config import from_dict
+from jaxrec.config import Config, from_dict, to_json
 from jaxrec.evaluate.blending import Component
 from jaxrec.files import read_kept
 from jaxrec.studies.baselines import train_baseline
@@ -31,16 +31,26 @@ class BlendPart:
       component: its scores of the catalogue.
       kind: a trained run, a trained baseline, or one that counts.
       run: config, data and split; None of one that counts.
+      system: equal for parts that differ in the seed alone.
     """
 
     component: Component
     kind: Literal["run", "baseline", "counted"]
     run: Run | None
+    system: str
 
     @property
     def name(self) -> str:
         """As in tables."""
         return self.component.name
+
+
+def groups_of_seeds(parts: Sequence[BlendPart]) -> list[list[int]]:
+    """Positions of the parts, those that differ in the seed alone together."""
+    groups: dict[str, list[int]] = {}
+    for number, part in enumerate(parts):
+        groups.setdefault(part.system, []).append(number)
+    return list(groups.values())
 
 
 def read_parts(
@@ -84,7 +94,7 @@ def _baseline_name(source: System | str | os.PathLike[str]) -> str | None:
 def _of_name(name: str, run: Run, folder: pathlib.Path, settings: Any) -> BlendPart:
     """The baseline of this name on a run's split."""
     if name in COUNTED_BASELINES:
-        return BlendPart(counted_components([name], run.split.train)[0], "counted", None)
+        return BlendPart(counted_components([name], run.split.train)[0], "counted", None, name)
     config = dataclasses.replace(run.config, out=str(folder / f"{name}-{run.config.seed}"))
     train_baseline(name, config, settings)
     return _of_folder(config.folder)
@@ -104,7 +114,7 @@ def _of_folder(source: System | str | os.PathLike[str]) -> BlendPart:
         source = loading.load(folder)
     if not source.config.task.ranking:
         raise ValueError(f"{source.folder} ranks no items, so it can't be blended; train it with a task that does")
-    return BlendPart(catalogue_component(source), "run", source)
+    return BlendPart(catalogue_component(source), "run", source, _without_seed(source.config))
 
 
 def _trained_baseline(folder: pathlib.Path) -> BlendPart:
@@ -116,7 +126,13 @@ def _trained_baseline(folder: pathlib.Path) -> BlendPart:
     record, run = BASELINES[name], reopen(folder)
     # It resumes at its last step, which leaves it nothing to do but read its best weights.
     score = record.train(from_dict(type(record.settings), values), run.split, run.config.seed, folder / name)
-    return BlendPart(Component(record.title, score, score if record.new_users else None, "softmax"), "baseline", run)
+    component = Component(record.title, score, score if record.new_users else None, "softmax")
+    return BlendPart(component, "baseline", run, f"{name} {values} {_without_seed(run.config)}")
+
+
+def _without_seed(config: Config) -> str:
+    """Everything of a config but seed, folder and name."""
+    return to_json(dataclasses.replace(config, seed=0, out=None, name=""))
 
 
 def _check_same(first: BlendPart, other: BlendPart) -> None:

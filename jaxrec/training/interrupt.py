@@ -1,11 +1,13 @@
-"""Graceful stop of training at the end of a step after SIGINT or SIGTERM."""
+"""Graceful stop of training at the end of a step: after SIGINT or SIGTERM, or when its time is up."""
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
@@ -14,6 +16,26 @@ from jax.experimental import multihost_utils
 
 PATIENCE = 5.0
 """Seconds that a validation may still take after a signal."""
+
+_deadline = contextvars.ContextVar("_deadline", default=float("inf"))
+"""The time of `time.monotonic` at which training stops."""
+
+
+class OutOfTimeError(Exception):
+    """Training has stopped at the end of its time, and is saved where it has a folder."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Inside the block, `fit` saves its state and raises OutOfTimeError at the end of the step in which time is up.
+
+    Only steps of training look at the clock; anything else goes on to its end. For programs of a single process.
+    """
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
 
 
 class Interrupt:
@@ -79,8 +101,12 @@ class Interrupt:
         os.write(2, text.encode())
         raise SystemExit(128 + (self.signal or number))
 
-    def stop_signal(self, step: int) -> int | None:
-        """The received signal to stop after `step`, or None; equal in every process."""
+    def reason(self, step: int) -> BaseException | None:
+        """What to raise after `step`, once the state is saved; None to go on. Equal in every process."""
         if not self._alone and multihost_utils.reached_preemption_sync_point(step):
             self.signal = signal.SIGTERM
-        return self.signal
+        if self.signal is not None:
+            return SystemExit(128 + self.signal)
+        if self._alone and time.monotonic() > _deadline.get():
+            return OutOfTimeError(f"{self._name}: time is up after step {step}")
+        return None

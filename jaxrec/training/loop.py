@@ -132,6 +132,7 @@ def fit(
       FloatingPointError: loss or gradient was not finite; the last checkpoint is older.
       InUseError: another process trains into the folder.
       SystemExit: a signal was received; the state is saved, unless a validation took too long.
+      OutOfTimeError: the `jaxrec.training.interrupt.time_limit` around it has ended; the state is saved.
     """
     mesh, steps = plan.mesh or sharding.single_device_mesh(), plan.steps
     folder = pathlib.Path(folder) if folder is not None else None
@@ -172,11 +173,11 @@ def fit(
             try:
                 journal.add(step, metrics, counts)
                 validates = plan.validate_every > 0 and (step % plan.validate_every == 0 or step == steps)
-                stop_signal = interrupt.stop_signal(step)
+                stop = interrupt.reason(step)
                 overdue = step % plan.log_every == 0 and _agreed(
                     time.monotonic() - saved_at > 60 * plan.checkpoint_minutes
                 )
-                if not (validates or stop_signal or overdue or step == steps):
+                if not (validates or stop or overdue or step == steps):
                     continue
                 journal.drain()  # check that all is finite before validating or saving
             except FloatingPointError as error:
@@ -198,10 +199,10 @@ def fit(
                 checkpoints.save(step, state, buffers, feed.position, meta)
                 saved, saved_at = step, time.monotonic()
             journal.restart_clock()
-            if stop_signal:
+            if stop:
                 where_saved = f"saved in {folder}; the same command goes on from here" if folder else "nothing is saved"
                 journal.say(f"stopped after step {step} of {steps}; {where_saved}")
-                raise SystemExit(128 + stop_signal)
+                raise stop
 
         if selection.best_step in (None, step):
             best_params = state.kept

@@ -172,6 +172,23 @@ def test_the_search_finds_a_maximum_inside_and_keeps_the_first_of_equals() -> No
     assert search_weights(2, lambda w: 1.0)[0] == (1.0, 0.0)
 
 
+def test_components_of_a_group_weigh_the_same(split: Split, components: list[Component]) -> None:
+    blend = fit_blend(components, split, groups=[[0, 2], [1]])
+    assert all(weights[0] == weights[2] for weights, _ in blend.tries)
+    assert len({weights[1] for weights, _ in blend.tries}) > 10
+    assert all(sum(weights) == pytest.approx(1) for weights, _ in blend.tries)
+    assert blend.ndcg == max(value for _, value in blend.tries)
+    for weights, value in blend.tries[::5]:
+        (measured,) = evaluate_blend(blend, {"all": weights}, split, "valid")
+        assert metrics(measured.ranks, (10,))["ndcg@10"] == pytest.approx(value, abs=1e-6)
+    one = fit_blend(components, split, groups=[[0, 1, 2]])
+    assert one.weights == (1 / 3,) * 3
+    assert len(one.tries) == 1
+    for wrong in ([[0, 1]], [[0, 1], [1, 2]], [[0, 1, 2], [3]]):
+        with pytest.raises(ValueError, match="must hold each of the 3 components once"):
+            fit_blend(components, split, groups=wrong)
+
+
 def test_what_can_not_be_blended_is_refused(split: Split, components: list[Component]) -> None:
     with pytest.raises(ValueError, match="two or more systems of different names; got a"):
         fit_blend(components[:1], split)

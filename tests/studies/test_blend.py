@@ -91,6 +91,27 @@ def test_somebody_new_is_served_by_parts_without_users(folder: pathlib.Path) -> 
     assert short.note == "47 of 48 items: all others of the catalogue are excluded"
 
 
+def test_what_may_be_listed_can_be_said(folder: pathlib.Path) -> None:
+    blend = jaxrec.blend([folder / "ease-0", "transitions"], out=folder / "filters")
+    items = jaxrec.load(folder / "run")._trained.data.item_names.tolist()
+    everything = [item.item for item in blend.recommend(history=items[3:5], k=48, include_seen=True)]
+    assert sorted(everything) == sorted(items)
+    allowed = {*items[:6], items[20]}
+    listed = blend.recommend(history=items[3:5], k=7, allow=sorted(allowed), exclude=items[:1])
+    assert [item.item for item in listed] == [name for name in everything if name in allowed - {*items[3:5], items[0]}]
+    assert repr(listed).endswith("4 of 7 items: no other allowed item is left")
+    with pytest.raises(ValueError, match="user 'nobody' is not in"):
+        blend.recommend("nobody", allow=items[:2])
+    popular = blend.recommend("nobody", 3, popular_if_unknown=True, exclude=everything[:2])
+    assert "user 'nobody' is unknown, so these are the most popular items" in repr(popular)
+    histories = blend._blended.run.split.history("test")
+    counts = dict(zip(items, np.bincount(histories.items, minlength=48), strict=True))
+    best = sorted((n for name, n in counts.items() if name not in everything[:2]), reverse=True)[:3]
+    assert [item.score for item in popular] == best
+    assert all(item.shares is None for item in popular)
+    assert popular.to_frame().columns == ["item", "title", "score", "id_tokens", "held_out"]
+
+
 def test_parts_with_a_parameter_for_each_user_do_not_serve_somebody_new(folder: pathlib.Path) -> None:
     (folder / "users").mkdir(exist_ok=True)
     blend = jaxrec.blend([folder / "blend" / "mf-0", folder / "ease-0"], out=folder / "users")
@@ -103,7 +124,7 @@ def test_parts_with_a_parameter_for_each_user_do_not_serve_somebody_new(folder: 
 
 def test_two_of_one_method_are_numbered(folder: pathlib.Path) -> None:
     blend = jaxrec.blend([folder / "ease-0", "ease"], out=folder / "twice")
-    assert list(blend.weights) == ["EASE (1)", "EASE (2)"]
+    assert blend.weights == {"EASE (1)": 0.5, "EASE (2)": 0.5}, "they differ in nothing, so no sample tells them apart"
     assert list(jaxrec.load(folder / "twice").weights) == ["EASE (1)", "EASE (2)"]
 
 

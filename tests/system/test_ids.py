@@ -74,8 +74,8 @@ def test_no_held_out_event_shows_in_ids(tiny: Config, tmp_path: pathlib.Path, ve
     ("kind", "answer", "entities"),
     [
         ("cid", "id", "both"),
-        pytest.param("sid", "vector", "both", marks=pytest.mark.long),
-        pytest.param("meta_id", "id", "items", marks=pytest.mark.long),
+        pytest.param("sid", "vector", "both", marks=pytest.mark.soak),
+        pytest.param("meta_id", "id", "items", marks=pytest.mark.soak),
     ],
 )
 def test_trained_stored_and_asked(

@@ -37,7 +37,11 @@ HEADS = {
 }
 
 
-@pytest.fixture(scope="module", params=list(HEADS))
+@pytest.fixture(
+    scope="module",
+    # The decoder without a filter is the one with it but for a weight of 0.
+    params=[pytest.param(name, marks=pytest.mark.soak if name == "item_decoder" else ()) for name in HEADS],
+)
 def config(tiny: Config, request: pytest.FixtureRequest) -> Config:
     return tiny.replace(
         item_head=HEADS[request.param],

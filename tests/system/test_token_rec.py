@@ -159,11 +159,11 @@ def test_newcomers_are_taken_in_without_training(finished_run, tmp_path: pathlib
     ("embedder", "kind", "answer"),
     [
         ("mf", "meta_id", "vector"),
-        pytest.param("walks", "mq", "id", marks=pytest.mark.long),
-        pytest.param("walks", "meta_id", "vector", marks=pytest.mark.long),
-        pytest.param("mf", "mq", "id", marks=pytest.mark.long),
+        pytest.param("walks", "mq", "id", marks=pytest.mark.soak),
+        pytest.param("walks", "meta_id", "vector", marks=pytest.mark.soak),
+        pytest.param("mf", "mq", "id", marks=pytest.mark.soak),
         pytest.param("walks", "rq_vae", "id", marks=pytest.mark.long),
-        pytest.param("walks", "kmeans", "id", marks=pytest.mark.long),
+        pytest.param("walks", "kmeans", "id", marks=pytest.mark.soak),
     ],
 )
 def test_crossed_by_config_alone(
@@ -201,8 +201,8 @@ def test_crossed_by_config_alone(
     "changed",
     [
         {"pooling": "flatten", "similarity": "inner"},
-        pytest.param({"loss": "margin"}, marks=pytest.mark.long),
-        pytest.param({"loss": "sampled"}, marks=pytest.mark.long),
+        pytest.param({"loss": "margin"}, marks=pytest.mark.soak),
+        pytest.param({"loss": "sampled"}, marks=pytest.mark.soak),
     ],
 )
 def test_losses_and_poolings_learn(trained: System, tmp_path: pathlib.Path, changed: dict) -> None:

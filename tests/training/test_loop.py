@@ -11,6 +11,7 @@ import optax
 import pytest
 from flax import nnx
 
+from jaxrec.training.interrupt import OutOfTimeError, time_limit
 from jaxrec.training.loop import fit, make_step
 from jaxrec.training.plan import Plan
 from jaxrec.training.state import TrainState, functional
@@ -92,6 +93,15 @@ def test_resuming_is_exact(small, whole, tmp_path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == run.history
     assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_a_time_limit_ends_it_after_a_step_and_it_goes_on(small, whole, tmp_path) -> None:
+    for _ in range(3):
+        with time_limit(0.0), pytest.raises(OutOfTimeError, match="time is up after step"):
+            small.train(tmp_path)
+    run = small.train(tmp_path)
+    assert small.losses(run.history) == small.losses(whole.history)
+    chex.assert_trees_all_equal(run.best_params, whole.best_params)
 
 
 def test_a_finished_run_returns_at_once(small, tmp_path) -> None:

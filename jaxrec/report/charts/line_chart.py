@@ -47,7 +47,7 @@ def line_chart(
         dots = [
             with_tooltip(
                 "circle",
-                f"{name}, {x} {number(point_x, 0)}: {number(point_y)}",
+                f"{name}, {x} {number(point_x, 0 if abs(point_x) >= 10 else 4)}: {number(point_y)}",
                 cx=coordinate(area.across(point_x)),
                 cy=coordinate(area.down(point_y)),
                 r=3.5 if few else 5,

@@ -67,13 +67,22 @@ def published_table(paper: str, number: int) -> PublishedTable:
     Raises:
       ValueError: the paper is not one of `PAPERS`, or its table is not one of `PUBLISHED`.
     """
+    numbers = table_numbers(paper)
+    if number not in numbers:
+        every = ", ".join(map(str, numbers))
+        raise ValueError(f"tables: {PAPERS[paper]} has no table of results {number}; give some of {every}")
+    return next(table for table in PUBLISHED if (table.paper, table.number) == (paper, number))
+
+
+def table_numbers(paper: str) -> tuple[int, ...]:
+    """Numbers of a paper's tables of results.
+
+    Raises:
+      ValueError: the paper is not one of `PAPERS`.
+    """
     if paper not in PAPERS:
         raise ValueError(f"paper {paper!r} is none of {', '.join(PAPERS)}")
-    tables = {table.number: table for table in PUBLISHED if table.paper == paper}
-    if number not in tables:
-        numbers = ", ".join(map(str, tables))
-        raise ValueError(f"tables: {PAPERS[paper]} has no table of results {number}; give some of {numbers}")
-    return tables[number]
+    return tuple(table.number for table in PUBLISHED if table.paper == paper)
 
 
 def _meta_id_layout(theirs: PublishedTable) -> Layout:

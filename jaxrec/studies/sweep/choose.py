@@ -43,7 +43,8 @@ def choose_settings(
       config: the config to vary.
       axes: fields and their values, of `jaxrec.studies.sweep.axes.read_axes`.
       seeds: every setting is trained with each seed.
-      folder: gets a folder SETTING-SEED for each run, sweep.json and, for the tested settings, results.json.
+      folder: gets a folder SETTING-SEED for each run, sweep.json, sweep.html with pictures, and, for the tested
+        settings, results.json.
       trials: how many settings Optuna draws; None tries every combination.
       show_test: evaluate every setting on the test items. Selecting by that table would be selecting on test items.
     Raises:
@@ -86,6 +87,7 @@ def choose_settings(
         test=compare_configs({row.name: with_values(config, row.settings) for row in tested}, seeds, folder),
     )
     write_whole(folder / "sweep.json", result.to_json())
+    write_whole(folder / "sweep.html", result.to_html())
     return result
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from jaxrec.studies.comparison import Comparison, mean_and_deviation
+from jaxrec.report.sweep_page import sweep_page
+from jaxrec.studies.comparison import TABLE_METRICS, Comparison, mean_and_deviation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,22 @@ class SweepResult:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["rows"] = [dataclasses.asdict(row) for row in self.rows]
         return json.dumps(fields | {"test": self.test.to_dict()}, indent=1) + "\n"
+
+    def to_html(self) -> str:
+        """The text of sweep.html, a page with a picture for each field."""
+        seeds = ", ".join(map(str, self.seeds))
+        return sweep_page(
+            f"{self.test.dataset}, {self.test.protocol} protocol, seeds {seeds}",
+            [row.settings for row in self.rows],
+            [row.validation for row in self.rows],
+            metric=self.metric.upper(),
+            test=[
+                (row.system, [mean_and_deviation(row.metrics[metric]) for metric in TABLE_METRICS])
+                for row in self.test.rows
+            ],
+            test_columns=[metric.upper() for metric in TABLE_METRICS],
+            command=self.command,
+        )
 
     @classmethod
     def from_json(cls, text: str) -> SweepResult:

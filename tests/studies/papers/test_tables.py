@@ -269,7 +269,7 @@ def test_what_is_missing_is_made_and_nothing_before_all_is_checked(
     asked = tables.paper_tables("meta_id", [1, 8], [0, 1], tmp_path, Settings(), study=name)
     first = next(asked)
     once = ["caser", "hgn", "gru4rec", "bert4rec", "fdsa", "sasrec", "s3rec", "cl4srec", "rid-0", "meta_id-0"]
-    assert made == once + [n.replace("-0", "-1") for n in once]
+    assert made == [*once, "iid-0", *(n.replace("-0", "-1") for n in once)]
     assert ours(first, "SASRec", "H@5") == pytest.approx([2 / 5] * 2)
     assert ours(first, "META ID (L)", "H@5") == []
     bad = dataclasses.replace(tiny, quantizer=dataclasses.replace(tiny.quantizer, mask=2.0))
@@ -290,7 +290,11 @@ def test_what_is_asked_wrongly_is_told(tiny: Config, study, tmp_path: pathlib.Pa
     name = study("META ID")
     for match, call in (
         ("tables: META ID has no table of results 6; give some of 1, 2, 3", lambda: asked(6, study=name)),
-        (r"tables \(none\): give at least one", lambda: asked(study=name)),
+        ("tables 8 8: give at least one, each once", lambda: asked(8, 8, study=name)),
+        (r"seeds \(none\): give at least one", lambda: asked(8, seeds=(), study=name)),
+        ("runs: all tables of a paper take several studies", lambda: asked(folder=tmp_path)),
+        ("dataset 'Books' is none of META ID, table 1", lambda: asked(dataset="Books")),
+        ("budget 0: give seconds above 0", lambda: asked(8, study=name, budget=0)),
         ("seeds 0 0: give at least one, each once", lambda: asked(1, seeds=(0, 0), study=name)),
         ("dataset 'Books' is none of META ID, table 1: give one of Sports", lambda: asked(1, dataset="Books")),
         (
