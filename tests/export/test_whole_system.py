@@ -119,7 +119,7 @@ def test_strangers_are_asked_about_or_told_why_not(exported: tuple[System, pathl
     with pytest.raises(recommend.Problem, match="task 'nothing' is not one of this model's"):
         model.prompt([0, 1], None, "nothing")
     if system.config.ids.users != "none":
-        with pytest.raises(recommend.Problem, match="an id of the user, which jaxrec makes"):
+        with pytest.raises(recommend.Problem, match="an id or a vector of the user, which jaxrec makes"):
             model.prompt([0, 1], None)
         return
     with pytest.raises(recommend.Problem, match="no history is known"):
