@@ -174,7 +174,8 @@ class GtnConfig(LightGcnConfig):
 @dataclasses.dataclass(frozen=True)
 class LtgnnConfig:
     """LTGNN, linear-time graph neural networks (Zhang et al. 2024). Defaults are those of the released code's command;
-    when training stops is decided as for LightGCN."""
+    when training stops is decided as for LightGCN.
+    """
 
     dim: Width = 64
     alpha: Annotated[float, Limits(at_least=0.01, at_most=1)] = 0.45

@@ -37,8 +37,8 @@ def fit_ltgnn(
     """Linear-time graph neural networks (Zhang et al. 2024): outputs, gradients and sums that steps hand on.
 
     Two things differ from the released code. Vectors, in validation too, are the fixed point itself; there, they are
-    three layers towards it, less a fifth of layer 0, which the loss subtracts as well. Adam moves every row of the table
-    in every step, as LightGCN's; there, the rows of the batch.
+    three layers towards it, less a fifth of layer 0, which is subtracted in the loss as well. Adam moves every row of
+    the table in every step, as LightGCN's; there, the rows of the batch.
 
     Arguments, result and errors are those of `jaxrec.embedders.propagated.fit_propagated`.
     """

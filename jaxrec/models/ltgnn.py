@@ -97,9 +97,8 @@ def gradients(
     left. Nodes that are not in the batch keep both, and their layer-0 vectors have no gradient. The loss is that of
     `jaxrec.models.lightgcn.loss` for these outputs.
 
-    Gradients have no snapshot, as in the released code: outputs move little between two steps, and the snapshot takes
-    99% of the variance of their sums and more away; gradients are of another batch each, and one would add to it (both
-    on Last.fm).
+    Gradients have no snapshot, as in the released code. Outputs move slowly, so that theirs takes most of the variance
+    away; gradients are of another batch each time, and on Last.fm a snapshot added to it.
 
     Args:
       nodes: layer 0, E, f32[R, F], in the rows of `graph`.

@@ -17,6 +17,7 @@ from jaxrec.embedders.embedder import Embedding
 from jaxrec.embedders.ltgnn import fit_ltgnn, refresh
 from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.validation import validate_scores
+from jaxrec.training.writer import read_records
 from jaxrec.types import Histories, Vectors
 
 CONFIG = LtgnnConfig(dim=8, neighbours=4, batch=128, learning_rate=0.02, epochs=20)
@@ -70,10 +71,11 @@ def test_a_refresh_gives_newcomers_the_solution_over_the_new_graph() -> None:
     assert actual.item[2].any()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(planted: Histories, tmp_path: pathlib.Path, monkeypatch) -> None:
     """With a new snapshot after it, and outputs and gradients of before."""
     valid = np.where(np.arange(81) < 80, np.arange(81) % CLUSTERS * 10 + 5, -1).astype(np.int32)
-    config = dataclasses.replace(CONFIG, epochs=4, validate_every=1, patience=0, refresh_every=2)
+    config = dataclasses.replace(CONFIG, batch=32, epochs=4, validate_every=1, patience=0, refresh_every=2)
     whole = fit_ltgnn(planted, config, valid=valid, seed=1, folder=tmp_path / "whole")
     calls = []
 
@@ -89,7 +91,7 @@ def test_a_killed_run_goes_on_bit_for_bit(planted: Histories, tmp_path: pathlib.
     same(whole, fit_ltgnn(planted, config, valid=valid, seed=1, folder=tmp_path / "killed"))
     assert len(calls) == 3 + 2
     losses = [
-        [record["loss"] for record in map(json.loads, (tmp_path / name / "metrics.jsonl").open()) if "loss" in record]
+        [record["loss"] for record in read_records(tmp_path / name / "metrics.jsonl") if "loss" in record]
         for name in ("whole", "killed")
     ]
     assert losses[0]
