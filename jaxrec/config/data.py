@@ -188,6 +188,7 @@ class LtgnnConfig:
     batch: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 2048
     """Training events per step."""
     learning_rate: LearningRate = 1.5e-3
+    """LightGCN's default, 0.005, was faster and better on Last.fm."""
     regularization: NonNegativeFloat = 2e-4
     """L2 weight: multiplies half the squared norm of the layer-0 embeddings of each event's user, item and
     negative."""
