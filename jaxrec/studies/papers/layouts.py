@@ -14,7 +14,6 @@ PUBLISHED = (*META_ID_TABLES, *TOKEN_REC_TABLES)
 """The papers' tables of results that can be filled."""
 
 NOT_YET = {
-    "LTGNN": "not yet: LightGCN's fixed point by one layer a step and sampled neighbours, one more embedder",
     "CoLLM": "not yet: collaborative vectors mapped to the place of an id, without tokens of their own",
 }
 """Methods of the papers that are not implemented, and what each would take."""
@@ -33,6 +32,7 @@ _BASELINES = {
     "NCF": "ncf",
     "LightGCN": "lightgcn",
     "GTN": "gtn",
+    "LTGNN": "ltgnn",
 }
 _DIRECT = " (user id only)"
 
