@@ -1,4 +1,4 @@
-"""LightGCN (He et al. 2020), GTN (Fan et al. 2022) and BPR-MF (Rendle et al. 2009), ranking by inner products."""
+"""LightGCN (He et al. 2020), GTN (Fan et al. 2022), LTGNN (Zhang et al. 2024) and BPR-MF (Rendle et al. 2009)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxrec.baselines.baseline import Baseline
-from jaxrec.config import GtnConfig, LightGcnConfig
+from jaxrec.config import GtnConfig, LightGcnConfig, LtgnnConfig
 from jaxrec.embedders.embedder import Fit
 from jaxrec.embedders.gtn import fit_gtn
 from jaxrec.embedders.inner_product import inner_product_scorer
 from jaxrec.embedders.lightgcn import fit_lightgcn
+from jaxrec.embedders.ltgnn import fit_ltgnn
 from jaxrec.evaluate.full_ranking import Scorer
 from jaxrec.types import Split
 
@@ -27,3 +28,4 @@ def _trained_by(fit: Fit) -> Callable[[Any, Split, int, pathlib.Path], Scorer]:
 LIGHTGCN = Baseline("LightGCN", LightGcnConfig(), _trained_by(fit_lightgcn))
 MF = Baseline("BPR-MF", LightGcnConfig(layers=0), _trained_by(fit_lightgcn))
 GTN = Baseline("GTN", GtnConfig(), _trained_by(fit_gtn))
+LTGNN = Baseline("LTGNN", LtgnnConfig(), _trained_by(fit_ltgnn))

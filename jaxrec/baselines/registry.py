@@ -13,6 +13,7 @@ BASELINES: dict[str, Baseline] = {
     "mf": lightgcn.MF,
     "lightgcn": lightgcn.LIGHTGCN,
     "gtn": lightgcn.GTN,
+    "ltgnn": lightgcn.LTGNN,
     "ncf": ncf.BASELINE,
     "ease": ease.BASELINE,
     "sasrec": sasrec.BASELINE,

@@ -12,6 +12,7 @@ from jaxrec.config.data import (
     GtnConfig,
     IdConfig,
     LightGcnConfig,
+    LtgnnConfig,
     QuantizerConfig,
     SkipGramConfig,
     WalkConfig,
@@ -28,8 +29,8 @@ class Config:
     name: str
     embedder: str = "walks"
     """The embedder that computes collaborative vectors, a name in `jaxrec.embedders.registry`: "walks" (META ID's
-    random walks and skip-gram), "lightgcn" (TokenRec), "gtn" (graph trend filtering), or "mf" (matrix
-    factorisation)."""
+    random walks and skip-gram), "lightgcn" (TokenRec), "gtn" (graph trend filtering), "ltgnn" (a fixed
+    point, trained over drawn neighbours), or "mf" (matrix factorisation)."""
     answer: Literal["id", "vector", "both"] = "id"
     """What the model outputs: "id", an item's id token by token (beam search); "vector", a query vector for
     nearest-neighbour retrieval among item vectors; "both", the id and, by a head over all items, the item itself, of
@@ -45,6 +46,7 @@ class Config:
     skipgram: SkipGramConfig = SkipGramConfig()
     lightgcn: LightGcnConfig = LightGcnConfig()
     gtn: GtnConfig = GtnConfig()
+    ltgnn: LtgnnConfig = LtgnnConfig()
     ids: IdConfig = IdConfig()
     quantizer: QuantizerConfig = QuantizerConfig()
     model: ModelConfig = ModelConfig()

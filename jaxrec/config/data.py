@@ -172,6 +172,35 @@ class GtnConfig(LightGcnConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class LtgnnConfig:
+    """LTGNN, linear-time graph neural networks (Zhang et al. 2024). Defaults are those of the released code's command;
+    when training stops is decided as for LightGCN.
+    """
+
+    dim: Width = 64
+    alpha: Annotated[float, Limits(at_least=0.01, at_most=1)] = 0.45
+    """Weight of a node's own layer-0 vector; 1 - alpha is that of its neighbours' vectors. 1 is matrix
+    factorisation."""
+    neighbours: Annotated[int, Limits(at_least=1, at_most=1024)] = 15
+    """Neighbours that a step draws of each node of its batch; nodes with fewer have all of them in it."""
+    refresh_every: PositiveInt = 1
+    """Epochs between exact sums over all neighbours, which the drawn ones correct in between."""
+    batch: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 2048
+    """Training events per step."""
+    learning_rate: LearningRate = 1.5e-3
+    """LightGCN's default, 0.005, was faster and better on Last.fm."""
+    regularization: NonNegativeFloat = 2e-4
+    """L2 weight: multiplies half the squared norm of the layer-0 embeddings of each event's user, item and
+    negative."""
+    epochs: PositiveInt = 1000
+    """Maximum number; training stops earlier when validation no longer improves."""
+    validate_every: NonNegativeInt = 5
+    """Epochs between validations; 0: train for exactly `epochs`, so that vectors do not depend on validation items."""
+    patience: NonNegativeInt = 10
+    """Validations without a higher NDCG@10 before training stops; 0 never stops early."""
+
+
+@dataclasses.dataclass(frozen=True)
 class QuantizerConfig:
     """Learned vector quantizers, one for users and one for items; TokenRec, section 2.3."""
 

@@ -20,7 +20,7 @@ class Embedding:
 
     Attributes:
       vectors: user f32[U,F], item f32[I,F]; rows of zeros for users and items without a training event.
-      tables: LightGCN's layer-0 embeddings, from which it refreshes vectors; None for other embedders.
+      tables: layer-0 embeddings of those that propagate, from which they refresh vectors; None for other embedders.
       cosine: whether vectors have length 1, because the embedder compares them by cosine; a refresh gives such, too.
       report: what was chosen in training, as results.json states it; empty where there was no choice.
     """

@@ -7,7 +7,7 @@ import functools
 import math
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -24,14 +24,19 @@ from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.evaluate.validation import validate_scores, validation_split
 from jaxrec.keys import stream
 from jaxrec.models import lightgcn
+from jaxrec.models.lightgcn import Events
 from jaxrec.models.lightgcn_losses import lightgcn_loss, ranks_by_cosine
 from jaxrec.models.sparse import Adjacency, adjacency, arrange, edges, restore
 from jaxrec.progress import logger
 from jaxrec.training import loop
 from jaxrec.training.plan import Plan
+from jaxrec.training.state import LossWithMemory, PureLoss
 from jaxrec.types import Array, Histories, Vectors
 
 Arrays = Mapping[str, Any]
+Learn = Callable[[Adjacency, Events], tuple[PureLoss | LossWithMemory, Arrays]]
+"""learn(graph, events) -> a loss of params {"node": layer 0, f32[R,F]} and buffers, and what the buffers shall hold, by
+name, besides "graph", "events" and the arrays of the propagation."""
 
 
 def nothing_else(pairs: np.ndarray, n_users: int, n_items: int) -> Arrays:
@@ -42,7 +47,7 @@ def nothing_else(pairs: np.ndarray, n_users: int, n_items: int) -> Arrays:
 
 @dataclasses.dataclass(frozen=True)
 class Propagation:
-    """How layer 0 becomes vectors, in which LightGCN and GTN differ.
+    """How layer 0 becomes vectors, in which LightGCN, GTN and LTGNN differ.
 
     Attributes:
       name: of the settings in messages.
@@ -122,6 +127,61 @@ def _fit(
 ) -> Embedding:
     """`fit_propagated` with one loss."""
     cosine = ranks_by_cosine(loss, config)
+
+    def learn(graph: Adjacency, events: Events) -> tuple[PureLoss, Arrays]:
+        del graph
+        most = int(events.degree.max())
+
+        def loss_fn(params, buffers, batch, key):
+            return lightgcn_loss(loss).compute(
+                params["node"],
+                propagation.propagate(params["node"], buffers, config),
+                buffers["graph"],
+                buffers["events"],
+                batch,
+                config=config,
+                temperature=config.temperature if cosine else None,
+                most=most,
+                key=key,
+            )
+
+        return loss_fn, {}
+
+    title = propagation.title(config) + ("" if loss == "bpr" else f", {loss}")
+    return train_table(
+        propagation, histories, config, learn, title=title, cosine=cosine, valid=valid, seed=seed, folder=folder
+    )
+
+
+def train_table(
+    propagation: Propagation,
+    histories: Histories,
+    config: Any,
+    learn: Learn,
+    *,
+    title: str,
+    cosine: bool = False,
+    valid: np.ndarray | None,
+    seed: int,
+    folder: str | os.PathLike[str] | None,
+) -> Embedding:
+    """Trains layer 0 by a loss of shuffled batches of distinct events, and propagates the best one.
+
+    Args:
+      propagation: of layer 0, for validation and for the result.
+      histories: training events.
+      config: with `dim`, `batch`, `learning_rate`, `epochs`, `validate_every` and `patience`.
+      learn: the loss, see `Learn`.
+      title: of the run in messages.
+      cosine: whether vectors are scaled to length 1.
+      valid: validation items, i32[U], or None.
+      seed: of initial values, order and negatives.
+      folder: for checkpoints and metrics, or None.
+    Returns:
+      Vectors, and as tables layer 0; rows of zeros for users and items without an event.
+    Raises:
+      ValueError: there is no event.
+    """
     arrays, pairs = _arrays_of(propagation, histories)
     graph = arrays["graph"]
     if not len(pairs):
@@ -132,39 +192,22 @@ def _fit(
     steps = math.ceil(config.epochs * len(pairs) / config.batch)
     batches = ShuffledBatches(np.arange(len(pairs), dtype=np.int32), batch=config.batch, batches=steps, seed=seed)
     events = lightgcn.events(pairs, histories.n_users)
-    most = int(events.degree.max())
-
-    def loss_fn(params, buffers, batch, key):
-        return lightgcn_loss(loss).compute(
-            params["node"],
-            propagation.propagate(params["node"], buffers, config),
-            buffers["graph"],
-            buffers["events"],
-            batch,
-            config=config,
-            temperature=config.temperature if cosine else None,
-            most=most,
-            key=key,
-        )
-
-    if not config.validate_every:
-        valid = None
+    loss_fn, others = learn(graph, events)
+    validate, validate_every = None, 0
+    if valid is not None and config.validate_every:
+        validate = _validation_of(propagation, histories, valid, config, names=tuple(arrays), cosine=cosine)
+        validate_every = math.ceil(config.validate_every * len(pairs) / config.batch)
     fitted = loop.fit(
         loss_fn,
         {"node": arrange(graph, jnp.where(graph.scale[graph.place, None] > 0, node, 0.0))},
-        {**arrays, "events": jax.tree.map(jnp.asarray, events)},
+        {**arrays, **jax.tree.map(jnp.asarray, {"events": events, **others})},
         optax.adam(config.learning_rate),
         batches.dataset(),
-        Plan(
-            steps,
-            name=propagation.title(config) + ("" if loss == "bpr" else f", {loss}"),
-            validate_every=0 if valid is None else math.ceil(config.validate_every * len(pairs) / config.batch),
-            patience=config.patience,
-        ),
+        Plan(steps, name=title, validate_every=validate_every, patience=config.patience),
         key=stream(key, "steps"),
         folder=folder,
         count=lambda batch: {"examples": len(batch)},
-        validate=None if valid is None else _validation_of(propagation, histories, valid, config, cosine=cosine),
+        validate=validate,
     )
     tables = _vectors_of(graph, fitted.best_params["node"], histories.n_users)
     return Embedding(_comparable(propagate_over(propagation, tables, histories, config), cosine), tables, cosine=cosine)
@@ -233,12 +276,20 @@ def _vectors_of(graph: Adjacency, node: Array, n_users: int) -> Vectors:
     return Vectors(rows[:n_users], rows[n_users:])
 
 
-def _validation_of(propagation: Propagation, histories: Histories, valid: np.ndarray, config: Any, *, cosine: bool):
-    """validate(params, buffers) -> NDCG@10 and HR@10 of the validation items, for the training loop."""
+def _validation_of(
+    propagation: Propagation,
+    histories: Histories,
+    valid: np.ndarray,
+    config: Any,
+    *,
+    names: Collection[str],
+    cosine: bool,
+) -> loop.Validate:
+    """validate(params, buffers) -> NDCG@10 and HR@10 of the validation items; `names` of what propagation reads."""
     split = validation_split(histories, valid)
 
     def validate(params, buffers) -> dict[str, float]:
-        arrays = {name: value for name, value in buffers.items() if name != "events"}  # as others call it: one trace
+        arrays = {name: buffers[name] for name in names}  # as others call it: one trace
         node = _propagated(propagation, params["node"], arrays, config)
         vectors = _comparable(_vectors_of(buffers["graph"], node, histories.n_users), cosine)
         return validate_scores(inner_product_scorer(vectors), split)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxrec.embedders import gtn, lightgcn, mf, walks
+from jaxrec.embedders import gtn, lightgcn, ltgnn, mf, walks
 from jaxrec.embedders.embedder import Embedder
 
 EMBEDDERS: dict[str, Embedder] = {
@@ -10,6 +10,7 @@ EMBEDDERS: dict[str, Embedder] = {
     "lightgcn": lightgcn.EMBEDDER,
     "mf": mf.EMBEDDER,
     "gtn": gtn.EMBEDDER,
+    "ltgnn": ltgnn.EMBEDDER,
 }
 
 

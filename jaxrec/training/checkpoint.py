@@ -65,9 +65,10 @@ class Checkpoints:
     """The checkpoints in `folder`, written in the background.
 
     Each is a folder named by its step with the parts `model` (the parameters that are kept), `training` (step,
-    opt_state, key and, where an average is kept, params), `data` (the iterator's position) and `meta`. Buffers never
-    change: they are written once, to `buffers` beside `folder`. Every folder gets a manifest of check sums as soon as
-    it is complete, against which it is read; one without a manifest, of an older version, is not checked.
+    opt_state, key and, where there are any, the memory, and the params beside their average), `data` (the iterator's
+    position) and `meta`. Buffers never change: they are written once, to `buffers` beside `folder`. Every folder gets a
+    manifest of check sums as soon as it is complete, against which it is read; one without a manifest, of an older
+    version, is not checked.
     """
 
     def __init__(self, folder: pathlib.Path, *, read_only: bool = False) -> None:
@@ -273,6 +274,7 @@ class Checkpoints:
 def _besides_kept(state: TrainState) -> dict[str, Any]:
     """What a checkpoint holds of the state besides the parameters that are kept."""
     training = {"step": state.step, "opt_state": state.opt_state, "key": state.key}
+    training |= {} if state.memory is None else {"memory": state.memory}
     return training if state.average is None else training | {"params": state.params}
 
 

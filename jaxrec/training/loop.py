@@ -25,7 +25,7 @@ from jaxrec.training.interrupt import Interrupt
 from jaxrec.training.journal import Journal
 from jaxrec.training.plan import Plan
 from jaxrec.training.selection import Selection
-from jaxrec.training.state import PureLoss, TrainState, Tree
+from jaxrec.training.state import LossWithMemory, PureLoss, TrainState, Tree
 from jaxrec.training.writer import Record
 
 Validate = Callable[[Tree, Tree], dict[str, float]]
@@ -50,7 +50,7 @@ class Fitted:
     stopped: bool
 
 
-def make_step(loss_fn: PureLoss, optimizer: optax.GradientTransformation, average: float = 0.0):
+def make_step(loss_fn: PureLoss | LossWithMemory, optimizer: optax.GradientTransformation, average: float = 0.0):
     """The pure step(state, buffers, batch) -> (state, metrics).
 
     Adds `loss` and `gradient_norm` (before clipping) to the metrics. With `average`, the state's average moves towards
@@ -59,8 +59,12 @@ def make_step(loss_fn: PureLoss, optimizer: optax.GradientTransformation, averag
 
     def step(state: TrainState, buffers: Tree, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
-        differentiate = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, metrics), gradients = differentiate(state.params, buffers, batch, key)
+        if isinstance(loss_fn, LossWithMemory):
+            (loss, metrics), gradients, memory = loss_fn.gradients(state.params, state.memory, buffers, batch, key)
+            state = dataclasses.replace(state, memory=memory)
+        else:
+            differentiate = jax.value_and_grad(loss_fn, has_aux=True)
+            (loss, metrics), gradients = differentiate(state.params, buffers, batch, key)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "loss": loss, "gradient_norm": optax.tree.norm(gradients)}
@@ -94,7 +98,7 @@ def initial_state(
 
 
 def fit(
-    loss_fn: PureLoss,
+    loss_fn: PureLoss | LossWithMemory,
     params: Tree,
     buffers: Tree,
     optimizer: optax.GradientTransformation,
@@ -112,7 +116,8 @@ def fit(
     run; a finished one returns its result at once. SIGINT or SIGTERM finishes the step, saves and exits.
 
     Args:
-      loss_fn: loss_fn(params, buffers, batch, key) -> (scalar f32[], metrics of scalars); pure, traced once.
+      loss_fn: loss_fn(params, buffers, batch, key) -> (scalar f32[], metrics of scalars), pure, traced once; or one
+        that brings its own gradients and a memory.
       params: a pytree of float32 arrays; copied, so that the caller's arrays are not donated.
       buffers: constant inputs of the loss, without gradients; not copied if already on the device, saved once.
       optimizer: see `make_optimizer`.
@@ -138,6 +143,9 @@ def fit(
     folder = pathlib.Path(folder) if folder is not None else None
     state = initial_state(params, optimizer, key, mesh, plan.rules, averaged=plan.average > 0)
     buffers = sharding.put(buffers, sharding.shardings(buffers, mesh, plan.rules), copies=False)
+    if isinstance(loss_fn, LossWithMemory):
+        memory = jax.jit(loss_fn.init)(state.params, buffers)
+        state = dataclasses.replace(state, memory=sharding.put(memory, sharding.shardings(memory, mesh, plan.rules)))
     selection = Selection(plan.select, plan.mode, plan.patience)
     start, stopped, position, best_params = 0, False, None, None
     with contextlib.ExitStack() as stack:

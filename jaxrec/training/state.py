@@ -10,8 +10,25 @@ import jax
 from flax import nnx
 
 Tree = Any  # a pytree of arrays
-Loss = Callable[[Any, Any, jax.Array | None], tuple[jax.Array, dict[str, jax.Array]]]
-PureLoss = Callable[[Tree, Tree, Any, jax.Array | None], tuple[jax.Array, dict[str, jax.Array]]]
+LossAndMetrics = tuple[jax.Array, dict[str, jax.Array]]
+Loss = Callable[[Any, Any, jax.Array | None], LossAndMetrics]
+PureLoss = Callable[[Tree, Tree, Any, jax.Array | None], LossAndMetrics]
+
+
+@dataclasses.dataclass(frozen=True)
+class LossWithMemory:
+    """A loss that brings its own gradients, made with a memory that every step renews; a pair of pure functions.
+
+    The memory is part of the training state and of its checkpoints, but not of the parameters that are kept.
+
+    Attributes:
+      init: init(params, buffers) -> memory before the first step, a pytree of arrays.
+      gradients: gradients(params, memory, buffers, batch, key) -> ((loss f32[], metrics), gradients like params,
+        memory after the step, of the same shapes).
+    """
+
+    init: Callable[[Tree, Tree], Tree]
+    gradients: Callable[[Tree, Tree, Tree, Any, jax.Array], tuple[LossAndMetrics, Tree, Tree]]
 
 
 @jax.tree_util.register_dataclass
@@ -25,6 +42,7 @@ class TrainState:
       opt_state: the optimizer's moments and counters.
       key: the training stream's key; step n uses fold_in(key, n).
       average: moving average of the parameters, or None.
+      memory: of a `LossWithMemory`, or None.
     """
 
     step: jax.Array
@@ -32,6 +50,7 @@ class TrainState:
     opt_state: Tree
     key: jax.Array
     average: Tree | None = None
+    memory: Tree | None = None
 
     @property
     def kept(self) -> Tree:

@@ -13,11 +13,6 @@ from jaxrec.studies.papers.token_rec_figures import TOKEN_REC_TABLES
 PUBLISHED = (*META_ID_TABLES, *TOKEN_REC_TABLES)
 """The papers' tables of results that can be filled."""
 
-NOT_YET = {
-    "LTGNN": "not yet: LightGCN's fixed point by one layer a step and sampled neighbours, one more embedder",
-}
-"""Methods of the papers that are not implemented, and what each would take."""
-
 _BASELINES = {
     "Caser": "caser",
     "HGN": "hgn",
@@ -32,6 +27,7 @@ _BASELINES = {
     "NCF": "ncf",
     "LightGCN": "lightgcn",
     "GTN": "gtn",
+    "LTGNN": "ltgnn",
 }
 _DIRECT = " (user id only)"
 
@@ -135,15 +131,13 @@ def _token_rec_layout(theirs: PublishedTable) -> Layout:
 
 
 def _sources(rows: Mapping[str, object], runs: Mapping[str, Source]) -> dict[str, Source]:
-    """The source of every row: a run, a baseline, or a note that there is none."""
+    """The source of every row: a run or a baseline."""
     sources = {}
     for row in rows:
         if row in runs:
             sources[row] = runs[row]
-        elif row in _BASELINES:
-            sources[row] = Source(baseline=_BASELINES[row])
         else:
-            sources[row] = Source(note=NOT_YET[row])
+            sources[row] = Source(baseline=_BASELINES[row])
     return sources
 
 
