@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     history = names(arguments.history) if arguments.history else None
     exclude = names(arguments.exclude)
     allow = names(arguments.allow) if arguments.allow else None
-    task = {} if arguments.task is None else {"task": arguments.task}
+    task: dict[str, Any] = {} if arguments.task is None else {"task": arguments.task}
     if task and not isinstance(run, jaxrec.TrainedRun):
         raise ValueError("a blend recommends by the main task of its runs; leave --task out")
     print(
