@@ -31,7 +31,9 @@ class Bert4RecConfig(SequenceConfig):
     """As in the paper, except for pre-layer normalisation (as in SASRec) and no output bias."""
 
     layers: Layers = 2
+    """Layers, each with attention and a feed-forward part."""
     heads: Annotated[int, Limits(at_least=1, at_most=1024)] = 2
+    """Attention heads of a layer."""
     inner: Width = 256
     """Hidden width of the feed-forward layers."""
     mask: Annotated[float, Limits(above=0, at_most=1)] = 0.3

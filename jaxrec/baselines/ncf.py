@@ -45,18 +45,23 @@ class NcfConfig:
     negatives: Annotated[int, Limits(at_least=1, at_most=1000)] = 4
     """Negatives per event: items with which the user has no event."""
     dropout: Probability = 0.0
+    """Probability that a value is dropped in training."""
     batch: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 1024
     """Training events in a step."""
     learning_rate: LearningRate = 1e-3
+    """Step size of Adam."""
     regularization: Annotated[float, Limits(at_least=0, at_most=100)] = 0.0
     """Weight decay, added to the gradient."""
     epochs: PositiveFloat = 60
+    """Passes over the training events."""
     validate_every: PositiveFloat = 2
     """Epochs between validations."""
     validate_users: NonNegativeInt = 2000
     """Users per validation, drawn once; 0 takes all."""
     patience: NonNegativeInt = 5
+    """Validations without a higher NDCG@10 before training stops; 0 never stops early."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Dtype of matrix products; parameters, softmax, norms and loss are always float32."""
 
 
 class NeuMf(nnx.Module):

@@ -30,18 +30,23 @@ class SequenceConfig:
     """Shape and training of a next-item model; the defaults were chosen on Beauty's validation items."""
 
     dim: Width = 64
+    """Width of the vectors."""
     length: Length = 50
     """Maximum number of newest items of a history that are read."""
     dropout: Probability = 0.5
+    """Probability that a value is dropped in training."""
     rows: Annotated[int, Limits(at_least=1, at_most=65_536)] = 32
     """Packed rows in a batch; sequences share rows, separated by segments."""
     row_length: Length = 64
     """Items in a row, at least `length`."""
     learning_rate: LearningRate = 2e-3
+    """Step size of Adam at its highest, after the warm-up."""
     schedule: Literal["linear", "cosine", "constant"] = "constant"
+    """How the learning rate falls after the warm-up: along a line to 0, along half a cosine to 0, or not at all."""
     warmup: Probability = 0.0
     """Share of the steps with a rising learning rate."""
     weight_decay: Annotated[float, Limits(at_least=0, at_most=100)] = 0.0
+    """Decoupled weight decay of AdamW."""
     clip: NonNegativeFloat = 1.0
     """Maximum global norm of the gradient; 0 = no clipping."""
     epochs: PositiveFloat = 80

@@ -42,6 +42,7 @@ class RatingMfConfig:
     regularization: NonNegativeFloat = 0.1
     """Weight of squared vectors and biases, per rating."""
     learning_rate: LearningRate = 2e-3
+    """Step size of Adam."""
     batch: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 1024
     """Ratings in a step."""
     epochs: PositiveInt = 100

@@ -22,7 +22,9 @@ class SasRecConfig(SequenceConfig):
     """As in the paper, except for the loss: the paper's has one negative per position (Klenitskiy, Vasilev 2023)."""
 
     layers: Layers = 2
+    """Layers, each with attention and a feed-forward part."""
     heads: Annotated[int, Limits(at_least=1, at_most=1024)] = 2
+    """Attention heads of a layer."""
     inner: Width = 64
     """Hidden width of the feed-forward layers; `dim` in the paper."""
 

@@ -27,6 +27,7 @@ class Config:
     """All settings of a run. `python -m launch.train configs/demo.py --train.steps 200` overrides any field."""
 
     name: str
+    """Of the run, in messages and tables."""
     embedder: str = "walks"
     """The embedder that computes collaborative vectors, a name in `jaxrec.embedders.registry`: "walks" (META ID's
     random walks and skip-gram), "lightgcn" (TokenRec), "gtn" (graph trend filtering), "ltgnn" (a fixed
@@ -36,6 +37,7 @@ class Config:
     nearest-neighbour retrieval among item vectors; "both", the id and, by a head over all items, the item itself, of
     task "autoregressive" (see `ItemHeadConfig`)."""
     seed: Seed = 0
+    """Of everything that is drawn at random; a generated world depends on it, too."""
     protocol: Literal["strict", "as-released"] = "strict"
     """"strict": embedder and ids learn from training events alone. "as-released": the embedder sees every event,
     held-out ones included, as in the papers' released code, and so do ids that are made from its vectors."""

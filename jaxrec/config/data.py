@@ -114,14 +114,20 @@ class SkipGramConfig:
     """Skip-gram with negative sampling; META ID, eq. 9 and 10."""
 
     dim: Width = 64
+    """Width of the vectors."""
     window: Annotated[int, Limits(at_least=1, at_most=1000)] = 5
     """Nodes on each side of a node of a walk that count as its context."""
     negatives: Annotated[int, Limits(at_least=1, at_most=1000)] = 5
     """Nodes drawn as negatives for each pair of a node and a context."""
     form: Literal["banded", "pairs"] = "banded"
+    """How the loss is computed: "pairs", each pair with negatives of its own, the reference; "banded", the same in
+    expectation, by matrix products over whole walks, which is faster."""
     epochs: PositiveInt = 10
+    """Passes over the walks."""
     batch_walks: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 256
+    """Walks per step."""
     learning_rate: LearningRate = 1e-2
+    """Step size of Adam."""
     patience: NonNegativeInt = 2
     """Epochs without a lower loss before training stops; 0 never stops early."""
 
@@ -131,6 +137,7 @@ class LightGcnConfig:
     """LightGCN (He et al. 2020) and, with 0 layers, matrix factorisation (Rendle et al. 2009)."""
 
     dim: Width = 64
+    """Width of the vectors."""
     layers: Annotated[int, Limits(at_least=0, at_most=512)] = 3
     """Propagation layers over the user-item graph; the embedder "mf" uses 0."""
     losses: tuple[str, ...] = ("bpr",)
@@ -148,6 +155,7 @@ class LightGcnConfig:
     batch: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 2048
     """Training events per step."""
     learning_rate: LearningRate = 5e-3
+    """Step size of Adam."""
     regularization: NonNegativeFloat = 1e-4
     """L2 weight: multiplies half the squared norm of the layer-0 embeddings of each event's user and item and, with
     "bpr", of its negative."""
@@ -178,6 +186,7 @@ class LtgnnConfig:
     """
 
     dim: Width = 64
+    """Width of the vectors."""
     alpha: Annotated[float, Limits(at_least=0.01, at_most=1)] = 0.45
     """Weight of a node's own layer-0 vector; 1 - alpha is that of its neighbours' vectors. 1 is matrix
     factorisation."""
@@ -222,8 +231,11 @@ class QuantizerConfig:
     revive: NonNegativeInt = 20
     """Steps without use after which a codeword is reset to a row of the batch; 0 never."""
     epochs: PositiveInt = 200
+    """Passes over the vectors."""
     batch: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 256
+    """Vectors per step."""
     learning_rate: LearningRate = 3e-3
+    """Step size of Adam."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,12 +35,15 @@ class T5Config:
     d_ff: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 2048
     """Width of the feed-forward part."""
     encoder_layers: Layers = 6
+    """Layers of the encoder."""
     decoder_layers: Layers = 6
+    """Layers of the decoder."""
     buckets: Annotated[int, Limits(at_least=4, at_most=65_536)] = 32
     """Buckets of relative positions, each with a bias for every head."""
     max_distance: PositiveInt = 128
     """From here on, relative positions share the last bucket."""
     activation: Literal["relu", "gated-gelu"] = "relu"
+    """Of the feed-forward part: "relu" in v1.0, "gated-gelu" in v1.1."""
     tied: bool = True
     """Whether the head shares the embedding table and hidden states are scaled by d_model**-0.5: so in v1.0, neither in
     v1.1."""
@@ -61,14 +64,17 @@ class RopeConfig:
     theta: Annotated[float, Limits(above=1, at_most=1e12)] = 10000.0
     """Base of the frequencies."""
     kind: Literal["default", "linear", "llama3", "yarn"] = "default"
+    """How a longer context scales frequencies: not at all, all alike, or by wavelength as in LLaMA 3 or YaRN."""
     factor: Annotated[float, Limits(at_least=1, at_most=1e6)] = 1.0
     """How many times longer the context becomes; "default" ignores it."""
     original_length: PositiveInt = 8192
     """Context length of pretraining, in tokens; read by "llama3" and "yarn"."""
     low: PositiveFloat = 1.0
+    """"llama3": wavelengths above original_length / low are scaled in full."""
     high: PositiveFloat = 4.0
     """"llama3": wavelengths above original_length / low are scaled, those below original_length / high are kept."""
     beta_slow: PositiveFloat = 1.0
+    """"yarn": below this number of rotations over original_length, scaling is full."""
     beta_fast: PositiveFloat = 32.0
     """"yarn": scaling ramps from full to none between these numbers of rotations over original_length."""
     attention_factor: Annotated[float | None, Limits(above=0, at_most=1e6)] = None
@@ -82,20 +88,29 @@ class LlamaConfig:
     family: Literal["llama", "mistral", "qwen2", "qwen3"] = "llama"
     """Hugging Face's model_type."""
     vocab: PositiveInt = 32000
+    """Tokens of the text vocabulary."""
     d_model: Width = 4096
+    """Width of hidden states."""
     d_kv: Width = 128
+    """Width of an attention head."""
     heads: Annotated[int, Limits(at_least=1, at_most=1024)] = 32
+    """Attention heads of a layer."""
     kv_heads: Annotated[int, Limits(at_least=1, at_most=1024)] = 32
     """Key-value heads; fewer than `heads` is grouped-query attention."""
     d_ff: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 11008
+    """Width of the feed-forward part."""
     layers: Layers = 32
+    """Layers, each with attention and a feed-forward part."""
     rope: RopeConfig = RopeConfig()
     positions: NonNegativeInt = 0
     """Maximum context length, max_position_embeddings of a stored model; 0: what `rope` gives (original_length, times
     factor for "llama3" and "yarn")."""
     qkv_bias: bool = False
+    """Whether the projections to queries, keys and values have a bias (Qwen 2)."""
     output_bias: bool = False
+    """Whether attention's output projection has a bias."""
     mlp_bias: bool = False
+    """Whether the feed-forward part has biases."""
     qk_norm: bool = False
     """RMSNorm on the queries and keys of each head (Qwen 3)."""
     tied: bool = False
@@ -105,9 +120,13 @@ class LlamaConfig:
     windowed: tuple[NonNegativeInt, ...] = ()
     """Indices of the layers with a sliding window; empty: all layers."""
     dropout: Probability = 0.0
+    """Probability that a value is dropped in training."""
     epsilon: Epsilon = 1e-5
+    """Added to the mean square in RMS norms."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Dtype of matrix products; parameters, softmax, norms and loss are always float32."""
     remat: bool = False
+    """Gradient checkpointing: recompute the activations of each layer in the backward pass."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +136,7 @@ class LoraConfig:
     rank: Annotated[int, Limits(at_least=0, at_most=65_536)] = 0
     """0: no LoRA, all weights are trained. META ID (L) uses 16."""
     alpha: PositiveFloat = 32.0
+    """Weight of the adaptation, before it is divided by the rank."""
     dropout: Probability = 0.05
     """Dropout rate on the input of A."""
     targets: tuple[Literal["attention", "mlp", "embedding", "head"], ...] = ("attention", "mlp")
@@ -184,6 +204,7 @@ class ItemHeadConfig:
     similarity: Literal["inner", "cosine"] = "cosine"
     """Logits of the head: hidden state times row, or their cosine divided by `temperature`."""
     temperature: Temperature = 0.07
+    """Divides cosines in the loss."""
     negatives: NonNegativeInt = 0
     """Items that the head's loss is computed over, drawn anew each step for the whole batch; 0, or as many as there are
     items: all items."""
@@ -215,6 +236,7 @@ class RetrievalConfig:
     margin: Annotated[float, Limits(at_least=0, at_most=2)] = 0.1
     """Of the loss "margin"."""
     temperature: Temperature = 0.07
+    """Divides similarities in a softmax loss."""
     negatives: Annotated[int, Limits(at_least=1, at_most=1_048_576)] = 512
     """Of the loss "sampled"."""
     align: NonNegativeFloat = 0.0

@@ -126,6 +126,7 @@ class TrainConfig:
     """Settings of the training loop."""
 
     epochs: PositiveFloat = 10
+    """Passes over the training examples."""
     steps: Annotated[int | None, Limits(at_least=1)] = None
     """Number of steps; overrides `epochs`."""
     rows: Annotated[int, Limits(at_least=1, at_most=65_536)] = 16
@@ -135,19 +136,23 @@ class TrainConfig:
     target_length: Length = 64
     """Tokens of a packed row of answers."""
     learning_rate: LearningRate = 1e-3
+    """Step size of Adam at its highest, after the warm-up."""
     relative: bool = False
     """Scale each parameter's update by the parameter's root mean square, as Adafactor does; the learning rate is then
     relative to it. Randomly initialised weights, T5's with scales from 0.02 to 1, train many times faster with it."""
     warmup: Probability = 0.05
     """Fraction of the steps over which the learning rate rises linearly."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up: along a line to 0, along half a cosine to 0, or not at all."""
     weight_decay: Annotated[float, Limits(at_least=0, at_most=100)] = 0.01
+    """Decoupled weight decay of AdamW."""
     clip: NonNegativeFloat = 1.0
     """Gradients are clipped to this global norm."""
     loss: str = "cross_entropy"
     """Loss for answer "id" and for text tasks, a name in `jaxrec.models.losses`; answer "vector" uses
     `retrieval.loss`."""
     label_smoothing: Probability = 0.0
+    """Share of the target probability that is spread over all tokens."""
     average: Probability = 0.0
     """Decay a step of a moving average of the weights (Polyak and Juditsky 1992), which is validated and kept instead
     of the weights themselves; 0: none."""
@@ -183,6 +188,7 @@ class EvalConfig:
     recommender: Literal["beam", "exact"] = "beam"
     """For answer "id": "beam", beam search over the item ids; "exact", score every item of the catalogue."""
     beams: Annotated[int, Limits(at_least=1, at_most=10_000)] = 20
+    """Partial ids that beam search keeps; lists hold at most as many items."""
     batch_users: Annotated[int, Limits(at_least=1, at_most=65_536)] = 64
     """Users per batch."""
     prompt: Literal["seen", "unseen", "both"] = "seen"

@@ -130,6 +130,7 @@ def test_baselines_settings_are_checked(name: str) -> None:
 def test_the_page_of_settings_is_up_to_date() -> None:
     page = runpy.run_path(str(ROOT / "docs" / "settings.py"))["page"]()
     assert (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8") == page, "run docs/settings.py"
+    assert "|  |" not in page, "a setting has no docstring: write a sentence below it"
     assert "| `train.rows` | `16` | a whole number, at least 1 and at most 65,536 |" in page
     assert all(f"| `eval.{field.name}` |" in page for field in dataclasses.fields(EvalConfig))
 
