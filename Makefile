@@ -32,7 +32,7 @@ test: $(VENV)/.dev
 	$(PYTEST) -m "not slow and not long and not soak" $(TESTS)
 
 test-slow: $(VENV)/.dev
-	$(PYTEST) -m "slow and not long" $(TESTS)
+	$(PYTEST) -m "slow and not long and not soak" $(TESTS)
 
 test-all: $(VENV)/.dev
 	$(PYTEST) -m "not soak" $(TESTS)

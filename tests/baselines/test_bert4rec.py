@@ -66,7 +66,7 @@ def test_sequences_that_share_a_row_do_not_meet_and_see_both_ways(model: Bert4Re
     assert (np.abs(changed[0] - packed[0]) > 1e-6).any()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_history_is_asked_with_a_mask_behind_it(model: Bert4Rec) -> None:
     tokens = np.array([[4, 9, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6], [0] * 6])
     actual = model.answers(tokens, np.arange(3))

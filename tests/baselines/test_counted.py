@@ -106,7 +106,7 @@ PUBLISHED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "dataset", [pytest.param(name, marks=pytest.mark.long if name == "amazon-beauty" else ()) for name in PUBLISHED]
+    "dataset", [pytest.param(name, marks=pytest.mark.soak if name == "amazon-beauty" else ()) for name in PUBLISHED]
 )
 def test_the_published_table(dataset: str, real_data: pathlib.Path) -> None:
     split = read_sequences(real_data / dataset / "user_sequence.txt.gz")

@@ -112,7 +112,7 @@ def test_a_config_from_before_gtn_has_its_defaults() -> None:
     assert from_dict(Config, values).gtn == GtnConfig()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_whole_run_ranks_by_it_and_takes_newcomers_in(token_rec: Config, tmp_path: pathlib.Path) -> None:
     config = token_rec.replace(embedder="gtn", out=str(tmp_path), gtn=CONFIG, data__unseen_users=0.1)
     trained, report = experiment.train(config)

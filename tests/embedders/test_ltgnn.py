@@ -127,7 +127,7 @@ def test_as_a_baseline_it_is_above_popularity(tmp_path: pathlib.Path) -> None:
     assert ltgnn > 1.3 * popularity
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_whole_run_ranks_by_it_and_takes_newcomers_in(token_rec: Config, tmp_path: pathlib.Path) -> None:
     config = token_rec.replace(embedder="ltgnn", out=str(tmp_path), ltgnn=CONFIG, data__unseen_users=0.1)
     trained, report = experiment.train(config)

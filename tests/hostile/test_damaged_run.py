@@ -79,7 +79,7 @@ def escapes(folder: pathlib.Path, draw: random.Random, *, ways_each: int, of_che
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["META ID", "TokenRec"])
+@pytest.mark.parametrize("method", [pytest.param("META ID", marks=pytest.mark.long), "TokenRec"])
 def test_a_damaged_file_changes_no_answer_in_silence(
     finished_run: Callable[[str, pathlib.Path], System], tmp_path: pathlib.Path, method: str
 ) -> None:

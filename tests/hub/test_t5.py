@@ -86,7 +86,7 @@ def rows(vocab: int, source: int = 40, target: int = 7) -> tuple[np.ndarray, np.
 
 @pytest.mark.parametrize(
     "shape",
-    [TINY | V10, TINY | V11, pytest.param(SMALL | V10, marks=[pytest.mark.slow, pytest.mark.long])],
+    [TINY | V10, TINY | V11, pytest.param(SMALL | V10, marks=pytest.mark.soak)],
     ids=["tiny-v1.0", "tiny-v1.1", "small-v1.0"],
 )
 def test_logits_equal_pytorchs(shape: dict, tmp_path: pathlib.Path) -> None:

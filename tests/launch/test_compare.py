@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, launch, tiny_config) -> pat
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_new_events_are_taken_in_and_recommended_from(folder: pathlib.Path, launch) -> None:
     items = (folder / "runs/both/tokenrec-0/ids/items.txt").read_text().splitlines()
     one, other = (line.split()[0] for line in items[:2])

@@ -177,7 +177,7 @@ def test_token_host_and_shares(folder, monkeypatch, tmp_path) -> None:
         Limits(queue=3)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_acknowledged_events_outlive_a_kill(folder, tmp_path) -> None:
     """Posts events until the server is killed in the middle of it: each that was answered is there afterwards."""
     copy = tmp_path / "token"

@@ -26,9 +26,14 @@ K = 10
 
 
 @pytest.mark.parametrize(
-    "requests", [pytest.param(1_000, marks=pytest.mark.long), pytest.param(10_000, marks=pytest.mark.soak)]
+    ("method", "requests"),
+    [
+        pytest.param("TokenRec", 1_000, marks=pytest.mark.long),
+        pytest.param("META ID", 1_000, marks=pytest.mark.soak),
+        pytest.param("TokenRec", 10_000, marks=pytest.mark.soak),
+        pytest.param("META ID", 10_000, marks=pytest.mark.soak),
+    ],
 )
-@pytest.mark.parametrize("method", ["META ID", "TokenRec"])
 def test_answers_are_right_while_events_arrive(
     method: str, requests: int, finished_run: Finished, tmp_path: pathlib.Path
 ) -> None:

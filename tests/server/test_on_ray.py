@@ -20,7 +20,7 @@ from tests.server.conftest import Finished
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_two_replicas_answer_as_one(finished_run: Finished, tmp_path: pathlib.Path) -> None:
     pytest.importorskip("ray")
     finished_run("META ID", tmp_path / "run")
@@ -75,7 +75,7 @@ def test_two_replicas_answer_as_one(finished_run: Finished, tmp_path: pathlib.Pa
     assert "Traceback" not in told()
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_a_cluster_without_room_is_said(finished_run: Finished, tmp_path: pathlib.Path) -> None:
     pytest.importorskip("ray")
     finished_run("META ID", tmp_path / "run")

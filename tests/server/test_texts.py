@@ -13,7 +13,7 @@ from jaxrec.server.run import application
 from tests.server.conftest import LIMITS, wait_until_ready
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ratings_and_texts_are_the_librarys(tiny: Config, tmp_path: pathlib.Path) -> None:
     tasks = TaskConfig(tasks=("sequential", "rating", "review"), max_history=6, words=600, max_text=24, max_answer=12)
     train = dataclasses.replace(tiny.train, source_length=128, target_length=32)

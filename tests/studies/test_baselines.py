@@ -84,8 +84,7 @@ def test_a_config_with_two_answers_lends_its_data(tiny: Config, tmp_path: pathli
     assert one.rows == other.rows
 
 
-@pytest.mark.long
-@pytest.mark.slow
+@pytest.mark.soak
 def test_every_baseline_trains_from_its_settings(tiny: Config, tmp_path: pathlib.Path) -> None:
     few = {"epochs": 1, "validate_every": 1}
     sizes = {"dim": 8, "length": 10, "rows": 4, "row_length": 16}

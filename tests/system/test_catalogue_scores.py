@@ -58,7 +58,7 @@ def test_ids_are_ranked_as_in_lists(finished_run: Finished, tmp_path: pathlib.Pa
     assert metrics(result.ranks, (5,)) == pytest.approx(metrics(system.measure("test").ranks, (5,)), abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_vectors_are_ranked_as_in_lists_and_for_new_users_too(finished_run: Finished, tmp_path: pathlib.Path) -> None:
     system = finished_run("TokenRec", tmp_path / "run")
     component = catalogue_component(system)

@@ -240,7 +240,7 @@ def test_a_run_that_is_stopped_at_the_border_and_behind_it_ends_as_the_other(
     assert_equal(weights(system.model, nnx.Param), weights(trained.model, nnx.Param))
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_a_decoder_with_lora_learns_them_and_a_single_stage_learns_all(
     with_tokens: Config, tmp_path: pathlib.Path, script, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,12 @@ HEADS = {
 @pytest.fixture(
     scope="module",
     # The decoder without a filter is the one with it but for a weight of 0.
-    params=[pytest.param(name, marks=pytest.mark.soak if name == "item_decoder" else ()) for name in HEADS],
+    params=[
+        pytest.param("llama"),
+        pytest.param("item_decoder", marks=pytest.mark.soak),
+        pytest.param("item_decoder, filtered, rows that start as vectors", marks=pytest.mark.soak),
+        pytest.param("item_decoder, rows of vectors in last codes"),
+    ],
 )
 def config(tiny: Config, request: pytest.FixtureRequest) -> Config:
     return tiny.replace(

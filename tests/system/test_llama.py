@@ -116,7 +116,7 @@ def test_a_stopped_run_goes_on_with_the_same_losses(llama: Config, trained: Syst
     assert losses(tmp_path / "run") == losses(trained.folder)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_token_rec_runs_on_it_by_config(llama: Config, tmp_path: pathlib.Path) -> None:
     config = dataclasses.replace(llama, answer="vector", out=str(tmp_path / "run"))
     system, found = experiment.train(config)

@@ -84,7 +84,7 @@ def _head(model, settings):
     return head
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_step_of_members_is_each_ones_own_step(trained: System, config: Config) -> None:
     examples = [training_examples(trained, member) for member in range(3)]
     batch = next(iter(packed(examples, rows=2, source_length=32, target_length=64, seed=0)))
@@ -107,7 +107,7 @@ def test_a_step_of_members_is_each_ones_own_step(trained: System, config: Config
         np.testing.assert_allclose(a, b, atol=3e-4)  # of steps of 1e-2
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_it_is_loaded_resumed_and_asked(trained: System) -> None:
     again = loading.load(trained.folder)
     users = np.arange(6)

@@ -235,7 +235,7 @@ def test_user_ids(tiny: Config, tmp_path: pathlib.Path, users: str) -> None:
     assert (system.user_name(system.user_codes(stranger), 0) == "") == (users == "none")
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_a_mesh_of_four_gives_the_losses_of_one(tiny: Config, tmp_path: pathlib.Path) -> None:
     """2 x 2: batches over `data`, the embedding table over `model`; losses agree to 1e-5."""
     losses = []

@@ -17,7 +17,7 @@ from jaxrec.system import run as runs
 from jaxrec.system.model import make_model
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_learns_them_and_asks_without_words(tiny: Config, tmp_path: pathlib.Path) -> None:
     config = tiny.replace(out=str(tmp_path / "run"), task__prompt_vectors=3, train__steps=4)
     system, _ = experiment.train(config)

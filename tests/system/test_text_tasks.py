@@ -311,7 +311,7 @@ def test_training_goes_over_every_task(together: System) -> None:
     assert tasks.weight("direct") == 0.5
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_a_study_of_both_splits_shares_no_vectors_and_stands_in_one_table(tiny: Config, tmp_path: pathlib.Path) -> None:
     short: dict[str, Any] = {"steps": 2, "validate_every": 10.0}
     study = {

@@ -158,11 +158,11 @@ def test_newcomers_are_taken_in_without_training(finished_run, tmp_path: pathlib
 @pytest.mark.parametrize(
     ("embedder", "kind", "answer"),
     [
-        ("mf", "meta_id", "vector"),
+        pytest.param("mf", "meta_id", "vector", marks=pytest.mark.soak),
         pytest.param("walks", "mq", "id", marks=pytest.mark.soak),
         pytest.param("walks", "meta_id", "vector", marks=pytest.mark.soak),
         pytest.param("mf", "mq", "id", marks=pytest.mark.soak),
-        pytest.param("walks", "rq_vae", "id", marks=pytest.mark.long),
+        ("walks", "rq_vae", "id"),
         pytest.param("walks", "kmeans", "id", marks=pytest.mark.soak),
     ],
 )
@@ -347,7 +347,7 @@ def test_configs_that_can_not_work(token_rec: Config, tmp_path: pathlib.Path, ch
         runs.start(at(token_rec, tmp_path / "run", **changed))
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_unseen_items_find_free_numbers_to_be_decoded_by(token_rec: Config, tmp_path: pathlib.Path) -> None:
     config = at(
         token_rec,

@@ -53,7 +53,7 @@ def whole(small, tmp_path_factory) -> list[dict]:
     return records(folder)
 
 
-@pytest.mark.long  # a whole run is killed in tests/launch/test_train.py
+@pytest.mark.soak  # a whole run is killed in tests/launch/test_train.py
 def test_kill_9_and_the_same_command(program, tmp_path, whole) -> None:
     run = start(program, tmp_path, "--pause", "0.05")
     wait_for_step(run, tmp_path, 21)
@@ -67,7 +67,7 @@ def test_kill_9_and_the_same_command(program, tmp_path, whole) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.soak), signal.SIGTERM])
 def test_a_signal_saves_and_leaves(small, program, tmp_path, whole, number) -> None:
     run = start(program, tmp_path, "--pause", "0.05")
     wait_for_step(run, tmp_path, 10)

@@ -124,7 +124,7 @@ def read(small, folder) -> dict[int, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mesh", [("2", "1"), pytest.param(("1", "2"), marks=pytest.mark.long)])
+@pytest.mark.parametrize("mesh", [("2", "1"), pytest.param(("1", "2"), marks=pytest.mark.soak)])
 def test_two_processes_give_the_losses_of_one(small, program, tmp_path, mesh) -> None:
     one = small.losses(small.train().history)
     for code, text in finish(start_two(program, tmp_path, "--data", mesh[0], "--model", mesh[1])):
@@ -136,7 +136,7 @@ def test_two_processes_give_the_losses_of_one(small, program, tmp_path, mesh) ->
     assert list(small.losses(resumed.history)) == list(range(1, 49))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_processes_agree_when_one_is_told_to_stop(small, program, tmp_path) -> None:
     runs = start_two(program, tmp_path, "--data", "2", "--pause", "0.1", "--steps", "400")
     try:
