@@ -177,8 +177,8 @@ def fit_blend(
 
     with progress:
         best, tries = search_weights(len(groups), ndcg, start)
-    tries = tuple((of_components(of_groups), value) for of_groups, value in tries)
-    return Blend(fitted, of_components(best), dict(tries)[of_components(best)], len(users), seed, tries)
+    of_tries = tuple((of_components(of_groups), value) for of_groups, value in tries)
+    return Blend(fitted, of_components(best), dict(tries)[best], len(users), seed, of_tries)
 
 
 def evaluate_blend(

@@ -190,7 +190,7 @@ class Exported:
         inputs, beams = {"input_ids": tokens, "attention_mask": mask}, max(self.about["beams"], k)
         if self.vector_tokens:
             inputs = self.vector_tokens.inputs(self.model if self.decodes_only else self.model.encoder, tokens, mask)
-        skip = tokens.shape[1] * ("input_ids" in inputs) if self.decodes_only else 1  # what is not generated
+        skip = 1 if not self.decodes_only else 0 if self.vector_tokens else tokens.shape[1]  # what is not generated
 
         def allowed(user: int, sequence: torch.Tensor) -> list[int]:
             generated = tuple(sequence[skip:].tolist())

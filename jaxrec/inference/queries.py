@@ -155,6 +155,8 @@ def _user_codes(system: System, histories: Histories, users: np.ndarray | None) 
 
 def recommender(system: System, queries: Sequence[Query]) -> TrieRecommender | VectorRecommender:
     """The recommender for the prompts of some queries; of as many queries, it is of the same shape."""
+    if not system.config.task.collaborative_tokens.hidden:
+        return system.recommender
     strangers = _histories_of_strangers(system, queries)
     more = len(queries) - strangers.n_users
     padded = Histories(np.pad(strangers.offsets, (0, more), mode="edge"), strangers.items, strangers.n_items)
@@ -213,11 +215,21 @@ def why_fewer(system: System, asked: Query, n: int, k: int) -> str:
         return ""
     left = int(allowed_items(system, [asked]).sum()) - n
     if left:  # retrieval lists no item without a vector
-        reason = f"the other {left} that may be listed have no event yet, and so no vector"
-    elif asked.allow is not None:
-        reason = "no other allowed item is left"
-    else:
-        reason = "all others of the catalogue are excluded"
+        return f"{n} of {k} items: the other {left} that may be listed have no event yet, and so no vector"
+    return none_left(n, k, some_allowed=asked.allow is not None)
+
+
+def none_left(n: int, k: int, *, some_allowed: bool) -> str:
+    """Why a list has n items of the k that were wanted, where no other may be listed; "" where it has k.
+
+    Args:
+      n: number of listed items.
+      k: number of wanted items.
+      some_allowed: whether the request names the only items that may be listed.
+    """
+    if n >= k:
+        return ""
+    reason = "no other allowed item is left" if some_allowed else "all others of the catalogue are excluded"
     return f"{n} of {k} items: {reason}"
 
 

@@ -174,7 +174,7 @@ class T5(LanguageModel):
           [B,S,D], in the dtype of `activations`; values at padding are arbitrary.
         """
         drop = Dropout(self.config.dropout, None if key is None else stream(key, "encoder"))
-        source, segments_BS = self.shown(source, segments)
+        source, segments_BS = self.shown(source) if segments is None else (source, segments)
         seen = which_segments(segments_BS, segments_BS)
         bias_HSS = self.encoder.bias(source.shape[1], source.shape[1])
         x_BSD = drop(self.embed(source).astype(activations(self.config.compute_dtype)))

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxrec.evaluate.blending import mix
 from jaxrec.inference.popular import popular_list
+from jaxrec.inference.queries import none_left
 from jaxrec.inference.service import numbers_of
 from jaxrec.recommend.recommendations import RecommendationList
 from jaxrec.studies.blend import BlendedParts
@@ -90,10 +91,7 @@ def recommend(
 
 def _with_note(shown: RecommendationList, k: int, allow: Sequence[str] | None) -> RecommendationList:
     """The list with a note why it is shorter than k, if it is."""
-    if len(shown.items) == k:
-        return shown
-    reason = "all others of the catalogue are excluded" if allow is None else "no other allowed item is left"
-    return dataclasses.replace(shown, note=f"{len(shown.items)} of {k} items: {reason}")
+    return dataclasses.replace(shown, note=none_left(len(shown.items), k, some_allowed=allow is not None))
 
 
 def shares(blended: BlendedParts, log_probs: Sequence[np.ndarray], items: np.ndarray) -> list[dict[str, float]]:

@@ -31,13 +31,13 @@ class BlendPart:
       component: its scores of the catalogue.
       kind: a trained run, a trained baseline, or one that counts.
       run: config, data and split; None of one that counts.
-      system: equal for parts that differ in the seed alone.
+      without_seed: settings as text; equal for parts that differ in the seed alone.
     """
 
     component: Component
     kind: Literal["run", "baseline", "counted"]
     run: Run | None
-    system: str
+    without_seed: str
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ def groups_of_seeds(parts: Sequence[BlendPart]) -> list[list[int]]:
     """Positions of the parts, those that differ in the seed alone together."""
     groups: dict[str, list[int]] = {}
     for number, part in enumerate(parts):
-        groups.setdefault(part.system, []).append(number)
+        groups.setdefault(part.without_seed, []).append(number)
     return list(groups.values())
 
 

@@ -23,6 +23,8 @@ from jaxrec.studies.papers.request import TableRequest
 DURATIONS = "durations.json"
 REMEDY = "delete it: durations are then estimated anew"
 MEASURE = "delete it, and the run is measured anew"
+ROWS = 10_000
+"""Rows of an epoch, so that runs of some epochs and runs of some steps have an order; only the data would tell."""
 UNITS = (3600.0, 60.0, 1.0)
 """Seconds of an hour, a minute and a second."""
 
@@ -68,7 +70,7 @@ class Job:
         shape = record.shape(model)
         layers = sum(map(int, re.findall(r"\d+", record.depth(shape))))
         length = train.source_length + train.target_length
-        amount = train.steps * train.rows if train.steps else train.epochs * 1e4
+        amount = train.steps * train.rows if train.steps else train.epochs * ROWS
         return float(amount * length * layers * shape.d_model**2 * train.members)
 
 
@@ -82,7 +84,6 @@ def table_jobs(requests: Sequence[TableRequest], seeds: Sequence[int], only: Seq
     Raises:
       ValueError: a name of `only` is no row of these tables that is trained here.
     """
-    tables: dict[pathlib.Path, list[str]] = {}
     jobs: dict[pathlib.Path, Job] = {}
     trained: dict[str, set[str]] = {}  # names of a row in lower case, by its name
     wanted = {name.casefold() for name in only}
@@ -95,9 +96,9 @@ def table_jobs(requests: Sequence[TableRequest], seeds: Sequence[int], only: Seq
             for seed in seeds if not wanted or wanted & trained[name] else ():
                 config = request.config(source, seed)
                 assert config is not None
-                tables.setdefault(config.folder, []).append(request.stem)
                 label = name if len(seeds) == 1 else f"{name}, seed {seed}"
-                jobs[config.folder] = Job(label, config, source.baseline, tuple(tables[config.folder]))
+                job = jobs.get(config.folder) or Job(label, config, source.baseline, ())
+                jobs[config.folder] = dataclasses.replace(job, tables=(*job.tables, request.stem))
     if unknown := [name for name in only if name.casefold() not in set().union(*trained.values())]:
         raise ValueError(f"only {', '.join(unknown)}: these tables train no such row; they train {', '.join(trained)}")
     return sorted(jobs.values(), key=lambda job: (job.config.seed, job.baseline is None, job.work))

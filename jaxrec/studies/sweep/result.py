@@ -34,6 +34,11 @@ class SettingRow:
         return None in self.validation
 
     @property
+    def text(self) -> str:
+        """Mean and, of several seeds, standard deviation."""
+        return "diverged" if self.diverged else mean_and_deviation(self.validation)
+
+    @property
     def mean(self) -> float:
         """Mean over the seeds; minus infinity where the setting diverged."""
         values = [value for value in self.validation if value is not None]
@@ -65,8 +70,7 @@ class SweepResult:
         head = f"{self.test.dataset}, {self.test.protocol} protocol, seeds {seeds}: chosen on the validation items"
         table = [[*fields, f"{self.metric.upper()} (valid)"]]
         for row in self.rows:
-            value = "diverged" if row.diverged else mean_and_deviation(row.validation)
-            table.append([*(str(row.settings[field]) for field in fields), value])
+            table.append([*(str(row.settings[field]) for field in fields), row.text])
         widths = [max(len(cells[column]) for cells in table) for column in range(len(fields) + 1)]
         lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths)) for cells in table]
         lines[1] += "  <- chosen"
@@ -96,7 +100,8 @@ class SweepResult:
         return sweep_page(
             f"{self.test.dataset}, {self.test.protocol} protocol, seeds {seeds}",
             [row.settings for row in self.rows],
-            [row.validation for row in self.rows],
+            [row.mean for row in self.rows],
+            [row.text for row in self.rows],
             metric=self.metric.upper(),
             test=[
                 (row.system, [mean_and_deviation(row.metrics[metric]) for metric in TABLE_METRICS])
