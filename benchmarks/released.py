@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.config import data_file
-from jaxrec.embedders.inner_product import inner_product_scorer
+from jaxrec.embedders.inner_product import InnerProductScorer
 from jaxrec.embedders.lightgcn import propagate
 from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.results_file import results_report
@@ -31,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     split, tables = released()
     results = [
-        evaluate_scores(name, inner_product_scorer(propagate(tables, split.train, layers)), split, "test")
+        evaluate_scores(name, InnerProductScorer(propagate(tables, split.train, layers)), split, "test")
         for name, layers in (("LightGCN released, layer 0 alone", 0), ("LightGCN released, propagated", 3))
     ]
     results += evaluate_baselines(split, "test")

@@ -11,6 +11,7 @@ config = load_config(pathlib.Path(__file__).with_name("best.py")).replace(
     model__llama__compute_dtype="bfloat16",
     model__filter__weight=0.9,
     item_head__negatives=0,
+    eval__blend_with=(),
     train__epochs=20,
     train__rows=32,
     train__validate_every=4,

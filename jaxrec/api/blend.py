@@ -11,8 +11,9 @@ from jaxrec.api.messages import OnMessage, sending_messages_to
 from jaxrec.api.recommendations import Recommendation, Recommendations
 from jaxrec.api.results import Results
 from jaxrec.api.run import TrainedRun
-from jaxrec.studies import blend_lists
-from jaxrec.studies.blend import BlendedParts, make_blend
+from jaxrec.inference import blend_lists
+from jaxrec.inference.blends import BlendedParts
+from jaxrec.studies.blend import make_blend
 
 
 class Blend:
@@ -67,7 +68,7 @@ class Blend:
           where there are fewer than k, `note` says why.
         Raises:
           ValueError: both or neither of `user` and `history` are given, a user's or item's name is unknown, k is not
-            between 1 and the number of items, or a part can't score users who are not in its data, as LightGCN.
+            between 1 and the number of items, or a part can't score users who are not in its data, as HGN.
         """
         shown, shares = blend_lists.recommend(
             self._blended,

@@ -16,8 +16,8 @@ from jaxrec.api.run import TrainedRun
 from jaxrec.baselines.registry import Settings as BaselineSettings
 from jaxrec.config import Config, load_config
 from jaxrec.config.checks import check_eval
+from jaxrec.inference.blends import BLEND_FILE, load_blend
 from jaxrec.studies.baselines import compare_baselines as compare_baselines_in
-from jaxrec.studies.blend import BLEND_FILE, load_blend
 from jaxrec.studies.compare import compare_configs
 from jaxrec.studies.comparison import Comparison
 from jaxrec.studies.inflation import Inflation

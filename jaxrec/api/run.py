@@ -182,6 +182,7 @@ class TrainedRun:
         beams: int | None = None,
         prompt: Literal["seen", "unseen", "both"] | None = None,
         counts: bool | None = None,
+        blend_with: Sequence[str] | None = None,
         text_beams: int | None = None,
         text_events: int | None = None,
     ) -> Results:
@@ -193,6 +194,8 @@ class TrainedRun:
           beams: beam width.
           prompt: template of training ("seen"), another one ("unseen"), or each in turn ("both").
           counts: whether the table has the row of the model blended with the counted baselines.
+          blend_with: names of trained baselines that join this blend, such as "lightgcn"; they are trained in the run's
+            folder.
           text_beams: beams for explanations and summaries; 1: greedy decoding.
           text_events: number of held-out events on which each text task is evaluated; 0: all.
         Returns:
@@ -202,6 +205,7 @@ class TrainedRun:
         """
         settings: dict[str, Any] = {"recommender": recommender, "beams": beams, "prompt": prompt, "counts": counts}
         settings |= {"text_beams": text_beams, "text_events": text_events}
+        settings["blend_with"] = None if blend_with is None else tuple(blend_with)
         overrides = {name: value for name, value in settings.items() if value is not None}
         if not overrides:
             return _measured(self._trained, part)

@@ -69,11 +69,13 @@ class Fdsa(NextItem):
         Returns:
           f32[B, S, D], 0 for an item without attributes.
         """
+        table = self.of_values.items
+        # Of each value once. Scaled as in the blocks: embeddings are small at first, and all weights would be alike.
+        importance = self.importance(table * self.config.dim**0.5, Dropout(0, None))
         values = self.values[...][jnp.maximum(tokens - 1, 0)]
-        vectors = self.of_values.items[jnp.maximum(values - 1, 0)]
         is_value = values[..., None] > 0
-        # Scaled as in the blocks: embeddings are small at first, and all weights would be alike.
-        scores = self.importance(vectors * self.config.dim**0.5, Dropout(0, None))
+        rows = jnp.concatenate([importance, table], axis=-1)[jnp.maximum(values - 1, 0)]
+        scores, vectors = jnp.split(rows, 2, axis=-1)
         weights = jax.nn.softmax(jnp.where(is_value, scores, MASKED), axis=-2)
         return jnp.where(is_value, weights * vectors, 0).sum(axis=-2)
 

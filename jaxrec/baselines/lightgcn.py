@@ -10,7 +10,7 @@ from jaxrec.baselines.baseline import Baseline
 from jaxrec.config import GtnConfig, LightGcnConfig, LtgnnConfig
 from jaxrec.embedders.embedder import Fit
 from jaxrec.embedders.gtn import fit_gtn
-from jaxrec.embedders.inner_product import inner_product_scorer
+from jaxrec.embedders.inner_product import InnerProductScorer
 from jaxrec.embedders.lightgcn import fit_lightgcn
 from jaxrec.embedders.ltgnn import fit_ltgnn
 from jaxrec.evaluate.full_ranking import Scorer
@@ -20,7 +20,7 @@ from jaxrec.types import Split
 def _trained_by(fit: Fit) -> Callable[[Any, Split, int, pathlib.Path], Scorer]:
     def train(settings: Any, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
         embedding = fit(split.train, settings, valid=split.valid, seed=seed, folder=folder)
-        return inner_product_scorer(embedding.vectors)
+        return InnerProductScorer(embedding.vectors)
 
     return train
 

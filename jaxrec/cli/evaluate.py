@@ -30,6 +30,8 @@ class Arguments:
     """Prompt template: of training ("seen"), another one ("unseen"), or each in turn ("both")."""
     counts: bool = False
     """Add a row of the model blended with the counted baselines, weighted on validation items."""
+    blend_with: tuple[str, ...] = ()
+    """Trained baselines that join this blend, such as lightgcn; they are trained in the run's folder."""
     text_beams: Annotated[int | None, Limits(at_least=1, at_most=1000)] = None
     """Beams for explanations and summaries; 1: greedy decoding."""
     text_events: Annotated[int | None, Limits(at_least=0)] = None
@@ -44,5 +46,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "evaluate", argv)
     settings = ("recommender", "beams", "prompt", "text_beams", "text_events")
     overrides = {name: value for name in settings if (value := getattr(arguments, name)) is not None}
-    overrides |= {"counts": True} if arguments.counts else {}
+    overrides |= {name: value for name in ("counts", "blend_with") if (value := getattr(arguments, name))}
     print(jaxrec.evaluate_run(arguments.run, arguments.part, accept_new_data=arguments.accept_new_data, **overrides))

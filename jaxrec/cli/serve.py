@@ -1,4 +1,4 @@
-"""Serve trained runs over HTTP: `jaxrec serve runs/demo_study/meta_id-0 runs/demo_study/tokenrec-0`."""
+"""Serve trained runs and blends over HTTP: `jaxrec serve runs/demo_study/meta_id-0 runs/demo_study/tokenrec-0`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Literal
 
 import tyro
 
-from jaxrec.api.serving import refuse_blends
 from jaxrec.cli.arguments import parsed
 from jaxrec.cli.failures import explained
 from jaxrec.server.limits import Limits, Replicas
@@ -24,7 +23,7 @@ class Arguments:
     """Serves runs over HTTP, with a page to try them in. If $JAXREC_TOKEN is set, requests must bear it."""
 
     runs: tyro.conf.Positional[tuple[str, ...]]
-    """Folders of runs; the first is the default."""
+    """Folders of runs and blends; the first is the default."""
     host: str = "127.0.0.1"
     """Address to bind to; 0.0.0.0 opens the server to other machines."""
     port: int = 8080
@@ -49,7 +48,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "serve", argv)
     if not arguments.runs:
         raise ValueError("give the folder of a run: jaxrec serve runs/demo_study/meta_id-0")
-    refuse_blends(arguments.runs)
     overrides = {"recommender": arguments.recommender, "beams": arguments.beams}
     from jaxrec.server.allow_lists import files_of
     from jaxrec.server.on_ray import serve_on_ray  # these take a second, which --help should not

@@ -199,6 +199,9 @@ class EvalConfig:
     """Whether tables also have the row "METHOD + counts": a log-linear blend of the model and the counted baselines,
     with weights by NDCG@10 on validation items. The test items are ranked once more, and the validation items of up to
     5,000 users."""
+    blend_with: tuple[str, ...] = ()
+    """Trained baselines that join this blend, such as lightgcn: tables have the row "METHOD + LightGCN + counts" then,
+    and one of each baseline. They are trained in the run's folder, with their default settings."""
     text_beams: Annotated[int, Limits(at_least=1, at_most=1000)] = 1
     """Beams for generated text; 1: greedy decoding (the paper, section C.3.2)."""
     text_events: NonNegativeInt = 0

@@ -6,23 +6,44 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.evaluate.full_ranking import Scorer
+from jaxrec.embedders.fold_in import of_each_user, scale_to_mean_length
 from jaxrec.types import Array, Histories, Vectors
 
 
-def inner_product_scorer(vectors: Vectors) -> Scorer:
-    """Inner products of users with all items, for `jaxrec.evaluate.full_ranking.evaluate_scores`."""
-    user, item = jnp.asarray(vectors.user), jnp.asarray(vectors.item)
+class InnerProductScorer:
+    """Inner products of users with all items, for `jaxrec.evaluate.full_ranking.evaluate_scores`.
 
-    def score(histories: Histories, users: np.ndarray) -> Array:
-        if (histories.n_users, histories.n_items) != (len(user), len(item)):
+    Args:
+      vectors: user f32[U,F], item f32[I,F].
+    """
+
+    def __init__(self, vectors: Vectors) -> None:
+        self._vectors = vectors
+        self._user, self._item = jnp.asarray(vectors.user), jnp.asarray(vectors.item)
+
+    def __call__(self, histories: Histories, users: np.ndarray) -> Array:
+        """Scores f32[B,I] of some of the users that have vectors, i32[B]; their histories are not read.
+
+        Raises:
+          ValueError: the histories are not of as many users and items as there are vectors.
+        """
+        if (histories.n_users, histories.n_items) != (len(self._user), len(self._item)):
             raise ValueError(
-                f"histories are of {histories.n_users} users and {histories.n_items} items, the vectors of {len(user)} "
-                f"and {len(item)}; refresh the vectors with these histories"
+                f"histories are of {histories.n_users} users and {histories.n_items} items, the vectors of "
+                f"{len(self._user)} and {len(self._item)}; refresh the vectors with these histories"
             )
-        return _scores(user, item, users)
+        return _scores(self._user, self._item, users)
 
-    return score
+    def of_strangers(self, histories: Histories, users: np.ndarray) -> Array:
+        """Scores f32[B,I] of rows of other histories, i32[B]: a fold-in.
+
+        A vector is the mean of the history's unit vectors, scaled to the mean length of the users' vectors.
+        """
+        rows = [histories.of(user) for user in users]
+        items = np.concatenate([np.zeros(0, np.int32), *rows])
+        mean = of_each_user(Histories(np.cumsum([0, *map(len, rows)]), items, histories.n_items), self._vectors.item)
+        user = scale_to_mean_length(mean, self._vectors.user)
+        return _scores(jnp.asarray(user), self._item, np.arange(len(user)))
 
 
 @jax.jit

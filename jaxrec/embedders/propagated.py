@@ -19,7 +19,7 @@ from jaxrec.config import LightGcnConfig
 from jaxrec.config.checks import check_lightgcn
 from jaxrec.embedders.embedder import Embedding, fold_in
 from jaxrec.embedders.fold_in import unit_rows
-from jaxrec.embedders.inner_product import inner_product_scorer
+from jaxrec.embedders.inner_product import InnerProductScorer
 from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.evaluate.validation import validate_scores, validation_split
 from jaxrec.keys import stream
@@ -108,7 +108,7 @@ def fit_propagated(
     for name in config.losses:
         inner = None if folder is None else pathlib.Path(folder) / name
         embeddings[name] = fit(name, folder=inner)
-        values[name] = validate_scores(inner_product_scorer(embeddings[name].vectors), split)["ndcg@10"]
+        values[name] = validate_scores(InnerProductScorer(embeddings[name].vectors), split)["ndcg@10"]
     best = max(config.losses, key=values.__getitem__)
     compared = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
     logger.info("[%s] loss %s is kept; validation NDCG@10: %s", propagation.title(config), best, compared)
@@ -292,6 +292,6 @@ def _validation_of(
         arrays = {name: buffers[name] for name in names}  # as others call it: one trace
         node = _propagated(propagation, params["node"], arrays, config)
         vectors = _comparable(_vectors_of(buffers["graph"], node, histories.n_users), cosine)
-        return validate_scores(inner_product_scorer(vectors), split)
+        return validate_scores(InnerProductScorer(vectors), split)
 
     return validate

@@ -14,7 +14,6 @@ import jax
 import numpy as np
 
 from jaxrec import __version__
-from jaxrec.evaluate.blending import WITH_COUNTS
 from jaxrec.evaluate.bootstrap import paired_bootstrap
 from jaxrec.evaluate.full_ranking import Result
 from jaxrec.evaluate.ranking import user_values
@@ -106,14 +105,13 @@ def against_best_baseline(
 
 
 def _intervals(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Comparisons of the first system, its blend with counts, and their user groups, with the best baseline."""
+    """Comparisons of the first system, its blend "SYSTEM + ...", and their user groups, with the best baseline."""
     values = {r.system: _user_values(r) for r in results}
     baselines = {r.system: values[r.system] for r in results if r.baseline}
     if not results or results[0].baseline:
         return []
     own = results[0].system
-    ours = (own, own + WITH_COUNTS)
-    systems = [name for name in values if name in ours or name.startswith(tuple(f"{system}, " for system in ours))]
+    systems = [name for name in values if name == own or name.startswith((f"{own}, ", f"{own} + "))]
     return [interval for name in systems for interval in against_best_baseline(name, values[name], baselines)]
 
 

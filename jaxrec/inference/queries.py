@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxrec.recommend.batches import MULTIPLE
 from jaxrec.recommend.retrieval import VectorRecommender
 from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.system.system import System, histories_of, main_prompt
@@ -139,6 +140,15 @@ def prompts(system: System, queries: Sequence[Query], task: str) -> np.ndarray:
     for place, row in zip(source, rows, strict=True):
         place[: len(row)] = row
     return source
+
+
+def longest_prompt(system: System) -> int:
+    """Tokens of a ranking task's longest prompt, a multiple of `MULTIPLE`."""
+    settings = system.config.task
+    longest = np.arange(min(settings.max_history, system.data.n_items), dtype=np.int32)
+    stranger = Query(None, longest, np.zeros(0, np.int32), None, True)
+    lengths = [prompts(system, [stranger], task).shape[1] for task in settings.ranking]
+    return -(-max(lengths) // MULTIPLE) * MULTIPLE
 
 
 def _user_codes(system: System, histories: Histories, users: np.ndarray | None) -> Codes | None:

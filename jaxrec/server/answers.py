@@ -113,6 +113,8 @@ def steps(models: Models, limits: Limits, body: bodies.StepsRequest) -> bodies.S
     model = models.choose(body.model, body.user)
     asked = _asked(model, limits, bodies.RecommendRequest(k=1, **body.model_dump()))
     snapshot = asked.snapshot
+    if snapshot.blend:
+        raise ValueError(f"{snapshot.blend.name} is a blend, whose lists come from no beam search; ask a run")
     titles = snapshot.system.data.titles()
     shown = [
         bodies.Step(
@@ -155,18 +157,18 @@ def user(model: ServedModel, name: str) -> bodies.UserAnswer:
 def model_info(model: ServedModel, share: float) -> bodies.ModelInfo:
     """What a caller may want to know of a model."""
     snapshot = model.snapshot
-    system, tasks = snapshot.system, snapshot.system.config.task
+    system, tasks, blend = snapshot.system, snapshot.system.config.task, snapshot.blend
     return bodies.ModelInfo(
         name=model.name,
         version=snapshot.version,
-        method=system.name,
+        method=blend.name if blend else system.name,
         score=snapshot.score,
-        ranking_tasks=list(tasks.ranking),
-        text_tasks=list(tasks.writing),
+        ranking_tasks=list(tasks.ranking[:1] if blend else tasks.ranking),
+        text_tasks=[] if blend else list(tasks.writing),
         users=system.data.n_users,
         items=system.data.n_items,
         most=snapshot.most,
-        says_ids=beam_steps.says_ids(system),
+        says_ids=not blend and beam_steps.says_ids(system),
         has_report=(model.folder / REPORT_FILE).is_file(),
         share=share,
         ready=model.ready,
@@ -187,7 +189,7 @@ def _asked(model: ServedModel, limits: Limits, request: bodies.RecommendRequest)
     if not model.ready:
         raise NotReadyError
     snapshot = model.snapshot
-    task = queries.ranking_task(snapshot.system, request.task)
+    task = snapshot.task(request.task)
     snapshot.check_k(request.k)
     for field, names, most in (
         ("history", request.history or (), limits.history),
@@ -207,6 +209,7 @@ def _asked(model: ServedModel, limits: Limits, request: bodies.RecommendRequest)
     )
     if isinstance(request.allow, str):
         query = dataclasses.replace(query, allow=snapshot.allow_list(request.allow))
+    snapshot.check(query)
     return Asked(snapshot, task, query, request.k)
 
 

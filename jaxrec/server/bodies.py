@@ -61,7 +61,7 @@ class RecommendAnswer(BaseModel):
     """A list, best first."""
 
     model: ModelName
-    score: str = Field(description="what scores are: log-probability or cosine")
+    score: str = Field(description="what scores are: log-probability, cosine, or a blend's weighted log-probability")
     items: list[ScoredItem]
     reason: str = Field(description='why there are fewer than k items; "" where there are k')
     ms: float = Field(description="milliseconds from the body's arrival to the answer, waiting included")

@@ -12,11 +12,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from jaxrec.inference import newcomers, queries, service
+from jaxrec.inference import newcomers, service
 from jaxrec.inference.newcomers import Update
 from jaxrec.inference.queries import Query
 from jaxrec.server.batching import Batcher
+from jaxrec.server.blend import ServedBlend
 from jaxrec.server.limits import Limits
+from jaxrec.server.loading import Loaded
 from jaxrec.server.metrics import Metrics
 from jaxrec.server.snapshot import Snapshot
 from jaxrec.system.system import System
@@ -57,8 +59,8 @@ class ServedModel:
 
     Args:
       name: by which requests choose it.
-      load: reads the run from its folder again.
-      system: the run, as `load` returns it.
+      load: reads the run or blend from its folder again.
+      loaded: the same, as `load` returns it.
       limits: of the server.
       metrics: of the server.
       allow_lists: names of items by the names of lists that requests may give as `allow`.
@@ -67,17 +69,17 @@ class ServedModel:
     def __init__(
         self,
         name: str,
-        load: Callable[[], System],
-        system: System,
+        load: Callable[[], Loaded],
+        loaded: Loaded,
         limits: Limits,
         metrics: Metrics,
         allow_lists: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         self.name, self._load, self._limits, self._metrics = name, load, limits, metrics
-        self._trained = system
+        self._loaded = loaded
         self._allow_lists = allow_lists
-        self._versions = newcomers.store_versions(system)
-        self._snapshot = Snapshot.of(newcomers.served(system), limits, allow_lists)
+        self._versions = newcomers.store_versions(loaded.system)
+        self._snapshot = self._state(newcomers.served(loaded.system), loaded.blend)
         self._writes = threading.Lock()
         self.ready = False
         self._batcher: Batcher[Asked, Listed] = Batcher(
@@ -97,8 +99,8 @@ class ServedModel:
 
     @property
     def folder(self) -> pathlib.Path:
-        """Of the run."""
-        return self._trained.folder
+        """Of the run or blend."""
+        return self._loaded.folder
 
     def compile(self) -> None:
         """Compiles what requests need; the model is ready then."""
@@ -112,8 +114,10 @@ class ServedModel:
 
     def ask(self, task: str, user: str, items: Sequence[str], feature: str, review: str) -> list[tuple[str, str]]:
         """See `jaxrec.inference.service.ask`; one call at a time."""
+        if blend := self._loaded.blend:
+            raise ValueError(f"{blend.name} is a blend, which ranks items alone; ask a run")
         with self._writes:
-            return service.ask(self._trained, task, user=user, items=items, feature=feature, review=review)
+            return service.ask(self._loaded.system, task, user=user, items=items, feature=feature, review=review)
 
     def update(self, events: Sequence[Event]) -> Update:
         """Adds events as `jaxrec update` does; they are in the store, and count, when this returns.
@@ -124,7 +128,7 @@ class ServedModel:
         with self._writes:
             old = self._snapshot
             system, done = newcomers.update(old.system, interactions(events))
-            snapshot = Snapshot.of(system, self._limits, self._allow_lists, old)
+            snapshot = self._state(system, self._loaded.blend, old)
             if system.data.n_items != old.system.data.n_items:
                 snapshot.compile()  # another size of catalogue, other shapes; requests use the old state meanwhile
             self._snapshot, self._versions = snapshot, done.versions
@@ -138,12 +142,12 @@ class ServedModel:
           ValueError: what was written can't be read; the old state goes on.
         """
         with self._writes:
-            versions = newcomers.store_versions(self._trained)
+            versions = newcomers.store_versions(self._loaded.system)
             if versions == self._versions:
                 return False
             self._versions = versions  # what can't be read is not tried again before the next write
-            old, system = self._snapshot, newcomers.served(self._trained)
-            snapshot = Snapshot.of(system, self._limits, self._allow_lists, old if old.is_before(system) else None)
+            old, system = self._snapshot, newcomers.served(self._loaded.system)
+            snapshot = self._state(system, self._loaded.blend, old if old.is_before(system) else None)
             if self.ready and system.data.n_items != old.system.data.n_items:
                 snapshot.compile()
             self._snapshot = snapshot
@@ -157,20 +161,23 @@ class ServedModel:
         """
         with self._writes:
             try:
-                trained = self._load()
-                versions = newcomers.store_versions(trained)
-                snapshot = Snapshot.of(newcomers.served(trained), self._limits, self._allow_lists)
+                loaded = self._load()
+                versions = newcomers.store_versions(loaded.system)
+                snapshot = self._state(newcomers.served(loaded.system), loaded.blend)
                 snapshot.compile()
             except Exception as error:
                 # Damaged files fail in many ways; whatever it is, the old model goes on.
                 raise ValueError(f"{self.folder} can't be loaded, the old model goes on: {error}") from error
-            self._trained, self._snapshot, self._versions = trained, snapshot, versions
+            self._loaded, self._snapshot, self._versions = loaded, snapshot, versions
         self._metrics.version.labels(self.name).info({"version": snapshot.version})
         return snapshot.version
 
     def close(self) -> None:
         """Answers what waits and ends the thread."""
         self._batcher.close()
+
+    def _state(self, system: System, blend: ServedBlend | None, before: Snapshot | None = None) -> Snapshot:
+        return Snapshot.of(system, self._limits, self._allow_lists, before, blend)
 
     def _answer(self, batch: Sequence[Asked]) -> list[Listed]:
         """One device call for requests of one snapshot and task."""
@@ -186,7 +193,7 @@ class ServedModel:
         lists = []
         for asked, items, scores in zip(batch, top.items, top.scores, strict=True):
             listed = [int(item) for item in items[: asked.k] if item >= 0]
-            reason = queries.why_fewer(snapshot.system, asked.query, len(listed), asked.k)
+            reason = snapshot.why_fewer(asked.query, len(listed), asked.k)
             lists.append(Listed(snapshot, listed, scores[: len(listed)].tolist(), reason))
         return lists
 

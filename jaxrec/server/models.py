@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import pathlib
 from collections import Counter
 from collections.abc import Sequence
 
 from jaxrec.server.model import ServedModel
-from jaxrec.system.system import System
 from jaxrec.text import listed, quoted
 
 
@@ -65,13 +65,13 @@ class Models:
             model.close()
 
 
-def model_names(systems: Sequence[System]) -> list[str]:
-    """The names of runs: of their folders and, where those repeat, of the folders above them, too.
+def model_names(folders: Sequence[pathlib.Path]) -> list[str]:
+    """The names of runs and blends: of their folders and, where those repeat, of the folders above them, too.
 
     Raises:
       ValueError: names repeat nevertheless.
     """
-    folders = [system.folder.resolve() for system in systems]
+    folders = [folder.resolve() for folder in folders]
     count = Counter(folder.name for folder in folders)
     names = [folder.name if count[folder.name] == 1 else f"{folder.parent.name}/{folder.name}" for folder in folders]
     repeated = [name for name, times in Counter(names).items() if times > 1]

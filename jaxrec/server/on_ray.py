@@ -16,8 +16,8 @@ from typing import Any
 
 from jaxrec.server.guard import App
 from jaxrec.server.limits import Limits, Replicas
+from jaxrec.server.loading import load
 from jaxrec.server.run import application, bound, names_of_host
-from jaxrec.system import loading
 
 log = logging.getLogger("jaxrec")
 NAME = "jaxrec"
@@ -49,7 +49,7 @@ def serve_on_ray(
     acknowledged count in the others within `limits.store_seconds`. Each replica batches the requests that it gets.
 
     Args:
-      folders: of runs; the first is the default.
+      folders: of runs and blends; the first is the default.
       replicas: how many, and what each takes.
       host: address to bind to.
       port: of the address; not 0.
@@ -84,7 +84,7 @@ def serve_on_ray(
         **overrides,
     )
     for path in paths:
-        loading.load(path, **overrides)  # replicas would be started again and again
+        load(path, **overrides)  # replicas would be started again and again
     bound(host, port).close()
     own = not os.environ.get("RAY_ADDRESS")
     with contextlib.ExitStack() as ending:

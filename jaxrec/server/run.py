@@ -1,4 +1,4 @@
-"""Starts a server for trained runs, and ends it."""
+"""Starts a server for trained runs and blends, and ends it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from typing import Any
 
 import uvicorn
 
+from jaxrec.inference.blends import BlendedParts
 from jaxrec.server.allow_lists import read_allow_lists, warn_of_unknown
 from jaxrec.server.app import make_app
 from jaxrec.server.guard import App
 from jaxrec.server.limits import Limits
+from jaxrec.server.loading import load
 from jaxrec.server.metrics import Metrics
 from jaxrec.server.model import ServedModel
 from jaxrec.server.models import Models, model_names
-from jaxrec.system import loading
 from jaxrec.system.system import System
 
 log = logging.getLogger("jaxrec")
 
 
 def serve(
-    runs: Sequence[System | str | os.PathLike[str]],
+    runs: Sequence[System | BlendedParts | str | os.PathLike[str]],
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
@@ -41,7 +42,7 @@ def serve(
     """Serves trained runs until the process is told to stop; answers what is in flight before it returns.
 
     Args:
-      runs: folders of runs, or loaded ones; the first is the default.
+      runs: folders of runs and blends, or loaded ones; the first is the default.
       host: address to bind to; anything but loopback opens the server to other machines.
       port: of the address.
       shares: of the users that each run answers where a request names no model; (): the first run answers all.
@@ -50,7 +51,8 @@ def serve(
       allow_lists: files of named lists that requests may give as `allow`, see `read_allow_lists`.
       **overrides: fields of the runs' eval config to change, as of `jaxrec.load`.
     Raises:
-      ValueError: a folder holds no run, two are called the same, or the address can't be bound.
+      ValueError: a folder holds neither, a blend has no run, there are overrides for a blend, two are called the same,
+        or the address can't be bound.
     """
     limits = limits or Limits()
     sockets = [bound(host, port)]
@@ -75,7 +77,7 @@ def serve(
 
 
 def application(
-    runs: Sequence[System | str | os.PathLike[str]],
+    runs: Sequence[System | BlendedParts | str | os.PathLike[str]],
     *,
     shares: Sequence[float] = (),
     token: str | None = None,
@@ -87,7 +89,7 @@ def application(
     """The server as an ASGI application, for another server than uvicorn or for tests; see `serve`.
 
     Args:
-      runs: folders of runs, or loaded ones.
+      runs: folders of runs and blends, or loaded ones.
       shares: of the users that each run answers.
       token: that requests must bear, or None.
       limits: bounds on requests.
@@ -96,10 +98,10 @@ def application(
       **overrides: fields of the runs' eval config to change.
     """
     limits, metrics, lists = limits or Limits(), Metrics(), read_allow_lists(allow_lists)
-    loaded = [(run if isinstance(run, System) else loading.load(run, **overrides), overrides) for run in runs]
+    loaded = [load(run, **overrides) for run in runs]
     served = [
-        ServedModel(name, functools.partial(loading.load, system.folder, **changed), system, limits, metrics, lists)
-        for name, (system, changed) in zip(model_names([system for system, _ in loaded]), loaded, strict=True)
+        ServedModel(name, functools.partial(load, run.folder, **overrides), run, limits, metrics, lists)
+        for name, run in zip(model_names([run.folder for run in loaded]), loaded, strict=True)
     ]
     for model in served:
         warn_of_unknown(model.name, lists, model.snapshot.names.items)

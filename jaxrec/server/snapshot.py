@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import jax
 import numpy as np
-from flax import nnx
 
 from jaxrec.inference import queries
 from jaxrec.inference.queries import Names, Query
 from jaxrec.models.retriever import Retriever
-from jaxrec.recommend.batches import MULTIPLE
+from jaxrec.server.blend import ServedBlend
 from jaxrec.server.limits import Limits
+from jaxrec.server.version import version_of
 from jaxrec.system.system import System
 from jaxrec.text import listed, quoted
 from jaxrec.types import TopK
@@ -39,6 +38,7 @@ class Snapshot:
       most: items of the lists that are computed, of which each request gets its first k.
       length: of the prompts, which are padded to it.
       limits: batch sizes that device calls are padded to.
+      blend: that answers in the run's place, with the run's names, ids and store; None: the run itself answers.
     """
 
     system: System
@@ -50,6 +50,7 @@ class Snapshot:
     most: int
     length: int
     limits: Limits
+    blend: ServedBlend | None = None
 
     @classmethod
     def of(
@@ -58,6 +59,7 @@ class Snapshot:
         limits: Limits,
         allow_lists: Mapping[str, Sequence[str]] = MappingProxyType({}),
         before: Snapshot | None = None,
+        blend: ServedBlend | None = None,
     ) -> Snapshot:
         """The state of a run.
 
@@ -66,10 +68,11 @@ class Snapshot:
           limits: of the server.
           allow_lists: names of items by the names of lists.
           before: of the same run with fewer users and items, from which what is unchanged is taken; None: all is made.
+          blend: that answers, whose first run the system is; None: the run itself answers.
         """
         data, settings = system.data, system.config
         names = Names.of(system, before and before.names)
-        version = before.version if before else version_of(system)
+        version = before.version if before else blend.version if blend else version_of(system)
         first = len(before.titles) if before else 0
         new = zip(data.titles()[first:], data.item_names[first:], strict=True)
         titles = (before.titles if before else []) + [f"{title}\n{name}".casefold() for title, name in new]
@@ -81,14 +84,12 @@ class Snapshot:
         most = length = 0
         if settings.task.ranking:
             most = min(limits.k, data.n_items)
-            if _has_beams(system):
+            if blend:
+                most, blend = min(most, blend.histories.n_items), blend.at(system.histories)
+            elif _has_beams(system):
                 most = min(most, settings.eval.beams)
-            none = np.zeros(0, np.int32)
-            longest = np.arange(min(settings.task.max_history, data.n_items), dtype=np.int32)
-            stranger = Query(None, longest, none, None, True)
-            lengths = [queries.prompts(system, [stranger], task).shape[1] for task in settings.task.ranking]
-            length = -(-max(lengths) // MULTIPLE) * MULTIPLE
-        return cls(system, names, titles, lists, heads, version, most, length, limits)
+            length = queries.longest_prompt(system)
+        return cls(system, names, titles, lists, heads, version, most, length, limits, blend)
 
     def is_before(self, system: System) -> bool:
         """Whether a system of the same run has all users and items of this state, in this order."""
@@ -103,8 +104,14 @@ class Snapshot:
         if not self.ranks:
             return
         task, none = self.system.config.task.ranking[0], np.zeros(0, np.int32)
+        asked = [Query(None, none, none, None, True)]
+        if self.blend:  # whose parts may score users otherwise, and somebody new not at all
+            some = np.flatnonzero(np.diff(self.blend.histories.offsets))[:1]
+            users = [Query(user, self.system.histories.of(user), none, None, True) for user in some.tolist()]
+            asked = users if self.blend.of_users_alone else [*asked, *users]
         for size in self.limits.batch_sizes:
-            self.answer([Query(None, none, none, None, True)] * size, task)
+            for query in asked:
+                self.answer([query] * size, task)
 
     @property
     def ranks(self) -> bool:
@@ -114,7 +121,27 @@ class Snapshot:
     @property
     def score(self) -> str:
         """What scores are."""
+        if self.blend:
+            return "weighted log-probability"
         return "cosine" if isinstance(self.system.model, Retriever) else "log-probability"
+
+    def task(self, name: str | None) -> str:
+        """The ranking task of a name, or the main one; raises ValueError if the model was not trained on it."""
+        task = queries.ranking_task(self.system, name)
+        if self.blend and task != (main := self.system.config.task.ranking[0]):
+            raise ValueError(f"task {quoted(task)} is not blended; {self.blend.name} knows {main}")
+        return task
+
+    def check(self, query: Query) -> None:
+        """Raises ValueError if a query can't be answered."""
+        if self.blend:
+            self.blend.check(query)
+
+    def why_fewer(self, query: Query, n: int, k: int) -> str:
+        """Why a list has n items of the k that were wanted; "" where it has k."""
+        if self.blend and n < k and self.system.data.n_items > self.blend.histories.n_items:
+            return f"{n} of {k} items: those that came after the blend was made are not in it"
+        return queries.why_fewer(self.system, query, n, k)
 
     def check_k(self, k: int) -> None:
         """Raises ValueError if a list of k items can't be asked for."""
@@ -143,6 +170,12 @@ class Snapshot:
         """
         size = next(size for size in self.limits.batch_sizes if size >= len(asked))
         padded = [*asked, *[asked[-1]] * (size - len(asked))]
+        if self.blend:
+            allowed = queries.allowed_items(self.system, padded)
+            stage("prompts")
+            top = self.blend.top_k(padded, allowed, self.most)
+            stage("device")
+            return TopK(top.items[: len(asked)], top.scores[: len(asked)])
         prompts, recommender = queries.prompts(self.system, padded, task), queries.recommender(self.system, padded)
         source = np.zeros((size, self.length), np.int32)
         source[:, : prompts.shape[1]] = prompts
@@ -183,14 +216,3 @@ class Snapshot:
 
 def _has_beams(system: System) -> bool:
     return not isinstance(system.model, Retriever) and system.config.eval.recommender == "beam"
-
-
-def version_of(system: System) -> str:
-    """The first 12 hexadecimal digits of a SHA-256 of config and weights, wherever the run's folder lies."""
-    config = dataclasses.asdict(system.config)
-    config.pop("out")
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
-    for path, value in jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.state(system.model))):
-        digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.ascontiguousarray(jax.device_get(value)).tobytes())
-    return digest.hexdigest()[:12]

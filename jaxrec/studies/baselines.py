@@ -9,9 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from jaxrec.baselines.baseline import NO_ATTRIBUTES
 from jaxrec.baselines.counted import evaluate_baselines
-from jaxrec.baselines.registry import BASELINES, check_baselines, settings_of
+from jaxrec.baselines.registry import BASELINES, check_baselines, obstacle, settings_of
 from jaxrec.config import Config, ModelConfig, TaskConfig
 from jaxrec.config.limits import check_limits
 from jaxrec.evaluate.full_ranking import Result, evaluate_scores
@@ -27,13 +26,6 @@ from jaxrec.system.run import command
 
 Part = Literal["valid", "test"]
 REMEDY = "put it back, or delete it: the same command makes it again"
-
-
-def obstacle(name: str, config: Config) -> str:
-    """Why a baseline can't be trained on a config's data: "" if it can, so far as the config tells."""
-    data = config.data
-    lacks = BASELINES[name].attributes and data.path is not None and not data.attributes
-    return f"{BASELINES[name].title} {NO_ATTRIBUTES}" if lacks else ""
 
 
 def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "test") -> dict[str, Any]:
@@ -53,7 +45,7 @@ def train_baseline(name: str, config: Config, settings: Any, *, part: Part = "te
     """
     check_baselines([name])
     check_limits(settings_of(name, settings), name)
-    if reason := obstacle(name, config):
+    if reason := obstacle(name, config.data):
         raise ValueError(reason)
     if config.protocol != "strict":
         raise ValueError(f"protocol {config.protocol!r}: baselines learn from the training part alone; take strict")
@@ -125,7 +117,7 @@ def compare_baselines(
     check_baselines(names)
     for name in names:
         check_limits(settings_of(name, settings), name)
-        if reason := obstacle(name, config):
+        if reason := obstacle(name, config.data):
             raise ValueError(reason)
     collector = RowCollector()
     finished: dict[str, list[BaselineRun]] = {BASELINES[name].title: [] for name in names}

@@ -12,43 +12,17 @@ from typing import Any
 
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.baselines.registry import Settings
-from jaxrec.evaluate.blending import METRIC, WITH_COUNTS, Blend, evaluate_blend, fit_blend
+from jaxrec.evaluate.blending import METRIC, evaluate_blend, fit_blend
 from jaxrec.evaluate.full_ranking import results_of_groups
 from jaxrec.evaluate.ranking import user_values
 from jaxrec.evaluate.results_file import COMPARED, against_best_baseline, results_report, write_results
-from jaxrec.files import read_kept, write_whole
+from jaxrec.files import write_whole
+from jaxrec.inference.blend_parts import groups_of_seeds, read_parts
+from jaxrec.inference.blends import BLEND_FILE, BlendedParts
 from jaxrec.progress import logger
-from jaxrec.studies.blend_parts import BlendPart, groups_of_seeds, read_parts
+from jaxrec.studies.baselines import train_baseline
 from jaxrec.system.run import Run, command
 from jaxrec.system.system import System
-
-BLEND_FILE = "blend.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class BlendedParts:
-    """Parts with their weights, in the folder that keeps them.
-
-    Attributes:
-      folder: with blend.json and results.json.
-      parts: in the order they were given.
-      blend: their components with fitted parameters, and the weights.
-    """
-
-    folder: pathlib.Path
-    parts: tuple[BlendPart, ...]
-    blend: Blend
-
-    @property
-    def name(self) -> str:
-        """The row's name in tables: "META ID + TokenRec + counts"."""
-        trained = [part.name for part in self.parts if part.kind != "counted"]
-        return " + ".join(trained) + (WITH_COUNTS if len(trained) < len(self.parts) else "")
-
-    @property
-    def run(self) -> Run:
-        """The first part with data; data, split and masks of all are the same."""
-        return next(part.run for part in self.parts if part.run is not None)
 
 
 def make_blend(
@@ -74,7 +48,7 @@ def make_blend(
     folder = folder or _default_folder(sources)
     if (folder / "config.json").exists():
         raise ValueError(f"{folder} holds a run; give the blend a folder of its own: --out FOLDER")
-    parts = read_parts(sources, folder, settings or Settings())
+    parts = read_parts(sources, lambda name, run: _trained(name, run, folder, settings or Settings()))
     run = next(part.run for part in parts if part.run is not None)
     logger.info("blend: weighting %s on validation items", ", ".join(part.name for part in parts))
     blend = fit_blend(
@@ -92,36 +66,11 @@ def make_blend(
     return blended
 
 
-def load_blend(folder: str | os.PathLike[str]) -> BlendedParts:
-    """Loads a blend and its parts from the folder that `make_blend` wrote.
-
-    Raises:
-      ValueError: the folder holds no blend, or a part's folder is gone.
-    """
-    folder = pathlib.Path(folder)
-    if not (folder / BLEND_FILE).is_file():
-        raise ValueError(f"{folder} holds no blend (no {BLEND_FILE}); make one with python -m launch.blend")
-    stored = read_kept(folder / BLEND_FILE, "json", "put it back, or blend anew")
-    sources = []
-    for part in stored["parts"]:
-        source = part["name"] if part["folder"] is None else folder / part["folder"]
-        if part["folder"] is not None and not source.is_dir():
-            raise ValueError(f"{folder}: {source}, the folder of {part['name']}, is gone; put it back or blend anew")
-        sources.append(source)
-    parts = [
-        dataclasses.replace(part, component=dataclasses.replace(part.component, **_fitted(values)))
-        for part, values in zip(read_parts(sources, folder, Settings()), stored["parts"], strict=True)
-    ]
-    validation = stored["validation"]
-    blend = Blend(
-        tuple(part.component for part in parts),
-        tuple(part["weight"] for part in stored["parts"]),
-        validation["value"],
-        validation["users"],
-        validation["seed"],
-        tuple((tuple(weights), value) for weights, value in validation["tries"]),
-    )
-    return BlendedParts(folder, tuple(parts), blend)
+def _trained(name: str, run: Run, folder: pathlib.Path, settings: Any) -> pathlib.Path:
+    """The folder NAME-SEED of a baseline that is trained on a run's split, or was trained there already."""
+    config = dataclasses.replace(run.config, out=str(folder / f"{name}-{run.config.seed}"))
+    train_baseline(name, config, settings)
+    return config.folder
 
 
 def _evaluate(blended: BlendedParts, started: float) -> None:
@@ -185,10 +134,6 @@ def _write(blended: BlendedParts, seconds: float) -> None:
         "seconds": round(seconds, 1),
     }
     write_whole(blended.folder / BLEND_FILE, json.dumps(content, indent=1) + "\n")
-
-
-def _fitted(part: dict[str, Any]) -> dict[str, Any]:
-    return {"name": part["name"], "parameter": part["parameter"]}
 
 
 def _default_folder(sources: Sequence[System | str | os.PathLike[str]]) -> pathlib.Path:

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxrec.config import Config
-from jaxrec.evaluate.blending import WITH_COUNTS
 from jaxrec.files import write_whole
 from jaxrec.studies.comparison import Comparison, MethodRun
 from jaxrec.studies.over_seeds import RowCollector, intervals_beside_baselines
 from jaxrec.studies.run_folders import Vectors, results_of, run_folder
 from jaxrec.studies.text_comparison import TextRowCollector
 from jaxrec.system import run as runs
+from jaxrec.system.measuring import blend_name
 from jaxrec.system.run import command
 from jaxrec.system.system import method_name
 
@@ -64,7 +64,7 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
             for row in report["rows"]:
                 system = row["system"]
                 if system.startswith(method):
-                    if name != first and system.split(",")[0] not in (method, method + WITH_COUNTS):
+                    if name != first and system.split(",")[0] not in (method, blend_name(method, config.eval)):
                         continue
                     system = name + system.removeprefix(method)
                 elif (config.data, config.protocol) != (study[first].data, study[first].protocol):
@@ -75,7 +75,7 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
     intervals = []
     for name, config in study.items():
         rivals = [system for system, data in baselines.items() if data == (config.data, config.protocol)]
-        systems = [system for system in (name, name + WITH_COUNTS) if system in collector.rank_files]
+        systems = [system for system in (name, blend_name(name, config.eval)) if system in collector.rank_files]
         own_users = config.data.path is None  # each seed generates a world
         intervals += intervals_beside_baselines(systems, rivals, collector.rank_files, own_users=own_users)
     comparison = Comparison(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, Histories, TopK
 
 
-def catalogue_component(system: System, name: str | None = None) -> Component:
+def catalogue_component(system: System, name: str | None = None, *, length: int | None = None) -> Component:
     """The run as a component: a softmax over its scores or, with beam search, the probabilities of the listed items.
 
     Retrieval scores items by cosine (unknown items by -1), eval.recommender "exact" by the log-probability of their
@@ -32,13 +33,15 @@ def catalogue_component(system: System, name: str | None = None) -> Component:
     Args:
       system: a trained run with a task that ranks items; its main task and eval settings are used.
       name: in tables; None: the method's name.
+      length: tokens that all prompts are padded to, so that each number of users is compiled once; None: users are
+        batched by the length of their prompts.
     """
     alone = not isinstance(system.model, Retriever) and system.model.items is None
     beam = alone and system.config.eval.recommender == "beam"
     return Component(
         name or system.name,
-        lambda histories, users: _scores(system, histories_of(histories, users), users),
-        lambda histories, users: _scores(system, histories_of(histories, users), None),
+        lambda histories, users: _scores(system, histories_of(histories, users), users, length),
+        lambda histories, users: _scores(system, histories_of(histories, users), None, length),
         "log-probabilities" if beam else "softmax",
     )
 
@@ -66,7 +69,7 @@ def spread(top: TopK, n_items: int) -> np.ndarray:
     return spread_out
 
 
-def _scores(system: System, histories: Histories, users: np.ndarray | None) -> np.ndarray:
+def _scores(system: System, histories: Histories, users: np.ndarray | None, length: int | None) -> np.ndarray:
     """Scores of all items for each of some histories, f32[B,I]; `users` are the system's, None = new users."""
     settings = system.config.eval
     codes, rows = system.user_codes(histories, users), np.arange(histories.n_users)
@@ -74,12 +77,24 @@ def _scores(system: System, histories: Histories, users: np.ndarray | None) -> n
     source = ask(rows, users)
     recommender = system.recommender if users is not None else system.recommender_to(histories)
     n_items = system.data.n_items
+    if length is not None:
+        source = np.pad(source, ((0, 0), (0, length - source.shape[1])))
+
+    def scored(run: Callable[[np.ndarray], jax.Array]) -> np.ndarray:
+        if length is not None:
+            return np.asarray(run(source))
+        return np.asarray(run_by_length(lambda source, *_: run(source), source, users=settings.batch_users))
+
     if not isinstance(recommender, TrieRecommender):
-        run = functools.partial(_cosines, recommender.model, recommender.items)
-        return run_by_length(lambda source, *_: run(source), source, users=settings.batch_users)[:, :n_items]
+        return scored(functools.partial(_cosines, recommender.model, recommender.items))[:, :n_items]
     if recommender.mode == "exact" or recommender.model.items is not None:
-        run = functools.partial(_log_probs, recommender.model, recommender.trie)
-        return run_by_length(lambda source, *_: run(source), source, users=settings.batch_users)
+        return scored(functools.partial(_log_probs, recommender.model, recommender.trie))
+    if length is not None:
+        allowed = np.ones((len(source), n_items), bool)
+        if settings.mask_seen:
+            allowed[histories.users, histories.items] = False
+        top = jax.device_get(recommender.run(source, None, allowed, k=min(settings.beams, n_items)))
+        return spread(top, n_items)
     scores = np.empty((len(source), n_items), np.float32)
     lengths = history_lengths(histories)
     for part in blocks(lengths) if settings.mask_seen else [rows]:

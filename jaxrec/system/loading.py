@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.files.sums import SUMS_FILE
-from jaxrec.system.run import reopen
+from jaxrec.system.run import check_blend, reopen
 from jaxrec.system.stages import add_newcomers, build
 from jaxrec.system.system import System
 from jaxrec.system.training import restore
@@ -45,6 +45,7 @@ def load(folder: str | os.PathLike[str], *, accept_new_data: bool = False, **ove
         raise ValueError(f"{run.folder} ranks no items: leave out {', '.join(unused)}")
     settings = dataclasses.replace(run.config.eval, **overrides)
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, eval=settings))
+    check_blend(run.config)
     return with_unseen(restore(build(run)))
 
 

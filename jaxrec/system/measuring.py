@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from jaxrec.baselines.counted import COUNTED_BASELINES, counted_components, evaluate_baselines
-from jaxrec.embedders.inner_product import inner_product_scorer
+from jaxrec.baselines.registry import BASELINES, trained_component
+from jaxrec.config import EvalConfig
+from jaxrec.embedders.inner_product import InnerProductScorer
 from jaxrec.embedders.registry import embedder
-from jaxrec.evaluate.blending import WITH_COUNTS, Blend, evaluate_blend, fit_blend
+from jaxrec.evaluate.blending import WITH_COUNTS, Blend, Component, evaluate_blend, fit_blend
 from jaxrec.evaluate.full_ranking import Result, evaluate_scores, results_of_groups
 from jaxrec.evaluate.results_file import results_report
 from jaxrec.evaluate.results_table import results_table
@@ -32,7 +34,7 @@ class Measured:
       ranks: results of the ranking tasks; empty where there are none.
       texts: results of the text tasks.
       examples: by text task, answers for a few events; see `Writer.examples`.
-      blend: of the system and the counted baselines; None unless eval.counts is set.
+      blend: of the system and the baselines; None unless eval.counts or eval.blend_with is set.
     """
 
     ranks: list[Result]
@@ -71,7 +73,7 @@ def _ranks(system: System, part: str) -> tuple[list[Result], Blend | None]:
         results.append(
             evaluate_scores(
                 record.title,
-                inner_product_scorer(vectors),
+                InnerProductScorer(vectors),
                 split,
                 part,
                 mask_seen=config.eval.mask_seen,
@@ -80,19 +82,41 @@ def _ranks(system: System, part: str) -> tuple[list[Result], Blend | None]:
         )
     results += evaluate_baselines(split, part, mask_seen=config.eval.mask_seen)
     blend = None
-    if config.eval.counts:
-        blend = _blend_with_counts(system)
-        rows = {system.name + WITH_COUNTS: blend.weights}
-        results[1:1] = evaluate_blend(blend, rows, split, part, mask_seen=config.eval.mask_seen)
+    if config.eval.counts or config.eval.blend_with:
+        blend = _blend_with_baselines(system)
+        there = {result.system for result in results}
+        trained = [BASELINES[name].title for name in config.eval.blend_with if BASELINES[name].title not in there]
+        names = [component.name for component in blend.components]
+        alone = {title: tuple(float(name == title) for name in names) for title in trained}
+        rows = {blend_name(system.name, config.eval): blend.weights} | alone
+        blended, *others = evaluate_blend(blend, rows, split, part, mask_seen=config.eval.mask_seen, baselines=trained)
+        results[1:1] = [blended]
+        results += others
     return [*results, *results_of_groups(results, split, part)], blend
 
 
-def _blend_with_counts(system: System) -> Blend:
-    """The system and the counted baselines, weighted on validation items."""
+def blend_name(system: str, settings: EvalConfig) -> str:
+    """The name of a system's row blended with baselines, "META ID + LightGCN + counts"."""
+    return " + ".join([system, *(BASELINES[name].title for name in settings.blend_with)]) + WITH_COUNTS
+
+
+def _blend_with_baselines(system: System) -> Blend:
+    """The system, the trained baselines of eval.blend_with and the counted ones, weighted on validation items."""
     config, split = system.config, system.split
-    system.say("weighting the model and the counted baselines on validation items")
-    components = [catalogue_component(system), *counted_components(tuple(COUNTED_BASELINES), split.train)]
+    trained = [_trained_component(system, name) for name in config.eval.blend_with]
+    components = [catalogue_component(system), *trained, *counted_components(tuple(COUNTED_BASELINES), split.train)]
+    system.say(f"weighting {', '.join(component.name for component in components)} on validation items")
     return fit_blend(components, split, mask_seen=config.eval.mask_seen, seed=config.seed)
+
+
+def _trained_component(system: System, name: str) -> Component:
+    """A trained baseline: trained in the run's folder, or read from there, or the run's own embedder."""
+    if name == system.config.embedder:
+        score = InnerProductScorer(system.embedding.vectors)
+        return Component(BASELINES[name].title, score, score.of_strangers, "softmax")
+    system.say(f"training {BASELINES[name].title} for the blend")
+    settings, folder = BASELINES[name].settings, system.folder / "baselines"
+    return trained_component(name, settings, system.split, system.config.seed, folder)
 
 
 def build_results_report(system: System, part: str, measured: Measured, seconds: float | None) -> dict[str, Any]:
@@ -118,7 +142,7 @@ def build_results_report(system: System, part: str, measured: Measured, seconds:
     if system.skipped_rows:
         report["skipped_rows"] = system.skipped_rows
     if measured.blend is not None:
-        report["blend"] = {"system": system.name + WITH_COUNTS, **measured.blend.to_dict()}
+        report["blend"] = {"system": blend_name(system.name, config.eval), **measured.blend.to_dict()}
     id_report = system.folder / "ids.json"
     if id_report.is_file():
         report["ids"] = read_kept(id_report, "json", "delete it, and results have no figures of the ids")

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from jaxrec.baselines.registry import check_baselines, obstacle
 from jaxrec.config import Config, from_dict, to_json
 from jaxrec.config.checks import check_config
 from jaxrec.embedders.registry import embedder
@@ -28,7 +29,8 @@ from jaxrec.tokenizers.registry import id_kind, kind_name
 from jaxrec.types import DataError, EventSplit, Histories, Interactions, Split
 
 CHANGEABLE = (
-    *("out", "name", "data.name", "eval.batch_users", "eval.counts", "eval.text_beams", "eval.text_events"),
+    *("out", "name", "data.name"),
+    *("eval.batch_users", "eval.counts", "eval.blend_with", "eval.text_beams", "eval.text_events"),
     *("train.checkpoint_minutes", "train.data_parallel", "train.fsdp"),
 )
 """Fields that may change in the folder of a run, as nothing that is trained depends on them."""
@@ -147,6 +149,7 @@ def check_run(config: Config) -> None:
             lightgcn_loss(name, path)
     _check_ids(config)
     _check_backbone(config)
+    check_blend(config)
     if jax.process_count() > 1:
         raise ValueError("a run needs a single process; start one, with all devices of a host")
 
@@ -159,6 +162,20 @@ def _check_ids(config: Config) -> None:
             f"ids.users causal computes user ids from histories, and {user_kind} ids are not made of anything; "
             "set ids.users static or none"
         )
+
+
+def check_blend(config: Config) -> None:
+    """Checks the baselines of eval.blend_with.
+
+    Raises:
+      ValueError: a name is unknown or given twice, or the data lacks item attributes that a baseline needs.
+    """
+    names = config.eval.blend_with
+    if names:
+        check_baselines(names)
+    for name in names:
+        if reason := obstacle(name, config.data):
+            raise ValueError(f"eval.blend_with: {reason}")
 
 
 def _check_backbone(config: Config) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from jaxrec.config import LightGcnConfig
 from jaxrec.embedders.embedder import Embedding
-from jaxrec.embedders.inner_product import inner_product_scorer
+from jaxrec.embedders.inner_product import InnerProductScorer
 from jaxrec.embedders.lightgcn import fit_lightgcn, propagate, refresh
 from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.ranking import metrics
@@ -93,7 +93,7 @@ def test_of_several_losses_the_best_in_validation_is_kept_and_named(
     single, values = {}, {}
     for loss in ("bpr", "in_batch"):
         single[loss] = fit_lightgcn(planted, dataclasses.replace(config, losses=(loss,)), valid=valid, seed=1)
-        ranks = evaluate_scores(loss, inner_product_scorer(single[loss].vectors), split, "valid").ranks
+        ranks = evaluate_scores(loss, InnerProductScorer(single[loss].vectors), split, "valid").ranks
         values[loss] = metrics(ranks)["ndcg@10"]
         assert not single[loss].report
     assert values["bpr"] != values["in_batch"]
@@ -183,11 +183,11 @@ def test_a_refresh_of_the_same_graph_is_what_training_gave(planted: Histories) -
 def test_the_scorer_ranks_by_inner_products() -> None:
     vectors = Vectors(np.eye(2, dtype=np.float32), np.array([[3, 0], [2, 5], [1, 9]], np.float32))
     split = split_of(histories_of([[0], [2]], 3), np.array([1, 0], np.int32), np.array([2, 0], np.int32))
-    ranks = evaluate_scores("hand", inner_product_scorer(vectors), split, "test", batch_users=2).ranks
+    ranks = evaluate_scores("hand", InnerProductScorer(vectors), split, "test", batch_users=2).ranks
     # User 0: 2 and 1 are left of 3, 2, 1, the target scores 1. User 1: 0 and 5 are left, the target scores 0.
     np.testing.assert_array_equal(ranks, [2, 2])
     with pytest.raises(ValueError, match="refresh the vectors"):
-        inner_product_scorer(vectors)(histories_of([[0]], 3), np.array([0]))
+        InnerProductScorer(vectors)(histories_of([[0]], 3), np.array([0]))
 
 
 def test_what_cannot_be_is_named(planted: Histories) -> None:
@@ -229,7 +229,7 @@ def test_the_released_tables_reach_what_is_known_of_them(real_data: pathlib.Path
     split = split_of(histories, np.full(1090, -1, np.int32), test)
     for layers, expected in ((0, {"hr@10": 0.0385}), (3, {"hr@10": 0.1009, "ndcg@10": 0.0532})):
         ranks = evaluate_scores(
-            "released", inner_product_scorer(propagate(tables, histories, layers)), split, "test"
+            "released", InnerProductScorer(propagate(tables, histories, layers)), split, "test"
         ).ranks
         for name, value in expected.items():
             assert metrics(ranks)[name] == pytest.approx(value, abs=5e-5), (layers, name)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jaxrec.config import LightGcnConfig
-from jaxrec.embedders.inner_product import inner_product_scorer
+from jaxrec.embedders.inner_product import InnerProductScorer
 from jaxrec.embedders.lightgcn import fit_lightgcn, propagate
 from jaxrec.embedders.shuffled_batches import ShuffledBatches
 from jaxrec.keys import stream
@@ -79,5 +79,5 @@ def test_training_beside_pytorch(histories: Histories, layers: int) -> None:
         ).max()
         > 0.05
     )
-    scores = inner_product_scorer(propagate(actual.tables, histories, layers))(histories, np.arange(USERS))
+    scores = InnerProductScorer(propagate(actual.tables, histories, layers))(histories, np.arange(USERS))
     np.testing.assert_allclose(scores, expected[:USERS] @ expected[USERS:].T, atol=1e-3)

@@ -1,5 +1,6 @@
 """Blends of trained runs: made, stored, loaded, and asked for recommendations."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import jaxrec
 from jaxrec.config import Config
 from jaxrec.studies.baselines import train_baseline
 from jaxrec.system.system import System
+from jaxrec.types import Histories
 
 Finished = Callable[[str, pathlib.Path], System]
 NAME = "META ID + EASE + BPR-MF + counts"
@@ -116,10 +118,26 @@ def test_parts_with_a_parameter_for_each_user_do_not_serve_somebody_new(folder: 
     (folder / "users").mkdir(exist_ok=True)
     blend = jaxrec.blend([folder / "blend" / "mf-0", folder / "ease-0"], out=folder / "users")
     blended = blend._blended
-    mostly = type(blended.blend)(blended.blend.components, (0.5, 0.5), 0.0, 1, 0)
+    mf, ease = blended.blend.components
+    mostly = type(blended.blend)((dataclasses.replace(mf, score_new=None), ease), (0.5, 0.5), 0.0, 1, 0)
     blend._blended = type(blended)(blended.folder, blended.parts, mostly)
     with pytest.raises(ValueError, match="BPR-MF has parameters for each user of the data and none for somebody new"):
         blend.recommend(history=[])
+
+
+def test_vectors_are_folded_in_for_somebody_new(folder: pathlib.Path) -> None:
+    blended = jaxrec.load(folder / "blend")._blended
+    (mf,) = (part.component for part in blended.parts if part.name == "BPR-MF")
+    histories = blended.run.split.history("test")
+    new = np.asarray(mf.score_new(histories, np.arange(20)))
+    vectors = mf.score._vectors
+    for user in range(20):
+        items = vectors.item[histories.of(user)]
+        mean = (items / np.linalg.norm(items, axis=1, keepdims=True)).mean(axis=0)
+        wanted = vectors.item @ (mean / np.linalg.norm(mean)) * np.linalg.norm(vectors.user, axis=1).mean()
+        np.testing.assert_allclose(new[user], wanted, rtol=1e-4, atol=1e-6)
+    nothing = Histories(np.zeros(2, np.int64), np.zeros(0, np.int32), 48)
+    assert not np.asarray(mf.score_new(nothing, np.array([0]))).any()
 
 
 def test_two_of_one_method_are_numbered(folder: pathlib.Path) -> None:

@@ -7,10 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from jaxrec.baselines.registry import BASELINES
 from jaxrec.evaluate.blending import Blend, evaluate_blend
+from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.system.catalogue_scores import catalogue_component, spread
+from jaxrec.system.loading import load
 from jaxrec.system.measuring import build_results_report, measure
+from jaxrec.system.run import check_run
 from jaxrec.system.system import System, histories_of
 from jaxrec.types import TopK
 
@@ -88,3 +92,33 @@ def test_a_table_has_the_row_with_counts(finished_run: Finished, tmp_path: pathl
     report = build_results_report(system, "test", measured, None)
     assert report["blend"]["weights"] == measured.blend.named_weights
     assert {i["system"] for i in report["intervals"]} >= {"TokenRec", "TokenRec + counts"}
+
+
+def test_trained_baselines_join_the_blend_and_are_rows(finished_run: Finished, tmp_path: pathlib.Path) -> None:
+    finished_run("TokenRec", tmp_path / "run")
+    system = load(tmp_path / "run", blend_with=("lightgcn", "ease"))
+    measured = measure(system, "test")
+    rows = {result.system: result for result in measured.ranks}
+    blended = "TokenRec + LightGCN + EASE + counts"
+    assert list(rows)[:2] == ["TokenRec", blended]
+    assert len(rows) == len(measured.ranks)  # LightGCN is this run's embedder: one row, and nothing trained again
+    assert rows["EASE"].baseline
+    assert rows["LightGCN"].baseline
+    assert not (tmp_path / "run" / "baselines" / "lightgcn").exists()
+    assert measured.blend is not None
+    assert list(measured.blend.named_weights)[:3] == ["TokenRec", "LightGCN", "EASE"]
+    score = BASELINES["ease"].train(BASELINES["ease"].settings, system.split, system.config.seed, tmp_path / "alone")
+    alone = evaluate_scores("EASE", score, system.split, "test")
+    np.testing.assert_allclose(rows["EASE"].ranks, alone.ranks, atol=0.5)  # log-probabilities round: ties
+    report = build_results_report(system, "test", measured, None)
+    assert report["blend"]["system"] == blended
+    assert {i["baseline"] for i in report["intervals"] if i["system"] == blended} <= set(rows) - {"TokenRec", blended}
+
+
+def test_an_unknown_baseline_for_the_blend_is_refused(finished_run: Finished, tmp_path: pathlib.Path) -> None:
+    config = finished_run("TokenRec", tmp_path / "run").config
+    with pytest.raises(ValueError, match="baselines lightgbm: give some of mf, lightgcn"):
+        load(tmp_path / "run", blend_with=("lightgbm",))
+    with pytest.raises(ValueError, match="name one twice"):
+        check_run(config.replace(eval__blend_with=("ease", "ease")))
+    check_run(config.replace(eval__blend_with=("ease",)))

@@ -6,8 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxrec.baselines.registry import BASELINES
-from jaxrec.studies.baselines import obstacle
+from jaxrec.baselines.registry import BASELINES, obstacle
 from jaxrec.studies.comparison import mean_and_deviation
 from jaxrec.studies.papers.contradictions import find_contradictions
 from jaxrec.studies.papers.intervals import table_intervals
@@ -103,7 +102,7 @@ def _read_sources(
         if key not in in_study:
             reasons[key].append("not in this study")
             continue
-        if source.baseline and (reason := obstacle(source.baseline, request.base)):
+        if source.baseline and (reason := obstacle(source.baseline, request.base.data)):
             reasons[key].append(reason)
             continue
         absent = []

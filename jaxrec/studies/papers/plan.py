@@ -12,12 +12,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jaxrec.baselines.registry import BASELINES
+from jaxrec.baselines.registry import BASELINES, obstacle
 from jaxrec.config import Config
 from jaxrec.files import read_kept, write_whole
 from jaxrec.hub.registry import backbone
 from jaxrec.progress import clock
-from jaxrec.studies import baselines
 from jaxrec.studies.papers.request import TableRequest
 
 DURATIONS = "durations.json"
@@ -89,7 +88,7 @@ def table_jobs(requests: Sequence[TableRequest], seeds: Sequence[int], only: Seq
     wanted = {name.casefold() for name in only}
     for request in requests:
         for source in request.sources:
-            if not source.trained or (source.baseline and baselines.obstacle(source.baseline, request.base)):
+            if not source.trained or (source.baseline and obstacle(source.baseline, request.base.data)):
                 continue
             name = BASELINES[source.baseline].title if source.baseline else str(source.run)
             trained[name] = {name.casefold(), source.baseline or name.casefold()}

@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from flax.traverse_util import flatten_dict
 
 from jaxrec.baselines.counted import COUNTED_BASELINES, counted_components
-from jaxrec.baselines.registry import BASELINES
+from jaxrec.baselines.registry import BASELINES, trained_component
 from jaxrec.config import Config, from_dict, to_json
 from jaxrec.evaluate.blending import Component
 from jaxrec.files import read_kept
-from jaxrec.studies.baselines import train_baseline
 from jaxrec.system import loading
 from jaxrec.system.catalogue_scores import catalogue_component
 from jaxrec.system.run import Run, reopen
@@ -54,14 +53,13 @@ def groups_of_seeds(parts: Sequence[BlendPart]) -> list[list[int]]:
 
 
 def read_parts(
-    sources: Sequence[System | str | os.PathLike[str]], folder: pathlib.Path, settings: Any
+    sources: Sequence[System | str | os.PathLike[str]], train: Callable[[str, Run], pathlib.Path]
 ) -> list[BlendPart]:
     """Loads the parts of a blend; baselines that are given by name are trained first.
 
     Args:
       sources: systems, folders of trained runs or baselines, and names of counted and trained baselines.
-      folder: gets a folder NAME-SEED for each baseline to train; one that is trained there already is loaded.
-      settings: `baselines.registry.Settings` of the baselines to train.
+      train: train(name, run) -> the folder of the baseline of this name, trained on the split of the run.
     Returns:
       parts in the order of `sources`, of different names.
     Raises:
@@ -81,7 +79,7 @@ def read_parts(
     assert first is not None
     for part in with_data[1:]:
         _check_same(with_data[0], part)
-    parts = [part or _of_name(str(name), first, folder, settings) for part, name in zip(loaded, names, strict=True)]
+    parts = [part or _of_name(str(name), first, train) for part, name in zip(loaded, names, strict=True)]
     return _with_different_names(parts)
 
 
@@ -91,13 +89,11 @@ def _baseline_name(source: System | str | os.PathLike[str]) -> str | None:
     return names.get(source.casefold()) if isinstance(source, str) else None
 
 
-def _of_name(name: str, run: Run, folder: pathlib.Path, settings: Any) -> BlendPart:
+def _of_name(name: str, run: Run, train: Callable[[str, Run], pathlib.Path]) -> BlendPart:
     """The baseline of this name on a run's split."""
     if name in COUNTED_BASELINES:
         return BlendPart(counted_components([name], run.split.train)[0], "counted", None, name)
-    config = dataclasses.replace(run.config, out=str(folder / f"{name}-{run.config.seed}"))
-    train_baseline(name, config, settings)
-    return _of_folder(config.folder)
+    return _of_folder(train(name, run))
 
 
 def _of_folder(source: System | str | os.PathLike[str]) -> BlendPart:
@@ -125,8 +121,8 @@ def _trained_baseline(folder: pathlib.Path) -> BlendPart:
         )
     record, run = BASELINES[name], reopen(folder)
     # It resumes at its last step, which leaves it nothing to do but read its best weights.
-    score = record.train(from_dict(type(record.settings), values), run.split, run.config.seed, folder / name)
-    component = Component(record.title, score, score if record.new_users else None, "softmax")
+    settings = from_dict(type(record.settings), values)
+    component = trained_component(name, settings, run.split, run.config.seed, folder)
     return BlendPart(component, "baseline", run, f"{name} {values} {_without_seed(run.config)}")
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxrec.evaluate.blending import mix
+from jaxrec.inference.blends import BlendedParts
 from jaxrec.inference.popular import popular_list
 from jaxrec.inference.queries import none_left
 from jaxrec.inference.service import numbers_of
 from jaxrec.recommend.recommendations import RecommendationList
-from jaxrec.studies.blend import BlendedParts
 from jaxrec.system.recommendation_lists import item_label
 from jaxrec.types import Histories
 

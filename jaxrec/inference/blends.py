@@ -1,0 +1,81 @@
+"""A blend of trained runs and baselines, as its folder keeps it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+from jaxrec.evaluate.blending import WITH_COUNTS, Blend
+from jaxrec.files import read_kept
+from jaxrec.inference.blend_parts import BlendPart, read_parts
+from jaxrec.system.run import Run
+
+BLEND_FILE = "blend.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class BlendedParts:
+    """Parts with their weights, in the folder that keeps them.
+
+    Attributes:
+      folder: with blend.json and results.json.
+      parts: in the order they were given.
+      blend: their components with fitted parameters, and the weights.
+    """
+
+    folder: pathlib.Path
+    parts: tuple[BlendPart, ...]
+    blend: Blend
+
+    @property
+    def name(self) -> str:
+        """The row's name in tables: "META ID + TokenRec + counts"."""
+        trained = [part.name for part in self.parts if part.kind != "counted"]
+        return " + ".join(trained) + (WITH_COUNTS if len(trained) < len(self.parts) else "")
+
+    @property
+    def run(self) -> Run:
+        """The first part with data; data, split and masks of all are the same."""
+        return next(part.run for part in self.parts if part.run is not None)
+
+
+def load_blend(folder: str | os.PathLike[str]) -> BlendedParts:
+    """Loads a blend and its parts from the folder that `jaxrec.studies.blend.make_blend` wrote.
+
+    Raises:
+      ValueError: the folder holds no blend, or a part's folder is gone.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / BLEND_FILE).is_file():
+        raise ValueError(f"{folder} holds no blend (no {BLEND_FILE}); make one with python -m launch.blend")
+    stored = read_kept(folder / BLEND_FILE, "json", "put it back, or blend anew")
+    sources = []
+    for part in stored["parts"]:
+        source = part["name"] if part["folder"] is None else folder / part["folder"]
+        if part["folder"] is not None and not source.is_dir():
+            raise ValueError(f"{folder}: {source}, the folder of {part['name']}, is gone; put it back or blend anew")
+        sources.append(source)
+    parts = [
+        dataclasses.replace(part, component=dataclasses.replace(part.component, **_fitted(values)))
+        for part, values in zip(read_parts(sources, _never_trained), stored["parts"], strict=True)
+    ]
+    validation = stored["validation"]
+    blend = Blend(
+        tuple(part.component for part in parts),
+        tuple(part["weight"] for part in stored["parts"]),
+        validation["value"],
+        validation["users"],
+        validation["seed"],
+        tuple((tuple(weights), value) for weights, value in validation["tries"]),
+    )
+    return BlendedParts(folder, tuple(parts), blend)
+
+
+def _fitted(part: dict[str, Any]) -> dict[str, Any]:
+    return {"name": part["name"], "parameter": part["parameter"]}
+
+
+def _never_trained(name: str, run: Run) -> pathlib.Path:
+    raise ValueError(f"{BLEND_FILE} names {name} without a folder beside {run.folder}; blend anew")
