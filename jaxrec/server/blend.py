@@ -94,7 +94,7 @@ class ServedBlend:
             if len(places := np.flatnonzero(knows == known)):
                 # Always as many rows as there are queries, so that one shape is compiled.
                 rows = np.resize(places, len(queries))
-                scores[places] = self._scores([queries[n] for n in rows], known=known)[: len(places)]
+                scores[places] = self._scores([queries[n] for n in rows.tolist()], known=known)[: len(places)]
         scores[~allowed[:, : scores.shape[1]]] = -np.inf
         top_scores, items = jax.device_get(_best(scores, k))
         return TopK(np.where(top_scores > -np.inf, items, -1), top_scores)
