@@ -51,6 +51,8 @@ class Arguments(Settings):
     """Names of baselines."""
     seed: int = 0
     """Of both sides."""
+    length: int = 50
+    """Newest items of a history that both sides read."""
     epochs: int = 300
     """Maximum number of RecBole's epochs; it stops after ten validations without a better NDCG@10."""
     work: pathlib.Path = pathlib.Path("runs/recbole")
@@ -75,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def compare(name: str, arguments: Any, split: Split) -> list[dict[str, Any]]:
     """Trains both sides and ranks the test items of all users; a row for each."""
-    folder, settings = arguments.work / name, settings_of(name, arguments)
+    folder = arguments.work / name
+    settings = dataclasses.replace(settings_of(name, arguments), length=arguments.length)
     score = BASELINES[name].train(settings, split, arguments.seed, folder)
     ours = evaluate_scores(BASELINES[name].title, score, split, "test")
     lines = [json.loads(line) for line in next(folder.rglob("metrics.jsonl")).read_text().splitlines()]
@@ -84,6 +87,7 @@ def compare(name: str, arguments: Any, split: Split) -> list[dict[str, Any]]:
     recbole = {
         "seed": arguments.seed,
         "epochs": arguments.epochs,
+        "MAX_ITEM_LIST_LENGTH": arguments.length,
         "items": split.train.n_items,
         "use_gpu": False,
         "checkpoint_dir": str(arguments.work / "checkpoints"),
