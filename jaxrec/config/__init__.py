@@ -9,6 +9,7 @@ from jaxrec.config.data import (
     LtgnnConfig,
     QuantizerConfig,
     SkipGramConfig,
+    TextsConfig,
     WalkConfig,
     WorldConfig,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "SkipGramConfig",
     "T5Config",
     "TaskConfig",
+    "TextsConfig",
     "TrainConfig",
     "WalkConfig",
     "WorldConfig",

@@ -15,6 +15,7 @@ from jaxrec.config.data import (
     LtgnnConfig,
     QuantizerConfig,
     SkipGramConfig,
+    TextsConfig,
     WalkConfig,
 )
 from jaxrec.config.limits import Seed
@@ -31,7 +32,8 @@ class Config:
     embedder: str = "walks"
     """The embedder that computes collaborative vectors, a name in `jaxrec.embedders.registry`: "walks" (META ID's
     random walks and skip-gram), "lightgcn" (TokenRec), "gtn" (graph trend filtering), "ltgnn" (a fixed
-    point, trained over drawn neighbours), or "mf" (matrix factorisation)."""
+    point, trained over drawn neighbours), "mf" (matrix factorisation), or "texts" (titles and attributes of items,
+    without any event)."""
     answer: Literal["id", "vector", "both"] = "id"
     """What the model outputs: "id", an item's id token by token (beam search); "vector", a query vector for
     nearest-neighbour retrieval among item vectors; "both", the id and, by a head over all items, the item itself, of
@@ -49,6 +51,7 @@ class Config:
     lightgcn: LightGcnConfig = LightGcnConfig()
     gtn: GtnConfig = GtnConfig()
     ltgnn: LtgnnConfig = LtgnnConfig()
+    texts: TextsConfig = TextsConfig()
     ids: IdConfig = IdConfig()
     quantizer: QuantizerConfig = QuantizerConfig()
     model: ModelConfig = ModelConfig()

@@ -210,6 +210,17 @@ class LtgnnConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TextsConfig:
+    """Vectors of items from their titles and attributes."""
+
+    encoder: str = "tfidf"
+    """"tfidf": TF-IDF of words and pairs of words. Otherwise the folder, or the name on the Hugging Face hub, of a
+    sentence encoder, which stays as it is; it needs PyTorch."""
+    dim: Width = 64
+    """Width of the vectors; wider ones are reduced by a truncated SVD."""
+
+
+@dataclasses.dataclass(frozen=True)
 class QuantizerConfig:
     """Learned vector quantizers, one for users and one for items; TokenRec, section 2.3."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxrec.config import Config
 from jaxrec.embedders.fold_in import of_each_item, of_each_user, unit_rows
-from jaxrec.types import Histories, Vectors
+from jaxrec.types import Histories, Interactions, Vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Embedding:
 
 
 class Fit(Protocol):
-    """Learns vectors from events; see `Embedder.fit`."""
+    """Learns vectors from events alone; see `Embedder.fit`."""
 
     def __call__(
         self,
@@ -82,13 +82,16 @@ class Embedder:
         metrics.jsonl, from which a killed run resumes, or None.
       refresh: refresh(embedding, histories, settings) -> Vectors of all users and items, new ones included, without
         training.
+      about: about(data) -> what is known of the items besides events, which `fit` reads as its argument `about`; None:
+        it reads events alone.
       ranks: whether inner products of its vectors rank items; tables then list them as a baseline.
     """
 
     title: str
     settings: Callable[[Config], Any]
-    fit: Fit
+    fit: Callable[..., Embedding]
     refresh: Refresh = fold_in
+    about: Callable[[Interactions], Any] | None = None
     ranks: bool = False
 
 

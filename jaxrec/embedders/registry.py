@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxrec.embedders import gtn, lightgcn, ltgnn, mf, walks
+from jaxrec.embedders import gtn, lightgcn, ltgnn, mf, texts, walks
 from jaxrec.embedders.embedder import Embedder
 
 EMBEDDERS: dict[str, Embedder] = {
@@ -11,6 +11,7 @@ EMBEDDERS: dict[str, Embedder] = {
     "mf": mf.EMBEDDER,
     "gtn": gtn.EMBEDDER,
     "ltgnn": ltgnn.EMBEDDER,
+    "texts": texts.EMBEDDER,
 }
 
 

@@ -46,6 +46,7 @@ def embed(run: Run) -> Embedding:
         valid=run.split.valid if (run.split.valid >= 0).any() else None,
         seed=config.seed,
         folder=run.folder / config.embedder,
+        **({} if record.about is None else {"about": record.about(run.data)}),
     )
     _save(run, embedding)
     return embedding
