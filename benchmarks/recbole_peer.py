@@ -1,4 +1,4 @@
-"""Trains one of RecBole's sequence models; run by `benchmarks.recbole` with the Python of an environment that has it.
+"""Trains one of RecBole's sequence models; run by `benchmarks.baselines` with the Python of an environment that has it.
 
 `python recbole_peer.py FOLDER MODEL SETTINGS`: FOLDER/split holds the events in RecBole's form; SETTINGS is RecBole's
 config as JSON. Writes FOLDER/MODEL.npz, scores of all items for each user who has a test item, and prints a line of

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import recbole
+from benchmarks import baselines
 from jaxrec.config import Config, to_json
 from jaxrec.system.run_data import load_run_data
 
@@ -37,7 +37,7 @@ def peer(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def test_its_last_two_events_of_a_user_are_held_out(tiny: Config, tmp_path: pathlib.Path) -> None:
     _, split, *_ = load_run_data(tiny, tmp_path)
-    recbole.write_events(split, tmp_path / "split")
+    baselines.write_events(split, tmp_path / "split")
     rows = [line.split("\t") for line in (tmp_path / "split" / "split.inter").read_text().splitlines()]
     assert rows[0] == ["user_id:token", "item_id:token", "timestamp:float"]
     for user in range(split.train.n_users):
@@ -56,7 +56,7 @@ def test_both_sides_are_rows(tiny: Config, tmp_path: pathlib.Path, peer: pathlib
     config.write_text(f"{imports}config = from_dict(Config, json.loads({to_json(tiny)!r}))\n")
     folders = ["--work", str(tmp_path / "work"), "--out", str(tmp_path)]
     settings = ["--sasrec.epochs", "40", "--sasrec.validate-every", "20", "--sasrec.dim", "8", "--sasrec.inner", "8"]
-    recbole.main([str(config), "--peer", str(peer), "--systems", "sasrec", *folders, *settings])
+    baselines.main([str(config), "--peer", str(peer), "--systems", "sasrec", *folders, *settings])
     (file,) = tmp_path.glob("recbole-*.json")
     ours, theirs = json.loads(file.read_text())["rows"]
     assert (ours["system"], theirs["system"]) == ("SASRec", "SASRec, RecBole")
