@@ -1,8 +1,9 @@
 """Baselines beside RecBole's: the same events, split, ranking and cores, ours and theirs in turn.
 
 `python -m benchmarks.baselines CONFIG --peer VENV/bin/python --systems hgn sasrec`: RecBole wants old packages, so it
-lives in an environment of its own (`pip install torch recbole "numpy<2" "pandas<3"`). Both sides run on the cores that
-this process may use; `taskset -c 0` gives them one. All items are ranked but those of the history; ties count half.
+lives in an environment of its own (`pip install torch recbole "numpy<2" "pandas<3" kmeans_pytorch plotly`). Both sides
+run on the cores that this process may use; `taskset -c 0` gives them one. All items are ranked but those of the
+history; ties count half.
 """
 
 from __future__ import annotations
