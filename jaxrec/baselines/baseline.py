@@ -27,6 +27,7 @@ class Baseline:
         model selection, and resumes from checkpoints in the folder.
       new_users: whether its scores depend on the history alone, so that it also serves users it was not trained on.
       attributes: whether it learns from `split.attributes`, and can't be trained where they are None.
+      most_items: catalogue up to which it is worth its memory and time in a blend, 0 = any.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Baseline:
     train: Callable[[Any, Split, int, pathlib.Path], Scorer]
     new_users: bool = False
     attributes: bool = False
+    most_items: int = 0
 
 
 def attributes_for(title: str, split: Split) -> Attributes:

@@ -14,7 +14,6 @@ from jaxrec.studies.over_seeds import RowCollector, intervals_beside_baselines
 from jaxrec.studies.run_folders import Vectors, results_of, run_folder
 from jaxrec.studies.text_comparison import TextRowCollector
 from jaxrec.system import run as runs
-from jaxrec.system.measuring import blend_name
 from jaxrec.system.run import command
 from jaxrec.system.system import method_name
 
@@ -49,6 +48,7 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
     vectors: Vectors = {}
     environment: dict[str, Any] = {}
     first = next(iter(study))
+    blended: dict[str, str] = {}  # the row of a method's blend, or without one its own
     for seed in seeds:
         for name in study:
             config = _seeded(study[name], folder, name, seed)
@@ -61,10 +61,12 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
             environment = {key: report[key] for key in ("device", "versions")}
             method = method_name(config)
             texts.add(report, name, method, seed)
+            own = method, report.get("blend", {}).get("system", method)
+            blended[name] = name + own[1].removeprefix(method)
             for row in report["rows"]:
                 system = row["system"]
                 if system.startswith(method):
-                    if name != first and system.split(",")[0] not in (method, blend_name(method, config.eval)):
+                    if name != first and system.split(",")[0] not in own:
                         continue
                     system = name + system.removeprefix(method)
                 elif (config.data, config.protocol) != (study[first].data, study[first].protocol):
@@ -75,7 +77,7 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
     intervals = []
     for name, config in study.items():
         rivals = [system for system, data in baselines.items() if data == (config.data, config.protocol)]
-        systems = [system for system in (name, blend_name(name, config.eval)) if system in collector.rank_files]
+        systems = [system for system in dict.fromkeys((name, blended[name])) if system in collector.rank_files]
         own_users = config.data.path is None  # each seed generates a world
         intervals += intervals_beside_baselines(systems, rivals, collector.rank_files, own_users=own_users)
     comparison = Comparison(

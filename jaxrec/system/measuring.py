@@ -9,7 +9,6 @@ import numpy as np
 
 from jaxrec.baselines.counted import COUNTED_BASELINES, counted_components, evaluate_baselines
 from jaxrec.baselines.registry import BASELINES, trained_component
-from jaxrec.config import EvalConfig
 from jaxrec.embedders.inner_product import InnerProductScorer
 from jaxrec.embedders.registry import embedder
 from jaxrec.evaluate.blending import WITH_COUNTS, Blend, Component, evaluate_blend, fit_blend
@@ -84,29 +83,42 @@ def _ranks(system: System, part: str) -> tuple[list[Result], Blend | None]:
     blend = None
     if config.eval.counts or config.eval.blend_with:
         blend = _blend_with_baselines(system)
-        there = {result.system for result in results}
-        trained = [BASELINES[name].title for name in config.eval.blend_with if BASELINES[name].title not in there]
+        there = {result.system for result in results}  # so are the counted baselines, and perhaps the embedder
         names = [component.name for component in blend.components]
+        trained = [name for name in names if name not in there]
         alone = {title: tuple(float(name == title) for name in names) for title in trained}
-        rows = {blend_name(system.name, config.eval): blend.weights} | alone
+        rows = {_blend_name(system, blend): blend.weights} | alone
         blended, *others = evaluate_blend(blend, rows, split, part, mask_seen=config.eval.mask_seen, baselines=trained)
         results[1:1] = [blended]
         results += others
     return [*results, *results_of_groups(results, split, part)], blend
 
 
-def blend_name(system: str, settings: EvalConfig) -> str:
-    """The name of a system's row blended with baselines, "META ID + LightGCN + counts"."""
-    return " + ".join([system, *(BASELINES[name].title for name in settings.blend_with)]) + WITH_COUNTS
+def _blend_name(system: System, blend: Blend) -> str:
+    """The name of the row, "META ID + LightGCN + counts"."""
+    trained = [component.name for component in blend.components if component.name not in COUNTED_BASELINES]
+    return " + ".join([system.name, *trained[1:]]) + WITH_COUNTS
 
 
 def _blend_with_baselines(system: System) -> Blend:
     """The system, the trained baselines of eval.blend_with and the counted ones, weighted on validation items."""
     config, split = system.config, system.split
-    trained = [_trained_component(system, name) for name in config.eval.blend_with]
+    trained = [_trained_component(system, name) for name in _fitting(system)]
     components = [catalogue_component(system), *trained, *counted_components(tuple(COUNTED_BASELINES), split.train)]
     system.say(f"weighting {', '.join(component.name for component in components)} on validation items")
     return fit_blend(components, split, mask_seen=config.eval.mask_seen, seed=config.seed)
+
+
+def _fitting(system: System) -> list[str]:
+    """The baselines of eval.blend_with, without those for which the catalogue is too large."""
+    n_items, fitting = system.data.n_items, []
+    for name in system.config.eval.blend_with:
+        record = BASELINES[name]
+        if 0 < record.most_items < n_items:
+            system.say(f"{record.title} is left out of the blend: {n_items:,} items, of at most {record.most_items:,}")
+        else:
+            fitting.append(name)
+    return fitting
 
 
 def _trained_component(system: System, name: str) -> Component:
@@ -142,7 +154,7 @@ def build_results_report(system: System, part: str, measured: Measured, seconds:
     if system.skipped_rows:
         report["skipped_rows"] = system.skipped_rows
     if measured.blend is not None:
-        report["blend"] = {"system": blend_name(system.name, config.eval), **measured.blend.to_dict()}
+        report["blend"] = {"system": _blend_name(system, measured.blend), **measured.blend.to_dict()}
     id_report = system.folder / "ids.json"
     if id_report.is_file():
         report["ids"] = read_kept(id_report, "json", "delete it, and results have no figures of the ids")

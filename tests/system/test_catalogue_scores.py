@@ -122,3 +122,14 @@ def test_an_unknown_baseline_for_the_blend_is_refused(finished_run: Finished, tm
     with pytest.raises(ValueError, match="name one twice"):
         check_run(config.replace(eval__blend_with=("ease", "ease")))
     check_run(config.replace(eval__blend_with=("ease",)))
+
+
+def test_a_baseline_is_left_out_where_the_catalogue_is_too_large(
+    finished_run: Finished, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished_run("TokenRec", tmp_path / "run")
+    system = load(tmp_path / "run", blend_with=("lightgcn", "ease"))
+    monkeypatch.setitem(BASELINES, "ease", dataclasses.replace(BASELINES["ease"], most_items=47))
+    measured = measure(system, "test")
+    assert [result.system for result in measured.ranks][:2] == ["TokenRec", "TokenRec + LightGCN + counts"]
+    assert "EASE" not in [result.system for result in measured.ranks]
