@@ -9,6 +9,7 @@ history; ties count half.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import statistics
@@ -65,9 +66,15 @@ class Arguments(Settings):
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints a table, and writes it."""
     arguments = tyro.cli(Arguments, args=argv, description=__doc__)
+    if wrong := [name for name in arguments.systems if name not in PEERS]:
+        raise SystemExit(f"--systems {' '.join(wrong)}: RecBole is asked for {', '.join(PEERS)}")
+    if not arguments.peer:
+        raise SystemExit("--peer names no Python; give that of an environment with RecBole")
     config = load_config(arguments.config)
     config = config.replace(seed=arguments.seed, task=TaskConfig(tasks=("sequential",)))
     _, split, *_ = load_run_data(config, arguments.work)
+    if split.protocol != "strict" or split.unseen_users.any() or split.unseen_items.any():
+        raise SystemExit("RecBole splits by leave-one-out; give a config of a strict split, with nothing unseen")
     write_events(split, arguments.work / "split")
     report: dict[str, Any] = {"data": config.data.name, "protocol": split.protocol, **circumstances(), "rows": []}
     for name in arguments.systems:
@@ -78,8 +85,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def compare(name: str, arguments: Any, split: Split) -> list[dict[str, Any]]:
     """Trains both sides and ranks the test items of all users; a row for each."""
-    folder = arguments.work / name
     settings = dataclasses.replace(settings_of(name, arguments), length=arguments.length)
+    # Another configuration must not go on from this one's checkpoints.
+    about = f"{arguments.config} {arguments.seed} {settings}"
+    folder = arguments.work / f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
     score = BASELINES[name].train(settings, split, arguments.seed, folder)
     ours = evaluate_scores(BASELINES[name].title, score, split, "test")
     lines = [json.loads(line) for line in next(folder.rglob("metrics.jsonl")).read_text().splitlines()]
@@ -124,9 +133,9 @@ def _row(result: Result) -> dict[str, Any]:
 
 
 def write_events(split: Split, folder: pathlib.Path) -> None:
-    """Writes users with a test item in RecBole's form: numbers as names, places in the history as times.
+    """Writes users in RecBole's form: numbers as names, places in the history as times.
 
-    Its leave-one-out split of them is this split. Attributes follow where the data has some.
+    Its leave-one-out split of them is this split, which is strict. Attributes follow where the data has some.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["user_id:token\titem_id:token\ttimestamp:float"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from jaxrec.baselines.baseline import Baseline
 from jaxrec.config.limits import Limits
 from jaxrec.evaluate.full_ranking import Scorer
 from jaxrec.evaluate.validation import validate_scores
+from jaxrec.files import read_kept, write_whole
 from jaxrec.progress import logger
 from jaxrec.types import Histories, Split
 
@@ -64,26 +66,32 @@ def ease_weights(x: sparse.csr_matrix, regularization: float) -> np.ndarray:
     return weights
 
 
-def train_ease(split: Split, config: EaseConfig) -> Scorer:
-    """Trains EASE with each lambda and keeps the one with the best NDCG@10 on the validation items.
+def choose_regularization(split: Split, config: EaseConfig) -> float:
+    """The lambda with the best NDCG@10 on the validation items, or the only one.
 
     Raises:
       ValueError: no lambda is given, one is not above 0, or several are given and nobody has a validation item.
     """
     if not config.regularization:
         raise ValueError("ease.regularization holds none; give at least one, 200 say")
+    if len(config.regularization) == 1:
+        return config.regularization[0]
     x = interaction_matrix(split.train)
-    best, best_scorer = -1.0, None
+    values = {}
     for regularization in config.regularization:
         scorer = ease_scorer(ease_weights(x, regularization))
-        if len(config.regularization) == 1:
-            return scorer
-        value = validate_scores(scorer, split)["ndcg@10"]
-        logger.info("EASE: lambda %g: valid/ndcg@10 %.4f", regularization, value)
-        if value > best:
-            best, best_scorer = value, scorer
-    assert best_scorer is not None  # an NDCG is at least 0
-    return best_scorer
+        values[regularization] = validate_scores(scorer, split)["ndcg@10"]
+        logger.info("EASE: lambda %g: valid/ndcg@10 %.4f", regularization, values[regularization])
+    return max(values, key=values.__getitem__)
+
+
+def train_ease(split: Split, config: EaseConfig) -> Scorer:
+    """EASE with the lambda of `choose_regularization`."""
+    return _fitted(split, choose_regularization(split, config))
+
+
+def _fitted(split: Split, regularization: float) -> Scorer:
+    return ease_scorer(ease_weights(interaction_matrix(split.train), regularization))
 
 
 def ease_scorer(weights: np.ndarray) -> Scorer:
@@ -101,8 +109,15 @@ def ease_scorer(weights: np.ndarray) -> Scorer:
 
 
 def _train(settings: EaseConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
-    del seed, folder  # closed form: deterministic, and nothing to resume
-    return train_ease(split, settings)
+    """Keeps the chosen lambda in the folder, so that a second call, as of a blend that is loaded, fits it alone."""
+    del seed
+    file = folder / "chosen.json"
+    if not file.is_file():
+        chosen = choose_regularization(split, settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(file, json.dumps({"regularization": chosen}) + "\n")
+    chosen = read_kept(file, "json", "delete it, and it is chosen anew")["regularization"]
+    return _fitted(split, float(chosen))
 
 
 BASELINE = Baseline("EASE", EaseConfig(), _train, new_users=True, most_items=25_000)  # 2.5 GB of weights, half an hour

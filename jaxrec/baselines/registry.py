@@ -76,7 +76,8 @@ def trained_component(name: str, settings: Any, split: Split, seed: int, folder:
       settings: of this baseline.
       split: see `Baseline.train`.
       seed: of the training.
-      folder: its folder NAME holds the checkpoints; a finished training is read from there.
+      folder: its folder NAME holds the checkpoints; a finished training is read from there (EASE's chosen lambda alone,
+        by which it is fitted again).
     """
     score = BASELINES[name].train(settings, split, seed, folder / name)
     folded = score.of_strangers if isinstance(score, InnerProductScorer) else None

@@ -201,8 +201,8 @@ class EvalConfig:
     5,000 users."""
     blend_with: tuple[str, ...] = ()
     """Trained baselines that join this blend, such as lightgcn: tables have the row "METHOD + LightGCN + counts" then,
-    and one of each baseline. They are trained in the run's folder, with their default settings; ease is left out where
-    there are more than 25,000 items."""
+    and one of each baseline. They are trained in the run's folder, with their default settings, but for the run's own
+    embedder, which is taken as it is; ease is left out where there are more than 25,000 items."""
     text_beams: Annotated[int, Limits(at_least=1, at_most=1000)] = 1
     """Beams for generated text; 1: greedy decoding (the paper, section C.3.2)."""
     text_events: NonNegativeInt = 0

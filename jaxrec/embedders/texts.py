@@ -92,7 +92,9 @@ def _sentences(texts: Sequence[str], settings: TextsConfig, seed: int) -> np.nda
 def _reduced(rows, dim: int, seed: int) -> np.ndarray:
     """The first `dim` singular directions of rows, as unit vectors f32[I,dim]; fewer columns are padded with zeros."""
     if min(rows.shape) > dim:
+        empty = np.asarray(abs(rows).sum(axis=1)).ravel() == 0
         rows = TruncatedSVD(dim, algorithm="arpack", random_state=seed).fit_transform(rows)
+        rows[empty] = 0  # which rounding would make a direction of its own
     elif not isinstance(rows, np.ndarray):
         rows = rows.toarray()
     width = min(rows.shape[1], dim)

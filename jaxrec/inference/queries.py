@@ -10,12 +10,9 @@ import numpy as np
 from jaxrec.recommend.batches import MULTIPLE
 from jaxrec.recommend.retrieval import VectorRecommender
 from jaxrec.recommend.trie_recommender import TrieRecommender
-from jaxrec.system.system import System, histories_of, main_prompt
+from jaxrec.system.system import System, histories_of, main_prompt, steady_user_codes
 from jaxrec.text import listed, quoted
-from jaxrec.types import Codes, Histories, TopK
-
-ROWS = 32
-"""Codes of users are computed for a multiple of this many."""
+from jaxrec.types import Histories, TopK
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +125,11 @@ def prompts(system: System, queries: Sequence[Query], task: str) -> np.ndarray:
             continue
         if is_new:
             histories = _histories_of_strangers(system, queries)
-            codes, draw = _user_codes(system, histories, None), np.zeros(len(places), np.int64)
+            codes, draw = steady_user_codes(system, histories, None), np.zeros(len(places), np.int64)
         else:
             draw = np.array([queries[n].user for n in places], np.int64)
             histories = histories_of(system.histories, draw)
-            codes = _user_codes(system, histories, draw)
+            codes = steady_user_codes(system, histories, draw)
         ask = system.asker(histories, codes, task, main_prompt(system.config.eval.prompt))
         for n, row in zip(places, ask(np.arange(len(places)), draw), strict=True):
             rows[n] = row
@@ -149,18 +146,6 @@ def longest_prompt(system: System) -> int:
     stranger = Query(None, longest, np.zeros(0, np.int32), None, True)
     lengths = [prompts(system, [stranger], task).shape[1] for task in settings.ranking]
     return -(-max(lengths) // MULTIPLE) * MULTIPLE
-
-
-def _user_codes(system: System, histories: Histories, users: np.ndarray | None) -> Codes | None:
-    """`System.user_codes`, computed for a multiple of `ROWS` histories, of which those behind are empty.
-
-    Whoever took one item is exactly as far from a centroid as that item, so that rounding, which depends on the number
-    of rows, would decide their rank: a list would depend on who shares the batch. And each number would be compiled.
-    """
-    n, more = histories.n_users, -histories.n_users % ROWS
-    padded = Histories(np.pad(histories.offsets, (0, more), mode="edge"), histories.items, histories.n_items)
-    codes = system.user_codes(padded, None if users is None else np.pad(users, (0, more), mode="edge"))
-    return None if codes is None else dataclasses.replace(codes, values=codes.values[:n])
 
 
 def recommender(system: System, queries: Sequence[Query]) -> TrieRecommender | VectorRecommender:
@@ -213,7 +198,7 @@ def history_of(system: System, asked: Query) -> Histories:
 def user_id(system: System, asked: Query) -> str:
     """The user's id in the prompt, `<User><CT3><CI17>`; "" without user ids."""
     users = None if asked.user is None else np.array([asked.user])
-    return system.user_name(_user_codes(system, history_of(system, asked), users), 0)
+    return system.user_name(steady_user_codes(system, history_of(system, asked), users), 0)
 
 
 def why_fewer(system: System, asked: Query, n: int, k: int) -> str:

@@ -20,6 +20,9 @@ from jaxrec.system.catalogue_scores import catalogue_component
 from jaxrec.system.system import System
 from jaxrec.types import Array, Histories, TopK
 
+MOST_DOUBLINGS = 6
+"""Histories of 8 to 8 * 2^5 = 256 items are compiled at start."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ServedBlend:
@@ -29,7 +32,7 @@ class ServedBlend:
 
     Attributes:
       name: of its row in tables.
-      version: of the weights of its runs and of the blend.
+      version: a hash of config and weights of its runs, of the settings of its baselines, and of the blend's weights.
       components: those of weight above 0; a run's prompts have one length.
       weights: of these.
       histories: of the users of the runs' data, over the items of the runs' data.
@@ -66,6 +69,19 @@ class ServedBlend:
         kept = np.concatenate([[0], np.cumsum(items < n_items)])
         offsets = kept[histories.offsets[: n_users + 1]]
         return dataclasses.replace(self, histories=Histories(offsets, items[items < n_items], n_items))
+
+    def examples(self) -> list[Query]:
+        """Requests of all shapes that parts compile: a user with a history, and somebody new with short and long ones.
+
+        Next-item models pad histories to the next power of two; runs to one length.
+        """
+        none, (n_users, n_items) = np.zeros(0, np.int32), (self.histories.n_users, self.histories.n_items)
+        sizes = np.diff(self.histories.offsets)
+        by_size = {int(size).bit_length(): user for user, size in zip(range(n_users), sizes, strict=True) if size}
+        known = [Query(user, self.histories.of(user), none, None, True) for _, user in sorted(by_size.items())]
+        lengths = [0, *(min(8 * 2**n, n_items) for n in range(MOST_DOUBLINGS))]
+        strangers = [Query(None, np.arange(n, dtype=np.int32), none, None, True) for n in dict.fromkeys(lengths)]
+        return known if self.of_users_alone else [*known, *strangers]
 
     @property
     def of_users_alone(self) -> list[str]:

@@ -104,11 +104,7 @@ class Snapshot:
         if not self.ranks:
             return
         task, none = self.system.config.task.ranking[0], np.zeros(0, np.int32)
-        asked = [Query(None, none, none, None, True)]
-        if self.blend:  # whose parts may score users otherwise, and somebody new not at all
-            some = np.flatnonzero(np.diff(self.blend.histories.offsets))[:1]
-            users = [Query(user, self.system.histories.of(user), none, None, True) for user in some.tolist()]
-            asked = users if self.blend.of_users_alone else [*asked, *users]
+        asked = self.blend.examples() if self.blend else [Query(None, none, none, None, True)]
         for size in self.limits.batch_sizes:
             for query in asked:
                 self.answer([query] * size, task)
@@ -139,13 +135,17 @@ class Snapshot:
 
     def why_fewer(self, query: Query, n: int, k: int) -> str:
         """Why a list has n items of the k that were wanted; "" where it has k."""
-        if self.blend and n < k and self.system.data.n_items > self.blend.histories.n_items:
-            return f"{n} of {k} items: those that came after the blend was made are not in it"
+        if self.blend and n < k:
+            may = queries.allowed_items(self.system, [query])[0]
+            if later := int(may[self.blend.histories.n_items :].sum()):
+                return f"{n} of {k} items: the other {later} that may be listed came after the blend was made"
         return queries.why_fewer(self.system, query, n, k)
 
     def check_k(self, k: int) -> None:
         """Raises ValueError if a list of k items can't be asked for."""
         queries.check_k(self.system, k)
+        if self.blend and k > (most := self.blend.histories.n_items):
+            raise ValueError(f"k={k} exceeds the {most} items of this blend; those that came after it are not in it")
         if k > self.most:
             bound_by_beams = _has_beams(self.system) and self.most < self.limits.k
             reason = "serve with more --beams" if bound_by_beams else "serve with a higher --limits.k"

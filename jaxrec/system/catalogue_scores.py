@@ -17,7 +17,7 @@ from jaxrec.recommend.batches import run_by_length
 from jaxrec.recommend.decoding_steps import StepDecoder
 from jaxrec.recommend.exact_scoring import score_all
 from jaxrec.recommend.trie_recommender import TrieRecommender
-from jaxrec.system.system import System, histories_of, main_prompt
+from jaxrec.system.system import System, histories_of, main_prompt, steady_user_codes
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, Histories, TopK
 
@@ -72,9 +72,9 @@ def spread(top: TopK, n_items: int) -> np.ndarray:
 def _scores(system: System, histories: Histories, users: np.ndarray | None, length: int | None) -> np.ndarray:
     """Scores of all items for each of some histories, f32[B,I]; `users` are the system's, None = new users."""
     settings = system.config.eval
-    codes, rows = system.user_codes(histories, users), np.arange(histories.n_users)
+    codes, rows = steady_user_codes(system, histories, users), np.arange(histories.n_users)
     ask = system.asker(histories, codes, system.config.task.ranking[0], main_prompt(settings.prompt))
-    source = ask(rows, users)
+    source = ask(rows, np.zeros_like(rows) if users is None else users)  # no list depends on who shares the batch
     recommender = system.recommender if users is not None else system.recommender_to(histories)
     n_items = system.data.n_items
     if length is not None:

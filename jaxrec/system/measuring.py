@@ -125,7 +125,7 @@ def _trained_component(system: System, name: str) -> Component:
     """A trained baseline: trained in the run's folder, or read from there, or the run's own embedder."""
     if name == system.config.embedder:
         score = InnerProductScorer(system.embedding.vectors)
-        return Component(BASELINES[name].title, score, score.of_strangers, "softmax")
+        return Component(embedder(name).title, score, score.of_strangers, "softmax")
     system.say(f"training {BASELINES[name].title} for the blend")
     settings, folder = BASELINES[name].settings, system.folder / "baselines"
     return trained_component(name, settings, system.split, system.config.seed, folder)

@@ -37,6 +37,9 @@ from jaxrec.types import Codes, Histories, TopK
 LISTED = 30
 """Length of the lists by which retrieval is evaluated; the largest cutoff in TokenRec's tables."""
 
+ROWS = 32
+"""Codes of users are computed for a multiple of this many, see `steady_user_codes`."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class System(Run):
@@ -317,6 +320,18 @@ def histories_of(histories: Histories, users: np.ndarray) -> Histories:
     """The histories of some users i64[n], in that order."""
     items, offsets = ragged_take(histories.items, histories.offsets[users], np.diff(histories.offsets)[users])
     return Histories(offsets, items, histories.n_items)
+
+
+def steady_user_codes(system: System, histories: Histories, users: np.ndarray | None) -> Codes | None:
+    """`System.user_codes`, computed for a multiple of `ROWS` histories, of which those behind are empty.
+
+    Whoever took one item is exactly as far from a centroid as that item, so that rounding, which depends on the number
+    of rows, would decide their rank: a list would depend on who shares the batch. And each number would be compiled.
+    """
+    n, more = histories.n_users, -histories.n_users % ROWS
+    padded = Histories(np.pad(histories.offsets, (0, more), mode="edge"), histories.items, histories.n_items)
+    codes = system.user_codes(padded, None if users is None else np.pad(users, (0, more), mode="edge"))
+    return None if codes is None else dataclasses.replace(codes, values=codes.values[:n])
 
 
 def main_prompt(setting: str) -> str:

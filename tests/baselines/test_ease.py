@@ -1,9 +1,15 @@
 """EASE beside a ridge regression for each column by itself, and a case worked by hand."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
-from jaxrec.baselines.ease import ease_weights, interaction_matrix
+from jaxrec.baselines import ease
+from jaxrec.baselines.ease import EaseConfig, ease_weights, interaction_matrix
+from jaxrec.config import WorldConfig
+from jaxrec.data.split import make_split
+from jaxrec.data.synthetic import generate_world
 from jaxrec.types import Histories
 
 
@@ -37,3 +43,12 @@ def test_two_items_by_hand() -> None:
 def test_without_a_ridge_there_is_no_inverse() -> None:
     with pytest.raises(ValueError, match="must be above 0"):
         ease_weights(interaction_matrix(histories_of([[0]], 2)), 0.0)
+
+
+def test_the_chosen_lambda_is_kept(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = make_split(generate_world(WorldConfig(users=60, items=40, events_per_user=8), seed=0))
+    settings, users = EaseConfig(regularization=(10.0, 1e6)), np.arange(60)
+    first = ease.BASELINE.train(settings, split, 0, tmp_path)(split.history("test"), users)
+    monkeypatch.setattr(ease, "choose_regularization", lambda *_: pytest.fail("chosen a second time"))
+    again = ease.BASELINE.train(settings, split, 0, tmp_path)(split.history("test"), users)
+    np.testing.assert_array_equal(first, again)

@@ -110,7 +110,11 @@ def test_events_count_and_survive_a_reload(client: TestClient, folder: pathlib.P
         assert [item["item"] for item in answer["items"]] == [item.item for item in stranger]
         answer = client.post("/v1/recommend", json={"user": "user03", "k": 48}).json()
         assert {item["item"] for item in answer["items"]} == {item["item"] for item in before["items"]} - {"item44"}
-        assert answer["reason"].endswith("items: those that came after the blend was made are not in it")
+        assert answer["reason"].endswith("of 48 items: the other 1 that may be listed came after the blend was made")
+        few = {"user": "user03", "k": 5, "allow": ["item01", "item02"]}
+        assert client.post("/v1/recommend", json=few).json()["reason"].endswith("no other allowed item is left")
+        many = client.post("/v1/recommend", json={"user": "user03", "k": 49}).json()
+        assert many["error"].startswith("k=49 exceeds the 48 items of this blend")
         version = client.post("/v1/models/reload", json={"model": "mix"}).json()["version"]
         assert version == before["model"]["version"]
     run = jaxrec.load(folder.parent / "meta")
@@ -132,6 +136,10 @@ def test_retrieval_is_blended_too(finished_run: Finished, tmp_path: pathlib.Path
             answer = client.post("/v1/recommend", json=request).json()
             expected = blend.recommend(**request)
             assert [item["item"] for item in answer["items"]] == [item.item for item in expected]
+        stranger = {"history": ["item07", "item11", "item20", "item30"], "k": 20}  # whose history is shuffled
+        together = client.post("/v1/recommend", json={"requests": [stranger] * 3}).json()["answers"]
+        for answer in together:
+            assert [item["item"] for item in answer["items"]] == [item.item for item in blend.recommend(**stranger)]
         answer = client.post("/v1/recommend", json={"user": "user03", "task": "direct"})
         assert answer.json()["error"] == "task 'direct' is not blended; TokenRec + counts knows collaborative"
 
