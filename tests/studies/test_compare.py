@@ -91,6 +91,7 @@ def test_every_config_has_its_row_with_counts(tiny: Config, tmp_path: pathlib.Pa
         row = {"n_users": 2, **dict.fromkeys(TABLE_METRICS, 0.0)}
         rows = [{"system": name, "baseline": name == "transitions", **row} for name in ranks]
         measured = {"dataset": "toy", "protocol": "strict", "part": "test", "n_items": 9, "mask_seen": True}
+        measured["blend"] = {"system": "META ID + counts"}
         return None, measured | {"device": "none", "versions": {}, "rows": rows}
 
     monkeypatch.setattr(run_folders.experiment, "train", train)
