@@ -23,7 +23,7 @@ import tyro
 
 from benchmarks.harness import circumstances, write
 from jaxrec.baselines.registry import BASELINES, Settings, settings_of
-from jaxrec.config import TaskConfig, load_config
+from jaxrec.config import Config, TaskConfig, load_config
 from jaxrec.evaluate.bootstrap import paired_bootstrap
 from jaxrec.evaluate.full_ranking import Result, evaluate_scores
 from jaxrec.evaluate.ranking import metrics, user_values
@@ -78,16 +78,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_events(split, arguments.work / "split")
     report: dict[str, Any] = {"data": config.data.name, "protocol": split.protocol, **circumstances(), "rows": []}
     for name in arguments.systems:
-        report["rows"] += compare(name, arguments, split)
+        report["rows"] += compare(name, arguments, config, split)
         write(arguments.out, f"recbole-{config.data.name.lower().replace(' ', '-')}", report)
     print(table(report))
 
 
-def compare(name: str, arguments: Any, split: Split) -> list[dict[str, Any]]:
-    """Trains both sides and ranks the test items of all users; a row for each."""
+def compare(name: str, arguments: Any, config: Config, split: Split) -> list[dict[str, Any]]:
+    """Trains both sides and ranks the test items of all users; for each a row with metrics and rates."""
     settings = dataclasses.replace(settings_of(name, arguments), length=arguments.length)
     # Another configuration must not go on from this one's checkpoints.
-    about = f"{arguments.config} {arguments.seed} {settings}"
+    about = f"{config.data} {config.seed} {settings}"
     folder = arguments.work / f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
     score = BASELINES[name].train(settings, split, arguments.seed, folder)
     ours = evaluate_scores(BASELINES[name].title, score, split, "test")
@@ -120,10 +120,10 @@ def compare(name: str, arguments: Any, split: Split) -> list[dict[str, Any]]:
         return stored["scores"][row_of[users]]
 
     theirs = evaluate_scores(f"{BASELINES[name].title}, RecBole", stored_scores, split, "test")
-    epochs = max(line["step"] for line in lines)
     difference = paired_bootstrap(user_values(ours.ranks, "ndcg@10"), user_values(theirs.ranks, "ndcg@10"))
     return [
-        _row(ours) | {"steps": epochs, "targets_per_second": rate, "minus_peer": dataclasses.asdict(difference)},
+        _row(ours)
+        | {"steps": lines[-1]["step"], "targets_per_second": rate, "minus_peer": dataclasses.asdict(difference)},
         _row(theirs) | timed,
     ]
 

@@ -20,6 +20,7 @@ from recbole.utils import get_model, get_trainer, init_seed
 
 
 def main() -> None:
+    """Trains, writes the scores, and prints epochs, seconds, targets of an epoch, and targets a second."""
     folder, name, settings = pathlib.Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     sys.argv = sys.argv[:1]  # RecBole reads it, too

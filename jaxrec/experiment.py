@@ -24,7 +24,8 @@ from jaxrec.system.loading import with_unseen
 from jaxrec.system.measuring import beam_gap_line, build_results_report, measure, some_users
 from jaxrec.system.recommendation_lists import recommendation_list
 from jaxrec.system.stages import build
-from jaxrec.system.system import System, histories_of
+from jaxrec.system.system import System
+from jaxrec.tasks.ragged import histories_of
 from jaxrec.types import TopK
 
 

@@ -6,6 +6,8 @@ import os
 
 from jaxrec.api.blend import Blend
 from jaxrec.api.run import TrainedRun
+from jaxrec.inference.blends import BlendedParts
+from jaxrec.system.system import System
 
 
 def serve(
@@ -30,7 +32,11 @@ def serve(
 
     if not runs:
         raise ValueError("serve() needs a trained run or the folder of one")
-    served = []
-    for run in runs:
-        served.append(run._trained if isinstance(run, TrainedRun) else run._blended if isinstance(run, Blend) else run)
-    serve_systems(served, host=host, port=port, token=token)
+    serve_systems([_loaded(run) for run in runs], host=host, port=port, token=token)
+
+
+def _loaded(run: TrainedRun | Blend | str | os.PathLike[str]) -> System | BlendedParts | str | os.PathLike[str]:
+    """What the server takes."""
+    if isinstance(run, TrainedRun):
+        return run._trained
+    return run._blended if isinstance(run, Blend) else run

@@ -17,7 +17,8 @@ from jaxrec.evaluate.full_ranking import Scorer
 from jaxrec.evaluate.validation import validate_scores
 from jaxrec.files import read_kept, write_whole
 from jaxrec.progress import logger
-from jaxrec.types import Histories, Split
+from jaxrec.tasks.ragged import histories_of
+from jaxrec.types import DataError, Histories, Split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,32 +67,25 @@ def ease_weights(x: sparse.csr_matrix, regularization: float) -> np.ndarray:
     return weights
 
 
-def choose_regularization(split: Split, config: EaseConfig) -> float:
-    """The lambda with the best NDCG@10 on the validation items, or the only one.
+def choose_ease(split: Split, config: EaseConfig) -> tuple[float, Scorer]:
+    """The lambda with the best NDCG@10 on the validation items, or the only one, and EASE with it.
 
     Raises:
       ValueError: no lambda is given, one is not above 0, or several are given and nobody has a validation item.
     """
     if not config.regularization:
         raise ValueError("ease.regularization holds none; give at least one, 200 say")
-    if len(config.regularization) == 1:
-        return config.regularization[0]
-    x = interaction_matrix(split.train)
-    values = {}
+    x, best, chosen = interaction_matrix(split.train), -1.0, None
     for regularization in config.regularization:
         scorer = ease_scorer(ease_weights(x, regularization))
-        values[regularization] = validate_scores(scorer, split)["ndcg@10"]
-        logger.info("EASE: lambda %g: valid/ndcg@10 %.4f", regularization, values[regularization])
-    return max(values, key=values.__getitem__)
-
-
-def train_ease(split: Split, config: EaseConfig) -> Scorer:
-    """EASE with the lambda of `choose_regularization`."""
-    return _fitted(split, choose_regularization(split, config))
-
-
-def _fitted(split: Split, regularization: float) -> Scorer:
-    return ease_scorer(ease_weights(interaction_matrix(split.train), regularization))
+        if len(config.regularization) == 1:
+            return regularization, scorer
+        value = validate_scores(scorer, split)["ndcg@10"]
+        logger.info("EASE: lambda %g: valid/ndcg@10 %.4f", regularization, value)
+        if value > best:
+            best, chosen = value, (regularization, scorer)
+    assert chosen is not None  # an NDCG is at least 0
+    return chosen
 
 
 def ease_scorer(weights: np.ndarray) -> Scorer:
@@ -103,21 +97,29 @@ def ease_scorer(weights: np.ndarray) -> Scorer:
                 f"histories are over {histories.n_items} items, but EASE was trained on {len(weights)}; "
                 "take both from one split"
             )
-        return np.asarray(interaction_matrix(histories)[users].astype(np.float32) @ weights)
+        return np.asarray(interaction_matrix(histories_of(histories, users)).astype(np.float32) @ weights)
 
     return score
 
 
 def _train(settings: EaseConfig, split: Split, seed: int, folder: pathlib.Path) -> Scorer:
-    """Keeps the chosen lambda in the folder, so that a second call, as of a blend that is loaded, fits it alone."""
+    """Keeps the chosen lambda in the folder, so that a second call, as of a blend that is loaded, fits it alone.
+
+    Raises:
+      DataError: the file in the folder is damaged.
+    """
     del seed
-    file = folder / "chosen.json"
+    file, remedy = folder / "chosen.json", "delete it, and lambda is chosen anew"
     if not file.is_file():
-        chosen = choose_regularization(split, settings)
+        chosen, scorer = choose_ease(split, settings)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps({"regularization": chosen}) + "\n")
-    chosen = read_kept(file, "json", "delete it, and it is chosen anew")["regularization"]
-    return _fitted(split, float(chosen))
+        return scorer
+    chosen = read_kept(file, "json", remedy).get("regularization")
+    if not isinstance(chosen, float | int) or not chosen > 0:
+        raise DataError(f"{file} holds no regularization above 0; {remedy}")
+    return ease_scorer(ease_weights(interaction_matrix(split.train), float(chosen)))
 
 
-BASELINE = Baseline("EASE", EaseConfig(), _train, new_users=True, most_items=25_000)  # 2.5 GB of weights, half an hour
+# At the most items its weights take 2.5 GB, and fitting one lambda minutes.
+BASELINE = Baseline("EASE", EaseConfig(), _train, new_users=True, most_items=25_000)

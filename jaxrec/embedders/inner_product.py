@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.embedders.fold_in import of_each_user, scale_to_mean_length
+from jaxrec.tasks.ragged import histories_of
 from jaxrec.types import Array, Histories, Vectors
 
 
@@ -39,9 +40,7 @@ class InnerProductScorer:
 
         A vector is the mean of the history's unit vectors, scaled to the mean length of the users' vectors.
         """
-        rows = [histories.of(user) for user in users]
-        items = np.concatenate([np.zeros(0, np.int32), *rows])
-        mean = of_each_user(Histories(np.cumsum([0, *map(len, rows)]), items, histories.n_items), self._vectors.item)
+        mean = of_each_user(histories_of(histories, users), self._vectors.item)
         user = scale_to_mean_length(mean, self._vectors.user)
         return _scores(jnp.asarray(user), self._item, np.arange(len(user)))
 

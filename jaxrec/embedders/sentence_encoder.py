@@ -25,6 +25,7 @@ def encode_sentences(texts: Sequence[str], source: str) -> np.ndarray:
     """
     try:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
         raise ValueError(
@@ -33,9 +34,10 @@ def encode_sentences(texts: Sequence[str], source: str) -> np.ndarray:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         model = AutoModel.from_pretrained(source, trust_remote_code=False, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
-            f"texts.encoder={source!r} can't be read as a sentence encoder ({str(error).splitlines()[0]}); give a "
+            f"texts.encoder={source!r} can't be read as a sentence encoder ({reason}); give a "
             "folder with config.json, model.safetensors and a tokenizer, a name on the hub, or tfidf"
         ) from error
     model = (model.get_encoder() if model.config.is_encoder_decoder else model).eval()

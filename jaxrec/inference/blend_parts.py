@@ -120,7 +120,7 @@ def _trained_baseline(folder: pathlib.Path) -> BlendPart:
             f"{folder} holds the baseline {name!r}, which is not registered; there are {', '.join(BASELINES)}"
         )
     record, run = BASELINES[name], reopen(folder)
-    # It resumes at its last step, which leaves it nothing to do but read its best weights.
+    # Training goes on at its last step, so that there is nothing to do but to read the best weights.
     settings = from_dict(type(record.settings), values)
     component = trained_component(name, settings, run.split, run.config.seed, folder)
     return BlendPart(component, "baseline", run, f"{name} {values} {_without_seed(run.config)}")

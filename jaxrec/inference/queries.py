@@ -10,7 +10,8 @@ import numpy as np
 from jaxrec.recommend.batches import MULTIPLE
 from jaxrec.recommend.retrieval import VectorRecommender
 from jaxrec.recommend.trie_recommender import TrieRecommender
-from jaxrec.system.system import System, histories_of, main_prompt, steady_user_codes
+from jaxrec.system.system import System, main_prompt, steady_user_codes
+from jaxrec.tasks.ragged import histories_of
 from jaxrec.text import listed, quoted
 from jaxrec.types import Histories, TopK
 

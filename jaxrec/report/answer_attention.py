@@ -11,7 +11,8 @@ from flax import nnx
 
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.retriever import Retriever
-from jaxrec.system.system import System, histories_of
+from jaxrec.system.system import System
+from jaxrec.tasks.ragged import histories_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A served blend: its scores for requests, on shapes that are compiled once."""
+"""A served blend: its scores for requests, in batches of few shapes, which are compiled at start."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxrec.evaluate.blend_weights import Weights
 from jaxrec.evaluate.blending import Component, mix
+from jaxrec.evaluate.seen_items import padded_width
 from jaxrec.inference.blends import BlendedParts
 from jaxrec.inference.queries import Query, longest_prompt
 from jaxrec.server.version import DIGITS, version_of
@@ -20,8 +21,8 @@ from jaxrec.system.catalogue_scores import catalogue_component
 from jaxrec.system.system import System
 from jaxrec.types import Array, Histories, TopK
 
-MOST_DOUBLINGS = 6
-"""Histories of 8 to 8 * 2^5 = 256 items are compiled at start."""
+LENGTHS = (0, 8, 16, 32, 64, 128, 256)
+"""Lengths of histories that are compiled at start; next-item models pad to the next of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,17 +72,15 @@ class ServedBlend:
         return dataclasses.replace(self, histories=Histories(offsets, items[items < n_items], n_items))
 
     def examples(self) -> list[Query]:
-        """Requests of all shapes that parts compile: a user with a history, and somebody new with short and long ones.
-
-        Next-item models pad histories to the next power of two; runs to one length.
-        """
-        none, (n_users, n_items) = np.zeros(0, np.int32), (self.histories.n_users, self.histories.n_items)
-        sizes = np.diff(self.histories.offsets)
-        by_size = {int(size).bit_length(): user for user, size in zip(range(n_users), sizes, strict=True) if size}
-        known = [Query(user, self.histories.of(user), none, None, True) for _, user in sorted(by_size.items())]
-        lengths = [0, *(min(8 * 2**n, n_items) for n in range(MOST_DOUBLINGS))]
-        strangers = [Query(None, np.arange(n, dtype=np.int32), none, None, True) for n in dict.fromkeys(lengths)]
-        return known if self.of_users_alone else [*known, *strangers]
+        """Requests of all shapes that parts compile: of users with short and long histories, and of somebody new."""
+        none, n_items = np.zeros(0, np.int32), self.histories.n_items
+        sizes, first = np.unique(np.diff(self.histories.offsets), return_index=True)
+        # The shortest history of each width.
+        by_width = {padded_width(int(size)): int(user) for size, user in zip(sizes[::-1], first[::-1], strict=True)}
+        users = [Query(user, self.histories.of(user), none, None, True) for user in by_width.values()]
+        lengths = dict.fromkeys(min(length, n_items) for length in LENGTHS)
+        strangers = [Query(None, np.arange(length, dtype=np.int32), none, None, True) for length in lengths]
+        return users if self.of_users_alone else [*users, *strangers]
 
     @property
     def of_users_alone(self) -> list[str]:
@@ -90,7 +89,7 @@ class ServedBlend:
 
     def check(self, query: Query) -> None:
         """Raises ValueError if a part can't score this request."""
-        if not self._knows(query) and (names := self.of_users_alone):
+        if not self._is_of_data(query) and (names := self.of_users_alone):
             raise ValueError(
                 f"{names[0]} has parameters for each user of the data and none for somebody new; name a user of the "
                 "data"
@@ -105,22 +104,22 @@ class ServedBlend:
           k: at most the number of the blend's items.
         """
         scores = np.empty((len(queries), self.histories.n_items), np.float32)
-        knows = np.array([self._knows(query) for query in queries])
-        for known in (True, False):
-            if len(places := np.flatnonzero(knows == known)):
+        are_of_data = np.array([self._is_of_data(query) for query in queries])
+        for of_data in (True, False):
+            if len(places := np.flatnonzero(are_of_data == of_data)):
                 # Always as many rows as there are queries, so that one shape is compiled.
                 rows = np.resize(places, len(queries))
-                scores[places] = self._scores([queries[n] for n in rows.tolist()], known=known)[: len(places)]
+                scores[places] = self._scores([queries[n] for n in rows.tolist()], of_data=of_data)[: len(places)]
         scores[~allowed[:, : scores.shape[1]]] = -np.inf
         top_scores, items = jax.device_get(_best(scores, k))
         return TopK(np.where(top_scores > -np.inf, items, -1), top_scores)
 
-    def _knows(self, query: Query) -> bool:
+    def _is_of_data(self, query: Query) -> bool:
         return query.user is not None and query.user < self.histories.n_users
 
-    def _scores(self, queries: Sequence[Query], *, known: bool) -> np.ndarray:
-        """Weighted log-probabilities f32[B,I] for queries of known users, or of strangers."""
-        if known:
+    def _scores(self, queries: Sequence[Query], *, of_data: bool) -> np.ndarray:
+        """Weighted log-probabilities f32[B,I] for queries of users of the data, or of strangers."""
+        if of_data:
             histories, users = self.histories, np.array([query.user for query in queries], np.int32)
         else:
             rows = [query.history[query.history < self.histories.n_items] for query in queries]
@@ -129,7 +128,7 @@ class ServedBlend:
             users = np.arange(len(rows), dtype=np.int32)
         log_probs = []
         for component in self.components:
-            score = component.score if known else component.score_new
+            score = component.score if of_data else component.score_new
             assert score is not None
             log_probs.append(component.log_probs(np.asarray(score(histories, users))))
         return mix(log_probs, self.weights)

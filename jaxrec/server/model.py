@@ -129,7 +129,7 @@ class ServedModel:
             old = self._snapshot
             system, done = newcomers.update(old.system, interactions(events))
             snapshot = self._state(system, self._loaded.blend, old)
-            if system.data.n_items != old.system.data.n_items:
+            if snapshot.scored_items != old.scored_items:
                 snapshot.compile()  # another size of catalogue, other shapes; requests use the old state meanwhile
             self._snapshot, self._versions = snapshot, done.versions
         self._metrics.events.labels(self.name).inc(done.events)
@@ -148,7 +148,7 @@ class ServedModel:
             self._versions = versions  # what can't be read is not tried again before the next write
             old, system = self._snapshot, newcomers.served(self._loaded.system)
             snapshot = self._state(system, self._loaded.blend, old if old.is_before(system) else None)
-            if self.ready and system.data.n_items != old.system.data.n_items:
+            if self.ready and snapshot.scored_items != old.scored_items:
                 snapshot.compile()
             self._snapshot = snapshot
         return True

@@ -104,10 +104,15 @@ class Snapshot:
         if not self.ranks:
             return
         task, none = self.system.config.task.ranking[0], np.zeros(0, np.int32)
-        asked = self.blend.examples() if self.blend else [Query(None, none, none, None, True)]
+        examples = self.blend.examples() if self.blend else [Query(None, none, none, None, True)]
         for size in self.limits.batch_sizes:
-            for query in asked:
+            for query in examples:
                 self.answer([query] * size, task)
+
+    @property
+    def scored_items(self) -> int:
+        """Size of the catalogue that is scored, on which compiled shapes depend."""
+        return self.blend.histories.n_items if self.blend else self.system.data.n_items
 
     @property
     def ranks(self) -> bool:
@@ -136,16 +141,18 @@ class Snapshot:
     def why_fewer(self, query: Query, n: int, k: int) -> str:
         """Why a list has n items of the k that were wanted; "" where it has k."""
         if self.blend and n < k:
-            may = queries.allowed_items(self.system, [query])[0]
-            if later := int(may[self.blend.histories.n_items :].sum()):
+            allowed = queries.allowed_items(self.system, [query])[0]
+            if later := int(allowed[self.scored_items :].sum()):
                 return f"{n} of {k} items: the other {later} that may be listed came after the blend was made"
         return queries.why_fewer(self.system, query, n, k)
 
     def check_k(self, k: int) -> None:
         """Raises ValueError if a list of k items can't be asked for."""
         queries.check_k(self.system, k)
-        if self.blend and k > (most := self.blend.histories.n_items):
-            raise ValueError(f"k={k} exceeds the {most} items of this blend; those that came after it are not in it")
+        if k > self.scored_items:
+            raise ValueError(
+                f"k={k} exceeds the {self.scored_items} items of this blend; those that came after it are not in it"
+            )
         if k > self.most:
             bound_by_beams = _has_beams(self.system) and self.most < self.limits.k
             reason = "serve with more --beams" if bound_by_beams else "serve with a higher --limits.k"
@@ -159,7 +166,7 @@ class Snapshot:
         return self.allow_lists[name]
 
     def answer(self, asked: Sequence[Query], task: str, stage: Stage = lambda name: None) -> TopK:
-        """The best `most` items for each query, in one device call of a compiled shape.
+        """The best `most` items for each query, in one device call of a compiled shape, or one a part of a blend.
 
         Args:
           asked: at most as many as the largest batch size.
@@ -170,18 +177,16 @@ class Snapshot:
         """
         size = next(size for size in self.limits.batch_sizes if size >= len(asked))
         padded = [*asked, *[asked[-1]] * (size - len(asked))]
+        allowed = queries.allowed_items(self.system, padded)
         if self.blend:
-            allowed = queries.allowed_items(self.system, padded)
             stage("prompts")
             top = self.blend.top_k(padded, allowed, self.most)
-            stage("device")
-            return TopK(top.items[: len(asked)], top.scores[: len(asked)])
-        prompts, recommender = queries.prompts(self.system, padded, task), queries.recommender(self.system, padded)
-        source = np.zeros((size, self.length), np.int32)
-        source[:, : prompts.shape[1]] = prompts
-        allowed = queries.allowed_items(self.system, padded)
-        stage("prompts")
-        top = jax.device_get(recommender.run(source, None, allowed, k=self.most))
+        else:
+            prompts, recommender = queries.prompts(self.system, padded, task), queries.recommender(self.system, padded)
+            source = np.zeros((size, self.length), np.int32)
+            source[:, : prompts.shape[1]] = prompts
+            stage("prompts")
+            top = jax.device_get(recommender.run(source, None, allowed, k=self.most))
         stage("device")
         return TopK(top.items[: len(asked)], top.scores[: len(asked)])
 

@@ -17,7 +17,8 @@ from jaxrec.recommend.batches import run_by_length
 from jaxrec.recommend.decoding_steps import StepDecoder
 from jaxrec.recommend.exact_scoring import score_all
 from jaxrec.recommend.trie_recommender import TrieRecommender
-from jaxrec.system.system import System, histories_of, main_prompt, steady_user_codes
+from jaxrec.system.system import System, main_prompt, steady_user_codes
+from jaxrec.tasks.ragged import histories_of
 from jaxrec.tokenizers.trie import Trie
 from jaxrec.types import Array, Histories, TopK
 

@@ -103,25 +103,25 @@ def _blend_name(system: System, blend: Blend) -> str:
 def _blend_with_baselines(system: System) -> Blend:
     """The system, the trained baselines of eval.blend_with and the counted ones, weighted on validation items."""
     config, split = system.config, system.split
-    trained = [_trained_component(system, name) for name in _fitting(system)]
+    trained = [_component_of_baseline(system, name) for name in _baselines_to_blend(system)]
     components = [catalogue_component(system), *trained, *counted_components(tuple(COUNTED_BASELINES), split.train)]
     system.say(f"weighting {', '.join(component.name for component in components)} on validation items")
     return fit_blend(components, split, mask_seen=config.eval.mask_seen, seed=config.seed)
 
 
-def _fitting(system: System) -> list[str]:
+def _baselines_to_blend(system: System) -> list[str]:
     """The baselines of eval.blend_with, without those for which the catalogue is too large."""
-    n_items, fitting = system.data.n_items, []
+    n_items, names = system.data.n_items, []
     for name in system.config.eval.blend_with:
         record = BASELINES[name]
         if 0 < record.most_items < n_items:
             system.say(f"{record.title} is left out of the blend: {n_items:,} items, of at most {record.most_items:,}")
         else:
-            fitting.append(name)
-    return fitting
+            names.append(name)
+    return names
 
 
-def _trained_component(system: System, name: str) -> Component:
+def _component_of_baseline(system: System, name: str) -> Component:
     """A trained baseline: trained in the run's folder, or read from there, or the run's own embedder."""
     if name == system.config.embedder:
         score = InnerProductScorer(system.embedding.vectors)

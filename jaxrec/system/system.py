@@ -23,7 +23,7 @@ from jaxrec.models.retriever import Retriever
 from jaxrec.recommend.retrieval import VectorRecommender
 from jaxrec.recommend.trie_recommender import TrieRecommender
 from jaxrec.system.run import Run
-from jaxrec.tasks.ragged import pad_rows, ragged_take, shuffle_rows
+from jaxrec.tasks.ragged import histories_of, pad_rows, shuffle_rows
 from jaxrec.tasks.ranking_examples import Prompts, recent_events
 from jaxrec.tasks.templates import answered_template
 from jaxrec.tokenizers.id_files import code_text
@@ -314,12 +314,6 @@ def method_name(config: Config) -> str:
     ids = id_kind(config.ids.kind).label + {"both": "", "items": " (items)", "users": " (users)"}[config.ids.entities]
     answer = "retrieval" if retrieves else config.eval.recommender
     return f"{record.title if record.ranks else config.embedder} + {ids} ids + {answer}{suffix}"
-
-
-def histories_of(histories: Histories, users: np.ndarray) -> Histories:
-    """The histories of some users i64[n], in that order."""
-    items, offsets = ragged_take(histories.items, histories.offsets[users], np.diff(histories.offsets)[users])
-    return Histories(offsets, items, histories.n_items)
 
 
 def steady_user_codes(system: System, histories: Histories, users: np.ndarray | None) -> Codes | None:

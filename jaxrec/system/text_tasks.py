@@ -20,10 +20,10 @@ from jaxrec.baselines.texts import (
 from jaxrec.evaluate.text_results import TextResult
 from jaxrec.keys import generator
 from jaxrec.recommend.text_generation import ChoiceScorer, TextGenerator
-from jaxrec.system.system import System, histories_of
+from jaxrec.system.system import System
 from jaxrec.system.text_examples import with_user_tokens
 from jaxrec.system.timing import milliseconds_each
-from jaxrec.tasks.ragged import pad_rows
+from jaxrec.tasks.ragged import histories_of, pad_rows
 from jaxrec.tasks.templates import answered_template
 from jaxrec.tasks.writing_examples import ANSWERS, TextEvents, WritingPrompts, stars_text
 from jaxrec.types import Histories

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxrec.types import Histories
+
 Ragged = tuple[np.ndarray, np.ndarray]
 """Rows of different lengths: values i32[*] and offsets i64[n+1]."""
 
@@ -19,6 +21,13 @@ def ragged_take(pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Ra
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
     return pool[np.repeat(starts, lengths) + within], offsets
+
+
+def histories_of(histories: Histories, users: np.ndarray) -> Histories:
+    """The histories of some users i64[n], in that order."""
+    starts = histories.offsets[users]
+    items, offsets = ragged_take(histories.items, starts, histories.offsets[np.asarray(users) + 1] - starts)
+    return Histories(offsets, items, histories.n_items)
 
 
 def pad_rows(rows: Ragged, length: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from jaxrec.baselines.ease import EaseConfig, ease_weights, interaction_matrix
 from jaxrec.config import WorldConfig
 from jaxrec.data.split import make_split
 from jaxrec.data.synthetic import generate_world
-from jaxrec.types import Histories
+from jaxrec.types import DataError, Histories
 
 
 def histories_of(rows: list[list[int]], n_items: int) -> Histories:
@@ -49,6 +49,9 @@ def test_the_chosen_lambda_is_kept(tmp_path: pathlib.Path, monkeypatch: pytest.M
     split = make_split(generate_world(WorldConfig(users=60, items=40, events_per_user=8), seed=0))
     settings, users = EaseConfig(regularization=(10.0, 1e6)), np.arange(60)
     first = ease.BASELINE.train(settings, split, 0, tmp_path)(split.history("test"), users)
-    monkeypatch.setattr(ease, "choose_regularization", lambda *_: pytest.fail("chosen a second time"))
+    monkeypatch.setattr(ease, "choose_ease", lambda *_: pytest.fail("chosen a second time"))
     again = ease.BASELINE.train(settings, split, 0, tmp_path)(split.history("test"), users)
     np.testing.assert_array_equal(first, again)
+    (tmp_path / "chosen.json").write_text('{"regularization": "much"}')
+    with pytest.raises(DataError, match=r"chosen.json holds no regularization above 0; delete it"):
+        ease.BASELINE.train(settings, split, 0, tmp_path)

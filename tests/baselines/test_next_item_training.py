@@ -12,7 +12,7 @@ from jaxrec.baselines.bert4rec import Bert4Rec, Bert4RecConfig, cloze_loss
 from jaxrec.baselines.caser import Caser, CaserConfig
 from jaxrec.baselines.cl4srec import Cl4SRec, Cl4SRecConfig, cl4srec_loss
 from jaxrec.baselines.counted import popularity_scorer
-from jaxrec.baselines.ease import EaseConfig, train_ease
+from jaxrec.baselines.ease import EaseConfig, choose_ease
 from jaxrec.baselines.gru4rec import Gru4Rec, Gru4RecConfig
 from jaxrec.baselines.hgn import Hgn, HgnConfig, hgn_loss
 from jaxrec.baselines.ncf import NcfConfig, train_ncf
@@ -141,17 +141,17 @@ def test_a_planted_order_is_learned(split: Split, name: str, epochs: float) -> N
 @pytest.mark.slow
 def test_tastes_are_learned_without_an_order(split: Split) -> None:
     least = 1.3 * hit_rate(popularity_scorer(split.train), split)
-    assert hit_rate(train_ease(split, EaseConfig(regularization=(1.0, 10.0, 100.0))), split) > least
+    assert hit_rate(choose_ease(split, EaseConfig(regularization=(1.0, 10.0, 100.0)))[1], split) > least
     config = NcfConfig(dim=16, hidden=(32, 16), batch=256, learning_rate=5e-3, epochs=15, patience=0)
     assert hit_rate(train_ncf(split, config, seed=0), split) > least
 
 
 def test_the_best_lambda_is_that_of_validation(split: Split) -> None:
-    one, best = (train_ease(split, EaseConfig(regularization=r)) for r in ((1e6,), (10.0, 1e6)))
+    one, best = (choose_ease(split, EaseConfig(regularization=r))[1] for r in ((1e6,), (10.0, 1e6)))
     histories, users = split.history("valid"), np.arange(5)
     assert not np.allclose(one(histories, users), best(histories, users))
     np.testing.assert_array_equal(
-        best(histories, users), train_ease(split, EaseConfig(regularization=(10.0,)))(histories, users)
+        best(histories, users), choose_ease(split, EaseConfig(regularization=(10.0,)))[1](histories, users)
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -106,20 +107,24 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def test_a_sentence_is_the_mean_over_its_tokens(encoder: pathlib.Path) -> None:
     ids = {"red": 2, "green": 3, "blue": 4, "big": 5, "apple": 6, "plane": 7, ",": 8}
     model = BertModel.from_pretrained(encoder).eval()
-    found = encode_sentences(TEXTS, str(encoder))
-    for text, vector in zip(TEXTS, found, strict=True):
+    vectors = encode_sentences(TEXTS, str(encoder))
+    for text, vector in zip(TEXTS, vectors, strict=True):
         if text:
             tokens = torch.tensor([[ids[word] for word in text.replace(",", " ,").split()]])
             with torch.no_grad():
                 wanted = model(input_ids=tokens).last_hidden_state[0].mean(dim=0).numpy()
             np.testing.assert_allclose(vector, wanted, atol=1e-5)
     items = fitted(encoder=str(encoder), dim=12).item
-    np.testing.assert_allclose(items[[0, 1, 3, 4]], unit_rows(found[[0, 1, 3, 4]]), atol=1e-5)
+    np.testing.assert_allclose(items[[0, 1, 3, 4]], unit_rows(vectors[[0, 1, 3, 4]]), atol=1e-5)
 
 
-def test_an_encoder_that_can_not_be_read_is_named(tmp_path: pathlib.Path) -> None:
+def test_an_encoder_that_can_not_be_read_is_named(encoder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r"texts.encoder='.*nowhere' can't be read as a sentence encoder"):
         fitted(encoder=str(tmp_path / "nowhere"))
+    damaged = shutil.copytree(encoder, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(ValueError, match=r"damaged' can't be read as a sentence encoder"):
+        fitted(encoder=str(damaged))
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ from jaxrec.system.catalogue_scores import catalogue_component, spread
 from jaxrec.system.loading import load
 from jaxrec.system.measuring import build_results_report, measure
 from jaxrec.system.run import check_run
-from jaxrec.system.system import System, histories_of
+from jaxrec.system.system import System
+from jaxrec.tasks.ragged import histories_of
 from jaxrec.types import TopK
 
 Finished = Callable[[str, pathlib.Path], System]
