@@ -19,6 +19,8 @@ config = load_config(pathlib.Path(__file__).with_name("best.py")).replace(
     eval__blend_with=(),
     item_head__id_weight=0.5,
     item_head__initial="random",
+    # Users of this world pass by places that they have visited.
+    item_head__mask_seen=True,
     train__epochs=15,
     train__validate_every=3,
     train__validate_users=500,

@@ -208,6 +208,9 @@ class ItemHeadConfig:
     negatives: NonNegativeInt = 0
     """Items that the head's loss is computed over, drawn anew each step for the whole batch; 0, or as many as there are
     items: all items."""
+    mask_seen: bool = False
+    """Whether the items that an example has before an answer are no candidates in the head's loss, as they are none in
+    a list without seen items."""
     rows: Literal["own", "vectors"] = "own"
     """An item's row: parameters of its own, or a linear map of its collaborative vector, which a new item has, too."""
     initial: Literal["random", "vectors"] = "random"

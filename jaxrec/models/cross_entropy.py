@@ -7,8 +7,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jaxrec.models.answers import Answers
 from jaxrec.models.full_softmax import weighted_sum
-from jaxrec.models.item_head import Answers
 from jaxrec.models.language_model import LanguageModel
 from jaxrec.models.loss import Loss
 from jaxrec.models.sibling_softmax import sibling_cross_entropy

@@ -19,7 +19,14 @@ MOST_SCORES = 2**28
 
 
 def cross_entropy(
-    hidden: jax.Array, table: jax.Array, labels: Array, weights: Array, dtype: str, block: int | None = None
+    hidden: jax.Array,
+    table: jax.Array,
+    labels: Array,
+    weights: Array,
+    dtype: str,
+    *,
+    left_out: Array | None = None,
+    block: int | None = None,
 ) -> jax.Array:
     """The weighted mean of -log softmax(table h)[label].
 
@@ -32,6 +39,7 @@ def cross_entropy(
       labels: i32[T], in [0, I); any value where the weight is 0.
       weights: f32[T].
       dtype: of the products' operands, "float32" or "bfloat16".
+      left_out: items that are no candidates of a row, i32[T,M]; -1 = none. Labels must not be among them.
       block: rows at a time; None chooses by the backend.
     Returns:
       f32[], 0 where all weights are 0.
@@ -44,11 +52,21 @@ def cross_entropy(
     weights = jnp.pad(jnp.asarray(weights), (0, short))
     labels = jnp.pad(jnp.clip(labels, 0, table.shape[0] - 1), (0, short))
     shares = weights / jnp.maximum(weights.sum(), 1e-6)
-    return _cross_entropy(hidden, table, labels, shares, dtype, block)
+    left_out = (
+        jnp.zeros((hidden.shape[0], 0), jnp.int32) if left_out is None else jnp.pad(left_out, ((0, short), (0, 0)))
+    )
+    return _cross_entropy(hidden, table, labels, left_out, shares, dtype, block)
 
 
 def sampled_cross_entropy(
-    hidden: jax.Array, table: jax.Array, labels: Array, weights: Array, dtype: str, candidates: Array
+    hidden: jax.Array,
+    table: jax.Array,
+    labels: Array,
+    weights: Array,
+    dtype: str,
+    candidates: Array,
+    *,
+    left_out: Array | None = None,
 ) -> jax.Array:
     """As `cross_entropy`, with the other items estimated from a uniform sample of N of them.
 
@@ -62,6 +80,7 @@ def sampled_cross_entropy(
       weights: f32[T].
       dtype: of the products' operands, "float32" or "bfloat16".
       candidates: the sample, i32[N], the same for all rows; where a label is in it, it counts once.
+      left_out: as in `cross_entropy`; an item that was drawn twice then counts once, too.
     Returns:
       f32[], 0 where all weights are 0.
     """
@@ -71,9 +90,16 @@ def sampled_cross_entropy(
     labels = jnp.pad(jnp.clip(labels, 0, table.shape[0] - 1), (0, short))
     weights = jnp.pad(jnp.asarray(weights), (0, short))
     shares = weights / jnp.maximum(weights.sum(), 1e-6)
-    raised = math.log(table.shape[0] / candidates.shape[0])
-    hidden = jnp.pad(hidden, ((0, short), (0, 0)))
-    return _sampled(hidden, table[labels], table[candidates], labels, candidates, shares, raised, dtype, block)
+    n_items, numbers = table.shape[0], jnp.arange(candidates.shape[0])
+    raised = jnp.full(len(numbers), math.log(n_items / len(numbers)))
+    columns = jnp.zeros((hidden.shape[0], 0), jnp.int32)
+    if left_out is not None:
+        place = jnp.full(n_items, -1).at[candidates].set(numbers)
+        counts = place[candidates] == numbers
+        raised = jnp.where(counts, jnp.log(n_items / counts.sum()), -jnp.inf)
+        columns = jnp.where(left_out >= 0, place[left_out], -1)
+    hidden, columns = (jnp.pad(x, ((0, short), (0, 0))) for x in (hidden, columns))
+    return _sampled(hidden, table[labels], table[candidates], labels, candidates, columns, shares, raised, dtype, block)
 
 
 def weighted_sum(losses: Callable[..., jax.Array], weights: jax.Array, *columns: jax.Array) -> jax.Array:
@@ -100,27 +126,40 @@ def weighted_sum(losses: Callable[..., jax.Array], weights: jax.Array, *columns:
     return jax.lax.map(one_block, tuple(x.reshape(-1, block, *x.shape[1:]) for x in padded)).sum(axis=0)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _cross_entropy(hidden, table, labels, shares, dtype: str, block: int) -> jax.Array:
-    return _forward(hidden, table, labels, shares, dtype, block)[0]
+def _in_blocks(x: jax.Array, block: int) -> jax.Array:
+    return x.reshape(len(x) // block, block, *x.shape[1:])
 
 
-def _forward(hidden, table, labels, shares, dtype: str, block: int):
+def _without(scores: jax.Array, columns: jax.Array) -> jax.Array:
+    """Scores f32[t,I] with -inf in some columns of each row, i32[t,M]; -1 = none."""
+    if columns.shape[1] == 0:
+        return scores
+    outside = jnp.where(columns < 0, scores.shape[1], columns)
+    return scores.at[jnp.arange(len(scores))[:, None], outside].set(-jnp.inf, mode="drop")
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _cross_entropy(hidden, table, labels, left_out, shares, dtype: str, block: int) -> jax.Array:
+    return _forward(hidden, table, labels, left_out, shares, dtype, block)[0]
+
+
+def _forward(hidden, table, labels, left_out, shares, dtype: str, block: int):
     """The loss, and its gradients with respect to `hidden` and `table`."""
     rounded = table.astype(dtype)
     # On CPU the three products in this form take a third of the time of the straightforward one.
     table_transposed = rounded.T
 
     def one_block(table_gradient, rows):
-        h, _, share = rows
+        h, share = rows[0], rows[-1]
         skipped = table_gradient, (jnp.zeros(()), jnp.zeros_like(h))
         return jax.lax.cond(jnp.any(share != 0), counted, lambda *_: skipped, table_gradient, rows)
 
     def counted(table_gradient, rows):
-        h, label, share = rows
+        h, label, not_offered, share = rows
         of_label = table[label]
         h_rounded = h.astype(dtype)
         scores = jnp.einsum("td,di->ti", h_rounded, table_transposed, preferred_element_type=jnp.float32)
+        scores = _without(scores, not_offered)
         maximum = scores.max(axis=1, keepdims=True)
         exponentials = jnp.exp(scores - maximum)
         total = exponentials.sum(axis=1, keepdims=True)
@@ -130,11 +169,9 @@ def _forward(hidden, table, labels, shares, dtype: str, block: int):
         by_table = jnp.einsum("dt,ti->di", h_rounded.T, by_score, preferred_element_type=jnp.float32)
         return table_gradient + by_table, (share @ losses, by_hidden - share[:, None] * of_label)
 
-    def split(x):
-        return x.reshape(-1, block, *x.shape[1:])
-
+    split = functools.partial(_in_blocks, block=block)
     table_gradient, (losses, by_hidden) = jax.lax.scan(
-        one_block, jnp.zeros_like(table.T), (split(hidden), split(labels), split(shares))
+        one_block, jnp.zeros_like(table.T), (split(hidden), split(labels), split(left_out), split(shares))
     )
     # The label's term is added by rows, in float32: a one-hot matrix would be another pass over all scores.
     table_gradient = table_gradient.T.at[labels].add(-shares[:, None] * hidden)
@@ -143,32 +180,33 @@ def _forward(hidden, table, labels, shares, dtype: str, block: int):
 
 def _backward(dtype: str, block: int, gradients, cotangent):
     by_hidden, by_table = gradients
-    return cotangent * by_hidden, cotangent * by_table, None, None
+    return cotangent * by_hidden, cotangent * by_table, None, None, None
 
 
 _cross_entropy.defvjp(_forward, _backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7, 8))
-def _sampled(hidden, own, others, labels, candidates, shares, raised: float, dtype: str, block: int) -> jax.Array:
-    return _sampled_forward(hidden, own, others, labels, candidates, shares, raised, dtype, block)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(8, 9))
+def _sampled(hidden, own, others, labels, candidates, columns, shares, raised, dtype: str, block: int) -> jax.Array:
+    return _sampled_forward(hidden, own, others, labels, candidates, columns, shares, raised, dtype, block)[0]
 
 
-def _sampled_forward(hidden, own, others, labels, candidates, shares, raised: float, dtype: str, block: int):
+def _sampled_forward(hidden, own, others, labels, candidates, columns, shares, raised, dtype: str, block: int):
     """The loss, and its gradients with respect to `hidden`, the labels' rows f32[T,D] and the sample's f32[N,D]."""
     rounded = others.astype(dtype)
     others_transposed = rounded.T
 
     def one_block(sums, rows):
-        h, label_row, _, share = rows
+        h, label_row, share = rows[0], rows[1], rows[-1]
         skipped = sums, (jnp.zeros(()), jnp.zeros_like(h), jnp.zeros_like(label_row))
         return jax.lax.cond(jnp.any(share != 0), counted, lambda *_: skipped, sums, rows)
 
     def counted(sums, rows):
-        h, label_row, label, share = rows
+        h, label_row, label, not_offered, share = rows
         h_rounded, of_label = h.astype(dtype), (h * label_row).sum(axis=1)
         scores = jnp.einsum("td,di->ti", h_rounded, others_transposed, preferred_element_type=jnp.float32)
-        scores = jnp.where(candidates[None] == label[:, None], -jnp.inf, scores + raised)
+        scores = jnp.where(candidates[None] == label[:, None], -jnp.inf, scores + raised[None])
+        scores = _without(scores, not_offered)
         maximum = jnp.maximum(scores.max(axis=1), of_label)
         exponentials, of_own = jnp.exp(scores - maximum[:, None]), jnp.exp(of_label - maximum)
         total = exponentials.sum(axis=1) + of_own
@@ -179,17 +217,15 @@ def _sampled_forward(hidden, own, others, labels, candidates, shares, raised: fl
         by_others = jnp.einsum("dt,ti->di", h_rounded.T, by_score, preferred_element_type=jnp.float32)
         return sums + by_others, (share @ losses, by_hidden + by_label * label_row, by_label * h)
 
-    def split(x):
-        return x.reshape(-1, block, *x.shape[1:])
-
+    split = functools.partial(_in_blocks, block=block)
     by_others, (losses, by_hidden, by_own) = jax.lax.scan(
-        one_block, jnp.zeros_like(others.T), (split(hidden), split(own), split(labels), split(shares))
+        one_block, jnp.zeros_like(others.T), (split(hidden), split(own), split(labels), split(columns), split(shares))
     )
     return losses.sum(), (by_hidden.reshape(hidden.shape), by_own.reshape(own.shape), by_others.T)
 
 
-def _sampled_backward(raised: float, dtype: str, block: int, gradients, cotangent):
-    return (*(cotangent * gradient for gradient in gradients), None, None, None)
+def _sampled_backward(dtype: str, block: int, gradients, cotangent):
+    return (*(cotangent * gradient for gradient in gradients), None, None, None, None, None)
 
 
 _sampled.defvjp(_sampled_forward, _sampled_backward)

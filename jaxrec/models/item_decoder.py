@@ -151,17 +151,11 @@ class ItemDecoder(LanguageModel):
           i32[B,N]; and their segments, i32[B,N], 0 where a row has fewer than N items.
         """
         head = self._head
-        n_codes, length = head.n_codes, tokens.shape[1]
-        most = max(length // (n_codes + 1), 1)
-        is_end = head.ends(tokens)
-        places = jnp.argsort(~is_end, axis=1, stable=True)[:, :most]
-        is_item = jnp.take_along_axis(is_end, places, axis=1)
+        places, codes, is_item = head.ended(tokens)
         segments = jnp.where(is_item, jnp.take_along_axis(segments, places, axis=1), 0)
-        windows = jnp.maximum(places[..., None] - np.arange(n_codes)[None, None, ::-1], 0)
-        codes = jnp.take_along_axis(tokens[:, None], windows, axis=2)  # i32[B,N,L]
         x = self._codes(codes).sum(axis=2) + head.added_to(codes)
         x = drop(jnp.where(segments[..., None] > 0, x, 0))
-        mask = same_segment(segments, segments) & np.tri(most, dtype=bool)[None]
+        mask = same_segment(segments, segments) & np.tri(places.shape[1], dtype=bool)[None]
         rotation = rotations(mask.sum(-1) - 1, self.config.rope, self.config.d_kv)
         drops = Drops(drop, Dropout(0, None))
         for layer in self.layers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import jax
@@ -12,6 +11,7 @@ from flax import nnx
 
 from jaxrec.config import ItemHeadConfig
 from jaxrec.keys import stream
+from jaxrec.models.answers import Answers, Ended, items_before
 from jaxrec.models.full_softmax import cross_entropy, sampled_cross_entropy
 from jaxrec.models.oov import Buffer
 from jaxrec.models.products import dense
@@ -23,28 +23,6 @@ DEVIATION = 0.02
 """Standard deviation of a row's numbers at the start."""
 NOISE = 0.3
 """Of that, what is random in rows that start as vectors."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Answers:
-    """The items among the answers of a batch: first those at which each row begins, then each row's second ones, ...
-
-    Attributes:
-      places: position of the prefix before each id, i32[B,N].
-      codes: of the ids, as tokens, i32[N*B,L].
-      items: i32[N*B], -1 = none.
-      weights: of the items, f32[N*B], 0 where there is none.
-    """
-
-    places: jax.Array
-    codes: jax.Array
-    items: jax.Array
-    weights: jax.Array
-
-    def hidden(self, hidden: jax.Array, code: int) -> jax.Array:
-        """The states that predict the id's code of this number, f32[B,T,D] -> f32[N*B,D]."""
-        at = jnp.minimum(self.places + code, hidden.shape[1] - 1)
-        return jnp.swapaxes(jnp.take_along_axis(hidden, at[..., None], axis=1), 0, 1).reshape(-1, hidden.shape[-1])
 
 
 def rotated(vectors: np.ndarray, width: int, key: jax.Array) -> jax.Array:
@@ -195,6 +173,14 @@ class ItemHead(nnx.Module):
             is_end &= (token != self.prefix) & (token != 0)
         return is_end
 
+    def ended(self, tokens: Array) -> Ended:
+        """The items of each row of tokens i32[B,P] in their order, at most N = P / (L + 1)."""
+        is_end = self.ends(tokens)
+        places = jnp.argsort(~is_end, axis=1, stable=True)[:, : max(tokens.shape[1] // (self.n_codes + 1), 1)]
+        windows = jnp.maximum(places[..., None] - np.arange(self.n_codes)[None, None, ::-1], 0)
+        codes = jnp.take_along_axis(jnp.asarray(tokens)[:, None], windows, axis=2)
+        return Ended(places, codes, jnp.take_along_axis(is_end, places, axis=1))
+
     def added(self, tokens: Array) -> jax.Array:
         """What is added to the embeddings of tokens, i32[B,S] -> f32[B,S,D]: the rows of items whose ids end there."""
         before, length = jnp.pad(jnp.asarray(tokens), ((0, 0), (self.n_codes - 1, 0))), tokens.shape[1]
@@ -231,9 +217,9 @@ class ItemHead(nnx.Module):
         flat = self._query(answers.hidden(hidden, 0))
         rows = flat, self._keys(), answers.items, answers.weights, self.dtype
         if key is None or not 0 < self.config.negatives < self.n_items:
-            return cross_entropy(*rows)
+            return cross_entropy(*rows, left_out=answers.before)
         sample = jax.random.randint(stream(key, "negatives"), (self.config.negatives,), 0, self.n_items)
-        return sampled_cross_entropy(*rows, sample)
+        return sampled_cross_entropy(*rows, sample, left_out=answers.before)
 
     def answers(self, inputs: Array, batch: Batch) -> Answers:
         """The items among the answers of a batch.
@@ -252,7 +238,22 @@ class ItemHead(nnx.Module):
         items = self.items_of(codes)
         weights = jnp.where(items >= 0, jnp.take_along_axis(is_item, places, axis=1), 0)
         return Answers(
-            places, jnp.swapaxes(codes, 0, 1).reshape(-1, n_codes), items.T.reshape(-1), weights.T.reshape(-1)
+            places,
+            jnp.swapaxes(codes, 0, 1).reshape(-1, n_codes),
+            items.T.reshape(-1),
+            weights.T.reshape(-1),
+            self._before(batch, places, items) if self.config.mask_seen else None,
+        )
+
+    def _before(self, batch: Batch, places: jax.Array, items: jax.Array) -> jax.Array:
+        """`Answers.before` of answers at `places`, items i32[B,N]."""
+        read = self.ended(batch.source)
+        segments = jnp.take_along_axis(batch.target_segments, places, axis=1)
+        return items_before(
+            jnp.where(read.is_item, self.items_of(read.codes), -1),
+            jnp.take_along_axis(batch.source_segments, read.places, axis=1),
+            items,
+            segments,
         )
 
     def last_codes(self) -> jax.Array:

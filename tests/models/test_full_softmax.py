@@ -33,7 +33,7 @@ def test_loss_and_gradients_beside_pytorch(case, block: int | None) -> None:
     share = torch.tensor(weights, dtype=torch.float64)
     (expected := (losses * share).sum() / share.sum() * 2.5).backward()
     actual, gradients = jax.jit(
-        jax.value_and_grad(lambda h, e: 2.5 * cross_entropy(h, e, labels, weights, "float32", block), (0, 1))
+        jax.value_and_grad(lambda h, e: 2.5 * cross_entropy(h, e, labels, weights, "float32", block=block), (0, 1))
     )(hidden, table)
     np.testing.assert_allclose(actual, expected.item(), rtol=1e-5)
     np.testing.assert_allclose(gradients[0], h.grad, atol=1e-6)
@@ -76,6 +76,43 @@ def test_a_sample_of_all_items_is_the_whole_softmax(case) -> None:
     )
     for a, b in zip(*(jax.tree.leaves(jax.value_and_grad(f, (0, 1))(hidden, table)) for f in (whole, sample))):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def left_out(case) -> np.ndarray:
+    """Up to four items for each row, twice the same among them, never its label."""
+    rng = np.random.default_rng(1)
+    items = rng.integers(-1, ITEMS, (ROWS, 4))
+    items[0] = [3, 3, -1, 5]
+    return np.where(items == case[2][:, None], -1, items)
+
+
+@pytest.mark.parametrize("sampled", [False, True], ids=["all items", "a sample of all items, some twice"])
+def test_items_left_out_are_as_if_they_were_not_there(case, left_out: np.ndarray, sampled: bool) -> None:
+    hidden, table, labels, weights = case
+    is_out = np.zeros((ROWS, ITEMS + 1), bool)
+    np.put_along_axis(is_out, left_out, True, axis=1)
+
+    def by_hand(hidden: jax.Array, table: jax.Array) -> jax.Array:
+        log_probs = jax.nn.log_softmax(jnp.where(is_out[:, :-1], -jnp.inf, hidden @ table.T))
+        return -(log_probs[np.arange(ROWS), labels] * weights).sum() / weights.sum()
+
+    def actual(hidden: jax.Array, table: jax.Array) -> jax.Array:
+        if not sampled:
+            return cross_entropy(hidden, table, labels, weights, "float32", left_out=left_out, block=4)
+        twice = jnp.append(jnp.arange(ITEMS), jnp.array([4, 9]))
+        return sampled_cross_entropy(hidden, table, labels, weights, "float32", twice, left_out=left_out)
+
+    for f, g in zip(*(jax.tree.leaves(jax.value_and_grad(f, (0, 1))(hidden, table)) for f in (by_hand, actual))):
+        np.testing.assert_allclose(f, g, atol=1e-5)
+
+
+def test_a_row_may_have_no_candidate_but_its_label() -> None:
+    left_out = np.array([[0, 2, -1]])
+    of_one = functools.partial(sampled_cross_entropy, candidates=jnp.array([0, 2, 2]), left_out=left_out)
+    for loss in (functools.partial(cross_entropy, left_out=left_out), of_one):
+        value, gradient = jax.value_and_grad(loss)(np.ones((1, 2)), np.eye(3, 2), np.array([1]), np.ones(1), "float32")
+        chex.assert_trees_all_close((value, gradient), (np.float32(0), np.zeros((1, 2), np.float32)), atol=1e-6)
 
 
 @pytest.mark.slow

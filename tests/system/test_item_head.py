@@ -16,7 +16,7 @@ from jaxrec.config.checks import check_config
 from jaxrec.data.packing import packed
 from jaxrec.export.whole_system import export
 from jaxrec.inference import newcomers
-from jaxrec.models.cross_entropy import sequence_loss
+from jaxrec.models.cross_entropy import sequence_loss, shift_right
 from jaxrec.recommend.exact_scoring import score_all
 from jaxrec.system import loading
 from jaxrec.system.catalogue_scores import catalogue_component
@@ -108,6 +108,45 @@ def test_losses_are_those_of_scoring_one_item_at_a_time(trained: System) -> None
     metrics = jax.jit(sequence_loss)(model, batch)[1]
     np.testing.assert_allclose(metrics["item_loss"], expected(1), rtol=1e-4)
     np.testing.assert_allclose(metrics["loss"] * model.items.n_codes, expected(0), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_items_before_an_answer_are_no_candidates(trained: System) -> None:
+    """Two histories packed into one row: -log p among the items that the own history doesn't hold yet."""
+    train, model = trained.split.train, with_settings(trained.model, mask_seen=True)
+    examples = training_examples(trained)
+    indices = np.argsort(-examples.pieces.size)[:2]
+    assert len(set(examples.pieces.user[indices])) == 2
+    source, source_ends, target, ends = examples.build(indices, 0)
+
+    def segments(ends: np.ndarray) -> np.ndarray:
+        return np.repeat([[1, 2]], np.diff(ends), axis=1).astype(np.int32)
+
+    batch = Batch(
+        jnp.asarray(source)[None],
+        segments(source_ends),
+        jnp.asarray(target)[None],
+        segments(ends),
+        jnp.ones((1, len(target))),
+    )
+    losses = []
+    for index in indices:
+        _, start, size = (int(column[index]) for column in examples.pieces)
+        items = train.items[start : start + size + 1]
+        alone, _, answers, _ = (jnp.asarray(x)[None] for x in examples.build(np.array([index]), 0))
+        one = Batch(alone, jnp.ones_like(alone), answers, jnp.ones_like(answers), jnp.ones(answers.shape))
+        inputs = shift_right(one.target, one.target_segments, model.start)
+        hidden = model(one.source, one.source_segments, inputs, one.target_segments)
+        positions = np.flatnonzero(inputs[0] == model.start)
+        log_probs = np.asarray(model.items.log_probs(hidden[0, positions]))
+        for n, (row, item) in enumerate(zip(log_probs, items[1:], strict=True)):
+            offered = np.ones(train.n_items, bool)
+            offered[items[: n + 1]] = False
+            offered[item] = True
+            losses.append(np.log(np.exp(row[offered]).sum()) - row[item])
+    actual = jax.jit(sequence_loss)(model, batch)[1]["item_loss"]
+    np.testing.assert_allclose(actual, np.mean(losses), rtol=1e-4)
+    assert actual < jax.jit(sequence_loss)(trained.model, batch)[1]["item_loss"] - 1e-3
 
 
 def with_settings(model, **settings):
