@@ -25,6 +25,7 @@ from jaxrec.studies.inflation import compare_protocols as compare_protocols_in
 from jaxrec.studies.sweep.axes import read_axes
 from jaxrec.studies.sweep.choose import choose_settings
 from jaxrec.studies.sweep.result import SweepResult
+from jaxrec.studies.workers import Workers
 from jaxrec.system import loading
 
 ConfigLike = Config | str | os.PathLike[str]
@@ -92,6 +93,8 @@ def compare(
     *,
     data: Any = None,
     out: str | os.PathLike[str] = "runs/comparison",
+    workers: int = 1,
+    ray: bool = False,
     progress: OnMessage = None,
 ) -> Comparison:
     """Trains and evaluates several configs with several seeds; finished runs in the folder are reused.
@@ -101,6 +104,8 @@ def compare(
       seeds: every config is run with every seed; with several, the table shows mean and standard deviation.
       data: as for `train`; used by all runs.
       out: folder for results.json and one run folder NAME-SEED per run, which `load` reads.
+      workers: runs that are trained at a time, each in a process with an even share of this machine's cores or GPUs.
+      ray: whether they are tasks on the Ray cluster of `RAY_ADDRESS`, or on a local one, instead.
       progress: called with each message and progress line.
     Returns:
       The table of all runs.
@@ -109,7 +114,7 @@ def compare(
     """
     folder = pathlib.Path(out)
     with sending_messages_to(progress):
-        return compare_configs(_study(study, data, folder), seeds, folder)
+        return compare_configs(_study(study, data, folder), seeds, folder, Workers(workers, ray))
 
 
 def compare_protocols(
@@ -118,6 +123,8 @@ def compare_protocols(
     *,
     data: Any = None,
     out: str | os.PathLike[str] = "runs/protocols",
+    workers: int = 1,
+    ray: bool = False,
     progress: OnMessage = None,
 ) -> Inflation:
     """`compare` under the strict protocol and under that of the papers' released code, and the inflation by its leak.
@@ -128,7 +135,7 @@ def compare_protocols(
     with sending_messages_to(progress):
         # A run looks for a data frame's events in its own folder and in the parent, here strict/ or as-released/.
         strict, _ = (_study(study, data, folder / protocol) for protocol in ("strict", "as-released"))
-        return compare_protocols_in(strict, seeds, folder)
+        return compare_protocols_in(strict, seeds, folder, Workers(workers, ray))
 
 
 def compare_baselines(
@@ -140,6 +147,8 @@ def compare_baselines(
     data: Any = None,
     part: Literal["valid", "test"] = "test",
     out: str | os.PathLike[str] | None = None,
+    workers: int = 1,
+    ray: bool = False,
     progress: OnMessage = None,
 ) -> Comparison:
     """Trains and evaluates baselines on a config's data, beside baselines without training, such as popularity.
@@ -152,6 +161,8 @@ def compare_baselines(
       data: as for `train`.
       part: held-out items to rank; use "valid" to choose settings.
       out: folder for the table and the runs; None: runs/NAME_baselines.
+      workers: runs that are trained at a time, each in a process with an even share of this machine's cores or GPUs.
+      ray: whether they are tasks on the Ray cluster of `RAY_ADDRESS`, or on a local one, instead.
       progress: called with each message and progress line.
     Returns:
       The table of all baselines.
@@ -162,7 +173,8 @@ def compare_baselines(
     folder = pathlib.Path(out or f"runs/{config.name}_baselines")
     with sending_messages_to(progress):
         config = on_data(config, data, folder)
-        return compare_baselines_in(systems, config, seeds, folder, settings or BaselineSettings(), part=part)
+        settings = settings or BaselineSettings()
+        return compare_baselines_in(systems, config, seeds, folder, settings, part=part, workers=Workers(workers, ray))
 
 
 def sweep(
@@ -174,6 +186,8 @@ def sweep(
     show_test: bool = False,
     data: Any = None,
     out: str | os.PathLike[str] | None = None,
+    workers: int = 1,
+    ray: bool = False,
     progress: OnMessage = None,
 ) -> SweepResult:
     """Hyperparameter search: trains a config with different settings and selects by validation NDCG@10.
@@ -187,6 +201,8 @@ def sweep(
       show_test: evaluate every setting on the test items, not only the selected one; do not select by that table.
       data: as for `train`.
       out: folder for sweep.json, sweep.html with a picture for each field, and the runs; None: runs/NAME_sweep.
+      workers: runs that are trained at a time, each in a process with an even share of this machine's cores or GPUs.
+      ray: whether they are tasks on the Ray cluster of `RAY_ADDRESS`, or on a local one, instead.
       progress: called with each message and progress line.
     Returns:
       All settings with their validation metrics, and the test results.
@@ -198,7 +214,15 @@ def sweep(
     folder = pathlib.Path(out or f"runs/{config.name}_sweep")
     with sending_messages_to(progress):
         config = on_data(config, data, folder)
-        return choose_settings(config, read_axes(grid, config), seeds, folder, trials=trials, show_test=show_test)
+        return choose_settings(
+            config,
+            read_axes(grid, config),
+            seeds,
+            folder,
+            trials=trials,
+            show_test=show_test,
+            workers=Workers(workers, ray),
+        )
 
 
 def _config(source: ConfigLike, out: str | os.PathLike[str] | None = None) -> Config:

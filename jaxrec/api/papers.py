@@ -15,6 +15,7 @@ from jaxrec.studies.papers import tables
 from jaxrec.studies.papers.paper_table import PaperTable as FilledTable
 from jaxrec.studies.papers.plan import parse_duration
 from jaxrec.studies.papers.render import table_markdown, table_text
+from jaxrec.studies.workers import Workers
 
 
 class PaperTable:
@@ -51,6 +52,8 @@ def paper_tables(
     only: Sequence[str] = (),
     budget: str | float | None = None,
     finished_only: bool = False,
+    workers: int = 1,
+    ray: bool = False,
 ) -> Iterator[PaperTable]:
     """Trains the runs that a paper's tables need, and puts our results beside the paper's; finished runs are reused.
 
@@ -69,6 +72,8 @@ def paper_tables(
       only: rows to train, such as "SASRec"; none: all that are missing.
       budget: of training, in seconds or as "2h", "90m", "1h30m"; the next call goes on. None: no limit.
       finished_only: train nothing; the tables list the runs that are missing.
+      workers: runs that are trained at a time, each in a process with an even share of this machine's cores or GPUs.
+      ray: whether they are tasks on the Ray cluster of `RAY_ADDRESS`, or on a local one, instead.
     Yields:
       Each table as soon as its runs are done.
     Raises:
@@ -87,5 +92,6 @@ def paper_tables(
         only=only,
         budget=parse_duration(budget) if isinstance(budget, str) else budget,
         finished_only=finished_only,
+        workers=Workers(workers, ray),
     )
     yield from map(PaperTable, filled)

@@ -38,6 +38,7 @@ Settings: Any = dataclasses.make_dataclass(
         for name, entry in BASELINES.items()
     ],
     frozen=True,
+    namespace={"__module__": __name__},  # where pickle looks for it
 )
 """Settings of all baselines: a field per baseline, named after it, with the record's settings as default."""
 

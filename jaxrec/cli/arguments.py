@@ -17,9 +17,19 @@ import tyro
 import jaxrec
 from jaxrec.cli.help import REGISTRY
 from jaxrec.config import Config, load_config, presets
-from jaxrec.config.limits import check_limits
+from jaxrec.config.limits import PositiveInt, check_limits
 
 Arguments = TypeVar("Arguments")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SideBySide:
+    """Arguments of commands that train several runs."""
+
+    workers: PositiveInt = 1
+    """Runs that are trained at a time, each in a process with an even share of this machine's cores or GPUs."""
+    ray: bool = False
+    """Train them as tasks on the Ray cluster of $RAY_ADDRESS, or on a local one (pip install 'jaxrec[ray]')."""
 
 
 def parsed(kind: type[Arguments], name: str, argv: Sequence[str] | None) -> Arguments:

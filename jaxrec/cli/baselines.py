@@ -10,7 +10,7 @@ import tyro
 
 import jaxrec
 from jaxrec.baselines.registry import Settings
-from jaxrec.cli.arguments import parsed
+from jaxrec.cli.arguments import SideBySide, parsed
 from jaxrec.cli.failures import explained
 from jaxrec.config.limits import Seed
 from jaxrec.studies.baselines import Part
@@ -18,7 +18,7 @@ from jaxrec.studies.comparison import BaselineRun
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(Settings):
+class Arguments(SideBySide, Settings):
     """Trains baselines on a config's data, each with every seed; finished runs are reused."""
 
     config: tyro.conf.Positional[str] = "configs/demo.py"
@@ -40,7 +40,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "baselines", argv)
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.config).stem}_baselines")
     comparison = jaxrec.compare_baselines(
-        arguments.config, arguments.systems, arguments.seeds, settings=arguments, part=arguments.part, out=folder
+        arguments.config,
+        arguments.systems,
+        arguments.seeds,
+        settings=arguments,
+        part=arguments.part,
+        out=folder,
+        workers=arguments.workers,
+        ray=arguments.ray,
     )
     print(f"\n{comparison}\n")
     for name, runs in comparison.runs.items():

@@ -13,7 +13,7 @@ from typing import Literal
 import tyro
 
 import jaxrec
-from jaxrec.cli.arguments import load_run, parsed
+from jaxrec.cli.arguments import SideBySide, load_run, parsed
 from jaxrec.cli.failures import explained
 from jaxrec.config import load_study
 from jaxrec.config.limits import NonNegativeInt, Seed
@@ -21,7 +21,7 @@ from jaxrec.studies.run_folders import run_folder
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
+class Arguments(SideBySide):
     """Runs every config of a study with every seed; finished runs are reused."""
 
     study: tyro.conf.Positional[str]
@@ -44,15 +44,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     study = load_study(arguments.study)
     folder = pathlib.Path(arguments.out or f"runs/{pathlib.Path(arguments.study).stem}")
     protocols, tables = set(arguments.protocols), []
+    where = {"workers": arguments.workers, "ray": arguments.ray}
     if len(protocols) == 2:
-        inflation = jaxrec.compare_protocols(study, arguments.seeds, out=folder)
+        inflation = jaxrec.compare_protocols(study, arguments.seeds, out=folder, **where)
         tables = [inflation.strict, inflation.as_released]
         folder = folder / "strict"
     else:
         for protocol in protocols:
             study = {name: dataclasses.replace(config, protocol=protocol) for name, config in study.items()}
         inflation = None
-        tables = [jaxrec.compare(study, arguments.seeds, out=folder)]
+        tables = [jaxrec.compare(study, arguments.seeds, out=folder, **where)]
     for name in study if arguments.show else ():
         run = load_run(run_folder(folder, name, arguments.seeds[0]))
         print(f"\n{name}")

@@ -10,13 +10,13 @@ from typing import Annotated
 import tyro
 
 import jaxrec
-from jaxrec.cli.arguments import parsed
+from jaxrec.cli.arguments import SideBySide, parsed
 from jaxrec.cli.failures import explained
 from jaxrec.config.limits import Limits, Seed
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
+class Arguments(SideBySide):
     """Trains a config with every combination of some settings and every seed. The setting with the highest validation
     NDCG@10 is selected, and it alone is evaluated on the test items. Finished runs are reused.
     """
@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         trials=arguments.trials,
         show_test=arguments.show_test,
         out=folder,
+        workers=arguments.workers,
+        ray=arguments.ray,
     )
     print(f"\n{result}\n\n{result.test}")
     print(

@@ -11,13 +11,13 @@ import tyro
 
 import jaxrec
 from jaxrec.baselines.registry import Settings
-from jaxrec.cli.arguments import parsed
+from jaxrec.cli.arguments import SideBySide, parsed
 from jaxrec.cli.failures import explained
 from jaxrec.config.limits import PositiveInt, Seed
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(Settings):
+class Arguments(SideBySide, Settings):
     """Trains the runs that a paper's tables need, and prints our results beside its own; finished runs are reused."""
 
     paper: tyro.conf.Positional[Literal["meta_id", "token_rec"]] = "meta_id"
@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         only=arguments.only,
         budget=arguments.budget,
         finished_only=arguments.finished_only,
+        workers=arguments.workers,
+        ray=arguments.ray,
     )
     for table in filled:
         print(f"\n{table}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 import time
@@ -21,6 +22,7 @@ from jaxrec.studies.compare import MEASURED_ON
 from jaxrec.studies.comparison import BaselineRun, Comparison
 from jaxrec.studies.over_seeds import RowCollector, intervals_beside_baselines
 from jaxrec.studies.run_folders import run_folder
+from jaxrec.studies.workers import IN_TURN, Task, Workers, finish
 from jaxrec.system import run as runs
 from jaxrec.system.run import command
 
@@ -96,6 +98,7 @@ def compare_baselines(
     settings: Any,
     *,
     part: Part = "test",
+    workers: Workers = IN_TURN,
 ) -> Comparison:
     """Trains and measures every named baseline with every seed, unless its folder holds the results, and joins them.
 
@@ -106,6 +109,7 @@ def compare_baselines(
       folder: gets a folder NAME-SEED for each run, and the table as results.json (of validation items: valid.json).
       settings: of all baselines.
       part: which held-out items are ranked.
+      workers: how many baselines are trained at a time, and where.
     Returns:
       the table, whose runs are `BaselineRun`s.
     Raises:
@@ -119,6 +123,16 @@ def compare_baselines(
         check_limits(settings_of(name, settings), name)
         if reason := obstacle(name, config.data):
             raise ValueError(reason)
+    if workers.apart:
+        tasks = []
+        for seed in seeds:
+            for name in names:
+                seeded = dataclasses.replace(config, seed=seed, out=str(run_folder(folder, name, seed)))
+                if not (seeded.folder / part / "results.json").is_file():
+                    title = f"{BASELINES[name].title}, seed {seed}"
+                    call = functools.partial(train_baseline, part=part)
+                    tasks.append(Task(title, seeded, call, (name, seeded, settings), shares_vectors=False))
+        finish(tasks, workers)
     collector = RowCollector()
     finished: dict[str, list[BaselineRun]] = {BASELINES[name].title: [] for name in names}
     report: dict[str, Any] = {}

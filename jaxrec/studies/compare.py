@@ -11,8 +11,9 @@ from jaxrec.config import Config
 from jaxrec.files import write_whole
 from jaxrec.studies.comparison import Comparison, MethodRun
 from jaxrec.studies.over_seeds import RowCollector, intervals_beside_baselines
-from jaxrec.studies.run_folders import Vectors, results_of, run_folder
+from jaxrec.studies.run_folders import RESULTS, Vectors, results_of, run_folder, train
 from jaxrec.studies.text_comparison import TextRowCollector
+from jaxrec.studies.workers import IN_TURN, Task, Workers, finish
 from jaxrec.system import run as runs
 from jaxrec.system.run import command
 from jaxrec.system.system import method_name
@@ -21,7 +22,9 @@ MEASURED_ON = ("dataset", "protocol", "part", "n_items", "mask_seen")
 """Keys of results.json that all runs of a table must agree on."""
 
 
-def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path) -> Comparison:
+def compare_configs(
+    study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path, workers: Workers = IN_TURN
+) -> Comparison:
     """Trains and measures every config with every seed, unless its folder holds the results, and joins their rows.
 
     The table has all rows of the first config; of the others it has the main row, that of its blend with counts, and
@@ -32,15 +35,19 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
       study: configs by the names of their rows.
       seeds: every config is run with each seed.
       folder: gets a folder NAME-SEED for each run, and the table as results.json.
+      workers: how many runs are trained at a time, and where.
     Raises:
       ValueError: there are no seeds, a config contradicts itself or its folder, or two configs are measured on
-        different data.
+        different data; or as of `jaxrec.studies.workers.finish`.
     """
     if not seeds:
         raise ValueError("seeds holds none; give at least one: --seeds 0")
-    for name, config in study.items():  # all of them, before hours of training
-        for seed in seeds:
-            runs.check_run(_seeded(config, folder, name, seed))
+    configs = {(seed, name): _seeded(study[name], folder, name, seed) for seed in seeds for name in study}
+    for config in configs.values():  # all of them, before hours of training
+        runs.check_run(config)
+    if workers.apart:
+        tasks = [Task(f"{name}, seed {seed}", config, train, (config,)) for (seed, name), config in configs.items()]
+        finish([task for task in tasks if not (task.config.folder / RESULTS).is_file()], workers)
     collector, texts = RowCollector(), TextRowCollector()
     finished: dict[str, list[MethodRun]] = {}
     measured_on: dict[bool, dict[str, Any]] = {}  # by whether items are ranked, as the split differs
@@ -51,7 +58,7 @@ def compare_configs(study: Mapping[str, Config], seeds: Sequence[int], folder: p
     blended: dict[str, str] = {}  # the row of a method's blend, or without one its own
     for seed in seeds:
         for name in study:
-            config = _seeded(study[name], folder, name, seed)
+            config = configs[seed, name]
             report = results_of(config, vectors)
             run = MethodRun(seed, report.get("seconds"), report.get("ms_per_user"), report.get("ids"))
             finished.setdefault(name, []).append(run)

@@ -20,6 +20,7 @@ from jaxrec.studies.compare import compare_configs
 from jaxrec.studies.comparison import Comparison
 from jaxrec.studies.over_seeds import user_values_over_seeds
 from jaxrec.studies.run_folders import run_folder
+from jaxrec.studies.workers import IN_TURN, Workers
 from jaxrec.system import run as runs
 from jaxrec.system.run import command
 from jaxrec.system.system import method_name
@@ -104,13 +105,16 @@ class Inflation:
         return cls(table["command"], strict, as_released, tuple(InflationRow(**row) for row in rows))
 
 
-def compare_protocols(study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path) -> Inflation:
+def compare_protocols(
+    study: Mapping[str, Config], seeds: Sequence[int], folder: pathlib.Path, workers: Workers = IN_TURN
+) -> Inflation:
     """Compares a study's configs under the strict and the as-released protocol, and measures the inflation.
 
     Args:
       study: configs by the names of their rows; their protocol is replaced.
       seeds: each config is run with each, under both protocols.
       folder: gets the folders strict/ and as-released/, each as `compare_configs` leaves it, and inflation.json.
+      workers: how many runs are trained at a time, and where.
     Raises:
       ValueError: a config can't be run under both.
     """
@@ -122,7 +126,7 @@ def compare_protocols(study: Mapping[str, Config], seeds: Sequence[int], folder:
         for config in configs.values():
             runs.check_run(dataclasses.replace(config, out=str(folder / "none")))
     strict, as_released = (
-        compare_configs(configs, seeds, folder / protocol) for protocol, configs in by_protocol.items()
+        compare_configs(configs, seeds, folder / protocol, workers) for protocol, configs in by_protocol.items()
     )
     systems = {name: (name, method_name(config)) for name, config in study.items()}
     # An embedder's own ranking is a row as well: the leak is in its training events.

@@ -14,6 +14,7 @@ from jaxrec.files import kept_file, read_kept
 from jaxrec.system import run as runs
 
 REMEDY = "delete it, and the run is measured anew"
+RESULTS = "results.json"
 Vectors = dict[tuple, pathlib.Path]
 """Files of vectors, by everything they depend on."""
 
@@ -32,10 +33,15 @@ def results_of(config: Config, vectors: Vectors) -> dict[str, Any]:
     """
     runs.check_run(config)
     register = share_vectors(config, vectors)
-    file = config.folder / "results.json"
+    file = config.folder / RESULTS
     report = read_kept(file, "json", REMEDY) if file.is_file() else experiment.train(config)[1]
     register()
     return report
+
+
+def train(config: Config) -> None:
+    """Trains and measures a run, whose results stay in its folder."""
+    experiment.train(config)
 
 
 def share_vectors(config: Config, vectors: Vectors) -> Callable[[], None]:
@@ -47,16 +53,7 @@ def share_vectors(config: Config, vectors: Vectors) -> Callable[[], None]:
     Returns:
       a function that adds the run's own vectors to `vectors`, to call once they exist.
     """
-    # The tasks determine the split: leave-one-out, by events, or both.
-    tasks = bool(config.task.ranking), bool(config.task.writing)
-    depends_on = (
-        config.data,
-        config.protocol,
-        config.seed,
-        config.embedder,
-        tasks,
-        embedder(config.embedder).settings(config),
-    )
+    depends_on = what_vectors_depend_on(config)
     file = config.folder / "vectors.npz"
     if depends_on in vectors and not file.is_file():
         config.folder.mkdir(parents=True, exist_ok=True)
@@ -68,3 +65,11 @@ def share_vectors(config: Config, vectors: Vectors) -> Callable[[], None]:
             vectors.setdefault(depends_on, file)
 
     return register
+
+
+def what_vectors_depend_on(config: Config) -> tuple:
+    """Equal for runs whose vectors are equal."""
+    # The tasks determine the split: leave-one-out, by events, or both.
+    tasks = bool(config.task.ranking), bool(config.task.writing)
+    settings = embedder(config.embedder).settings(config)
+    return config.data, config.protocol, config.seed, config.embedder, tasks, settings

@@ -134,10 +134,13 @@ class Durations:
         try:
             yield
         finally:
-            key = str(job.config.folder)
-            seconds = self._known.get(key, {}).get("seconds", 0.0) + time.monotonic() - started
-            self._known[key] = self._entry(job, seconds)
-            write_whole(self._file, json.dumps(self._known, indent=1) + "\n")
+            self.add(job, time.monotonic() - started)
+
+    def add(self, job: Job, seconds: float) -> None:
+        """Adds seconds to those that a job has taken."""
+        key = str(job.config.folder)
+        self._known[key] = self._entry(job, self._known.get(key, {}).get("seconds", 0.0) + seconds)
+        write_whole(self._file, json.dumps(self._known, indent=1) + "\n")
 
     def estimate(self, job: Job) -> float | None:
         """Seconds that a job still takes, at the median rate of finished ones of its kind; None before there is one."""

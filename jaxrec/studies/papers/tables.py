@@ -18,7 +18,8 @@ from jaxrec.studies.papers.paper_table import PaperTable
 from jaxrec.studies.papers.plan import Durations, Job, plan_lines, table_jobs
 from jaxrec.studies.papers.render import table_markdown
 from jaxrec.studies.papers.request import TableRequest, check_request, table_request
-from jaxrec.studies.run_folders import Vectors, results_of
+from jaxrec.studies.run_folders import Vectors, results_of, train
+from jaxrec.studies.workers import IN_TURN, Task, Workers, check_none_failed, run_tasks
 from jaxrec.system import run as runs
 from jaxrec.training.interrupt import OutOfTimeError, time_limit
 
@@ -36,6 +37,7 @@ def paper_tables(
     only: Sequence[str] = (),
     budget: float | None = None,
     finished_only: bool = False,
+    workers: Workers = IN_TURN,
 ) -> Iterator[PaperTable]:
     """Yields the tables one by one, each when its runs are finished; checks all before training.
 
@@ -54,6 +56,7 @@ def paper_tables(
       only: names of rows to train; none: all. Other rows are filled where their runs are finished.
       budget: seconds after which training stops, to be resumed by the next call; None: no limit.
       finished_only: use finished runs only, train nothing.
+      workers: how many runs are trained at a time, and where.
     Yields:
       the filled tables.
     Raises:
@@ -78,7 +81,7 @@ def paper_tables(
     if not finished_only:
         logger.info("%s", "\n".join(plan_lines(jobs, durations)))
     left = list(requests)
-    for remaining in _train_all(jobs, durations, settings, budget):
+    for remaining in _train_all(jobs, durations, settings, budget, workers):
         for request in [r for r in left if not any(r.stem in job.tables for job in remaining)]:
             left.remove(request)
             yield _filled(request, seeds, out)
@@ -116,12 +119,24 @@ def _requests(
 
 
 def _train_all(
-    jobs: Sequence[Job], durations: Durations, settings: Any, budget: float | None
+    jobs: Sequence[Job], durations: Durations, settings: Any, budget: float | None, workers: Workers
 ) -> Iterator[Sequence[Job]]:
-    """Trains jobs one after another within a budget in seconds; yields those that are left, at first all of them."""
+    """Trains jobs within a budget in seconds; yields those that are left, at first all of them."""
     deadline = time.monotonic() + (math.inf if budget is None else budget)
-    vectors: Vectors = {}
     yield jobs
+    left: Sequence[Job] = jobs
+    for left in (_side_by_side if workers.apart else _in_turn)(jobs, durations, settings, deadline, workers):
+        yield left
+    if left and time.monotonic() >= deadline:
+        logger.info("the budget is spent; the same command goes on")
+        logger.info("%s", "\n".join(plan_lines(left, durations)))
+
+
+def _in_turn(
+    jobs: Sequence[Job], durations: Durations, settings: Any, deadline: float, workers: Workers
+) -> Iterator[Sequence[Job]]:
+    """`_train_all`, one after another in this process."""
+    vectors: Vectors = {}
     for i, job in enumerate(jobs):
         estimate = durations.estimate(job)
         about = f", about {clock(estimate)}" if estimate is not None else ""
@@ -132,15 +147,34 @@ def _train_all(
                     baselines.train_baseline(job.baseline, job.config, settings)
                 else:
                     results_of(job.config, vectors)
-            spent = time.monotonic() >= deadline and i + 1 < len(jobs)
         except OutOfTimeError:
-            spent = True
-        left = jobs[i:] if not job.finished else jobs[i + 1 :]
-        yield left
-        if spent:
-            logger.info("the budget is spent; the same command goes on")
-            logger.info("%s", "\n".join(plan_lines(left, durations)))
+            pass
+        yield jobs[i:] if not job.finished else jobs[i + 1 :]
+        if time.monotonic() >= deadline:
             return
+
+
+def _side_by_side(
+    jobs: Sequence[Job], durations: Durations, settings: Any, deadline: float, workers: Workers
+) -> Iterator[Sequence[Job]]:
+    """`_train_all`, several at a time."""
+    tasks: dict[Task, Job] = {}
+    for job in jobs:
+        if job.baseline:
+            call, arguments = baselines.train_baseline, (job.baseline, job.config, settings)
+        else:
+            call, arguments = train, (job.config,)
+        tasks[Task(job.name, job.config, call, arguments, shares_vectors=job.baseline is None)] = job
+    failed, left = [], list(jobs)
+    for ended in run_tasks(list(tasks), workers, deadline):
+        job = tasks[ended.task]
+        durations.add(job, ended.seconds)
+        if ended.error:
+            failed.append(ended)
+        else:
+            left.remove(job)
+        yield left
+    check_none_failed(failed, len(jobs))
 
 
 def _filled(request: TableRequest, seeds: Sequence[int], out: pathlib.Path) -> PaperTable:

@@ -17,12 +17,14 @@ from jaxrec.studies.compare import compare_configs
 from jaxrec.studies.run_folders import Vectors, run_folder, share_vectors
 from jaxrec.studies.sweep.axes import Choices, Range, with_values
 from jaxrec.studies.sweep.result import SettingRow, SweepResult
+from jaxrec.studies.workers import IN_TURN, Task, Workers, finish
 from jaxrec.system import run as runs
 from jaxrec.system import training
 from jaxrec.system.run import command
 from jaxrec.system.stages import build
 
 METRIC = "ndcg@10"
+VALIDATION = "validation.json"
 
 
 def choose_settings(
@@ -33,6 +35,7 @@ def choose_settings(
     *,
     trials: int | None = None,
     show_test: bool = False,
+    workers: Workers = IN_TURN,
 ) -> SweepResult:
     """Trains a config with each setting and seed (unless their folders hold the validation) and chooses the best.
 
@@ -47,9 +50,10 @@ def choose_settings(
         settings, results.json.
       trials: how many settings Optuna draws; None tries every combination.
       show_test: evaluate every setting on the test items. Selecting by that table would be selecting on test items.
+      workers: how many runs of a grid are trained at a time, and where.
     Raises:
-      ValueError: there are no seeds, no task ranks items, a range comes without trials, a config contradicts itself, no
-        run was finite, or Optuna is not installed.
+      ValueError: there are no seeds, no task ranks items, a range comes without trials or trials with workers, a config
+        contradicts itself, no run was finite, or Optuna is not installed; or as of `jaxrec.studies.workers.finish`.
     """
     if not seeds:
         raise ValueError("seeds holds none; give at least one: --seeds 0")
@@ -57,19 +61,27 @@ def choose_settings(
     vectors: Vectors = {}
     tried: dict[str, SettingRow] = {}
 
-    def validate_setting(settings: Mapping[str, Any]) -> float | None:
+    def configs_of(settings: Mapping[str, Any]) -> list[Config]:
         name, changed = _setting_name(settings), with_values(config, settings)
-        values = [
-            _validation(dataclasses.replace(changed, seed=seed, out=str(run_folder(folder, name, seed))), vectors)
-            for seed in seeds
-        ]
+        return [dataclasses.replace(changed, seed=seed, out=str(run_folder(folder, name, seed))) for seed in seeds]
+
+    def validate_setting(settings: Mapping[str, Any]) -> float | None:
+        name = _setting_name(settings)
+        values = [_validation(each, vectors) for each in configs_of(settings)]
         tried[name] = SettingRow(name, dict(settings), tuple(values))
         return None if tried[name].diverged else tried[name].mean
 
     if trials is None:
-        for number, settings in enumerate(grid := _grid(config, axes), 1):
+        grid = _grid(config, axes)
+        if workers.apart:
+            every = [(_setting_name(settings), each) for settings in grid for each in configs_of(settings)]
+            left = [(name, each) for name, each in every if not (each.folder / VALIDATION).is_file()]
+            finish([Task(f"{name}, seed {each.seed}", each, _validation, (each, {})) for name, each in left], workers)
+        for number, settings in enumerate(grid, 1):
             logger.info("sweep: setting %d of %d: %s", number, len(grid), _setting_name(settings))
             validate_setting(settings)
+    elif workers.apart:
+        raise ValueError("each trial is drawn by what those before it showed; leave out trials or workers")
     else:
         from jaxrec.studies.sweep.optuna_trials import draw_settings  # Optuna is optional
 
@@ -84,7 +96,7 @@ def choose_settings(
         metric=METRIC,
         rows=tuple(rows),
         chosen=rows[0].name,
-        test=compare_configs({row.name: with_values(config, row.settings) for row in tested}, seeds, folder),
+        test=compare_configs({row.name: with_values(config, row.settings) for row in tested}, seeds, folder, workers),
     )
     write_whole(folder / "sweep.json", result.to_json())
     write_whole(folder / "sweep.html", result.to_html())
@@ -122,7 +134,7 @@ def _grid(config: Config, axes: Sequence[Choices | Range]) -> list[dict[str, Any
 def _validation(config: Config, vectors: Vectors) -> float | None:
     """The best validation metric of a run, trained or read from its folder; None if its loss was not finite."""
     runs.check_run(config)
-    file = config.folder / "validation.json"
+    file = config.folder / VALIDATION
     register = share_vectors(config, vectors)
     if file.is_file():
         register()
