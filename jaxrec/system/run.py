@@ -150,7 +150,8 @@ def check_run(config: Config) -> None:
     _check_ids(config)
     _check_backbone(config)
     check_blend(config)
-    if jax.process_count() > 1:
+    # Asked for only then: counting processes takes hold of the devices, which a study leaves to its workers.
+    if jax.distributed.is_initialized() and jax.process_count() > 1:
         raise ValueError("a run needs a single process; start one, with all devices of a host")
 
 

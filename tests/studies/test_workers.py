@@ -236,3 +236,32 @@ def test_on_a_ray_cluster(tiny: Config, tmp_path: pathlib.Path, monkeypatch) -> 
     assert ended == {"wrong": "no luck"}
     with pytest.raises(ValueError, match=r"workers 9999: the cluster has .*; give at most"):
         finish(tasks, Workers(9999, ray=True))
+
+
+def test_the_command_itself_takes_hold_of_no_device(tmp_path: pathlib.Path) -> None:
+    program = """
+import jax, jaxrec
+from jax._src import xla_bridge
+from jaxrec.studies import baselines, compare
+from jaxrec.studies.sweep import choose
+
+def finish(tasks, workers):
+    raise EOFError(f"{len(tasks)} tasks, devices taken: {xla_bridge.backends_are_initialized()}")
+
+compare.finish = baselines.finish = choose.finish = finish
+config = jaxrec.load_config("demo_best")
+for call in (
+    lambda: jaxrec.compare({"a": config}, workers=2),
+    lambda: jaxrec.compare_baselines(config, workers=2),
+    lambda: jaxrec.sweep(config, ["train.learning_rate=1e-3,2e-3"], workers=2),
+):
+    try:
+        call()
+    except EOFError as told:
+        print(told)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert told == [f"{n} tasks, devices taken: False" for n in (1, 1, 2)]

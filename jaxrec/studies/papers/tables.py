@@ -127,7 +127,7 @@ def _train_all(
     left: Sequence[Job] = jobs
     for left in (_side_by_side if workers.apart else _in_turn)(jobs, durations, settings, deadline, workers):
         yield left
-    if left and time.monotonic() >= deadline:
+    if left:
         logger.info("the budget is spent; the same command goes on")
         logger.info("%s", "\n".join(plan_lines(left, durations)))
 
@@ -147,10 +147,11 @@ def _in_turn(
                     baselines.train_baseline(job.baseline, job.config, settings)
                 else:
                     results_of(job.config, vectors)
+            spent = time.monotonic() >= deadline
         except OutOfTimeError:
-            pass
+            spent = True
         yield jobs[i:] if not job.finished else jobs[i + 1 :]
-        if time.monotonic() >= deadline:
+        if spent:
             return
 
 

@@ -4,8 +4,9 @@ import contextlib
 import dataclasses
 import json
 import logging
+import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,6 +15,7 @@ from jaxrec.config import Config
 from jaxrec.studies.papers import plan, request, tables
 from jaxrec.studies.papers.paper_table import PaperTable
 from jaxrec.studies.papers.plan import Durations, Job, parse_duration, plan_lines, table_jobs
+from jaxrec.studies.workers import Ended, Task, Workers
 from jaxrec.training.interrupt import OutOfTimeError
 
 
@@ -117,10 +119,18 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_a_spent_budget_fills_what_is_there_and_the_next_call_goes_on(
-    rows, trained: list[str], tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    missing: dict[str, list[str]] = {}
+Asked = Callable[..., list[str]]
+
+
+@pytest.fixture
+def missing() -> dict[str, list[str]]:
+    """Names of the runs that each table lacks when it is filled."""
+    return {}
+
+
+@pytest.fixture
+def ask(rows, missing: dict[str, list[str]], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Asks for tables 8 and 4, which are filled with nothing: their names, in the order in which they come."""
 
     def fill(asked: request.TableRequest, seeds) -> PaperTable:
         missing[asked.stem] = [job.name for job in table_jobs([asked], seeds) if not job.finished]
@@ -129,12 +139,17 @@ def test_a_spent_budget_fills_what_is_there_and_the_next_call_goes_on(
     monkeypatch.setattr(tables, "fill_table", fill)
     monkeypatch.setattr(tables, "table_markdown", lambda table: "")
     monkeypatch.setattr(PaperTable, "to_json", lambda table: "{}")
-    ask: Callable = lambda **more: [  # noqa: E731
+    return lambda **more: [
         table.paper
         for table in tables.paper_tables(
             "meta_id", (8, 4), (0,), tmp_path, Settings(), study="mine.py", only=("IID", "META ID"), **more
         )
     ]
+
+
+def test_a_spent_budget_fills_what_is_there_and_the_next_call_goes_on(
+    ask: Asked, trained: list[str], missing: dict[str, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "jaxrec")
     assert ask(budget=60.0) == ["META_ID-8", "META_ID-4"]
     assert trained == ["iid-0"]
@@ -149,3 +164,31 @@ def test_a_spent_budget_fills_what_is_there_and_the_next_call_goes_on(
     assert missing == {"META_ID-8": [], "META_ID-4": []}
     assert ask() == ["META_ID-8", "META_ID-4"]
     assert caplog.messages[-1] == "every run of these tables is finished"
+
+
+def test_side_by_side_each_table_comes_when_its_runs_have_ended(
+    ask: Asked, missing: dict[str, list[str]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "jaxrec")
+
+    def run_tasks(tasks: list[Task], workers: Workers, deadline: float) -> Iterator[Ended]:
+        assert workers.count == 2
+        for task in tasks:
+            if deadline < math.inf and task.name != "IID":
+                return
+            task.config.folder.mkdir(parents=True, exist_ok=True)
+            (task.config.folder / "results.json").write_text(json.dumps({"rows": []}))
+            yield Ended(task, 5.0, "")
+
+    monkeypatch.setattr(tables, "run_tasks", run_tasks)
+    assert ask(budget=60.0, workers=Workers(2)) == ["META_ID-8", "META_ID-4"]
+    assert missing == {"META_ID-8": ["META ID"], "META_ID-4": ["META ID"]}
+    assert "the budget is spent; the same command goes on" in caplog.text
+    assert ask(workers=Workers(2)) == ["META_ID-8", "META_ID-4"]
+    assert missing == {"META_ID-8": [], "META_ID-4": []}
+
+
+def test_a_run_that_fails_side_by_side_is_named_at_the_end(ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "run_tasks", lambda tasks, *_: (Ended(task, 1.0, "reasons") for task in tasks))
+    with pytest.raises(ValueError, match=r"2 of 2 runs failed: IID, META ID. IID \(.*\): reasons"):
+        ask(workers=Workers(2))
