@@ -71,7 +71,7 @@ def failure(error: BaseException) -> tuple[int, str]:
     if isinstance(error, UnicodeDecodeError) or _is_data_error(error):
         return DATA, f"{error}{notes}"
     if isinstance(error, ValueError | FloatingPointError):
-        return USAGE, f"{error}{notes}"
+        return getattr(error, "exit_code", USAGE), f"{error}{notes}"
     if isinstance(error, OSError):
         return STORAGE, _of_storage(error) + notes
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):

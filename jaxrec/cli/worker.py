@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
 import sys
 import threading
+import traceback
 
+from jaxrec.cli.failures import BUG, failure
 from jaxrec.cli.signals import stopping_at_signals
-from jaxrec.studies.work import ERROR, work
+from jaxrec.studies.work import FAILED, Failure, work
 
 
 def main() -> None:
     """Does the task that the input holds; where the input ends before it is done, stops as at SIGTERM."""
-    cores, name, function, arguments = pickle.load(sys.stdin.buffer)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)  # before jax counts them for its threads
+    if hasattr(os, "sched_setaffinity"):  # before numpy and jax, which the task imports, count cores for their threads
+        os.sched_setaffinity(0, [int(core) for core in sys.argv[1].split(",")])
+    task = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    with stopping_at_signals():
-        error = work(name, function, arguments)
-    if error:
-        print(f"{ERROR}{error}", flush=True)
-        raise SystemExit(1)
+    try:
+        with stopping_at_signals():
+            failed = work(*task)
+    except Exception as error:
+        failed = Failure(*failure(error))
+        if failed.code == BUG:
+            traceback.print_exception(error)
+    if failed:
+        print(f"{FAILED}{json.dumps(failed)}", flush=True)
+        raise SystemExit(failed.code)
 
 
 def _stop_with_parent() -> None:

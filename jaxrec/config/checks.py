@@ -177,6 +177,10 @@ def _check_item_head(config: Config) -> None:
         raise ValueError(
             "answer 'both' reads histories item by item, as task 'autoregressive' does; set --task.tasks autoregressive"
         )
+    if head.mask_seen and not config.eval.mask_seen:
+        raise ValueError(
+            "item_head.mask_seen teaches nothing about seen items, but without eval.mask_seen they are ranked"
+        )
     if head.weight + head.id_weight == 0:
         raise ValueError("item_head.weight and id_weight are 0, and no loss is left; set one of them above 0")
 

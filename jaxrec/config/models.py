@@ -210,7 +210,8 @@ class ItemHeadConfig:
     items: all items."""
     mask_seen: bool = False
     """Whether the items that an example has before an answer are no candidates in the head's loss, as they are none in
-    a list without seen items."""
+    a list without seen items. An example is a piece of at most `task.max_history` events, less what `task.augment`
+    drops."""
     rows: Literal["own", "vectors"] = "own"
     """An item's row: parameters of its own, or a linear map of its collaborative vector, which a new item has, too."""
     initial: Literal["random", "vectors"] = "random"

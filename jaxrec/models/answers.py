@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 
-class Ended(NamedTuple):
+class ItemPlaces(NamedTuple):
     """The items of rows of tokens.
 
     Attributes:
@@ -32,7 +32,8 @@ class Answers:
       codes: of the ids, as tokens, i32[N*B,L].
       items: i32[N*B], -1 = none.
       weights: of the items, f32[N*B], 0 where there is none.
-      before: other items of the example before each answer, i32[N*B,M], -1 = none; None where nobody asks for them.
+      before: other items of the example before each answer, i32[N*B,M], -1 = none; None without
+        `ItemHeadConfig.mask_seen`.
     """
 
     places: jax.Array

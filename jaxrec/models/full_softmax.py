@@ -52,10 +52,8 @@ def cross_entropy(
     weights = jnp.pad(jnp.asarray(weights), (0, short))
     labels = jnp.pad(jnp.clip(labels, 0, table.shape[0] - 1), (0, short))
     shares = weights / jnp.maximum(weights.sum(), 1e-6)
-    left_out = (
-        jnp.zeros((hidden.shape[0], 0), jnp.int32) if left_out is None else jnp.pad(left_out, ((0, short), (0, 0)))
-    )
-    return _cross_entropy(hidden, table, labels, left_out, shares, dtype, block)
+    columns = _columns(left_out, shares)
+    return _cross_entropy(hidden, table, labels, columns, shares, dtype, block)
 
 
 def sampled_cross_entropy(
@@ -92,13 +90,12 @@ def sampled_cross_entropy(
     shares = weights / jnp.maximum(weights.sum(), 1e-6)
     n_items, numbers = table.shape[0], jnp.arange(candidates.shape[0])
     raised = jnp.full(len(numbers), math.log(n_items / len(numbers)))
-    columns = jnp.zeros((hidden.shape[0], 0), jnp.int32)
     if left_out is not None:
         place = jnp.full(n_items, -1).at[candidates].set(numbers)
         counts = place[candidates] == numbers
         raised = jnp.where(counts, jnp.log(n_items / counts.sum()), -jnp.inf)
-        columns = jnp.where(left_out >= 0, place[left_out], -1)
-    hidden, columns = (jnp.pad(x, ((0, short), (0, 0))) for x in (hidden, columns))
+        left_out = jnp.where(left_out >= 0, place[left_out], -1)
+    columns, hidden = _columns(left_out, shares), jnp.pad(hidden, ((0, short), (0, 0)))
     return _sampled(hidden, table[labels], table[candidates], labels, candidates, columns, shares, raised, dtype, block)
 
 
@@ -130,6 +127,14 @@ def _in_blocks(x: jax.Array, block: int) -> jax.Array:
     return x.reshape(len(x) // block, block, *x.shape[1:])
 
 
+def _columns(left_out: Array | None, shares: jax.Array) -> jax.Array:
+    """What is left out of rows with these shares, i32[T,M]: nothing where the share is 0, so that a maximum stays."""
+    if left_out is None:
+        return jnp.zeros((shares.shape[0], 0), jnp.int32)
+    padded = jnp.pad(left_out, ((0, shares.shape[0] - left_out.shape[0]), (0, 0)), constant_values=-1)
+    return jnp.where(shares[:, None] > 0, padded, -1)
+
+
 def _without(scores: jax.Array, columns: jax.Array) -> jax.Array:
     """Scores f32[t,I] with -inf in some columns of each row, i32[t,M]; -1 = none."""
     if columns.shape[1] == 0:
@@ -139,11 +144,11 @@ def _without(scores: jax.Array, columns: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
-def _cross_entropy(hidden, table, labels, left_out, shares, dtype: str, block: int) -> jax.Array:
-    return _forward(hidden, table, labels, left_out, shares, dtype, block)[0]
+def _cross_entropy(hidden, table, labels, columns, shares, dtype: str, block: int) -> jax.Array:
+    return _forward(hidden, table, labels, columns, shares, dtype, block)[0]
 
 
-def _forward(hidden, table, labels, left_out, shares, dtype: str, block: int):
+def _forward(hidden, table, labels, columns, shares, dtype: str, block: int):
     """The loss, and its gradients with respect to `hidden` and `table`."""
     rounded = table.astype(dtype)
     # On CPU the three products in this form take a third of the time of the straightforward one.
@@ -171,7 +176,7 @@ def _forward(hidden, table, labels, left_out, shares, dtype: str, block: int):
 
     split = functools.partial(_in_blocks, block=block)
     table_gradient, (losses, by_hidden) = jax.lax.scan(
-        one_block, jnp.zeros_like(table.T), (split(hidden), split(labels), split(left_out), split(shares))
+        one_block, jnp.zeros_like(table.T), (split(hidden), split(labels), split(columns), split(shares))
     )
     # The label's term is added by rows, in float32: a one-hot matrix would be another pass over all scores.
     table_gradient = table_gradient.T.at[labels].add(-shares[:, None] * hidden)

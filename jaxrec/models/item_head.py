@@ -11,7 +11,7 @@ from flax import nnx
 
 from jaxrec.config import ItemHeadConfig
 from jaxrec.keys import stream
-from jaxrec.models.answers import Answers, Ended, items_before
+from jaxrec.models.answers import Answers, ItemPlaces, items_before
 from jaxrec.models.full_softmax import cross_entropy, sampled_cross_entropy
 from jaxrec.models.oov import Buffer
 from jaxrec.models.products import dense
@@ -173,13 +173,13 @@ class ItemHead(nnx.Module):
             is_end &= (token != self.prefix) & (token != 0)
         return is_end
 
-    def ended(self, tokens: Array) -> Ended:
+    def ended(self, tokens: Array) -> ItemPlaces:
         """The items of each row of tokens i32[B,P] in their order, at most N = P / (L + 1)."""
         is_end = self.ends(tokens)
         places = jnp.argsort(~is_end, axis=1, stable=True)[:, : max(tokens.shape[1] // (self.n_codes + 1), 1)]
         windows = jnp.maximum(places[..., None] - np.arange(self.n_codes)[None, None, ::-1], 0)
         codes = jnp.take_along_axis(jnp.asarray(tokens)[:, None], windows, axis=2)
-        return Ended(places, codes, jnp.take_along_axis(is_end, places, axis=1))
+        return ItemPlaces(places, codes, jnp.take_along_axis(is_end, places, axis=1))
 
     def added(self, tokens: Array) -> jax.Array:
         """What is added to the embeddings of tokens, i32[B,S] -> f32[B,S,D]: the rows of items whose ids end there."""

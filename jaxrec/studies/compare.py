@@ -47,7 +47,8 @@ def compare_configs(
         runs.check_run(config)
     if workers.apart:
         tasks = [Task(f"{name}, seed {seed}", config, train, (config,)) for (seed, name), config in configs.items()]
-        finish([task for task in tasks if not (task.config.folder / RESULTS).is_file()], workers)
+        left = [task for task in tasks if not (task.config.folder / RESULTS).is_file()]
+        finish(left, workers, finished=configs.values())
     collector, texts = RowCollector(), TextRowCollector()
     finished: dict[str, list[MethodRun]] = {}
     measured_on: dict[bool, dict[str, Any]] = {}  # by whether items are ranked, as the split differs

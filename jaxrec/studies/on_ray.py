@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxrec.studies.work import work
-from jaxrec.studies.workers import Task
+from jaxrec.studies.work import BUG, USAGE, Failure, work
+from jaxrec.studies.workers import Outcome, Task
+from jaxrec.system.run import COMMAND, command
+from jaxrec.text import printable
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
@@ -17,6 +20,8 @@ SETTINGS = {
 }
 CARRIED = ("JAX", "XLA", "LIBTPU", "TPU")
 """Beginnings of the environment variables that tasks get from here."""
+STOPPING = 60.0
+"""Seconds that tasks have to store what they have when they are told to stop."""
 
 
 class RayTasks:
@@ -35,48 +40,80 @@ class RayTasks:
             import ray
         except ImportError as error:
             raise ValueError("--ray needs Ray: pip install 'jaxrec[ray]'") from error
-        self._ray = ray
-        own = not os.environ.get("RAY_ADDRESS")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # it runs another program at once
-            ray.init(include_dashboard=False if own else None, logging_level=logging.WARNING)
-        resources = ray.cluster_resources()
-        cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-        number, kind = (gpus, "GPUs") if gpus else (cores, "cores")
+        self._ray, self._own = ray, not ray.is_initialized()
+        if self._own:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # it runs another program at once
+                local = not os.environ.get("RAY_ADDRESS")
+                ray.init(include_dashboard=False if local else None, logging_level=logging.WARNING)
+        self._tasks: dict[Any, Task] = {}
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        cores, gpus = ([int(node.get(kind, 0)) for node in nodes] for kind in ("CPU", "GPU"))
+        number, kind = (sum(gpus), "GPUs") if any(gpus) else (sum(cores), "cores")
         if count > number:
-            self.close()
+            self.stop()
             raise ValueError(f"workers {count}: the cluster has {number} {kind}; give at most {number}")
         carried = {name: value for name, value in os.environ.items() if name.startswith(CARRIED)}
-        # A task that was killed is not begun again by itself: whether it ends so once more, nobody knows.
         self._remote = ray.remote(
-            num_cpus=max(cores // count, 1), num_gpus=gpus // count, max_retries=0, runtime_env={"env_vars": carried}
+            num_cpus=1 if any(gpus) else share(cores, count),
+            num_gpus=share(gpus, count),
+            max_retries=0,  # whether a task that was killed ends so once more, nobody knows
+            runtime_env={"env_vars": {**carried, COMMAND: command()}},
         )(_work)
-        self._tasks: dict[Any, Task] = {}
 
-    def start(self, task: Task, slot: int) -> None:
+    def start(self, task: Task, slot: int, seconds: float) -> None:
         """See `Place`; Ray itself finds a free machine."""
-        self._tasks[self._remote.remote(os.getcwd(), task.name, task.function, task.arguments)] = task
+        call = os.getcwd(), task.name, task.function, task.arguments, seconds
+        self._tasks[self._remote.remote(*call)] = task
 
-    def ended(self, seconds: float) -> list[tuple[Task, str]]:
+    def ended(self, seconds: float) -> list[Outcome]:
         """See `Place`."""
-        done, _ = self._ray.wait(list(self._tasks), timeout=seconds)
-        ended = []
+        done, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
+        outcomes: list[Outcome] = []
         for reference in done:
             try:
-                error = self._ray.get(reference)
-            except self._ray.exceptions.RayError as failed:
-                error = str(failed).strip().splitlines()[0]
-            ended.append((self._tasks.pop(reference), error))
-        return ended
+                failed = self._ray.get(reference)
+            except Exception as error:  # of Ray, where a worker was killed or a machine is lost
+                failed = Failure(BUG, str(error).strip().splitlines()[0])
+            outcomes.append((self._tasks.pop(reference), failed))
+        return outcomes
 
-    def close(self) -> None:
+    def stop(self) -> list[Outcome]:
         """See `Place`."""
-        for reference in getattr(self, "_tasks", {}):
+        for reference in self._tasks:
             self._ray.cancel(reference)
-        self._ray.shutdown()
+        outcomes = []
+        while self._tasks and (ended := self.ended(STOPPING)):
+            outcomes += ended
+        if self._own:
+            self._ray.shutdown()
+        return outcomes
 
 
-def _work(folder: str, name: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
-    """Does a task on a machine of the cluster, in a folder that relative paths are relative to: the error, or ""."""
+def share(amounts: Sequence[int], count: int) -> int:
+    """The largest even share of some machines' devices, of which one machine gives each of `count` tasks as many.
+
+    Args:
+      amounts: of devices of each machine.
+      count: of tasks.
+    Returns:
+      0 where there are fewer devices than tasks.
+    """
+    shares = range(1, max(amounts, default=0) + 1)
+    return max((each for each in shares if sum(amount // each for amount in amounts) >= count), default=0)
+
+
+def _work(
+    folder: str, name: str, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float
+) -> Failure | None:
+    """Does a task on a machine of the cluster, in a folder that relative paths are relative to: how it failed."""
     os.chdir(folder)
-    return work(name, function, arguments)
+    try:
+        return work(name, function, arguments, seconds)
+    except Exception as error:
+        notes = "".join(f"; {note}" for note in getattr(error, "__notes__", []))
+        known = isinstance(error, ValueError | OSError | FloatingPointError)
+        if not known:
+            traceback.print_exception(error)
+        text = f"{'' if known else f'{type(error).__name__}: '}{' '.join(str(error).split())}{notes}"
+        return Failure(USAGE if known else BUG, printable(text))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 import shutil
-from collections.abc import Callable
 from typing import Any
 
 from jaxrec import experiment
@@ -14,7 +13,7 @@ from jaxrec.files import kept_file, read_kept
 from jaxrec.system import run as runs
 
 REMEDY = "delete it, and the run is measured anew"
-RESULTS = "results.json"
+RESULTS, VECTORS = "results.json", "vectors.npz"
 Vectors = dict[tuple, pathlib.Path]
 """Files of vectors, by everything they depend on."""
 
@@ -32,10 +31,10 @@ def results_of(config: Config, vectors: Vectors) -> dict[str, Any]:
       vectors: of the study's other runs; copied if equal, and the run's own are added.
     """
     runs.check_run(config)
-    register = share_vectors(config, vectors)
+    share_vectors(config, vectors)
     file = config.folder / RESULTS
     report = read_kept(file, "json", REMEDY) if file.is_file() else experiment.train(config)[1]
-    register()
+    register_vectors(config, vectors)
     return report
 
 
@@ -44,27 +43,29 @@ def train(config: Config) -> None:
     experiment.train(config)
 
 
-def share_vectors(config: Config, vectors: Vectors) -> Callable[[], None]:
+def share_vectors(config: Config, vectors: Vectors) -> None:
     """Copies the vectors of another run with the same embedder, data and seed to the run's folder if it has none.
 
     Args:
       config: the run's config.
       vectors: of other runs.
-    Returns:
-      a function that adds the run's own vectors to `vectors`, to call once they exist.
     """
-    depends_on = what_vectors_depend_on(config)
-    file = config.folder / "vectors.npz"
-    if depends_on in vectors and not file.is_file():
+    others = vectors.get(what_vectors_depend_on(config))
+    if others is not None and not has_vectors(config):
         config.folder.mkdir(parents=True, exist_ok=True)
-        with kept_file(file) as part:
-            shutil.copy(vectors[depends_on], part)
+        with kept_file(config.folder / VECTORS) as part:
+            shutil.copy(others, part)
 
-    def register() -> None:
-        if file.is_file():
-            vectors.setdefault(depends_on, file)
 
-    return register
+def register_vectors(config: Config, vectors: Vectors) -> None:
+    """Adds the run's vectors to those of other runs once they exist."""
+    if has_vectors(config):
+        vectors.setdefault(what_vectors_depend_on(config), config.folder / VECTORS)
+
+
+def has_vectors(config: Config) -> bool:
+    """Whether the run's vectors exist."""
+    return (config.folder / VECTORS).is_file()
 
 
 def what_vectors_depend_on(config: Config) -> tuple:

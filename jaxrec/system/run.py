@@ -122,8 +122,14 @@ def reopen(folder: str | os.PathLike[str], *, accept_new_data: bool = False) -> 
     return run
 
 
+COMMAND = "JAXREC_COMMAND"
+"""The environment variable that tells a worker of a study which command it works for."""
+
+
 def command() -> str:
-    """The command line of this process, in a form that can be run again."""
+    """The command line of this process, or of that which works through it, in a form that can be run again."""
+    if given := os.environ.get(COMMAND):
+        return given
     module = sys.modules["__main__"].__spec__
     program = pathlib.Path(sys.argv[0]).stem
     if module or program != "jaxrec":  # the console script has no module

@@ -115,6 +115,14 @@ def test_a_row_may_have_no_candidate_but_its_label() -> None:
         chex.assert_trees_all_close((value, gradient), (np.float32(0), np.zeros((1, 2), np.float32)), atol=1e-6)
 
 
+def test_a_row_that_does_not_count_may_have_no_candidate_at_all() -> None:
+    left_out, weights = np.array([[0, 1], [1, -1], [0, 1]]), np.array([0.0, 1.0, 0.0])
+    of_both = functools.partial(sampled_cross_entropy, candidates=jnp.arange(2), left_out=left_out)
+    for loss in (functools.partial(cross_entropy, left_out=left_out, block=2), of_both):
+        value, gradient = jax.value_and_grad(loss)(np.ones((3, 2)), np.eye(2), np.zeros(3, int), weights, "float32")
+        chex.assert_trees_all_close((value, gradient), (np.float32(0), np.zeros((3, 2), np.float32)), atol=1e-6)
+
+
 @pytest.mark.slow
 def test_a_sample_stands_for_the_catalogue(case) -> None:
     """Over many samples its normaliser, the label aside, has the mean of the whole one."""

@@ -166,16 +166,15 @@ def _side_by_side(
         else:
             call, arguments = train, (job.config,)
         tasks[Task(job.name, job.config, call, arguments, shares_vectors=job.baseline is None)] = job
-    failed, left = [], list(jobs)
+    every, left = [], list(jobs)
     for ended in run_tasks(list(tasks), workers, deadline):
         job = tasks[ended.task]
         durations.add(job, ended.seconds)
-        if ended.error:
-            failed.append(ended)
-        else:
+        every.append(ended)
+        if not ended.failed:
             left.remove(job)
         yield left
-    check_none_failed(failed, len(jobs))
+    check_none_failed(every)
 
 
 def _filled(request: TableRequest, seeds: Sequence[int], out: pathlib.Path) -> PaperTable:

@@ -14,7 +14,7 @@ from jaxrec.config import Config
 from jaxrec.files import read_kept, write_whole
 from jaxrec.progress import logger
 from jaxrec.studies.compare import compare_configs
-from jaxrec.studies.run_folders import Vectors, run_folder, share_vectors
+from jaxrec.studies.run_folders import Vectors, register_vectors, run_folder, share_vectors
 from jaxrec.studies.sweep.axes import Choices, Range, with_values
 from jaxrec.studies.sweep.result import SettingRow, SweepResult
 from jaxrec.studies.workers import IN_TURN, Task, Workers, finish
@@ -74,14 +74,18 @@ def choose_settings(
     if trials is None:
         grid = _grid(config, axes)
         if workers.apart:
-            every = [(_setting_name(settings), each) for settings in grid for each in configs_of(settings)]
-            left = [(name, each) for name, each in every if not (each.folder / VALIDATION).is_file()]
-            finish([Task(f"{name}, seed {each.seed}", each, _validation, (each, {})) for name, each in left], workers)
+            every = [
+                Task(f"{_setting_name(settings)}, seed {each.seed}", each, _validation, (each, {}))
+                for settings in grid
+                for each in configs_of(settings)
+            ]
+            left = [task for task in every if not (task.config.folder / VALIDATION).is_file()]
+            finish(left, workers, finished=[task.config for task in every])
         for number, settings in enumerate(grid, 1):
             logger.info("sweep: setting %d of %d: %s", number, len(grid), _setting_name(settings))
             validate_setting(settings)
     elif workers.apart:
-        raise ValueError("each trial is drawn by what those before it showed; leave out trials or workers")
+        raise ValueError("each trial is drawn by what those before it showed; leave out trials, or workers and ray")
     else:
         from jaxrec.studies.sweep.optuna_trials import draw_settings  # Optuna is optional
 
@@ -135,9 +139,9 @@ def _validation(config: Config, vectors: Vectors) -> float | None:
     """The best validation metric of a run, trained or read from its folder; None if its loss was not finite."""
     runs.check_run(config)
     file = config.folder / VALIDATION
-    register = share_vectors(config, vectors)
+    share_vectors(config, vectors)
     if file.is_file():
-        register()
+        register_vectors(config, vectors)
         return read_kept(file, "json", "delete it, and the same command makes it again")[METRIC]
     try:
         fitted = training.train_model(build(runs.start(config)))[1]
@@ -151,7 +155,7 @@ def _validation(config: Config, vectors: Vectors) -> float | None:
         if not values:
             raise ValueError("train.validate_every is 0, so there is nothing to choose by; give 1, say")
         report = {METRIC: max(values)}
-    register()
+    register_vectors(config, vectors)
     write_whole(file, json.dumps(report) + "\n")
     return report[METRIC]
 

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from jaxrec.baselines.registry import Settings
+from jaxrec.cli.failures import failure
 from jaxrec.config import Config
 from jaxrec.studies.papers import plan, request, tables
 from jaxrec.studies.papers.paper_table import PaperTable
 from jaxrec.studies.papers.plan import Durations, Job, parse_duration, plan_lines, table_jobs
+from jaxrec.studies.work import OUT_OF_TIME, Failure
 from jaxrec.studies.workers import Ended, Task, Workers
 from jaxrec.training.interrupt import OutOfTimeError
 
@@ -170,25 +172,32 @@ def test_side_by_side_each_table_comes_when_its_runs_have_ended(
     ask: Asked, missing: dict[str, list[str]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "jaxrec")
+    filled: dict[str, list[str]] = {}
 
     def run_tasks(tasks: list[Task], workers: Workers, deadline: float) -> Iterator[Ended]:
         assert workers.count == 2
-        for task in tasks:
-            if deadline < math.inf and task.name != "IID":
-                return
-            task.config.folder.mkdir(parents=True, exist_ok=True)
-            (task.config.folder / "results.json").write_text(json.dumps({"rows": []}))
-            yield Ended(task, 5.0, "")
+        for task in reversed(tasks):
+            if deadline < math.inf and task.name == "IID":
+                yield Ended(task, 5.0, OUT_OF_TIME)
+            else:
+                task.config.folder.mkdir(parents=True, exist_ok=True)
+                (task.config.folder / "results.json").write_text(json.dumps({"rows": []}))
+                yield Ended(task, 5.0, None)
+            filled[task.name] = list(missing)
 
     monkeypatch.setattr(tables, "run_tasks", run_tasks)
-    assert ask(budget=60.0, workers=Workers(2)) == ["META_ID-8", "META_ID-4"]
-    assert missing == {"META_ID-8": ["META ID"], "META_ID-4": ["META ID"]}
+    assert ask(budget=60.0, workers=Workers(2)) == ["META_ID-4", "META_ID-8"]
+    assert filled == {"META ID": ["META_ID-4"], "IID": ["META_ID-4"]}
+    assert missing == {"META_ID-4": [], "META_ID-8": ["IID"]}
     assert "the budget is spent; the same command goes on" in caplog.text
-    assert ask(workers=Workers(2)) == ["META_ID-8", "META_ID-4"]
+    assert ask(workers=Workers(2)) == ["META_ID-4", "META_ID-8"]
     assert missing == {"META_ID-8": [], "META_ID-4": []}
 
 
 def test_a_run_that_fails_side_by_side_is_named_at_the_end(ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "run_tasks", lambda tasks, *_: (Ended(task, 1.0, "reasons") for task in tasks))
-    with pytest.raises(ValueError, match=r"2 of 2 runs failed: IID, META ID. IID \(.*\): reasons"):
+    monkeypatch.setattr(
+        tables, "run_tasks", lambda tasks, *_: (Ended(task, 1.0, Failure(3, "reasons")) for task in tasks)
+    )
+    with pytest.raises(ValueError, match=r"2 of 2 runs failed: IID, META ID. IID \(.*\): reasons") as told:
         ask(workers=Workers(2))
+    assert failure(told.value)[0] == 3
