@@ -1,6 +1,7 @@
 """Runs side by side: what waits for what, what fails alone, what stops when, and that results don't depend on it."""
 
 import dataclasses
+import json
 import logging
 import os
 import pathlib
@@ -29,6 +30,7 @@ from jaxrec.studies.sweep.axes import read_axes
 from jaxrec.studies.sweep.choose import choose_settings
 from jaxrec.studies.work import OUT_OF_TIME, Failure, work
 from jaxrec.studies.workers import Outcome, Task, Workers, finish, run_tasks
+from jaxrec.system.run import command
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -247,7 +249,20 @@ finish([Task("lasts", load_config("demo"), runpy.run_path, arguments, False)], W
 
 
 @pytest.mark.slow
-def test_results_are_those_of_runs_in_turn(tiny: Config, tmp_path: pathlib.Path) -> None:
+def test_results_are_those_in_turn_and_name_the_command(tiny: Config, tmp_path: pathlib.Path) -> None:
+    tables = [
+        compare_baselines(["ease"], tiny, [0, 1], tmp_path / name, Settings(), workers=Workers(count))
+        for name, count in (("in turn", 1), ("side by side", 2))
+    ]
+    assert tables[0].rows == tables[1].rows
+    results = [
+        json.loads((tmp_path / name / "ease-1/test/results.json").read_text()) for name in ("in turn", "side by side")
+    ]
+    assert results[0]["command"] == results[1]["command"] == command()
+
+
+@pytest.mark.soak
+def test_runs_have_the_results_and_share_the_vectors_of_runs_in_turn(tiny: Config, tmp_path: pathlib.Path) -> None:
     tiny = tiny.replace(train__steps=3)
     study = {"one": tiny, "two": tiny.replace(train__learning_rate=1e-3)}
     tables = [
@@ -266,10 +281,8 @@ class Here(Pretended):
 
     def start(self, task: Task, slot: int, seconds: float) -> None:
         super().start(task, slot, seconds)
-        name, function, arguments, seconds = pickle.loads(
-            pickle.dumps((task.name, task.function, task.arguments, seconds))
-        )
-        assert work(name, function, arguments, seconds) is None
+        call = pickle.loads(pickle.dumps((task.name, task.function, task.arguments, seconds)))
+        assert work(*call) is None
 
     def ended(self, seconds: float) -> list[Outcome]:
         return [(self.running.pop(0), None)]
@@ -286,7 +299,7 @@ def test_baselines_and_a_sweep_side_by_side(tiny: Config, tmp_path: pathlib.Path
     axes = read_axes(["train.learning_rate=1e-3,1e-2"], tiny)
     result = choose_settings(tiny, axes, [0], tmp_path / "s", workers=Workers(2))
     assert [row.diverged for row in result.rows] == [False, False]
-    settings = [f"train.learning_rate={rate}, seed 0" for rate in ("1e-3", "1e-2")]
+    settings = [f"train.learning_rate={rate}, seed 0" for rate in (0.001, 0.01)]
     assert place.begun[2:] == [*settings, f"{result.chosen}, seed 0"]
     with pytest.raises(ValueError, match="leave out trials, or workers and ray"):
         choose_settings(tiny, axes, [0], tmp_path / "t", trials=2, workers=Workers(2))
