@@ -16,6 +16,7 @@ from jaxrec.config import Config
 from jaxrec.data.frames import store_frame
 from jaxrec.data.load import load_interactions
 from jaxrec.data.synthetic import generate_world
+from jaxrec.studies.workers import Workers
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -153,7 +154,7 @@ def test_runs_are_compared(run: jaxrec.TrainedRun, config: Config, frame: pl.Dat
 def test_runs_of_both_protocols_find_a_frame(
     config: Config, frame: pl.DataFrame, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def compare(study: dict[str, Config], seeds: list[int], folder: pathlib.Path) -> int:
+    def compare(study: dict[str, Config], seeds: list[int], folder: pathlib.Path, workers: Workers) -> int:
         for protocol in ("strict", "as-released"):
             run = folder / protocol / "mine-0"
             interactions, _ = load_interactions(study["mine"].data, seed=0, beside=(run, run.parent))
