@@ -33,6 +33,7 @@ FLOORS = {
     "jaxrec.files": 0,
     "jaxrec.config": 0,
     "jaxrec.keys": 0,
+    "jaxrec.ray_cluster": 0,
     "jaxrec.progress": -1,
     "jaxrec.platform": -2,
     "jaxrec.text": -2,

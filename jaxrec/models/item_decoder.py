@@ -151,7 +151,7 @@ class ItemDecoder(LanguageModel):
           i32[B,N]; and their segments, i32[B,N], 0 where a row has fewer than N items.
         """
         head = self._head
-        places, codes, is_item = head.ended(tokens)
+        places, codes, is_item = head.item_places(tokens)
         segments = jnp.where(is_item, jnp.take_along_axis(segments, places, axis=1), 0)
         x = self._codes(codes).sum(axis=2) + head.added_to(codes)
         x = drop(jnp.where(segments[..., None] > 0, x, 0))

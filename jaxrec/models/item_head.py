@@ -173,7 +173,7 @@ class ItemHead(nnx.Module):
             is_end &= (token != self.prefix) & (token != 0)
         return is_end
 
-    def ended(self, tokens: Array) -> ItemPlaces:
+    def item_places(self, tokens: Array) -> ItemPlaces:
         """The items of each row of tokens i32[B,P] in their order, at most N = P / (L + 1)."""
         is_end = self.ends(tokens)
         places = jnp.argsort(~is_end, axis=1, stable=True)[:, : max(tokens.shape[1] // (self.n_codes + 1), 1)]
@@ -247,7 +247,7 @@ class ItemHead(nnx.Module):
 
     def _before(self, batch: Batch, places: jax.Array, items: jax.Array) -> jax.Array:
         """`Answers.before` of answers at `places`, items i32[B,N]."""
-        read = self.ended(batch.source)
+        read = self.item_places(batch.source)
         segments = jnp.take_along_axis(batch.target_segments, places, axis=1)
         return items_before(
             jnp.where(read.is_item, self.items_of(read.codes), -1),

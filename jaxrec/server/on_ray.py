@@ -7,13 +7,12 @@ import functools
 import logging
 import os
 import pathlib
-import signal
 import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from jaxrec.ray_cluster import connect, import_ray, is_local
 from jaxrec.server.guard import App
 from jaxrec.server.limits import Limits, Replicas
 from jaxrec.server.loading import load
@@ -22,10 +21,6 @@ from jaxrec.server.run import application, bound, names_of_host
 log = logging.getLogger("jaxrec")
 NAME = "jaxrec"
 """Of the application in Ray Serve."""
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
-    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # which writes a stack trace for every SIGTERM
-}
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
 """Logging of Ray Serve."""
 
@@ -61,13 +56,11 @@ def serve_on_ray(
     Raises:
       ValueError: Ray is not installed, the cluster lacks what replicas take, or as of `jaxrec.server.run.serve`.
     """
+    ray = import_ray()
     try:
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
-        import ray
         from ray import serve
     except ImportError as error:
-        raise ValueError("--ray needs Ray: pip install 'jaxrec[ray]'") from error
+        raise ValueError("--ray needs Ray Serve: pip install 'jaxrec[ray]'") from error
     if not port:
         raise ValueError("--ray wants a port that is known beforehand; give --port")
     limits = limits or Limits()
@@ -86,16 +79,13 @@ def serve_on_ray(
     for path in paths:
         load(path, **overrides)  # replicas would be started again and again
     bound(host, port).close()
-    own = not os.environ.get("RAY_ADDRESS")
     with contextlib.ExitStack() as ending:
-        with warnings.catch_warnings(), _handlers_kept():
-            warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # it runs another program at once
-            ray.init(include_dashboard=False if own else None, logging_level=logging.WARNING)
+        connect(ray)
         ending.callback(ray.shutdown)
         _check_room(ray.cluster_resources(), replicas)
         http = {"host": host, "port": port, "request_timeout_s": limits.answer_seconds + 1}
         serve.start(http_options=http, logging_config=QUIET)
-        ending.callback(serve.shutdown if own else functools.partial(serve.delete, NAME))
+        ending.callback(serve.shutdown if is_local() else functools.partial(serve.delete, NAME))
         deployed = _deployment(serve, build, replicas, limits).bind()
         serve.run(deployed, name=NAME, route_prefix="/", blocking=False, logging_config=QUIET)
         log.info("http://%s:%d opens the page; %d replicas; Ctrl-C ends the server", host, port, replicas.count)
@@ -120,15 +110,6 @@ def _deployment(serve: Any, build: Callable[[], App], replicas: Replicas, limits
         """A replica."""
 
     return Server
-
-
-@contextlib.contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Gives SIGTERM back to its handler, which Ray replaces by one that ends the process with another exit code."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
 
 
 def _check_room(resources: Mapping[str, float], replicas: Replicas) -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxrec.ray_cluster import connect, import_ray
 from jaxrec.studies.work import BUG, USAGE, Failure, work
 from jaxrec.studies.workers import Outcome, Task
 from jaxrec.system.run import COMMAND, command
 from jaxrec.text import printable
 
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
-    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # which writes a stack trace for every SIGTERM
-}
 CARRIED = ("JAX", "XLA", "LIBTPU", "TPU")
 """Beginnings of the environment variables that tasks get from here."""
 STOPPING = 60.0
@@ -34,18 +29,10 @@ class RayTasks:
     """
 
     def __init__(self, count: int) -> None:
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
-        try:
-            import ray
-        except ImportError as error:
-            raise ValueError("--ray needs Ray: pip install 'jaxrec[ray]'") from error
-        self._ray, self._own = ray, not ray.is_initialized()
+        self._ray = ray = import_ray()
+        self._own = not ray.is_initialized()
         if self._own:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # it runs another program at once
-                local = not os.environ.get("RAY_ADDRESS")
-                ray.init(include_dashboard=False if local else None, logging_level=logging.WARNING)
+            connect(ray)
         self._tasks: dict[Any, Task] = {}
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores, gpus = ([int(node.get(kind, 0)) for node in nodes] for kind in ("CPU", "GPU"))
