@@ -11,7 +11,7 @@ from jaxrec.config import Config
 from jaxrec.embedders.embedder import Embedder, Embedding
 from jaxrec.embedders.registry import EMBEDDERS, embedder
 from jaxrec.keys import generator
-from jaxrec.studies.run_folders import share_vectors
+from jaxrec.studies.run_folders import register_vectors, share_vectors
 from jaxrec.types import Histories, Vectors
 
 
@@ -47,10 +47,11 @@ def test_embedders_never_share_vectors_with_each_other(
     monkeypatch.setitem(EMBEDDERS, "twin", TOY)  # of equal settings, and another embedder all the same
     files: dict[tuple, pathlib.Path] = {}
     first = dataclasses.replace(tiny, embedder="toy", out=str(tmp_path / "first"))
-    note = share_vectors(first, files)
+    share_vectors(first, files)
+    assert not first.folder.exists()
     first.folder.mkdir()
     (first.folder / "vectors.npz").write_bytes(b"of the toy")
-    note()
+    register_vectors(first, files)
     for name in ("walks", "lightgcn", "mf", "twin"):
         other = dataclasses.replace(tiny, embedder=name, out=str(tmp_path / name))
         share_vectors(other, files)
