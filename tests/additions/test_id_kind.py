@@ -69,7 +69,7 @@ def fit(inputs: IdInputs) -> dict[str, EntityIds]:
 SIGNS = Kind(label="signs", fit=fit, load=SignIds.load)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_kind_from_outside_is_trained_stored_and_meets_newcomers(
     tiny: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,9 @@ SQUARES = matching_loss(lambda matches: jnp.square(1 - matches.cosine))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("answer", "loss"), [("id", Loss("id", doubled)), ("vector", SQUARES)])
+@pytest.mark.parametrize(
+    ("answer", "loss"), [("id", Loss("id", doubled)), pytest.param("vector", SQUARES, marks=pytest.mark.long)]
+)
 def test_a_run_is_trained_with_it(
     tiny: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, answer, loss: Loss
 ) -> None:

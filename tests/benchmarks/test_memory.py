@@ -39,6 +39,7 @@ def test_what_is_held_is_what_the_shapes_say(figures) -> None:
     assert figures["whole"]["held GB"] * 1e9 == pytest.approx(12 * (2 * layer + 2 * table + 4096 + kernel), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_keeps_one_hidden_state_a_layer(figures) -> None:
     growth = (figures["deeper"]["kept GB"] - figures["lora"]["kept GB"]) * 1e9
     state = 4 * (128 + memory.TARGET) * 4096

@@ -42,7 +42,7 @@ snippet_quiet = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` i
 
 @pytest.mark.slow
 @tied_quiet
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", ["own base", pytest.param("tied, own input", marks=pytest.mark.long)])
 def test_an_adapter_stands_beside_its_base(tiny: Config, adapted, script, tmp_path: pathlib.Path, kind: str) -> None:
     pytest.importorskip("peft")
     model = {"backbone": "llama", **ADAPTERS[kind]}

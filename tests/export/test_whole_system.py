@@ -93,6 +93,7 @@ def test_transformers_gives_jaxrecs_lists(
     assert "prompts are the same: agreed" in told
 
 
+@pytest.mark.slow
 def test_the_check_sees_a_changed_weight_and_a_changed_sample(
     exported: tuple[System, pathlib.Path], script, capsys: pytest.CaptureFixture
 ) -> None:
@@ -112,6 +113,7 @@ def test_the_check_sees_a_changed_weight_and_a_changed_sample(
     assert "prompts are OTHERS" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_strangers_are_asked_about_or_told_why_not(exported: tuple[System, pathlib.Path], script) -> None:
     system, folder = exported
     recommend = script(folder)
@@ -133,6 +135,7 @@ def test_strangers_are_asked_about_or_told_why_not(exported: tuple[System, pathl
     np.testing.assert_allclose([score for _, score in found], wanted.scores[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_samples_are_what_the_system_recommends(exported: tuple[System, pathlib.Path]) -> None:
     system, folder = exported
     stored = json.loads((folder / "samples.json").read_text())
@@ -149,6 +152,7 @@ def test_samples_are_what_the_system_recommends(exported: tuple[System, pathlib.
         assert set(sample["seen"]) == wanted
 
 
+@pytest.mark.slow
 def test_the_model_comes_back_bit_by_bit(exported: tuple[System, pathlib.Path]) -> None:
     system, folder = exported
     assert (folder / "model.safetensors.index.json").is_file()
@@ -162,6 +166,7 @@ def test_the_model_comes_back_bit_by_bit(exported: tuple[System, pathlib.Path]) 
         np.testing.assert_array_equal(one[name], other[name], err_msg=str(name))
 
 
+@pytest.mark.slow
 def test_config_says_which_tokens_are_special(exported: tuple[System, pathlib.Path]) -> None:
     """Transformers takes LLaMA's own numbers, 1 and 2, where config.json says none."""
     system, folder = exported
@@ -173,6 +178,7 @@ def test_config_says_which_tokens_are_special(exported: tuple[System, pathlib.Pa
         assert (values["eos_token_id"], values["pad_token_id"]) == (tokenizer.eos_token_id, tokenizer.pad_token_id)
 
 
+@pytest.mark.slow
 def test_without_what_tells_of_users(exported: tuple[System, pathlib.Path], script, tmp_path: pathlib.Path) -> None:
     """As an upload leaves it: strangers are served where there are no user ids, and it is said what is missing."""
     system, folder = exported
@@ -193,6 +199,7 @@ def test_without_what_tells_of_users(exported: tuple[System, pathlib.Path], scri
         assert len(model.recommend([model.prompt([3, 1, 2], None)], [[3, 1, 2]], 5)[0]) == 5
 
 
+@pytest.mark.slow
 def test_every_new_token_is_one_token(exported: tuple[System, pathlib.Path]) -> None:
     system, folder = exported
     tokenizer, vocabulary = AutoTokenizer.from_pretrained(folder), system.vocabulary
@@ -203,6 +210,7 @@ def test_every_new_token_is_one_token(exported: tuple[System, pathlib.Path]) -> 
     assert any(said[n : n + len(tokens)] == tokens for n in range(len(said)))
 
 
+@pytest.mark.slow
 def test_tables_hold_everybody_in_order(exported: tuple[System, pathlib.Path]) -> None:
     system, folder = exported
     data = system.data
@@ -216,6 +224,7 @@ def test_tables_hold_everybody_in_order(exported: tuple[System, pathlib.Path]) -
     assert (users[8][1] == "") == (system.config.ids.users == "none")
 
 
+@pytest.mark.slow
 def test_an_export_is_never_written_over(exported: tuple[System, pathlib.Path]) -> None:
     system, folder = exported
     before = (folder / "samples.json").read_text()

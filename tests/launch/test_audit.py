@@ -40,7 +40,7 @@ def test_a_bad_file_is_told_in_one_line(
     assert re.match(r"error: .*events.csv:3: the rating 'good' is not a number", told)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_released_beauty_ids(
     real_data: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, launch, tiny_config) -> pat
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_in_mid_training_the_same_command_gives_the_same_losses(
     folder: pathlib.Path, launch, started, finished
 ) -> None:
@@ -48,6 +48,7 @@ def test_killed_in_mid_training_the_same_command_gives_the_same_losses(
     assert records(folder / "runs" / "killed") == records(folder / "runs" / "tiny")
 
 
+@pytest.mark.slow
 def test_evaluate_again(folder: pathlib.Path, launch) -> None:
     code, out, err = launch("evaluate", "runs/tiny", "--recommender", "exact", folder=folder)
     assert code == 0, err
@@ -57,6 +58,7 @@ def test_evaluate_again(folder: pathlib.Path, launch) -> None:
     assert found["rows"][0]["n_users"] == 80
 
 
+@pytest.mark.slow
 def test_recommend(folder: pathlib.Path, launch) -> None:
     names = (folder / "runs/tiny/ids/items.txt").read_text().split()[::2]
     code, out, err = launch("recommend", "runs/tiny", "--history", ",".join(names[:3]), "-k", "4", folder=folder)

@@ -76,6 +76,7 @@ def test_an_item_is_as_likely_in_a_list_as_inside_a_history(trained: System) -> 
     assert actual == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_transformers_gives_the_same_lists(trained: System, tmp_path: pathlib.Path, script, capsys) -> None:
     folder = export(trained, tmp_path / "out", samples=12)
     recommend = script(folder)

@@ -80,6 +80,7 @@ def test_vectors_are_ranked_as_in_lists_and_for_new_users_too(finished_run: Fini
     np.testing.assert_allclose(np.take_along_axis(new, top.items, axis=1), top.scores, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_table_has_the_row_with_counts(finished_run: Finished, tmp_path: pathlib.Path) -> None:
     system = finished_run("TokenRec", tmp_path / "run")
     system = dataclasses.replace(system, config=system.config.replace(eval__counts=True, eval__prompt="seen"))

@@ -166,6 +166,7 @@ def test_a_loss_of_weight_0_is_not_computed(trained: System) -> None:
         assert absent not in sequence_loss(with_settings(trained.model, **settings), batch)[1]
 
 
+@pytest.mark.slow
 def test_items_are_found_by_their_ids_alone(trained: System) -> None:
     head, tokens = trained.model.items, trained.item_tokens
     np.testing.assert_array_equal(head.items_of(jnp.asarray(tokens[:, 1:])), np.arange(len(tokens)))
@@ -204,6 +205,7 @@ def test_beam_search_and_the_head_find_what_scoring_all_finds(trained: System) -
     assert np.mean([np.isin(a, b).mean() for a, b in zip(few.items, wanted.items, strict=True)]) > 0.9
 
 
+@pytest.mark.slow
 def test_an_item_that_came_later_gets_a_row(trained: System) -> None:
     """The mean row of its cluster or, where rows are made of vectors, that of its own vector."""
     head, tokens, vectors = trained.model.items, trained.item_tokens, trained.embedding.vectors.item
@@ -278,6 +280,7 @@ def test_new_items_are_served(trained: System) -> None:
     assert len(names) in everything.items, "the new item is ranked among the others"
 
 
+@pytest.mark.slow
 def test_it_is_not_exported(trained: System, tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="answer both has no form on Hugging Face"):
         export(trained, tmp_path / "export")

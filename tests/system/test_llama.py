@@ -63,6 +63,7 @@ def test_lora_trains_its_factors_and_new_rows_alone(trained: System) -> None:
     assert all(moved.values()), moved
 
 
+@pytest.mark.slow
 def test_checkpoints_hold_what_is_trained_and_the_base_once(trained: System) -> None:
     folder = trained.folder
     assert (folder / "buffers").is_dir()
@@ -74,6 +75,7 @@ def test_checkpoints_hold_what_is_trained_and_the_base_once(trained: System) -> 
         assert "attention_norm" not in names
 
 
+@pytest.mark.slow
 def test_loaded_recommends_the_same(trained: System) -> None:
     again = loading.load(trained.folder)
     users = np.arange(6)

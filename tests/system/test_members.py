@@ -66,6 +66,7 @@ def test_scores_are_the_mean_of_the_members(trained: System) -> None:
     assert np.std(alone, axis=0).mean() > 1e-3
 
 
+@pytest.mark.slow
 def test_odds_of_last_codes_are_the_members_normalised_mean(trained: System) -> None:
     settings = {"row_output": True}
     hidden = np.random.default_rng(0).normal(size=(2, 3, 16)).astype(np.float32)

@@ -75,6 +75,7 @@ def test_every_task_is_measured_beside_its_baselines(together: System) -> None:
     assert "Ratings and texts" in page
 
 
+@pytest.mark.slow
 def test_no_event_that_is_held_back_teaches(together: System) -> None:
     run = together
     assert run.events is not None
@@ -124,6 +125,7 @@ def test_reviews_of_tested_events_reach_neither_tokenizer_nor_features(
     assert made("zebra") == made("quagga")
 
 
+@pytest.mark.slow
 def test_a_run_that_writes_is_selected_by_likelihood_and_goes_on(alone: System) -> None:
     records = [json.loads(line) for line in (alone.folder / "metrics.jsonl").read_text().splitlines()]
     assert any("valid/nll" in record for record in records)
@@ -132,6 +134,7 @@ def test_a_run_that_writes_is_selected_by_likelihood_and_goes_on(alone: System) 
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("select", "wanted"), [("auto", ("ndcg@10", "max")), ("nll", ("nll", "min"))])
 def test_weights_are_selected_by_what_is_asked(
     together: System, monkeypatch: pytest.MonkeyPatch, select: str, wanted: tuple[str, str]
@@ -186,6 +189,7 @@ def test_causal_ids_are_of_the_other_training_events(tiny: Config, tmp_path: pat
         np.testing.assert_allclose(vectors[event], wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_odds_are_as_sure_as_they_are_right(together: System, monkeypatch: pytest.MonkeyPatch) -> None:
     """Log-likelihoods that are three times those of the true shares are divided by three, whatever is tested."""
     run = together
@@ -203,6 +207,7 @@ def test_odds_are_as_sure_as_they_are_right(together: System, monkeypatch: pytes
     assert nobody.temperature("rating") == 1
 
 
+@pytest.mark.slow
 def test_ask(together: System) -> None:
     data = together.data
     user, items = str(data.user_names[3]), [str(name) for name in data.item_names[:2]]
@@ -224,6 +229,7 @@ def test_ask(together: System) -> None:
             service.ask(together, task, user=user, **given)
 
 
+@pytest.mark.slow
 def test_a_run_that_only_writes_recommends_nothing(alone: System) -> None:
     with pytest.raises(ValueError, match="ranks no items"):
         service.recommend(alone, 5, user=str(alone.data.user_names[0]))
@@ -245,6 +251,7 @@ def test_a_run_that_only_writes_trains_these_embedders_without_validation(
         embed(runs.start(several))
 
 
+@pytest.mark.slow
 def test_compare_joins_texts(together: System, alone: System, tmp_path: pathlib.Path) -> None:
     for name, system in (("all-0", together), ("writing_alone-0", alone)):
         (tmp_path / name).symlink_to(system.folder)
@@ -302,6 +309,7 @@ def test_data_without_texts(tiny: Config, tmp_path: pathlib.Path) -> None:
         runs.start(config)
 
 
+@pytest.mark.slow
 def test_training_goes_over_every_task(together: System) -> None:
     made = training._all_examples(together)
     tasks = together.config.task

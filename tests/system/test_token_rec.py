@@ -162,7 +162,7 @@ def test_newcomers_are_taken_in_without_training(finished_run, tmp_path: pathlib
         pytest.param("walks", "mq", "id", marks=pytest.mark.soak),
         pytest.param("walks", "meta_id", "vector", marks=pytest.mark.soak),
         pytest.param("mf", "mq", "id", marks=pytest.mark.soak),
-        ("walks", "rq_vae", "id"),
+        pytest.param("walks", "rq_vae", "id", marks=pytest.mark.long),
         pytest.param("walks", "kmeans", "id", marks=pytest.mark.soak),
     ],
 )

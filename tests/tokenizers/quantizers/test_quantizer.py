@@ -65,6 +65,7 @@ def test_planted_clusters_are_found_in_new_rows(of_kind: dict[str, Quantizer], k
     assert not collapse_warnings(report, "item")
 
 
+@pytest.mark.slow
 def test_the_mean_of_a_cluster_is_rebuilt(of_kind: dict[str, Quantizer]) -> None:
     """What a row's codes stand for is nearer to its own centre than to any other."""
     rows, label = planted()
@@ -75,6 +76,7 @@ def test_the_mean_of_a_cluster_is_rebuilt(of_kind: dict[str, Quantizer]) -> None
         assert (nearest == label).mean() > 0.9, kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_codes_hang_on_the_row_alone(of_kind: dict[str, Quantizer], kind: str) -> None:
     rows, _ = planted(seed=2)
@@ -89,6 +91,7 @@ def test_codes_hang_on_the_row_alone(of_kind: dict[str, Quantizer], kind: str) -
     assert of_kind[kind].encode(rows[:0]).shape == (0, len(of_kind[kind].sizes))
 
 
+@pytest.mark.slow
 def test_masks_are_for_training_only(of_kind: dict[str, Quantizer]) -> None:
     """`encode` is the encoders and codebooks on the centred row, nothing masked: eq. (4) and (5) in NumPy."""
     rows, _ = planted()
