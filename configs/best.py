@@ -51,5 +51,5 @@ config = Config(
         validate_users=5000,
         patience=5,
     ),
-    eval=EvalConfig(recommender="exact", batch_users=256, counts=True, blend_with=("lightgcn", "ease")),
+    eval=EvalConfig(recommender="exact", batch_users=256, counts=True, blend_with=("lightgcn", "ease"), rerank=True),
 )

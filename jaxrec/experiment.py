@@ -109,8 +109,8 @@ def evaluate(system: System, part: str) -> tuple[dict[str, Any], str]:
         method = "texts"
     if system.config.task.writing:
         method += f"-{settings.text_beams}" + (f"-{settings.text_events}" if settings.text_events else "")
-    if settings.counts or settings.blend_with:
-        method += "-".join(["", *settings.blend_with, "counts"])
+    if settings.counts or settings.blend_with or settings.rerank:
+        method += "-".join(["", *settings.blend_with, "counts", *(["re-ranked"] if settings.rerank else [])])
     write_results(system.folder / "evaluations" / f"{part}-{method}-{settings.prompt}", report, measured.ranks)
     exact = settings.recommender == "exact" and not isinstance(system.model, Retriever)
     return report, beam_gap_line(system, part) if exact and report["rows"] else ""

@@ -32,7 +32,7 @@ class Blend:
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Weight of each part by its name in tables, at least 0, of sum 1; a part of weight 0 was dropped."""
+        """Weight of each part by its name in tables, at least 0, of sum 1; one of weight 0 serves a re-ranker alone."""
         return self._blended.blend.named_weights
 
     @property
@@ -64,7 +64,8 @@ class Blend:
           include_seen: whether items of the history may be recommended; None: unless eval.mask_seen is set.
           popular_if_unknown: for a user whose name is unknown, list the most popular items, labelled as such.
         Returns:
-          At most k items, best first, with the share of each part in the item's score, see `Recommendation.shares`;
+          At most k items, best first, with the share of each part in the item's score, see `Recommendation.shares`
+          (with a re-ranker, in the score before it);
           where there are fewer than k, `note` says why.
         Raises:
           ValueError: both or neither of `user` and `history` are given, a user's or item's name is unknown, k is not
@@ -99,6 +100,7 @@ def blend(
     *,
     out: str | os.PathLike[str] | None = None,
     users: int = 5000,
+    rerank: bool = False,
     settings: Any = None,
     progress: OnMessage = None,
 ) -> Blend:
@@ -118,6 +120,10 @@ def blend(
     NDCG@10 of the full ranking, by coordinate ascent from the best part alone, in steps of 0.05 of the sum. Test items
     are not read before the results.
 
+    With `rerank` a small network puts the blend's first 300 items in order, by the parts' log-probabilities and by
+    further counts: what followed, preceded and accompanied the last items of the history in training. It is fitted to
+    the validation items of all users; cross-validation over these users chooses its size, and whether there is one.
+
     Args:
       parts: two or more of trained runs, folders of runs or of trained baselines (`jaxrec baselines` leaves a folder
         NAME-SEED for each), and names: "popularity", "item-kNN", "transitions", or a trained baseline such as "sasrec",
@@ -126,6 +132,7 @@ def blend(
         None: runs/NAME_blend.
       users: maximum number of validation users to choose by, 0 = all; of a catalogue whose scores would exceed 1 GB,
         fewer.
+      rerank: whether a re-ranker is fitted.
       settings: `BaselineSettings` of baselines that are trained; None: the defaults.
       progress: called with each message and progress line.
     Raises:
@@ -136,5 +143,7 @@ def blend(
     sources = [part._trained if isinstance(part, TrainedRun) else part for part in parts]
     with sending_messages_to(progress):
         return Blend(
-            make_blend(sources, None if out is None else pathlib.Path(out), most_users=users, settings=settings)
+            make_blend(
+                sources, None if out is None else pathlib.Path(out), most_users=users, rerank=rerank, settings=settings
+            )
         )

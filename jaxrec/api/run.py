@@ -183,6 +183,7 @@ class TrainedRun:
         prompt: Literal["seen", "unseen", "both"] | None = None,
         counts: bool | None = None,
         blend_with: Sequence[str] | None = None,
+        rerank: bool | None = None,
         text_beams: int | None = None,
         text_events: int | None = None,
     ) -> Results:
@@ -196,6 +197,7 @@ class TrainedRun:
           counts: whether the table has the row of the model blended with the counted baselines.
           blend_with: names of trained baselines that join this blend, such as "lightgcn"; they are trained in the run's
             folder.
+          rerank: whether the table has the row of this blend re-ranked.
           text_beams: beams for explanations and summaries; 1: greedy decoding.
           text_events: number of held-out events on which each text task is evaluated; 0: all.
         Returns:
@@ -204,7 +206,7 @@ class TrainedRun:
           ValueError: a value is out of range, or `recommender` or `beams` is given for a run without beam search.
         """
         settings: dict[str, Any] = {"recommender": recommender, "beams": beams, "prompt": prompt, "counts": counts}
-        settings |= {"text_beams": text_beams, "text_events": text_events}
+        settings |= {"text_beams": text_beams, "text_events": text_events, "rerank": rerank}
         settings["blend_with"] = None if blend_with is None else tuple(blend_with)
         overrides = {name: value for name, value in settings.items() if value is not None}
         if not overrides:

@@ -35,7 +35,7 @@ def item_knn_scorer(train: Histories) -> Scorer:
 
     def score(histories: Histories, users: np.ndarray) -> np.ndarray:
         _check(train, histories)
-        return _weighted(histories, users, decay=1.0, items=similar)
+        return weighted(histories, users, decay=1.0, items=similar)
 
     return score
 
@@ -51,7 +51,7 @@ def transition_scorer(train: Histories) -> Scorer:
 
     def score(histories: Histories, users: np.ndarray) -> np.ndarray:
         _check(train, histories)
-        return _weighted(histories, users, decay=DECAY, items=follows)
+        return weighted(histories, users, decay=DECAY, items=follows)
 
     return score
 
@@ -86,29 +86,46 @@ def counted_components(names: Sequence[str], train: Histories) -> list[Component
 
 def _similarity(train: Histories) -> sparse.csr_matrix:
     """The cosine matrix K of `item_knn_scorer`, f64[I,I]."""
-    bought = sparse.csr_matrix((np.ones(train.n_events), (train.users, train.items)), (train.n_users, train.n_items))
-    bought.data[:] = 1.0  # repeated events were summed
-    scale = sparse.diags(np.maximum(_sums(bought, axis=0), 1.0) ** -0.5)
-    co_counts = (bought.T @ bought).tocsr()
-    co_counts.setdiag(0.0)
-    co_counts.eliminate_zeros()
-    return (scale @ co_counts @ scale).tocsr()
+    scale = sparse.diags(np.maximum(_sums(_had(train), axis=0), 1.0) ** -0.5)
+    return (scale @ common_users(train) @ scale).tocsr()
 
 
-def _transitions(train: Histories) -> sparse.csr_matrix:
-    """The matrix T of `transition_scorer`, f64[I,I]."""
+def _had(train: Histories) -> sparse.csr_matrix:
+    """The binary matrix of events, f64[U,I]."""
+    had = sparse.csr_matrix((np.ones(train.n_events), (train.users, train.items)), (train.n_users, train.n_items))
+    had.data[:] = 1.0  # repeated events were summed
+    return had
+
+
+def common_users(train: Histories) -> sparse.csr_matrix:
+    """Numbers of users who had both of two different items, f64[I,I]."""
+    had = _had(train)
+    counts = (had.T @ had).tocsr()
+    counts.setdiag(0.0)
+    counts.eliminate_zeros()
+    return counts
+
+
+def followers(train: Histories) -> sparse.csr_matrix:
+    """Sums of 1/g over every item b that came g = 1..5 steps after an item a in a history, f64[I,I]."""
     users, items = train.users, train.items
     total = sparse.csr_matrix((train.n_items, train.n_items))
     for step in range(1, STEPS + 1):
         same = users[step:] == users[:-step]
         before, after = items[:-step][same], items[step:][same]
         total = total + sparse.csr_matrix((np.full(len(before), 1.0 / step), (before, after)), total.shape)
+    return total.tocsr()
+
+
+def _transitions(train: Histories) -> sparse.csr_matrix:
+    """The matrix T of `transition_scorer`, f64[I,I]."""
+    total = followers(train)
     rows = sparse.diags(np.maximum(_sums(total, axis=1), 1.0) ** -0.5)
     columns = sparse.diags(np.maximum(_sums(total, axis=0), 1.0) ** -0.5)
     return (rows @ total @ columns).tocsr()
 
 
-def _weighted(histories: Histories, users: np.ndarray, *, decay: float, items: sparse.csr_matrix) -> np.ndarray:
+def weighted(histories: Histories, users: np.ndarray, *, decay: float, items: sparse.csr_matrix) -> np.ndarray:
     """Sum over each user's history of decay^age times the item's row, f32[B,I].
 
     Summed in float64 and rounded once, so that sums that are equal in exact arithmetic stay ties in float32.

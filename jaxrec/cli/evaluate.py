@@ -32,6 +32,8 @@ class Arguments:
     """Add a row of the model blended with the counted baselines, weighted on validation items."""
     blend_with: tuple[str, ...] = ()
     """Trained baselines that join this blend, such as lightgcn; they are trained in the run's folder."""
+    rerank: bool = False
+    """Add a row of this blend re-ranked, by a small network that is fitted to validation items."""
     text_beams: Annotated[int | None, Limits(at_least=1, at_most=1000)] = None
     """Beams for explanations and summaries; 1: greedy decoding."""
     text_events: Annotated[int | None, Limits(at_least=0)] = None
@@ -46,5 +48,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(Arguments, "evaluate", argv)
     settings = ("recommender", "beams", "prompt", "text_beams", "text_events")
     overrides = {name: value for name in settings if (value := getattr(arguments, name)) is not None}
-    overrides |= {name: value for name in ("counts", "blend_with") if (value := getattr(arguments, name))}
+    overrides |= {name: value for name in ("counts", "blend_with", "rerank") if (value := getattr(arguments, name))}
     print(jaxrec.evaluate_run(arguments.run, arguments.part, accept_new_data=arguments.accept_new_data, **overrides))

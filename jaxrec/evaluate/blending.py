@@ -7,35 +7,30 @@ Zidek 1986). Weights are chosen by NDCG@10 on the validation items of a sample o
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.optimize
 
-from jaxrec.evaluate.blend_weights import Weights, likeliest_weights, most_tries, search_weights
+from jaxrec.evaluate.blend_weights import Weights
 from jaxrec.evaluate.distributions import DISTRIBUTIONS
 from jaxrec.evaluate.full_ranking import Result, Scorer
 from jaxrec.evaluate.ranking import rank_and_ties, user_values
+from jaxrec.evaluate.reranking import Reranker
 from jaxrec.evaluate.seen_items import blocks, padded_width, seen_rows
-from jaxrec.evaluate.validation import validation_users
 from jaxrec.progress import Progress
-from jaxrec.types import Split
+from jaxrec.types import Histories, Split
 
 TOP = 10
 METRIC = f"ndcg@{TOP}"
 WITH_COUNTS = " + counts"
 """Ends the name of a blend with counted baselines."""
-CALIBRATED = 512
-"""Maximum number of validation users to fit temperatures and epsilons to."""
+RERANKED = ", re-ranked"
+"""Ends the name of a blend whose first items are re-ranked."""
 BATCH_USERS = 512
 BATCH_SCORES = 2**23
 """Scores of a component in a batch, 32 MB; of large catalogues, batches have fewer users."""
-KEPT_SCORES = 2**28
-"""Scores kept while weights are tried, 1 GB; of large catalogues, fewer users are sampled."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +70,7 @@ class Blend:
       users: number of sampled users.
       seed: of the sample.
       tries: the weights that were tried, with their NDCG@10.
+      reranker: puts the blend's first items in order; None: the blend's own order.
     """
 
     components: tuple[Component, ...]
@@ -83,6 +79,23 @@ class Blend:
     users: int
     seed: int
     tries: tuple[tuple[Weights, float], ...] = ()
+    reranker: Reranker | None = None
+
+    @property
+    def takes_part(self) -> list[bool]:
+        """Whether each component's scores are needed: those of weight 0 are for a re-ranker alone."""
+        return [weight > 0 or self.reranker is not None for weight in self.weights]
+
+    def scores(self, log_probs: Sequence[np.ndarray], histories: Histories, users: np.ndarray) -> np.ndarray:
+        """Scores of all items, f32[B,I].
+
+        Args:
+          log_probs: of each component, f32[B,I]; of those that take no part, anything.
+          histories: of all users.
+          users: the rows' users, i32[B].
+        """
+        mixed = mix(log_probs, self.weights)
+        return mixed if self.reranker is None else self.reranker.scores(mixed, log_probs, histories, users)
 
     @property
     def named_weights(self) -> dict[str, float]:
@@ -97,11 +110,12 @@ class Blend:
             if DISTRIBUTIONS[c.distribution].parameter
         }
         chosen = {"metric": METRIC, "value": self.ndcg, "users": self.users, "seed": self.seed}
-        return {
+        content = {
             "weights": self.named_weights,
             "parameters": parameters,
             "validation": chosen | {"tries": len(self.tries)},
         }
+        return content if self.reranker is None else content | {"reranker": self.reranker.summary()}
 
 
 def mix(log_probs: Sequence[np.ndarray], weights: Weights) -> np.ndarray:
@@ -113,74 +127,6 @@ def mix(log_probs: Sequence[np.ndarray], weights: Weights) -> np.ndarray:
     return total
 
 
-def fit_blend(
-    components: Sequence[Component],
-    split: Split,
-    *,
-    groups: Sequence[Sequence[int]] | None = None,
-    mask_seen: bool = True,
-    most_users: int = 5000,
-    seed: int = 0,
-) -> Blend:
-    """Fits a blend on validation items; test items are not read.
-
-    Temperatures and epsilons minimise each component's negative log-likelihood (Guo et al. 2017) over at most
-    `CALIBRATED` of the sampled users. Then weights are searched by NDCG@10, see `search_weights`, from those that
-    minimise the blend's negative log-likelihood.
-
-    Args:
-      components: at least two; their parameters are replaced.
-      split: validation items, and the histories before them.
-      groups: positions of components whose weights are equal, such as runs that differ in the seed alone, which no
-        validation sample can tell apart; each component is in one group. None: each has its own weight.
-      mask_seen: leave the items of the history out of the ranking.
-      most_users: maximum number of sampled users, 0 = all; fewer if users x items x components exceeds `KEPT_SCORES`.
-      seed: of the sample.
-    Raises:
-      ValueError: there are fewer than two components, two share a name, a component is not in exactly one group, or
-        nobody has a validation item.
-    """
-    names = [c.name for c in components]
-    groups = [[m] for m in range(len(names))] if groups is None else groups
-    if sorted(m for group in groups for m in group) != list(range(len(names))):
-        raise ValueError(f"groups {groups} must hold each of the {len(names)} components once")
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise ValueError(f"a blend needs two or more systems of different names; got {', '.join(names) or 'none'}")
-    room = max(1, KEPT_SCORES // (split.train.n_items * len(names)))
-    users = validation_users(split, min(most_users or room, room), seed, stream="blend")
-    batches = list(_batches(components, split, "valid", users, mask_seen))
-    fitted = tuple(
-        dataclasses.replace(c, parameter=_parameter(c, [(b.scores[m], b.target) for b in batches]))
-        for m, c in enumerate(components)
-    )
-    for batch in batches:
-        for m, component in enumerate(fitted):
-            batch.scores[m] = component.log_probs(batch.scores[m])
-
-    step = _calibration_step([b.target for b in batches])
-    log_probs = np.concatenate([np.stack([scores[::step] for scores in b.scores], axis=1) for b in batches])
-    log_probs = np.stack([log_probs[:, list(group)].mean(axis=1) for group in groups], axis=1)
-    target = np.concatenate([b.target[::step] for b in batches])
-    start = likeliest_weights(log_probs, target)
-    in_reach = [batches.pop().in_reach() for _ in range(len(batches))]  # one at a time, as scores take much memory
-    progress = Progress("blend, weights", most_tries(len(groups)), unit="tries", quiet=10.0)
-    number = itertools.count(1)
-
-    def of_components(of_groups: Weights) -> Weights:
-        by_component = {m: w / len(group) for group, w in zip(groups, of_groups, strict=True) for m in group}
-        return tuple(by_component[m] for m in range(len(names)))
-
-    def ndcg(of_groups: Weights) -> float:
-        progress.update(next(number))
-        weights = of_components(of_groups)
-        return math.fsum(itertools.chain.from_iterable(batch.gains(weights) for batch in in_reach)) / len(users)
-
-    with progress:
-        best, tries = search_weights(len(groups), ndcg, start)
-    of_tries = tuple((of_components(of_groups), value) for of_groups, value in tries)
-    return Blend(fitted, of_components(best), dict(tries)[best], len(users), seed, of_tries)
-
-
 def evaluate_blend(
     blend: Blend,
     rows: Mapping[str, Weights],
@@ -189,6 +135,7 @@ def evaluate_blend(
     *,
     mask_seen: bool = True,
     baselines: Sequence[str] = (),
+    reranked: str = "",
 ) -> list[Result]:
     """Full ranking of the held-out items by blends of the same components, each scored once for all of them.
 
@@ -199,6 +146,7 @@ def evaluate_blend(
       part: "valid" or "test".
       mask_seen: leave the items of the history out of the ranking (never the target).
       baselines: rows that other systems are compared with.
+      reranked: name of a first row, of the blend with its re-ranker; "" for none.
     Raises:
       ValueError: nobody has a target.
     """
@@ -206,11 +154,15 @@ def evaluate_blend(
     if not len(users):
         raise ValueError(f"no user has a target in the {part} part of this split")
     started = time.monotonic()
-    needed = [m for m in range(len(blend.components)) if any(weights[m] for weights in rows.values())]
+    everything = range(len(blend.components))
+    needed = [m for m in everything if reranked or any(weights[m] for weights in rows.values())]
     components = [blend.components[m] for m in needed]
-    ranks = {name: np.full((2, len(split.test)), np.nan, np.float32) for name in rows}
-    for batch in _batches(components, split, part, users, mask_seen):
+    names, histories = [*([reranked] if reranked else []), *rows], split.history(part)
+    ranks = {name: np.full((2, len(split.test)), np.nan, np.float32) for name in names}
+    for batch in batches_of(components, split, part, users, mask_seen):
         log_probs = [c.log_probs(scores) for c, scores in zip(components, batch.scores, strict=True)]
+        if reranked:
+            ranks[reranked][:, batch.users] = batch.ranks(blend.scores(log_probs, histories, batch.users))
         for name, weights in rows.items():
             ranks[name][:, batch.users] = batch.ranks(mix(log_probs, tuple(weights[m] for m in needed)))
     seconds = time.monotonic() - started
@@ -268,7 +220,7 @@ class _InReach:
         return user_values(1 + above + level / 2, METRIC)
 
 
-def _batches(
+def batches_of(
     components: Sequence[Component], split: Split, part: str, users: np.ndarray, mask_seen: bool
 ) -> Iterator[_Batch]:
     """Batches of users with histories of similar length; components are always called with full batches."""
@@ -288,30 +240,3 @@ def _batches(
                 of_rows = scores if len(rows) == len(batch) else [x[rows] for x in scores]
                 yield _Batch(part_users, of_rows, split.target(part)[part_users], seen)
             progress.update(start + len(batch))
-
-
-def _calibration_step(targets: Sequence[np.ndarray]) -> int:
-    """Every how many-th row of each batch is taken, so that there are about `CALIBRATED`."""
-    return -(-sum(map(len, targets)) // CALIBRATED)
-
-
-def _parameter(component: Component, scored: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    """The component's parameter that minimises the negative log-likelihood of the targets; 1 where it has none.
-
-    Args:
-      component: to fit.
-      scored: batches of scores f32[n,I] and targets i32[n]; rows are taken from all batches alike.
-    """
-    distribution = DISTRIBUTIONS[component.distribution]
-    if not distribution.parameter:
-        return 1.0
-    step = _calibration_step([target for _, target in scored])
-    scores, target = (np.concatenate([pair[n][::step] for pair in scored]) for n in (0, 1))
-
-    def mean_nll(log_parameter: float) -> float:
-        log_probs = distribution.log_probs(scores, float(np.exp(log_parameter)))
-        return -float(log_probs[np.arange(len(target)), target].mean())
-
-    low, high = np.log(distribution.bounds)
-    best: Any = scipy.optimize.minimize_scalar(mean_nll, (low, high), bounds=(low, high), method="bounded")
-    return float(np.exp(best.x))

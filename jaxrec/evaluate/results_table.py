@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxrec.evaluate.blending import RERANKED
 from jaxrec.evaluate.bootstrap import LEVEL
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.evaluate.results_file import COMPARED
@@ -35,10 +36,20 @@ def blend_line(blend: Mapping[str, Any]) -> str:
     """The weights of a blend and how they were chosen, as a line; see "blend" of results.json."""
     weights, validation = blend["weights"], blend["validation"]
     named = ", ".join(f"{weight:.2f} {name}" for name, weight in weights.items())
-    return (
+    line = (
         f"{blend['system']}: {named}; weights by {validation['metric'].upper()} on the validation items of "
         f"{validation['users']:,} users ({validation['value']:.4f}), the best of {validation['tries']}"
     )
+    if reranker := blend.get("reranker"):
+        chosen = reranker["validation"]
+        return (
+            f"{line}; re-ranked, {chosen['metric'].upper()} {chosen['value']:.4f} for {chosen['before']:.4f} on "
+            f"{chosen['users']:,} validation users with the item among the first {reranker['candidates']}, by "
+            "cross-validation"
+        )
+    if blend["system"].endswith(RERANKED):
+        return f"{line}; not re-ranked, as cross-validation on validation items found nothing better"
+    return line
 
 
 def notes_below_table(rows: Sequence[Mapping[str, Any]], intervals: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxrec.evaluate.blending import mix
 from jaxrec.inference.blends import BlendedParts
 from jaxrec.inference.popular import popular_list
 from jaxrec.inference.queries import none_left
@@ -68,7 +67,7 @@ def recommend(
         items = histories.of(number)
     held_out = -1 if number is None else int(split.test[number])
     log_probs = _log_probs(blended, histories, number)
-    scores = mix(log_probs, blended.blend.weights)[0]
+    scores = blended.blend.scores(log_probs, histories, np.array([number or 0]))[0].copy()
     mask_seen = blended.run.config.eval.mask_seen if include_seen is None else not include_seen
     allowed[items if mask_seen else []] = False
     scores[~allowed] = -np.inf
@@ -95,7 +94,7 @@ def _with_note(shown: RecommendationList, k: int, allow: Sequence[str] | None) -
 
 
 def shares(blended: BlendedParts, log_probs: Sequence[np.ndarray], items: np.ndarray) -> list[dict[str, float]]:
-    """The share of each part in the scores of some items, by name; parts of weight 0 are left out.
+    """The share of each part in the scores of some items, before a re-ranker; parts of weight 0 are left out.
 
     A part lifts an item by its weight times the difference of its log-probability from the mean over the catalogue.
     The shares are these lifts divided by the sum of their absolute values: below 0 where the part speaks against the
@@ -125,14 +124,14 @@ def _percentages(by_part: dict[str, float]) -> str:
 def _log_probs(blended: BlendedParts, histories: Histories, number: int | None) -> list[np.ndarray]:
     """Each part's log-probabilities, f32[1,I], for a user's number or, where it is None, for the only history.
 
-    Parts of weight 0 are not asked; theirs are 0.
+    Parts that take no part are not asked; theirs are 0.
 
     Raises:
       ValueError: a part can't score somebody new.
     """
     log_probs = []
-    for component, weight in zip(blended.blend.components, blended.blend.weights, strict=True):
-        if not weight:
+    for component, takes_part in zip(blended.blend.components, blended.blend.takes_part, strict=True):
+        if not takes_part:
             log_probs.append(np.zeros((1, histories.n_items), np.float32))
             continue
         score = component.score if number is not None else component.score_new

@@ -7,7 +7,9 @@ import os
 import pathlib
 from typing import Any
 
-from jaxrec.evaluate.blending import WITH_COUNTS, Blend
+from jaxrec.baselines.clues import count_clues
+from jaxrec.evaluate.blending import RERANKED, WITH_COUNTS, Blend
+from jaxrec.evaluate.reranking import Reranker
 from jaxrec.files import read_kept
 from jaxrec.inference.blend_parts import BlendPart, read_parts
 from jaxrec.system.run import Run
@@ -33,7 +35,8 @@ class BlendedParts:
     def name(self) -> str:
         """The row's name in tables: "META ID + TokenRec + counts"."""
         trained = [part.name for part in self.parts if part.kind != "counted"]
-        return " + ".join(trained) + (WITH_COUNTS if len(trained) < len(self.parts) else "")
+        counts = WITH_COUNTS if len(trained) < len(self.parts) else ""
+        return " + ".join(trained) + counts + (RERANKED if self.blend.reranker is not None else "")
 
     @property
     def run(self) -> Run:
@@ -70,7 +73,11 @@ def load_blend(folder: str | os.PathLike[str]) -> BlendedParts:
         validation["seed"],
         tuple((tuple(weights), value) for weights, value in validation["tries"]),
     )
-    return BlendedParts(folder, tuple(parts), blend)
+    blended = BlendedParts(folder, tuple(parts), blend)
+    if (reranker := stored.get("reranker")) is None:
+        return blended
+    reranker = Reranker.from_dict(reranker, count_clues(blended.run.split.train))
+    return dataclasses.replace(blended, blend=dataclasses.replace(blend, reranker=reranker))
 
 
 def _fitted(part: dict[str, Any]) -> dict[str, Any]:

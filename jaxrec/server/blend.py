@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from jaxrec.evaluate.blend_weights import Weights
-from jaxrec.evaluate.blending import Component, mix
+from jaxrec.evaluate.blending import Blend
 from jaxrec.evaluate.seen_items import padded_width
 from jaxrec.inference.blends import BlendedParts
 from jaxrec.inference.queries import Query, longest_prompt
@@ -34,15 +33,13 @@ class ServedBlend:
     Attributes:
       name: of its row in tables.
       version: a hash of config and weights of its runs, of the settings of its baselines, and of the blend's weights.
-      components: those of weight above 0; a run's prompts have one length.
-      weights: of these.
+      blend: of the components that take part; a run's prompts have one length.
       histories: of the users of the runs' data, over the items of the runs' data.
     """
 
     name: str
     version: str
-    components: tuple[Component, ...]
-    weights: Weights
+    blend: Blend
     histories: Histories
 
     @classmethod
@@ -50,18 +47,23 @@ class ServedBlend:
         """The blend of a folder; raises ValueError if it holds no run, whose store would keep what is new."""
         system_of(blended)
         components, weights, versions = [], [], []
-        for part, component, weight in zip(blended.parts, blended.blend.components, blended.blend.weights, strict=True):
+        blend = blended.blend
+        takes_part = dict(zip(blend.named_weights, blend.takes_part, strict=True))
+        for part, component, weight in zip(blended.parts, blend.components, blend.weights, strict=True):
             versions.append([part.without_seed, component.parameter, weight])
             if isinstance(part.run, System):
                 versions[-1].append(version_of(part.run))
                 fixed = catalogue_component(part.run, length=longest_prompt(part.run))
                 component = dataclasses.replace(component, score=fixed.score, score_new=fixed.score_new)
-            if weight:
+            if takes_part[component.name]:
                 components.append(component)
                 weights.append(weight)
+        if blend.reranker is not None:
+            versions.append(blend.reranker.to_dict())
         version = hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:DIGITS]
         histories = blended.run.split.history("test")
-        return cls(blended.name, version, tuple(components), tuple(weights), histories)
+        served = dataclasses.replace(blend, components=tuple(components), weights=tuple(weights))
+        return cls(blended.name, version, served, histories)
 
     def at(self, histories: Histories) -> ServedBlend:
         """With newer histories, of at least these users and items."""
@@ -85,7 +87,7 @@ class ServedBlend:
     @property
     def of_users_alone(self) -> list[str]:
         """The parts that can't score somebody new."""
-        return [component.name for component in self.components if component.score_new is None]
+        return [component.name for component in self.blend.components if component.score_new is None]
 
     def check(self, query: Query) -> None:
         """Raises ValueError if a part can't score this request."""
@@ -127,11 +129,11 @@ class ServedBlend:
             histories = Histories(offsets, np.concatenate(rows), self.histories.n_items)
             users = np.arange(len(rows), dtype=np.int32)
         log_probs = []
-        for component in self.components:
+        for component in self.blend.components:
             score = component.score if of_data else component.score_new
             assert score is not None
             log_probs.append(component.log_probs(np.asarray(score(histories, users))))
-        return mix(log_probs, self.weights)
+        return self.blend.scores(log_probs, histories, users)
 
 
 def system_of(blended: BlendedParts) -> System:

@@ -10,9 +10,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from jaxrec.baselines.clues import count_clues
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.baselines.registry import Settings
-from jaxrec.evaluate.blending import METRIC, evaluate_blend, fit_blend
+from jaxrec.evaluate.blend_fitting import fit_blend
+from jaxrec.evaluate.blending import METRIC, RERANKED, evaluate_blend
 from jaxrec.evaluate.full_ranking import results_of_groups
 from jaxrec.evaluate.ranking import user_values
 from jaxrec.evaluate.results_file import COMPARED, against_best_baseline, results_report, write_results
@@ -30,6 +32,7 @@ def make_blend(
     folder: pathlib.Path | None = None,
     *,
     most_users: int = 5000,
+    rerank: bool = False,
     settings: Any = None,
 ) -> BlendedParts:
     """Loads parts, chooses their weights on validation items, and evaluates the blend on the test items.
@@ -40,6 +43,7 @@ def make_blend(
       sources: see `read_parts`.
       folder: gets blend.json, results.json and ranks.npz, replacing those of an earlier blend; None: runs/NAME_blend.
       most_users: maximum number of validation users to choose weights by, see `fit_blend`.
+      rerank: whether a re-ranker is fitted.
       settings: `baselines.registry.Settings` of baselines that are trained; None: the defaults.
     Raises:
       ValueError: the parts can't be read or don't go together, or the folder holds a run.
@@ -58,6 +62,7 @@ def make_blend(
         mask_seen=run.config.eval.mask_seen,
         most_users=most_users,
         seed=run.config.seed,
+        clues=count_clues(run.split.train) if rerank else None,
     )
     blended = BlendedParts(folder, tuple(parts), blend)
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,10 +83,13 @@ def _evaluate(blended: BlendedParts, started: float) -> None:
     run, parts, blend = blended.run, blended.parts, blended.blend
     mask_seen, split = run.config.eval.mask_seen, run.split
     alone = {part.name: tuple(float(other is part) for other in parts) for part in parts if part.kind != "counted"}
-    rows = {blended.name: blend.weights, **alone}
+    reranked = blended.name if blend.reranker is not None else ""
+    rows = {blended.name.removesuffix(RERANKED): blend.weights, **alone}
     trained_baselines = [part.name for part in parts if part.kind == "baseline"]
     logger.info("blend: ranking the test items of all users")
-    results = evaluate_blend(blend, rows, split, "test", mask_seen=mask_seen, baselines=trained_baselines)
+    results = evaluate_blend(
+        blend, rows, split, "test", mask_seen=mask_seen, baselines=trained_baselines, reranked=reranked
+    )
     results += evaluate_baselines(split, "test", mask_seen=mask_seen)
     report = results_report(
         [*results, *results_of_groups(results, split, "test")],
@@ -133,6 +141,8 @@ def _write(blended: BlendedParts, seconds: float) -> None:
         "command": command(),
         "seconds": round(seconds, 1),
     }
+    if blend.reranker is not None:
+        content["reranker"] = blend.reranker.to_dict()
     write_whole(blended.folder / BLEND_FILE, json.dumps(content, indent=1) + "\n")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxrec.config import Config
+from jaxrec.evaluate.blending import RERANKED
 from jaxrec.files import write_whole
 from jaxrec.studies.comparison import Comparison, MethodRun
 from jaxrec.studies.over_seeds import RowCollector, intervals_beside_baselines
@@ -69,8 +70,9 @@ def compare_configs(
             environment = {key: report[key] for key in ("device", "versions")}
             method = method_name(config)
             texts.add(report, name, method, seed)
-            own = method, report.get("blend", {}).get("system", method)
-            blended[name] = name + own[1].removeprefix(method)
+            of_blend = report.get("blend", {}).get("system", method)
+            own = method, of_blend.removesuffix(RERANKED)
+            blended[name] = name + of_blend.removeprefix(method)
             for row in report["rows"]:
                 system = row["system"]
                 if system.startswith(method):

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.baselines.clues import count_clues
 from jaxrec.baselines.counted import COUNTED_BASELINES, counted_components, evaluate_baselines
 from jaxrec.baselines.registry import BASELINES, trained_component
 from jaxrec.embedders.inner_product import InnerProductScorer
 from jaxrec.embedders.registry import embedder
-from jaxrec.evaluate.blending import WITH_COUNTS, Blend, Component, evaluate_blend, fit_blend
+from jaxrec.evaluate.blend_fitting import fit_blend
+from jaxrec.evaluate.blending import RERANKED, WITH_COUNTS, Blend, Component, evaluate_blend
 from jaxrec.evaluate.full_ranking import Result, evaluate_scores, results_of_groups
 from jaxrec.evaluate.results_file import results_report
 from jaxrec.evaluate.results_table import results_table
@@ -33,7 +35,7 @@ class Measured:
       ranks: results of the ranking tasks; empty where there are none.
       texts: results of the text tasks.
       examples: by text task, answers for a few events; see `Writer.examples`.
-      blend: of the system and the baselines; None unless eval.counts or eval.blend_with is set.
+      blend: of the system and the baselines; None unless eval.counts, eval.blend_with or eval.rerank is set.
     """
 
     ranks: list[Result]
@@ -81,23 +83,26 @@ def _ranks(system: System, part: str) -> tuple[list[Result], Blend | None]:
         )
     results += evaluate_baselines(split, part, mask_seen=config.eval.mask_seen)
     blend = None
-    if config.eval.counts or config.eval.blend_with:
+    if config.eval.counts or config.eval.blend_with or config.eval.rerank:
         blend = _blend_with_baselines(system)
         there = {result.system for result in results}  # so are the counted baselines, and perhaps the embedder
         names = [component.name for component in blend.components]
         trained = [name for name in names if name not in there]
         alone = {title: tuple(float(name == title) for name in names) for title in trained}
-        rows = {_blend_name(system, blend): blend.weights} | alone
-        blended, *others = evaluate_blend(blend, rows, split, part, mask_seen=config.eval.mask_seen, baselines=trained)
-        results[1:1] = [blended]
-        results += others
+        name, masks = _blend_name(system, blend), config.eval.mask_seen
+        reranked = name if config.eval.rerank else ""
+        rows = {name.removesuffix(RERANKED): blend.weights} | alone
+        ranked = evaluate_blend(blend, rows, split, part, mask_seen=masks, baselines=trained, reranked=reranked)
+        n_blends = len(ranked) - len(alone)
+        results[1:1] = ranked[:n_blends]
+        results += ranked[n_blends:]
     return [*results, *results_of_groups(results, split, part)], blend
 
 
 def _blend_name(system: System, blend: Blend) -> str:
-    """The name of the row, "META ID + LightGCN + counts"."""
+    """The name of the row, "META ID + LightGCN + counts, re-ranked"; so in all seeds, whether or not one declines."""
     trained = [component.name for component in blend.components if component.name not in COUNTED_BASELINES]
-    return " + ".join([system.name, *trained[1:]]) + WITH_COUNTS
+    return " + ".join([system.name, *trained[1:]]) + WITH_COUNTS + (RERANKED if system.config.eval.rerank else "")
 
 
 def _blend_with_baselines(system: System) -> Blend:
@@ -106,7 +111,8 @@ def _blend_with_baselines(system: System) -> Blend:
     trained = [_component_of_baseline(system, name) for name in _baselines_to_blend(system)]
     components = [catalogue_component(system), *trained, *counted_components(tuple(COUNTED_BASELINES), split.train)]
     system.say(f"weighting {', '.join(component.name for component in components)} on validation items")
-    return fit_blend(components, split, mask_seen=config.eval.mask_seen, seed=config.seed)
+    clues = count_clues(split.train) if config.eval.rerank else None
+    return fit_blend(components, split, mask_seen=config.eval.mask_seen, seed=config.seed, clues=clues)
 
 
 def _baselines_to_blend(system: System) -> list[str]:

@@ -30,7 +30,7 @@ from jaxrec.types import DataError, EventSplit, Histories, Interactions, Split
 
 CHANGEABLE = (
     *("out", "name", "data.name"),
-    *("eval.batch_users", "eval.counts", "eval.blend_with", "eval.text_beams", "eval.text_events"),
+    *("eval.batch_users", "eval.counts", "eval.blend_with", "eval.rerank", "eval.text_beams", "eval.text_events"),
     *("train.checkpoint_minutes", "train.data_parallel", "train.fsdp"),
 )
 """Fields that may change in the folder of a run, as nothing that is trained depends on them."""

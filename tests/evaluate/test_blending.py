@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from jaxrec.evaluate import blending
+from jaxrec.evaluate import blend_fitting, blending
+from jaxrec.evaluate.blend_fitting import fit_blend
 from jaxrec.evaluate.blend_weights import likeliest_weights, search_weights
-from jaxrec.evaluate.blending import Blend, Component, evaluate_blend, fit_blend, mix
+from jaxrec.evaluate.blending import Blend, Component, evaluate_blend, mix
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.types import Histories, Split
 
@@ -149,13 +150,13 @@ def test_the_temperature_is_that_of_the_likelihood(split: Split) -> None:
     odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     target = np.array([rng.choice(6, p=p) for p in odds])
     halves = [(4 * logits[:2000], target[:2000]), (4 * logits[2000:], target[2000:])]
-    assert blending._parameter(component("a", logits), halves) == pytest.approx(4, rel=0.25)  # of 500 rows
+    assert blend_fitting._parameter(component("a", logits), halves) == pytest.approx(4, rel=0.25)  # of 500 rows
 
 
 def test_large_catalogues_are_weighted_by_fewer_users(
     split: Split, components: list[Component], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blending, "KEPT_SCORES", 4 * 3 * 12)
+    monkeypatch.setattr(blend_fitting, "KEPT_SCORES", 4 * 3 * 12)
     assert fit_blend(components, split, most_users=0).users == 4
 
 
