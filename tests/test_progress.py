@@ -141,7 +141,7 @@ def test_a_handler_gets_numbers(ticks, fresh_logger) -> None:
         for done in (1, 2):
             ticks[0] += 1.0
             line.update(done)
-    states = [record.progress for record in records]  # noqa: B009: set by logging
+    states = [record.progress for record in records]  # set by logging
     assert states[0] == ProgressState("t5", 1, 4, None, finished=False)
     assert states[1] == ProgressState("t5", 2, 4, 2.0, finished=False)
     assert states[-1] == ProgressState("t5", 2, 4, 2.0, finished=True)

@@ -14,7 +14,7 @@ import scipy.optimize
 from jaxrec.evaluate.blend_weights import Weights, likeliest_weights, most_tries, search_weights
 from jaxrec.evaluate.blending import Blend, Component, batches_of, mix
 from jaxrec.evaluate.distributions import DISTRIBUTIONS
-from jaxrec.evaluate.reranking import CANDIDATES, Clues, Fitting, Reranker
+from jaxrec.evaluate.reranking import CANDIDATES, FITS, Clues, Fitting, Reranker
 from jaxrec.evaluate.validation import validation_users
 from jaxrec.keys import generator
 from jaxrec.progress import Progress, logger
@@ -113,9 +113,8 @@ def _fit_reranker(blend: Blend, split: Split, clues: Clues, *, mask_seen: bool) 
             fitting.add(mix(log_probs, blend.weights), log_probs, histories, batch.users, batch.target)
         if fitting.full:
             break
-    with Progress("blend, re-ranker", 1, unit="fits", quiet=10.0) as progress:
-        reranker = fitting.fit(blend.seed)
-        progress.update(1)
+    with Progress("blend, re-ranker", FITS, unit="fits", quiet=10.0) as progress:
+        reranker = fitting.fit(blend.seed, progress.update)
     if reranker is None:
         logger.info("blend: a re-ranker is not better on validation items, so there is none")
     else:

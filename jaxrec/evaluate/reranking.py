@@ -14,7 +14,8 @@ items are re-ranked at all. Test items are not read.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -35,6 +36,7 @@ CANDIDATES = 300
 HIDDEN = (8, 32)
 """Numbers of hidden units that are tried."""
 FOLDS = 4
+FITS = len(HIDDEN) * FOLDS + 1
 EPOCHS, LEAST_STEPS, BATCH = 20, 200, 256
 LEARNING_RATE = 1e-2
 LEAST_LOG = -50.0
@@ -65,12 +67,14 @@ class Candidates:
     """Some items of each user, best first by the blend.
 
     Attributes:
-      items: i64[B,K].
+      items: i64[B,K], with K as the longest history asks for it.
+      is_candidate: whether they are among the user's own first, bool[B,K].
       is_open: whether they compete: not those of the history, if these are left out; bool[B,K].
       features: not standardised, f32[B,K,F].
     """
 
     items: np.ndarray
+    is_candidate: np.ndarray
     is_open: np.ndarray
     features: np.ndarray
 
@@ -85,7 +89,9 @@ class Candidates:
         *,
         mask_seen: bool,
     ) -> Candidates:
-        """The first `CANDIDATES` items of a blend and as many as a history may hold, with their features.
+        """The first `CANDIDATES` items of a blend and as many more as the history holds, with their features.
+
+        Items that are tied with the first one that is left out are left out, too.
 
         Args:
           mixed: the blend's scores, f32[B,I].
@@ -96,12 +102,15 @@ class Candidates:
           mask_seen: whether items of the history do not compete.
         """
         lengths, n_items = history_lengths(histories)[users], histories.n_items
-        size = min(n_items, CANDIDATES + (padded_width(int(lengths.max(initial=0))) if mask_seen else 0))
+        size = min(n_items, CANDIDATES + 1 + (padded_width(int(lengths.max(initial=0))) if mask_seen else 0))
         known = np.nan_to_num(mixed, nan=-np.inf)
         items = np.argpartition(-known, size - 1, axis=1)[:, :size]
         items = np.sort(items, axis=1)  # equal scores: by number, whatever the partition did
         items = np.take_along_axis(items, np.argsort(-_of(known, items), axis=1, kind="stable"), axis=1)
-        is_open = _of(known, items) > -np.inf
+        most = CANDIDATES + (lengths if mask_seen else np.zeros_like(lengths))
+        left_out = np.append(_of(known, items), np.full((len(items), 1), -np.inf), axis=1)
+        is_candidate = _of(known, items) > _of(left_out, np.minimum(most, size)[:, None])
+        is_open = is_candidate.copy()
         if mask_seen:
             seen = np.zeros(mixed.shape, bool)
             for row, user in enumerate(users.tolist()):
@@ -115,7 +124,7 @@ class Candidates:
         of_users = [*highest, np.log1p(lengths), np.log1p(popularity)]
         shape = items.shape
         columns = [*of_items, *counts, *(np.broadcast_to(values[:, None], shape) for values in of_users)]
-        return cls(items, is_open, np.stack(columns, axis=-1, dtype=np.float32))
+        return cls(items, is_candidate, is_open, np.stack(columns, axis=-1, dtype=np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,12 +163,14 @@ class Reranker:
         """
         found = Candidates.of(mixed, log_probs, self.clues, histories, users, mask_seen=self.mask_seen)
         scores = _rounded(np.asarray(_network(self.params, (found.features - self.mean) / self.scale)))
+        mine = found.is_candidate
         others = np.array(mixed, np.float64)
-        np.put_along_axis(others, found.items, -np.inf, axis=1)
+        np.put_along_axis(others, found.items, np.where(mine, -np.inf, _of(others, found.items)), axis=1)
         highest = np.nan_to_num(others, nan=-np.inf).max(axis=1, keepdims=True)
-        below = scores.min(axis=1, keepdims=True) - 1 - np.where(highest > -np.inf, highest, 0)
-        placed = others + below
-        np.put_along_axis(placed, found.items, scores, axis=1)
+        lowest = np.where(mine, scores, np.inf).min(axis=1, keepdims=True)
+        lowest = np.where(np.isfinite(lowest), lowest, 0)  # nobody is a candidate where all are tied
+        placed = others + lowest - 1 - np.where(highest > -np.inf, highest, 0)
+        np.put_along_axis(placed, found.items, np.where(mine, scores, _of(placed, found.items)), axis=1)
         placed = np.where(mixed > -np.inf, placed, mixed)
         known = np.nan_to_num(placed, nan=-np.inf)
         return (placed - scipy.special.logsumexp(known, axis=1, keepdims=True)).astype(np.float32)
@@ -236,7 +247,7 @@ class Fitting:
           target: i32[B].
         """
         found = Candidates.of(mixed, log_probs, self.clues, histories, users, mask_seen=self.mask_seen)
-        is_target = found.items == target[:, None]
+        is_target = (found.items == target[:, None]) & found.is_candidate
         is_open = found.is_open | is_target
         size = min(CANDIDATES, found.items.shape[1])
         first = np.argsort(~is_open, axis=1, kind="stable")[:, :size]  # those that compete, in the blend's order
@@ -248,11 +259,12 @@ class Fitting:
         self._target.append(place[kept].argmax(axis=1).astype(np.int32))
         self._values += features.size
 
-    def fit(self, seed: int) -> Reranker | None:
+    def fit(self, seed: int, on_fit: Callable[[int], None] = lambda done: None) -> Reranker | None:
         """The re-ranker; None if cross-validation finds none that is better than the blend's own order.
 
         Args:
           seed: of initial weights, folds and batches.
+          on_fit: called after each of `FITS` fits with their number so far.
         """
         target = np.concatenate(self._target)
         if len(target) < FOLDS:
@@ -265,25 +277,28 @@ class Fitting:
         fold = generator(seed, "folds of the re-ranker").permutation(len(target)) % FOLDS
         start = np.zeros_like(scale)
         start[: len(self.weights)] = self.weights * scale[: len(self.weights)]
-        by_hidden = {}
+        by_hidden, done = {}, itertools.count(1)
         for hidden in HIDDEN:
             ranks = np.zeros(len(target))
             for held_out in range(FOLDS):
                 params = _fitted(data, np.flatnonzero(fold != held_out), start, hidden, seed)
                 rows = np.flatnonzero(fold == held_out)
                 ranks[rows] = _ranks(params, data, rows)
+                on_fit(next(done))
             by_hidden[hidden] = float(np.mean(user_values(ranks, METRIC)))
         best = max(by_hidden, key=by_hidden.__getitem__)
         if by_hidden[best] <= before:
             return None
         params = jax.device_get(_fitted(data, np.arange(len(target)), start, best, seed))
+        on_fit(next(done))
         return Reranker(params, mean, scale, self.mask_seen, by_hidden[best], before, len(target), self.clues)
 
 
 @jax.jit
 def _network(params: Params, features: Array) -> jax.Array:
     """Scores f32[...] of standardised features f32[...,F]."""
-    hidden = jax.nn.gelu(features @ params["hidden"] + params["bias"])
+    pre = features @ params["hidden"]
+    hidden = jax.nn.gelu(pre + jnp.broadcast_to(params["bias"], pre.shape))
     return features @ params["linear"] + hidden @ params["output"]
 
 

@@ -39,6 +39,13 @@ def world(*, planted: bool, seed: int = 0) -> tuple[Split, list[Component], Clue
     return split, [table("a", scores), table("noise", noise)], clues
 
 
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few steps, of one size of the network."""
+    monkeypatch.setattr(reranking, "HIDDEN", (32,))
+    monkeypatch.setattr(reranking, "BATCH", 128)
+
+
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few candidates that some items are none."""
@@ -89,7 +96,7 @@ def test_scores_are_those_of_a_loop(few: None, mask_seen: bool) -> None:
     log_probs[1][1, 5] = -np.inf
     mixed = 0.6 * log_probs[0] + 0.4 * log_probs[1]
     actual = reranker.scores(mixed, log_probs, histories, users)
-    size = 20 + 8 if mask_seen else 20  # the history's four items, in the smallest padded width
+    size = 20 + 4 if mask_seen else 20  # the history's four items
     for row, user in enumerate(users.tolist()):
         order = np.argsort(-mixed[row], kind="stable")
         first, rest = order[:size], order[size:]
@@ -137,8 +144,13 @@ def test_somebody_without_a_history_and_a_user_without_any_item_left(few: None) 
     log_probs = [c.log_probs(np.asarray(c.score(nobody, np.arange(2)))) for c in components]
     assert np.isfinite(reranker.scores(log_probs[0], log_probs, nobody, np.arange(2))).all()
     empty = Histories(np.array([0, 0]), np.zeros(0, np.int32), ITEMS)
-    found = Candidates.of(log_probs[0][:1], log_probs, clues, empty, np.array([0]), mask_seen=True)
-    assert found.is_open.all()
+    found = Candidates.of(
+        log_probs[0][:1], [logs[:1] for logs in log_probs], clues, empty, np.array([0]), mask_seen=True
+    )
+    assert found.is_open.sum() == 20
+    flat = np.full((2, ITEMS), np.log(1 / ITEMS), np.float32)
+    scores = reranker.scores(flat, log_probs, nobody, np.arange(2))
+    assert (scores == scores[0, 0])[0].all(), "nobody is a candidate where all are tied"
 
 
 def test_it_is_stored_and_read_as_it_was() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -12,10 +13,14 @@ import pytest
 from starlette.testclient import TestClient
 
 import jaxrec
+from jaxrec.api.blend import Blend
+from jaxrec.baselines.clues import count_clues
+from jaxrec.evaluate import reranking
 from jaxrec.inference.blends import load_blend
 from jaxrec.inference.queries import Query
 from jaxrec.server.blend import ServedBlend
 from jaxrec.server.run import application
+from tests.evaluate.test_reranking import any_reranker
 from tests.server.conftest import LIMITS, Finished, wait_until_ready
 
 NAME = "META ID + EASE + BPR-MF + counts"
@@ -148,10 +153,46 @@ def test_retrieval_is_blended_too(finished_run: Finished, tmp_path: pathlib.Path
         assert answer.json()["error"] == "task 'direct' is not blended; TokenRec + counts knows collaborative"
 
 
+def test_a_reranked_blend_answers_as_the_library(
+    folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reranking, "CANDIDATES", 20)
+    shutil.copytree(folder.parent / "meta", tmp_path / "meta")
+    shutil.copytree(folder, tmp_path / "mix")
+    blended = load_blend(tmp_path / "mix")
+    clues = count_clues(blended.run.split.train)
+    stored = json.loads((tmp_path / "mix" / "blend.json").read_text())
+    stored["parts"][3]["weight"], stored["parts"][0]["weight"] = 0.0, 0.5  # transitions: for the re-ranker alone
+    stored["reranker"] = any_reranker(clues, mask_seen=True, n_components=4).to_dict()
+    (tmp_path / "mix" / "blend.json").write_text(json.dumps(stored, indent=1))
+    blend = jaxrec.load(tmp_path / "mix")
+    assert isinstance(blend, jaxrec.Blend)
+    assert ServedBlend.of(blend._blended).version != ServedBlend.of(blended).version
+    requests = [
+        {"user": "user03", "k": 48},
+        {"history": ["item07", "item11", "item07"], "k": 40},
+        {"history": [], "k": 3},
+        {"user": "user10", "allow": ["item09", "item30"], "include_seen": True, "k": 2},
+    ]
+    with TestClient(application([tmp_path / "mix"], limits=LIMITS)) as client:  # pyright: ignore[reportArgumentType]
+        wait_until_ready(client)
+        assert client.get("/v1/models").json()["models"][0]["method"] == NAME + ", re-ranked"
+        many = client.post("/v1/recommend", json={"requests": requests}).json()["answers"]
+        for request, answer in zip(requests, many, strict=True):
+            expected = blend.recommend(**request)
+            assert [item["item"] for item in answer["items"]] == [item.item for item in expected]
+            scores = [item["score"] for item in answer["items"]]
+            assert scores == pytest.approx([item.score for item in expected], abs=1e-3)
+    first = [item.item for item in blend.recommend("user03", k=10)]
+    assert first != [item.item for item in Blend(blended).recommend("user03", k=10)], "the order is the re-ranker's"
+
+
 def test_a_part_with_parameters_of_users_serves_nobody_else(folder: pathlib.Path) -> None:
     served = ServedBlend.of(load_blend(folder))
-    parts = (dataclasses.replace(served.components[0], name="HGN", score_new=None), *served.components[1:])
-    served, none = dataclasses.replace(served, components=parts), np.zeros(0, np.int32)
+    first, *others = served.blend.components
+    parts = (dataclasses.replace(first, name="HGN", score_new=None), *others)
+    blend, none = dataclasses.replace(served.blend, components=parts), np.zeros(0, np.int32)
+    served = dataclasses.replace(served, blend=blend)
     served.check(Query(3, none, none, None, True))
     for user in (None, served.histories.n_users):
         with pytest.raises(ValueError, match="HGN has parameters for each user of the data and none for somebody new"):

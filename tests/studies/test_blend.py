@@ -10,9 +10,12 @@ import pytest
 
 import jaxrec
 from jaxrec.config import Config
+from jaxrec.evaluate import reranking
+from jaxrec.evaluate.reranking import Reranker
 from jaxrec.studies.baselines import train_baseline
 from jaxrec.system.system import System
 from jaxrec.types import Histories
+from tests.evaluate.test_reranking import any_reranker
 
 Finished = Callable[[str, pathlib.Path], System]
 NAME = "META ID + EASE + BPR-MF + counts"
@@ -144,6 +147,48 @@ def test_two_of_one_method_are_numbered(folder: pathlib.Path) -> None:
     blend = jaxrec.blend([folder / "ease-0", "ease"], out=folder / "twice")
     assert blend.weights == {"EASE (1)": 0.5, "EASE (2)": 0.5}, "they differ in nothing, so no sample tells them apart"
     assert list(jaxrec.load(folder / "twice").weights) == ["EASE (1)", "EASE (2)"]
+
+
+def test_a_reranked_blend_is_stored_and_its_lists_are_those_of_its_ranks(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reranking, "CANDIDATES", 20)
+    parts = [folder / "run", folder / "ease-0", "transitions", "popularity"]
+    fitted: list[Reranker] = []
+
+    def fit(self: reranking.Fitting, seed: int, on_fit: object) -> Reranker:
+        fitted.append(any_reranker(self.clues, mask_seen=self.mask_seen, n_components=len(self.weights)))
+        return fitted[0]
+
+    monkeypatch.setattr(reranking.Fitting, "fit", fit)
+    blend = jaxrec.blend(parts, out=folder / "reranked", users=30, rerank=True)
+    name = "META ID + EASE + counts, re-ranked"
+    assert [row.system for row in blend.results.rows][:3] == [name, name.removesuffix(", re-ranked"), "META ID"]
+    assert "re-ranked, NDCG@10 0.5000 for 0.4000 on 9 validation users" in str(blend.results)
+    loaded = jaxrec.load(folder / "reranked")
+    assert isinstance(loaded, jaxrec.Blend)
+    reranker = loaded._blended.blend.reranker
+    assert reranker is not None
+    assert reranker.to_dict() == fitted[0].to_dict()
+    with np.load(folder / "reranked" / "ranks.npz") as arrays:
+        ranks = arrays[name]
+        assert (ranks != arrays["META ID + EASE + counts"]).any()
+    names = loaded._blended.run.data.user_names
+    for user in np.flatnonzero(ranks == np.floor(ranks))[:8]:
+        listed = loaded.recommend(str(names[user]), k=30)
+        places = [n + 1 for n, item in enumerate(listed) if item.held_out]
+        assert places == ([int(ranks[user])] if ranks[user] <= 30 else [])
+    assert len(loaded.recommend(history=[], k=3)) == 3
+
+
+def test_where_nothing_better_is_found_the_blend_stays(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reranking.Fitting, "fit", lambda self, seed, on_fit: None)
+    said: list[str] = []
+    parts = [folder / "ease-0", "transitions"]
+    blend = jaxrec.blend(parts, out=folder / "stays", rerank=True, progress=lambda message: said.append(str(message)))
+    assert blend._blended.name == "EASE + counts"
+    assert any("a re-ranker is not better on validation items" in message for message in said)
+    assert "reranker" not in json.loads((folder / "stays" / "blend.json").read_text())
 
 
 def test_what_can_not_be_blended_is_refused(folder: pathlib.Path, tiny: Config, tmp_path: pathlib.Path) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.registry import BASELINES
+from jaxrec.evaluate import reranking
 from jaxrec.evaluate.blending import Blend, evaluate_blend
 from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.ranking import metrics
+from jaxrec.evaluate.results_table import results_table
 from jaxrec.system.catalogue_scores import catalogue_component, spread
 from jaxrec.system.loading import load
 from jaxrec.system.measuring import build_results_report, measure
@@ -18,6 +20,7 @@ from jaxrec.system.run import check_run
 from jaxrec.system.system import System
 from jaxrec.tasks.ragged import histories_of
 from jaxrec.types import TopK
+from tests.evaluate.test_reranking import any_reranker
 
 Finished = Callable[[str, pathlib.Path], System]
 
@@ -115,6 +118,27 @@ def test_trained_baselines_join_the_blend_and_are_rows(finished_run: Finished, t
     report = build_results_report(system, "test", measured, None)
     assert report["blend"]["system"] == blended
     assert {i["baseline"] for i in report["intervals"] if i["system"] == blended} <= set(rows) - {"TokenRec", blended}
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_table_has_the_reranked_row_in_all_seeds(
+    finished_run: Finished, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    def fit(self: reranking.Fitting, seed: int, on_fit: object) -> reranking.Reranker | None:
+        return any_reranker(self.clues, mask_seen=True, n_components=4) if found else None
+
+    monkeypatch.setattr(reranking.Fitting, "fit", fit)
+    finished_run("TokenRec", tmp_path / "run")
+    system = load(tmp_path / "run", rerank=True)
+    measured = measure(system, "test")
+    rows = {result.system: result.ranks for result in measured.ranks}
+    assert list(rows)[:3] == ["TokenRec", "TokenRec + counts, re-ranked", "TokenRec + counts"]
+    same = np.array_equal(*list(rows.values())[1:3], equal_nan=True)
+    assert same is not found
+    report = build_results_report(system, "test", measured, None)
+    assert report["blend"]["system"] == "TokenRec + counts, re-ranked"
+    said = "re-ranked, NDCG@10 0.5000 for 0.4000" if found else "not re-ranked, as cross-validation"
+    assert said in results_table(report)
 
 
 def test_an_unknown_baseline_for_the_blend_is_refused(finished_run: Finished, tmp_path: pathlib.Path) -> None:
