@@ -14,7 +14,8 @@ import scipy.optimize
 from jaxrec.evaluate.blend_weights import Weights, likeliest_weights, most_tries, search_weights
 from jaxrec.evaluate.blending import Blend, Component, batches_of, mix
 from jaxrec.evaluate.distributions import DISTRIBUTIONS
-from jaxrec.evaluate.reranking import CANDIDATES, FITS, Clues, Fitting, Reranker
+from jaxrec.evaluate.reranker_fitting import FITS, Fitting
+from jaxrec.evaluate.reranking import CANDIDATES, Clues, Reranker
 from jaxrec.evaluate.validation import validation_users
 from jaxrec.keys import generator
 from jaxrec.progress import Progress, logger

@@ -222,8 +222,11 @@ class System(Run):
         return self._top_k(self.recommender, histories, self.user_codes(histories, users), users, k, task)
 
     def recommend_to_strangers(self, histories: Histories, k: int, task: str | None = None) -> TopK:
-        """The best k items for each of some histories of new users, whose ids are computed by folding in."""
-        recommender, draw = self.recommender_to(histories), np.arange(histories.n_users)
+        """The best k items for each of some histories of new users, whose ids are computed by folding in.
+
+        No list depends on the other histories.
+        """
+        recommender, draw = self.recommender_to(histories), np.zeros(histories.n_users, np.int64)
         return self._top_k(recommender, histories, self.user_codes(histories), draw, k, task)
 
     def _top_k(

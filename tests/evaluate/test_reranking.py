@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from jaxrec.evaluate import reranking
+from jaxrec.evaluate import reranker_fitting, reranking
 from jaxrec.evaluate.blend_fitting import fit_blend
 from jaxrec.evaluate.blending import Component, evaluate_blend
 from jaxrec.evaluate.reranking import Candidates, Clues, Reranker
@@ -42,8 +42,8 @@ def world(*, planted: bool, seed: int = 0) -> tuple[Split, list[Component], Clue
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few steps, of one size of the network."""
-    monkeypatch.setattr(reranking, "HIDDEN", (32,))
-    monkeypatch.setattr(reranking, "BATCH", 128)
+    monkeypatch.setattr(reranker_fitting, "HIDDEN", (32,))
+    monkeypatch.setattr(reranker_fitting, "BATCH", 128)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 import jaxrec
 from jaxrec.config import Config
-from jaxrec.evaluate import reranking
+from jaxrec.evaluate import reranker_fitting, reranking
 from jaxrec.evaluate.reranking import Reranker
 from jaxrec.studies.baselines import train_baseline
 from jaxrec.system.system import System
@@ -156,11 +156,11 @@ def test_a_reranked_blend_is_stored_and_its_lists_are_those_of_its_ranks(
     parts = [folder / "run", folder / "ease-0", "transitions", "popularity"]
     fitted: list[Reranker] = []
 
-    def fit(self: reranking.Fitting, seed: int, on_fit: object) -> Reranker:
+    def fit(self: reranker_fitting.Fitting, seed: int, on_fit: object) -> Reranker:
         fitted.append(any_reranker(self.clues, mask_seen=self.mask_seen, n_components=len(self.weights)))
         return fitted[0]
 
-    monkeypatch.setattr(reranking.Fitting, "fit", fit)
+    monkeypatch.setattr(reranker_fitting.Fitting, "fit", fit)
     blend = jaxrec.blend(parts, out=folder / "reranked", users=30, rerank=True)
     name = "META ID + EASE + counts, re-ranked"
     assert [row.system for row in blend.results.rows][:3] == [name, name.removesuffix(", re-ranked"), "META ID"]
@@ -182,7 +182,7 @@ def test_a_reranked_blend_is_stored_and_its_lists_are_those_of_its_ranks(
 
 
 def test_where_nothing_better_is_found_the_blend_stays(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reranking.Fitting, "fit", lambda self, seed, on_fit: None)
+    monkeypatch.setattr(reranker_fitting.Fitting, "fit", lambda self, seed, on_fit: None)
     said: list[str] = []
     parts = [folder / "ease-0", "transitions"]
     blend = jaxrec.blend(parts, out=folder / "stays", rerank=True, progress=lambda message: said.append(str(message)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrec.baselines.registry import BASELINES
-from jaxrec.evaluate import reranking
+from jaxrec.evaluate import reranker_fitting, reranking
 from jaxrec.evaluate.blending import Blend, evaluate_blend
 from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.ranking import metrics
@@ -124,10 +124,10 @@ def test_trained_baselines_join_the_blend_and_are_rows(finished_run: Finished, t
 def test_a_table_has_the_reranked_row_in_all_seeds(
     finished_run: Finished, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, found: bool
 ) -> None:
-    def fit(self: reranking.Fitting, seed: int, on_fit: object) -> reranking.Reranker | None:
+    def fit(self: reranker_fitting.Fitting, seed: int, on_fit: object) -> reranking.Reranker | None:
         return any_reranker(self.clues, mask_seen=True, n_components=4) if found else None
 
-    monkeypatch.setattr(reranking.Fitting, "fit", fit)
+    monkeypatch.setattr(reranker_fitting.Fitting, "fit", fit)
     finished_run("TokenRec", tmp_path / "run")
     system = load(tmp_path / "run", rerank=True)
     measured = measure(system, "test")
