@@ -205,8 +205,8 @@ class EvalConfig:
     embedder, which is taken as it is; ease is left out where there are more than 25,000 items."""
     rerank: bool = False
     """Whether tables also have this blend re-ranked: a small network, fitted to the validation items of all users, puts
-    its first 300 items in order by what the components and further counts say of them. Cross-validation over these
-    users decides whether there is such a row; test items are not read."""
+    its first 300 items in order by what the components and further counts say of them. Where cross-validation over
+    these users finds nothing better, the row has the blend's own order; test items are not read."""
     text_beams: Annotated[int, Limits(at_least=1, at_most=1000)] = 1
     """Beams for generated text; 1: greedy decoding (the paper, section C.3.2)."""
     text_events: NonNegativeInt = 0
