@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -32,7 +33,8 @@ class ServedBlend:
 
     Attributes:
       name: of its row in tables.
-      version: a hash of config and weights of its runs, of the settings of its baselines, and of the blend's weights.
+      version: a hash of config and weights of its runs, of settings and check sums of its baselines, and of the
+        blend's weights.
       blend: of the components that take part; a run's prompts have one length.
       histories: of the users of the runs' data, over the items of the runs' data.
     """
@@ -55,6 +57,8 @@ class ServedBlend:
                 versions[-1].append(version_of(part.run))
                 fixed = catalogue_component(part.run, length=longest_prompt(part.run))
                 component = dataclasses.replace(component, score=fixed.score, score_new=fixed.score_new)
+            elif part.run is not None:
+                versions[-1].append([part.run.config.seed, *_trained_as(part.run.folder)])
             if takes_part[component.name]:
                 components.append(component)
                 weights.append(weight)
@@ -134,6 +138,11 @@ class ServedBlend:
             assert score is not None
             log_probs.append(component.log_probs(np.asarray(score(histories, users))))
         return self.blend.scores(log_probs, histories, users)
+
+
+def _trained_as(folder: pathlib.Path) -> list[str]:
+    """What a baseline keeps of its training: check sums of its checkpoints, and what it chose on validation items."""
+    return [path.read_text() for name in ("sums.json", "chosen.json") for path in sorted(folder.rglob(name))]
 
 
 def system_of(blended: BlendedParts) -> System:

@@ -74,6 +74,40 @@ def test_lists_are_the_librarys(client: TestClient, folder: pathlib.Path) -> Non
             assert answer["score"] == "weighted log-probability"
 
 
+def test_a_reranked_blend_answers_as_the_library(
+    folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reranking, "CANDIDATES", 20)
+    shutil.copytree(folder.parent / "meta", tmp_path / "meta")  # before another test sends events to its store
+    shutil.copytree(folder, tmp_path / "mix")
+    blended = load_blend(tmp_path / "mix")
+    clues = count_clues(blended.run.split.train)
+    stored = json.loads((tmp_path / "mix" / "blend.json").read_text())
+    stored["parts"][3]["weight"], stored["parts"][0]["weight"] = 0.0, 0.5  # transitions: for the re-ranker alone
+    stored["reranker"] = any_reranker(clues, mask_seen=True, n_components=4).to_dict()
+    (tmp_path / "mix" / "blend.json").write_text(json.dumps(stored, indent=1))
+    blend = jaxrec.load(tmp_path / "mix")
+    assert isinstance(blend, jaxrec.Blend)
+    assert ServedBlend.of(blend._blended).version != ServedBlend.of(blended).version
+    requests = [
+        {"user": "user03", "k": 48},
+        {"history": ["item07", "item11", "item07"], "k": 40},
+        {"history": [], "k": 3},
+        {"user": "user10", "allow": ["item09", "item30"], "include_seen": True, "k": 2},
+    ]
+    with TestClient(application([tmp_path / "mix"], limits=LIMITS)) as client:  # pyright: ignore[reportArgumentType]
+        wait_until_ready(client)
+        assert client.get("/v1/models").json()["models"][0]["method"] == NAME + ", re-ranked"
+        many = client.post("/v1/recommend", json={"requests": requests}).json()["answers"]
+        for request, answer in zip(requests, many, strict=True):
+            expected = blend.recommend(**request)
+            assert [item["item"] for item in answer["items"]] == [item.item for item in expected]
+            scores = [item["score"] for item in answer["items"]]
+            assert scores == pytest.approx([item.score for item in expected], abs=1e-3)
+    first = [item.item for item in blend.recommend("user03", k=10)]
+    assert first != [item.item for item in Blend(blended).recommend("user03", k=10)], "the order is the re-ranker's"
+
+
 def test_it_says_what_it_is(client: TestClient) -> None:
     mix, run = client.get("/v1/models").json()["models"]
     assert (mix["name"], mix["method"], mix["most"]) == ("mix", NAME, 48)
@@ -153,38 +187,14 @@ def test_retrieval_is_blended_too(finished_run: Finished, tmp_path: pathlib.Path
         assert answer.json()["error"] == "task 'direct' is not blended; TokenRec + counts knows collaborative"
 
 
-def test_a_reranked_blend_answers_as_the_library(
-    folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reranking, "CANDIDATES", 20)
+def test_a_version_tells_trained_baselines_apart(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     shutil.copytree(folder.parent / "meta", tmp_path / "meta")
     shutil.copytree(folder, tmp_path / "mix")
-    blended = load_blend(tmp_path / "mix")
-    clues = count_clues(blended.run.split.train)
-    stored = json.loads((tmp_path / "mix" / "blend.json").read_text())
-    stored["parts"][3]["weight"], stored["parts"][0]["weight"] = 0.0, 0.5  # transitions: for the re-ranker alone
-    stored["reranker"] = any_reranker(clues, mask_seen=True, n_components=4).to_dict()
-    (tmp_path / "mix" / "blend.json").write_text(json.dumps(stored, indent=1))
-    blend = jaxrec.load(tmp_path / "mix")
-    assert isinstance(blend, jaxrec.Blend)
-    assert ServedBlend.of(blend._blended).version != ServedBlend.of(blended).version
-    requests = [
-        {"user": "user03", "k": 48},
-        {"history": ["item07", "item11", "item07"], "k": 40},
-        {"history": [], "k": 3},
-        {"user": "user10", "allow": ["item09", "item30"], "include_seen": True, "k": 2},
-    ]
-    with TestClient(application([tmp_path / "mix"], limits=LIMITS)) as client:  # pyright: ignore[reportArgumentType]
-        wait_until_ready(client)
-        assert client.get("/v1/models").json()["models"][0]["method"] == NAME + ", re-ranked"
-        many = client.post("/v1/recommend", json={"requests": requests}).json()["answers"]
-        for request, answer in zip(requests, many, strict=True):
-            expected = blend.recommend(**request)
-            assert [item["item"] for item in answer["items"]] == [item.item for item in expected]
-            scores = [item["score"] for item in answer["items"]]
-            assert scores == pytest.approx([item.score for item in expected], abs=1e-3)
-    first = [item.item for item in blend.recommend("user03", k=10)]
-    assert first != [item.item for item in Blend(blended).recommend("user03", k=10)], "the order is the re-ranker's"
+    before = ServedBlend.of(load_blend(folder)).version
+    assert ServedBlend.of(load_blend(tmp_path / "mix")).version == before, "wherever the folders lie"
+    (chosen,) = (tmp_path / "mix" / "ease-0").rglob("chosen.json")
+    chosen.write_text('{"regularization": 123.0}')
+    assert ServedBlend.of(load_blend(tmp_path / "mix")).version != before
 
 
 def test_a_part_with_parameters_of_users_serves_nobody_else(folder: pathlib.Path) -> None:
