@@ -185,10 +185,19 @@ class Reranker:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any], clues: Clues) -> Reranker:
-        """The re-ranker that `to_dict` wrote; raises KeyError if something is missing."""
+        """The re-ranker that `to_dict` wrote.
+
+        Raises:
+          KeyError: something is missing.
+          ValueError: the parameters are not those of one network.
+        """
         chosen = content["validation"]
         params = {name: np.asarray(content["params"][name], np.float32) for name in _PARAMS}
         mean, scale = (np.asarray(content[name], np.float32) for name in ("mean", "scale"))
+        width, hidden = len(mean), len(params["bias"])
+        shapes = [(width,), (width, hidden), (hidden,), (hidden,), (width,), (width,)]
+        if [x.shape for x in (*params.values(), mean, scale)] != shapes:
+            raise ValueError(f"parameters of the re-ranker have shapes other than {shapes}")
         mask_seen, figures = content["mask_seen"], (chosen["value"], chosen["before"], chosen["users"])
         return cls(params, mean, scale, mask_seen, *figures, clues)
 

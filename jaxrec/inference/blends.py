@@ -13,6 +13,7 @@ from jaxrec.evaluate.reranking import Reranker
 from jaxrec.files import read_kept
 from jaxrec.inference.blend_parts import BlendPart, read_parts
 from jaxrec.system.run import Run
+from jaxrec.types import DataError
 
 BLEND_FILE = "blend.json"
 
@@ -49,11 +50,21 @@ def load_blend(folder: str | os.PathLike[str]) -> BlendedParts:
 
     Raises:
       ValueError: the folder holds no blend, or a part's folder is gone.
+      DataError: blend.json is damaged.
     """
     folder = pathlib.Path(folder)
     if not (folder / BLEND_FILE).is_file():
         raise ValueError(f"{folder} holds no blend (no {BLEND_FILE}); make one with python -m launch.blend")
-    stored = read_kept(folder / BLEND_FILE, "json", "put it back, or blend anew")
+    file, remedy = folder / BLEND_FILE, "put it back, or blend anew"
+    stored = read_kept(file, "json", remedy)
+    try:
+        return _loaded(folder, stored)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{file} lacks or garbles what a blend keeps ({error}); {remedy}") from error
+
+
+def _loaded(folder: pathlib.Path, stored: dict[str, Any]) -> BlendedParts:
+    """The blend that blend.json describes."""
     sources = []
     for part in stored["parts"]:
         source = part["name"] if part["folder"] is None else folder / part["folder"]

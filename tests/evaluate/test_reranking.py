@@ -43,7 +43,7 @@ def world(*, planted: bool, seed: int = 0) -> tuple[Split, list[Component], Clue
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few steps, of one size of the network."""
     monkeypatch.setattr(reranker_fitting, "HIDDEN", (32,))
-    monkeypatch.setattr(reranker_fitting, "BATCH", 128)
+    monkeypatch.setattr(reranker_fitting, "BATCH", 64)
 
 
 @pytest.fixture

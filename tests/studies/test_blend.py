@@ -14,7 +14,7 @@ from jaxrec.evaluate import reranker_fitting, reranking
 from jaxrec.evaluate.reranking import Reranker
 from jaxrec.studies.baselines import train_baseline
 from jaxrec.system.system import System
-from jaxrec.types import Histories
+from jaxrec.types import DataError, Histories
 from tests.evaluate.test_reranking import any_reranker
 
 Finished = Callable[[str, pathlib.Path], System]
@@ -215,6 +215,28 @@ def test_what_can_not_be_blended_is_refused(folder: pathlib.Path, tiny: Config, 
     with pytest.raises(ValueError, match=r"have different eval.mask_seen; blend runs of the same data"):
         jaxrec.blend([folder / "ease-0", tmp_path / "unmasked"], out=out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda stored: stored.pop("validation"), "'validation'"),
+        (lambda stored: stored["parts"][0].pop("weight"), "'weight'"),
+        (lambda stored: stored.update(parts=3), "not iterable"),
+        (lambda stored: stored.update(reranker={"params": {}}), "'validation'"),
+    ],
+)
+def test_a_damaged_file_is_named(
+    folder: pathlib.Path, tmp_path: pathlib.Path, damage: Callable[[dict], object], said: str
+) -> None:
+    stored = json.loads((folder / "blend" / "blend.json").read_text())
+    for part in stored["parts"]:
+        if part["folder"] is not None:
+            part["folder"] = str((folder / "blend" / part["folder"]).resolve())
+    damage(stored)
+    (tmp_path / "blend.json").write_text(json.dumps(stored))
+    with pytest.raises(DataError, match=rf"blend\.json lacks or garbles .*{said}.*; put it back, or blend anew"):
+        jaxrec.load(tmp_path)
 
 
 def test_a_part_that_is_gone_is_named(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
