@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.optimize
@@ -47,7 +47,7 @@ def likeliest_weights(log_probs: np.ndarray, target: np.ndarray) -> Weights:
 
 
 def search_weights(
-    n: int, value: Callable[[Weights], float], start: Weights | None = None
+    n: int, values: Callable[[Sequence[Weights]], Sequence[float]], start: Weights | None = None
 ) -> tuple[Weights, tuple[tuple[Weights, float], ...]]:
     """Coordinate ascent over n weights of sum 1: the best weights, and all that were tried with their values.
 
@@ -57,15 +57,14 @@ def search_weights(
 
     Args:
       n: number of weights.
-      value: value(weights) -> what to maximise.
+      values: values(several weights) -> what to maximise, of each.
       start: weights to try first.
     """
     tries: dict[Weights, float] = {}
 
     def best_of(*candidates: Weights) -> Weights:
-        for weights in candidates:
-            if weights not in tries:
-                tries[weights] = value(weights)
+        if new := [weights for weights in dict.fromkeys(candidates) if weights not in tries]:
+            tries.update(zip(new, values(new), strict=True))
         return max(candidates, key=lambda weights: tries[weights])
 
     alone = [tuple(float(m == one) for m in range(n)) for one in range(n)]

@@ -16,7 +16,7 @@ import numpy as np
 from jaxrec.evaluate.blend_weights import Weights
 from jaxrec.evaluate.distributions import DISTRIBUTIONS
 from jaxrec.evaluate.full_ranking import Result, Scorer
-from jaxrec.evaluate.ranking import rank_and_ties, user_values
+from jaxrec.evaluate.ranking import rank_and_ties
 from jaxrec.evaluate.reranking import Reranker
 from jaxrec.evaluate.seen_items import blocks, padded_width, seen_rows
 from jaxrec.progress import Progress
@@ -24,13 +24,15 @@ from jaxrec.types import Histories, Split
 
 TOP = 10
 METRIC = f"ndcg@{TOP}"
-WITH_COUNTS = " + counts"
-"""Ends the name of a blend with counted baselines."""
+COUNTS = "counts"
+"""Stands for the counted baselines in the name of a blend."""
 RERANKED = ", re-ranked"
 """Ends the name of a blend whose first items are re-ranked."""
 BATCH_USERS = 512
 BATCH_SCORES = 2**23
 """Scores of a component in a batch, 32 MB; of large catalogues, batches have fewer users."""
+LOWEST = np.float32(-1e30)
+"""Stands for log-probabilities of -inf in margins, where a weight of 0 must give 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,16 @@ class Blend:
     tries: tuple[tuple[Weights, float], ...] = ()
     reranker: Reranker | None = None
 
+    @classmethod
+    def alone(cls, component: Component) -> Blend:
+        """A component by itself."""
+        return cls((component,), (1.0,), float("nan"), 0, 0)
+
+    @property
+    def without_reranker(self) -> Blend:
+        """The same components with the same weights, in the blend's own order."""
+        return dataclasses.replace(self, reranker=None)
+
     @property
     def takes_part(self) -> list[bool]:
         """Whether each component's scores are needed: those of weight 0 are for a re-ranker alone."""
@@ -127,26 +139,22 @@ def mix(log_probs: Sequence[np.ndarray], weights: Weights) -> np.ndarray:
     return total
 
 
-def evaluate_blend(
-    blend: Blend,
-    rows: Mapping[str, Weights],
+def evaluate_blends(
+    rows: Mapping[str, Blend],
     split: Split,
     part: str,
     *,
     mask_seen: bool = True,
     baselines: Sequence[str] = (),
-    reranked: str = "",
 ) -> list[Result]:
-    """Full ranking of the held-out items by blends of the same components, each scored once for all of them.
+    """Full ranking of the held-out items by blends; a component that several of them share is scored once.
 
     Args:
-      blend: its components are used.
-      rows: weights by the name of the row.
+      rows: blends by the names of their rows.
       split: targets and histories.
       part: "valid" or "test".
       mask_seen: leave the items of the history out of the ranking (never the target).
       baselines: rows that other systems are compared with.
-      reranked: name of a first row, of the blend with its re-ranker; "" for none.
     Raises:
       ValueError: nobody has a target.
     """
@@ -154,20 +162,28 @@ def evaluate_blend(
     if not len(users):
         raise ValueError(f"no user has a target in the {part} part of this split")
     started = time.monotonic()
-    everything = range(len(blend.components))
-    needed = [m for m in everything if reranked or any(weights[m] for weights in rows.values())]
-    components = [blend.components[m] for m in needed]
-    names, histories = [*([reranked] if reranked else []), *rows], split.history(part)
-    ranks = {name: np.full((2, len(split.test)), np.nan, np.float32) for name in names}
-    for batch in batches_of(components, split, part, users, mask_seen):
-        log_probs = [c.log_probs(scores) for c, scores in zip(components, batch.scores, strict=True)]
-        if reranked:
-            ranks[reranked][:, batch.users] = batch.ranks(blend.scores(log_probs, histories, batch.users))
-        for name, weights in rows.items():
-            ranks[name][:, batch.users] = batch.ranks(mix(log_probs, tuple(weights[m] for m in needed)))
+    needed = {
+        c.name: c
+        for blend in rows.values()
+        for c, takes_part in zip(blend.components, blend.takes_part, strict=True)
+        if takes_part
+    }
+    histories = split.history(part)
+    ranks = {name: np.full((2, len(split.test)), np.nan, np.float32) for name in rows}
+    for batch in batches_of(list(needed.values()), split, part, users, mask_seen):
+        log_probs = {c.name: c.log_probs(s) for c, s in zip(needed.values(), batch.scores, strict=True)}
+        some = next(iter(log_probs.values()))  # stands for those that take no part
+        for name, blend in rows.items():
+            of_blend = [log_probs.get(c.name, some) for c in blend.components]
+            ranks[name][:, batch.users] = batch.ranks(blend.scores(of_blend, histories, batch.users))
     seconds = time.monotonic() - started
     return [
-        Result(name, by_user[0], seconds, tied=by_user[1], baseline=name in baselines)
+        Result(
+            *(name, by_user[0], seconds),
+            tied=by_user[1],
+            baseline=name in baselines,
+            blended=len(rows[name].components) > 1,
+        )
         for name, by_user in ranks.items()
     ]
 
@@ -185,15 +201,20 @@ class _Batch:
         """Ranks of the targets and numbers of tied items, f32[2,n]."""
         return np.stack([np.asarray(x) for x in rank_and_ties(scores, self.target, self.seen)])
 
-    def in_reach(self) -> _InReach:
-        """The users whose targets some weights could rank among the first `TOP`; the scores are log-probabilities."""
+    def margins(self) -> np.ndarray:
+        """By how much each component puts each item above the target, f32[n,M,I]; the scores are log-probabilities.
+
+        Only of the users whose targets some weights could rank among the first `TOP`. Seen items are far below.
+        """
         scores, target = self._unseen(), self.target[:, None]
+        of_target = [np.take_along_axis(x, target, axis=1) for x in scores]
         as_good = np.ones(scores[0].shape, bool)
-        for of_all in scores:
-            as_good &= of_all >= np.take_along_axis(of_all, target, axis=1)
+        for x, own in zip(scores, of_target, strict=True):
+            as_good &= x >= own
         # An item that no component puts below the target moves it down by half a rank or more, whatever the weights.
         kept = as_good.sum(axis=1) - 1 < 2 * TOP
-        return _InReach([x[kept] for x in scores], self.target[kept])
+        both = zip(scores, of_target, strict=True)
+        return np.stack([np.maximum(x[kept], LOWEST) - np.maximum(own[kept], LOWEST) for x, own in both], axis=1)
 
     def _unseen(self) -> list[np.ndarray]:
         """The scores, with -inf for NaN and for seen items other than the target."""
@@ -203,21 +224,6 @@ class _Batch:
             for x in scores:
                 x[rows, self.seen[rows, columns]] = -np.inf
         return scores
-
-
-@dataclasses.dataclass(frozen=True)
-class _InReach:
-    """Log-probabilities of some users by all components, f32[n,I] each, -inf for seen items, and targets i32[n]."""
-
-    scores: list[np.ndarray]
-    target: np.ndarray
-
-    def gains(self, weights: Weights) -> np.ndarray:
-        """Each user's NDCG@10, f64[n]."""
-        mixed = mix(self.scores, weights)
-        of_target = np.take_along_axis(mixed, self.target[:, None], axis=1)
-        above, level = (mixed > of_target).sum(axis=1), (mixed == of_target).sum(axis=1) - 1
-        return user_values(1 + above + level / 2, METRIC)
 
 
 def batches_of(

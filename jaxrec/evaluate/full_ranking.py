@@ -32,6 +32,7 @@ class Result:
       listed: number of items in a recommendation list; None if every item was scored.
       tied: number of other items with the target's score, f32[U] as `ranks`; None if not counted.
       baseline: whether other systems of the table are compared with it.
+      blended: whether it is a blend of several systems.
     """
 
     system: str
@@ -40,6 +41,7 @@ class Result:
     listed: int | None = None
     tied: np.ndarray | None = None
     baseline: bool = False
+    blended: bool = False
 
     def row(self) -> dict[str, Any]:
         """The system's row of results.json; cutoffs beyond the length of the lists are left out.
@@ -53,6 +55,8 @@ class Result:
         row["seconds"] = round(self.seconds, 2)
         if self.baseline:
             row["baseline"] = True
+        if self.blended:
+            row["blended"] = True
         if self.tied is not None and self.tied[evaluated].any():
             ties = metrics_under_ties(self.ranks, self.tied, ks)
             if ties["optimistic"] != ties["pessimistic"]:

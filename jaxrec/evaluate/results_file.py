@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -38,7 +39,8 @@ def results_report(
     """The content of results.json: a row per system, intervals, and everything needed to reproduce them.
 
     Args:
-      results: one per system, in the order of the table; the first is compared with the best of the baselines.
+      results: one per system, in the order of the table; the first and its blends are compared with the best of the
+        baselines, and with the best blend of baselines.
       split: the split they were measured on; names the protocol.
       part: "valid" or "test".
       dataset: its name, for display.
@@ -84,19 +86,27 @@ def write_results(folder: pathlib.Path, report: dict[str, Any], results: Sequenc
 
 
 def against_best_baseline(
-    system: str, ours: Mapping[str, np.ndarray], baselines: Mapping[str, Mapping[str, np.ndarray]]
+    system: str,
+    ours: Mapping[str, np.ndarray],
+    baselines: Mapping[str, Mapping[str, np.ndarray]],
+    blended: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """For each metric, a paired bootstrap of the difference between a system and the best baseline; for results.json.
+
+    Where there are blends of baselines, the system is compared with the best of these, too.
 
     Args:
       system: its name.
       ours: each user's contribution by metric, f64[U], NaN = not ranked.
       baselines: the same by name; baselines that ranked other users are not compared.
+      blended: names of baselines that are blends.
     """
+    kinds = [name for name in baselines if name not in blended], [name for name in baselines if name in blended]
     intervals = []
-    for metric in ours:
+    for metric, kind in itertools.product(ours, kinds):
         unranked = np.isnan(ours[metric])
-        rivals = {n: v[metric] for n, v in baselines.items() if metric in v and _same(np.isnan(v[metric]), unranked)}
+        of_kind = {name: baselines[name][metric] for name in kind if metric in baselines[name]}
+        rivals = {name: values for name, values in of_kind.items() if _same(np.isnan(values), unranked)}
         if rivals:
             best = max(rivals, key=lambda name: np.nanmean(rivals[name]))
             interval = paired_bootstrap(ours[metric], rivals[best])
@@ -108,11 +118,12 @@ def _intervals(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Comparisons of the first system, its blend "SYSTEM + ...", and their user groups, with the best baseline."""
     values = {r.system: _user_values(r) for r in results}
     baselines = {r.system: values[r.system] for r in results if r.baseline}
+    blended = {r.system for r in results if r.blended}
     if not results or results[0].baseline:
         return []
     own = results[0].system
     systems = [name for name in values if name == own or name.startswith((f"{own}, ", f"{own} + "))]
-    return [interval for name in systems for interval in against_best_baseline(name, values[name], baselines)]
+    return [interval for name in systems for interval in against_best_baseline(name, values[name], baselines, blended)]
 
 
 def _user_values(result: Result) -> dict[str, np.ndarray]:

@@ -24,16 +24,19 @@ def results_table(report: dict[str, Any]) -> str:
     for row in report["rows"]:
         values = "".join(f"{row[c]:>9.4f}" if c in row else f"{'-':>9}" for c in columns)
         lines.append(f"{row['system']:<{width}}{values}{row['n_users']:>9,}")
-    if blend := report.get("blend"):
-        lines.append(blend_line(blend))
+    lines += blend_lines(report)
     if embedder := report.get("embedder"):
         compared = ", ".join(f"{loss} {value:.4f}" for loss, value in embedder["validation_ndcg@10"].items())
         lines.append(f"the embedder's loss is {embedder['loss']}, chosen by validation NDCG@10: {compared}")
     return "\n".join([head, *lines, *notes_below_table(report["rows"], report.get("intervals", ()))])
 
 
-def blend_line(blend: Mapping[str, Any]) -> str:
-    """The weights of a blend and how they were chosen, as a line; see "blend" of results.json."""
+def blend_lines(report: Mapping[str, Any]) -> list[str]:
+    """A line for each blend of results.json: its weights, and how they were chosen."""
+    return [_blend_line(report[key]) for key in ("blend", "blend_of_baselines") if report.get(key)]
+
+
+def _blend_line(blend: Mapping[str, Any]) -> str:
     weights, validation = blend["weights"], blend["validation"]
     named = ", ".join(f"{weight:.2f} {name}" for name, weight in weights.items())
     line = (

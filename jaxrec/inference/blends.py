@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from jaxrec.baselines.clues import count_clues
-from jaxrec.evaluate.blending import RERANKED, WITH_COUNTS, Blend
+from jaxrec.evaluate.blending import COUNTS, RERANKED, Blend
 from jaxrec.evaluate.reranking import Reranker
 from jaxrec.files import read_kept
 from jaxrec.inference.blend_parts import BlendPart, read_parts
@@ -16,6 +17,12 @@ from jaxrec.system.run import Run
 from jaxrec.types import DataError
 
 BLEND_FILE = "blend.json"
+
+
+def name_of_blend(parts: Sequence[BlendPart]) -> str:
+    """What a blend of some parts is called, "META ID + TokenRec + counts"."""
+    trained = [part.name for part in parts if part.kind != "counted"]
+    return " + ".join([*trained, *([COUNTS] if len(trained) < len(parts) else [])])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +42,7 @@ class BlendedParts:
     @property
     def name(self) -> str:
         """The row's name in tables: "META ID + TokenRec + counts"."""
-        trained = [part.name for part in self.parts if part.kind != "counted"]
-        counts = WITH_COUNTS if len(trained) < len(self.parts) else ""
-        return " + ".join(trained) + counts + (RERANKED if self.blend.reranker is not None else "")
+        return name_of_blend(self.parts) + (RERANKED if self.blend.reranker is not None else "")
 
     @property
     def run(self) -> Run:

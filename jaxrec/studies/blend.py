@@ -7,20 +7,20 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxrec.baselines.clues import count_clues
 from jaxrec.baselines.counted import evaluate_baselines
 from jaxrec.baselines.registry import Settings
-from jaxrec.evaluate.blend_fitting import fit_blend
-from jaxrec.evaluate.blending import METRIC, RERANKED, evaluate_blend
+from jaxrec.evaluate.blend_fitting import fit_blends
+from jaxrec.evaluate.blending import METRIC, RERANKED, Blend, evaluate_blends
 from jaxrec.evaluate.full_ranking import results_of_groups
 from jaxrec.evaluate.ranking import user_values
 from jaxrec.evaluate.results_file import COMPARED, against_best_baseline, results_report, write_results
 from jaxrec.files import write_whole
 from jaxrec.inference.blend_parts import groups_of_seeds, read_parts
-from jaxrec.inference.blends import BLEND_FILE, BlendedParts
+from jaxrec.inference.blends import BLEND_FILE, BlendedParts, name_of_blend
 from jaxrec.progress import logger
 from jaxrec.studies.baselines import train_baseline
 from jaxrec.system.run import Run, command
@@ -55,9 +55,12 @@ def make_blend(
     parts = read_parts(sources, lambda name, run: _trained(name, run, folder, settings or Settings()))
     run = next(part.run for part in parts if part.run is not None)
     logger.info("blend: weighting %s on validation items", ", ".join(part.name for part in parts))
-    blend = fit_blend(
+    baselines = [m for m, part in enumerate(parts) if part.kind != "run"]
+    subsets = [range(len(parts)), *([baselines] if 2 <= len(baselines) < len(parts) else [])]
+    blend, *of_baselines = fit_blends(
         [part.component for part in parts],
         run.split,
+        subsets,
         groups=groups_of_seeds(parts),
         mask_seen=run.config.eval.mask_seen,
         most_users=most_users,
@@ -66,7 +69,7 @@ def make_blend(
     )
     blended = BlendedParts(folder, tuple(parts), blend)
     folder.mkdir(parents=True, exist_ok=True)
-    _evaluate(blended, started)
+    _evaluate(blended, {name_of_blend([parts[m] for m in baselines]): blend for blend in of_baselines}, started)
     _write(blended, time.monotonic() - started)
     return blended
 
@@ -78,18 +81,26 @@ def _trained(name: str, run: Run, folder: pathlib.Path, settings: Any) -> pathli
     return config.folder
 
 
-def _evaluate(blended: BlendedParts, started: float) -> None:
-    """Writes results.json and ranks.npz: the blend, its trained parts alone, and the counted baselines."""
+def _evaluate(blended: BlendedParts, of_baselines: Mapping[str, Blend], started: float) -> None:
+    """Writes results.json and ranks.npz: the blend, its trained parts alone, and baselines.
+
+    Args:
+      blended: the blend.
+      of_baselines: blends without its runs, by name.
+      started: when, by `time.monotonic`.
+    """
     run, parts, blend = blended.run, blended.parts, blended.blend
     mask_seen, split = run.config.eval.mask_seen, run.split
-    alone = {part.name: tuple(float(other is part) for other in parts) for part in parts if part.kind != "counted"}
-    reranked = blended.name if blend.reranker is not None else ""
-    rows = {blended.name.removesuffix(RERANKED): blend.weights, **alone}
-    trained_baselines = [part.name for part in parts if part.kind == "baseline"]
+    reranked = {f"{name}{RERANKED}": other for name, other in of_baselines.items() if other.reranker is not None}
+    others = reranked | {name: other.without_reranker for name, other in of_baselines.items()}
+    alone = {
+        kind: {p.name: Blend.alone(c) for p, c in zip(parts, blend.components, strict=True) if p.kind == kind}
+        for kind in ("run", "baseline")
+    }
+    baselines = others | alone["baseline"]
+    rows = {blended.name: blend, name_of_blend(parts): blend.without_reranker, **alone["run"], **baselines}
     logger.info("blend: ranking the test items of all users")
-    results = evaluate_blend(
-        blend, rows, split, "test", mask_seen=mask_seen, baselines=trained_baselines, reranked=reranked
-    )
+    results = evaluate_blends(rows, split, "test", mask_seen=mask_seen, baselines=list(baselines))
     results += evaluate_baselines(split, "test", mask_seen=mask_seen)
     report = results_report(
         [*results, *results_of_groups(results, split, "test")],
@@ -107,6 +118,11 @@ def _evaluate(blended: BlendedParts, started: float) -> None:
         blended.name, values[blended.name], {name: values[name] for name in values if name in runs}
     )
     report["blend"] = {"system": blended.name, **blend.to_dict()}
+    for name, other in of_baselines.items():
+        report["blend_of_baselines"] = {
+            "system": f"{name}{RERANKED}" if other.reranker is not None else name,
+            **other.to_dict(),
+        }
     write_results(blended.folder, report, results)
 
 

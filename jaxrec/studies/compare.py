@@ -54,6 +54,7 @@ def compare_configs(
     finished: dict[str, list[MethodRun]] = {}
     measured_on: dict[bool, dict[str, Any]] = {}  # by whether items are ranked, as the split differs
     baselines: dict[str, tuple] = {}
+    of_baselines: set[str] = set()  # the blends among them
     vectors: Vectors = {}
     environment: dict[str, Any] = {}
     first = next(iter(study))
@@ -84,12 +85,15 @@ def compare_configs(
                 collector.add(system, seed, row, config.folder)
                 if row.get("baseline"):
                     baselines.setdefault(system, (config.data, config.protocol))
+                    of_baselines |= {system} if row.get("blended") else set()
     intervals = []
     for name, config in study.items():
         rivals = [system for system, data in baselines.items() if data == (config.data, config.protocol)]
         systems = [system for system in dict.fromkeys((name, blended[name])) if system in collector.rank_files]
         own_users = config.data.path is None  # each seed generates a world
-        intervals += intervals_beside_baselines(systems, rivals, collector.rank_files, own_users=own_users)
+        intervals += intervals_beside_baselines(
+            systems, rivals, collector.rank_files, blended=of_baselines, own_users=own_users
+        )
     comparison = Comparison(
         command=command(),
         seeds=tuple(seeds),

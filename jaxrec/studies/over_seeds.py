@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,14 +52,18 @@ def intervals_beside_baselines(
     baselines: Sequence[str],
     rank_files: Mapping[str, RankFiles],
     *,
+    blended: Collection[str] = (),
     own_users: bool = False,
 ) -> list[PairedInterval]:
     """Intervals of the difference between systems and the best baseline, by each user's mean over the seeds.
+
+    Where there are blends of baselines, systems are compared with the best of these, too.
 
     Args:
       systems: rows of the table.
       baselines: rows of the table, measured on the same items.
       rank_files: of each row; a row that lacks ranks.npz for some seed is left out.
+      blended: the baselines that are blends.
       own_users: whether each seed has users of its own, as generated worlds have; see `user_values_over_seeds`.
     """
     values = {name: user_values_over_seeds(rank_files[name], own_users) for name in {*systems, *baselines}}
@@ -68,7 +72,7 @@ def intervals_beside_baselines(
         PairedInterval(**interval)
         for name in systems
         if (ours := values[name])
-        for interval in against_best_baseline(name, ours, rivals)
+        for interval in against_best_baseline(name, ours, rivals, blended)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from jaxrec.baselines.counted import COUNTED_BASELINES, counted_components, eval
 from jaxrec.baselines.registry import BASELINES, trained_component
 from jaxrec.embedders.inner_product import InnerProductScorer
 from jaxrec.embedders.registry import embedder
-from jaxrec.evaluate.blend_fitting import fit_blend
-from jaxrec.evaluate.blending import RERANKED, WITH_COUNTS, Blend, Component, evaluate_blend
+from jaxrec.evaluate.blend_fitting import fit_blends
+from jaxrec.evaluate.blending import COUNTS, RERANKED, Blend, Component, evaluate_blends
 from jaxrec.evaluate.full_ranking import Result, evaluate_scores, results_of_groups
 from jaxrec.evaluate.results_file import results_report
 from jaxrec.evaluate.results_table import results_table
@@ -35,13 +36,14 @@ class Measured:
       ranks: results of the ranking tasks; empty where there are none.
       texts: results of the text tasks.
       examples: by text task, answers for a few events; see `Writer.examples`.
-      blend: of the system and the baselines; None unless eval.counts, eval.blend_with or eval.rerank is set.
+      blends: of the system and the baselines, and of these alone, by the names of their rows; empty unless eval.counts,
+        eval.blend_with or eval.rerank is set.
     """
 
     ranks: list[Result]
     texts: list[TextResult]
     examples: dict[str, list[dict[str, str]]]
-    blend: Blend | None = None
+    blends: Mapping[str, Blend]
 
 
 def measure(system: System, part: str) -> Measured:
@@ -52,14 +54,14 @@ def measure(system: System, part: str) -> Measured:
       part: "valid" or "test".
     """
     task = system.config.task
-    ranks, blend = _ranks(system, part) if task.ranking else ([], None)
+    ranks, blends = _ranks(system, part) if task.ranking else ([], {})
     if not task.writing:
-        return Measured(ranks, [], {}, blend)
+        return Measured(ranks, [], {}, blends)
     writer = Writer(system)
-    return Measured(ranks, writer.measure(part), {name: writer.examples(name, part) for name in task.writing}, blend)
+    return Measured(ranks, writer.measure(part), {name: writer.examples(name, part) for name in task.writing}, blends)
 
 
-def _ranks(system: System, part: str) -> tuple[list[Result], Blend | None]:
+def _ranks(system: System, part: str) -> tuple[list[Result], dict[str, Blend]]:
     config, split = system.config, system.split
     system.say(f"measuring on the {part} items of all users")
     _, *other_tasks = config.task.ranking
@@ -82,37 +84,47 @@ def _ranks(system: System, part: str) -> tuple[list[Result], Blend | None]:
             )
         )
     results += evaluate_baselines(split, part, mask_seen=config.eval.mask_seen)
-    blend = None
+    blends: dict[str, Blend] = {}
     if config.eval.counts or config.eval.blend_with or config.eval.rerank:
-        blend = _blend_with_baselines(system)
+        blends = _blends_with_baselines(system)
         there = {result.system for result in results}  # so are the counted baselines, and perhaps the embedder
-        names = [component.name for component in blend.components]
-        trained = [name for name in names if name not in there]
-        alone = {title: tuple(float(name == title) for name in names) for title in trained}
-        name, masks = _blend_name(system, blend), config.eval.mask_seen
-        reranked = name if config.eval.rerank else ""
-        rows = {name.removesuffix(RERANKED): blend.weights} | alone
-        ranked = evaluate_blend(blend, rows, split, part, mask_seen=masks, baselines=trained, reranked=reranked)
-        n_blends = len(ranked) - len(alone)
-        results[1:1] = ranked[:n_blends]
-        results += ranked[n_blends:]
-    return [*results, *results_of_groups(results, split, part)], blend
+        trained = {c.name: Blend.alone(c) for b in blends.values() for c in b.components if c.name not in there}
+        rows = blends | {name.removesuffix(RERANKED): b.without_reranker for name, b in blends.items()} | trained
+        ours = [name for name in rows if name.startswith(f"{system.name} + ")]
+        others = [name for name in rows if name not in ours]
+        ranked = evaluate_blends(
+            {name: rows[name] for name in (*ours, *others)},
+            split,
+            part,
+            mask_seen=config.eval.mask_seen,
+            baselines=others,
+        )
+        results[1:1] = ranked[: len(ours)]
+        results += ranked[len(ours) :]
+    return [*results, *results_of_groups(results, split, part)], blends
 
 
-def _blend_name(system: System, blend: Blend) -> str:
-    """The name of the row, "META ID + LightGCN + counts, re-ranked"; so in all seeds, whether or not one declines."""
-    trained = [component.name for component in blend.components if component.name not in COUNTED_BASELINES]
-    return " + ".join([system.name, *trained[1:]]) + WITH_COUNTS + (RERANKED if system.config.eval.rerank else "")
+def _blends_with_baselines(system: System) -> dict[str, Blend]:
+    """Blends by their names, weighted on validation items: of the system with all baselines, and of these alone.
 
-
-def _blend_with_baselines(system: System) -> Blend:
-    """The system, the trained baselines of eval.blend_with and the counted ones, weighted on validation items."""
+    The baselines are those of eval.blend_with, which are trained, and the counted ones. Names are the same in all
+    seeds, whether or not cross-validation declines a re-ranker: "META ID + LightGCN + counts, re-ranked".
+    """
     config, split = system.config, system.split
     trained = [_component_of_baseline(system, name) for name in _baselines_to_blend(system)]
     components = [catalogue_component(system), *trained, *counted_components(tuple(COUNTED_BASELINES), split.train)]
     system.say(f"weighting {', '.join(component.name for component in components)} on validation items")
-    clues = count_clues(split.train) if config.eval.rerank else None
-    return fit_blend(components, split, mask_seen=config.eval.mask_seen, seed=config.seed, clues=clues)
+    everything = range(len(components))
+    blends = fit_blends(
+        *(components, split, [everything, everything[1:]]),
+        mask_seen=config.eval.mask_seen,
+        seed=config.seed,
+        clues=count_clues(split.train) if config.eval.rerank else None,
+    )
+    titles = [component.name for component in trained]
+    ending = RERANKED if config.eval.rerank else ""
+    names = [" + ".join([*start, *titles, COUNTS]) + ending for start in ([system.name], [])]
+    return dict(zip(names, blends, strict=True))
 
 
 def _baselines_to_blend(system: System) -> list[str]:
@@ -159,8 +171,8 @@ def build_results_report(system: System, part: str, measured: Measured, seconds:
     )
     if system.skipped_rows:
         report["skipped_rows"] = system.skipped_rows
-    if measured.blend is not None:
-        report["blend"] = {"system": _blend_name(system, measured.blend), **measured.blend.to_dict()}
+    for key, (name, blend) in zip(("blend", "blend_of_baselines"), measured.blends.items(), strict=False):
+        report[key] = {"system": name, **blend.to_dict()}
     id_report = system.folder / "ids.json"
     if id_report.is_file():
         report["ids"] = read_kept(id_report, "json", "delete it, and results have no figures of the ids")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jaxrec.evaluate import blend_fitting, blending
-from jaxrec.evaluate.blend_fitting import fit_blend
+from jaxrec.evaluate.blend_fitting import fit_blend, fit_blends
 from jaxrec.evaluate.blend_weights import likeliest_weights, search_weights
-from jaxrec.evaluate.blending import Blend, Component, evaluate_blend, mix
+from jaxrec.evaluate.blending import Blend, Component, evaluate_blends, mix
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.types import Histories, Split
 
@@ -68,20 +68,28 @@ def ranks_by_loop(blend: Blend, weights: tuple[float, ...], split: Split, part: 
 def test_ranks_are_those_of_a_loop(split: Split, components: list[Component], part: str, mask_seen: bool) -> None:
     components = [dataclasses.replace(c, parameter=p) for c, p in zip(components, (0.7, 0.05, 1e-3), strict=True)]
     blend = Blend(tuple(components), (0.5, 0.3, 0.2), 0.0, 10, 0)
-    rows = {"all": blend.weights, "counts alone": (0.0, 0.0, 1.0), "two": (0.25, 0.75, 0.0)}
-    results = evaluate_blend(blend, rows, split, part, mask_seen=mask_seen, baselines=["two"])
-    assert [(r.system, r.baseline) for r in results] == [("all", False), ("counts alone", False), ("two", True)]
-    for result, weights in zip(results, rows.values(), strict=True):
-        np.testing.assert_array_equal(result.ranks, ranks_by_loop(blend, weights, split, part, mask_seen))
+    weights = {"all": blend.weights, "counts alone": (0.0, 0.0, 1.0), "two": (0.25, 0.75, 0.0)}
+    rows = {name: dataclasses.replace(blend, weights=of_row) for name, of_row in weights.items()}
+    rows["b by itself"] = Blend.alone(components[1])
+    results = evaluate_blends(rows, split, part, mask_seen=mask_seen, baselines=["two", "b by itself"])
+    assert [(r.system, r.baseline, r.blended) for r in results] == [
+        ("all", False, True),
+        ("counts alone", False, True),
+        ("two", True, True),
+        ("b by itself", True, False),
+    ]
+    weights["b by itself"] = (0.0, 1.0, 0.0)
+    for result, of_row in zip(results, weights.values(), strict=True):
+        np.testing.assert_array_equal(result.ranks, ranks_by_loop(blend, of_row, split, part, mask_seen))
 
 
 def test_small_batches_give_the_same_ranks(
     split: Split, components: list[Component], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blend = fit_blend(components, split)
-    (whole,) = evaluate_blend(blend, {"all": blend.weights}, split, "test")
+    (whole,) = evaluate_blends({"all": blend}, split, "test")
     monkeypatch.setattr(blending, "BATCH_SCORES", 3 * 12)
-    (pieces,) = evaluate_blend(blend, {"all": blend.weights}, split, "test")
+    (pieces,) = evaluate_blends({"all": blend}, split, "test")
     np.testing.assert_array_equal(pieces.ranks, whole.ranks)
     assert fit_blend(components, split).tries == blend.tries
 
@@ -93,7 +101,7 @@ def test_weights_are_the_best_tried_and_their_value_is_the_measured_one(
     assert blend.users == (split.valid >= 0).sum()
     assert blend.ndcg == max(value for _, value in blend.tries)
     assert sum(blend.weights) == pytest.approx(1, abs=1e-5)
-    (measured,) = evaluate_blend(blend, {"all": blend.weights}, split, "valid")
+    (measured,) = evaluate_blends({"all": blend}, split, "valid")
     assert metrics(measured.ranks, (10,))["ndcg@10"] == pytest.approx(blend.ndcg, abs=1e-12)
     alone = dict(blend.tries)
     assert {(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)} <= set(alone)
@@ -115,7 +123,9 @@ def test_users_whose_targets_are_out_of_reach_count_as_misses_with_all_weights(m
     components = [component("a", scores), component("b", scores + counts), component("counts", counts, "shares")]
     blend = fit_blend(components, split, mask_seen=mask_seen)
     for weights, value in blend.tries[::7]:
-        (measured,) = evaluate_blend(blend, {"all": weights}, split, "valid", mask_seen=mask_seen)
+        (measured,) = evaluate_blends(
+            {"all": dataclasses.replace(blend, weights=weights)}, split, "valid", mask_seen=mask_seen
+        )
         assert metrics(measured.ranks, (10,))["ndcg@10"] == pytest.approx(value, abs=1e-12)
 
 
@@ -167,10 +177,10 @@ def test_a_weight_of_zero_drops_a_component_even_where_it_is_infinite() -> None:
 
 
 def test_the_search_finds_a_maximum_inside_and_keeps_the_first_of_equals() -> None:
-    best, tries = search_weights(3, lambda w: -abs(w[0] - 0.2) - abs(w[1] - 0.5))
+    best, tries = search_weights(3, lambda some: [-abs(w[0] - 0.2) - abs(w[1] - 0.5) for w in some])
     assert best == pytest.approx((0.2, 0.5, 0.3), abs=0.05)
     assert len({weights for weights, _ in tries}) == len(tries) < 300
-    assert search_weights(2, lambda w: 1.0)[0] == (1.0, 0.0)
+    assert search_weights(2, lambda some: [1.0] * len(some))[0] == (1.0, 0.0)
 
 
 def test_components_of_a_group_weigh_the_same(split: Split, components: list[Component]) -> None:
@@ -180,7 +190,7 @@ def test_components_of_a_group_weigh_the_same(split: Split, components: list[Com
     assert all(sum(weights) == pytest.approx(1) for weights, _ in blend.tries)
     assert blend.ndcg == max(value for _, value in blend.tries)
     for weights, value in blend.tries[::5]:
-        (measured,) = evaluate_blend(blend, {"all": weights}, split, "valid")
+        (measured,) = evaluate_blends({"all": dataclasses.replace(blend, weights=weights)}, split, "valid")
         assert metrics(measured.ranks, (10,))["ndcg@10"] == pytest.approx(value, abs=1e-6)
     one = fit_blend(components, split, groups=[[0, 1, 2]])
     assert one.weights == (1 / 3,) * 3
@@ -188,6 +198,20 @@ def test_components_of_a_group_weigh_the_same(split: Split, components: list[Com
     for wrong in ([[0, 1]], [[0, 1], [1, 2]], [[0, 1, 2], [3]]):
         with pytest.raises(ValueError, match="must hold each of the 3 components once"):
             fit_blend(components, split, groups=wrong)
+
+
+def test_blends_of_some_components_are_those_that_are_fitted_alone(split: Split, components: list[Component]) -> None:
+    rng = np.random.default_rng(4)
+    components = [*components, component("d", rng.normal(size=(11, 12)).astype(np.float32))]
+    subsets, groups = [[0, 1, 2, 3], [1, 2, 3], [0, 2]], [[0, 3], [1], [2]]
+    blends = fit_blends(components, split, subsets, groups=groups)
+    for blend, subset, own in zip(blends, subsets, ([[0, 3], [1], [2]], [[0], [1], [2]], [[0], [1]]), strict=True):
+        alone = fit_blend([components[m] for m in subset], split, groups=own)
+        assert [c.name for c in blend.components] == [c.name for c in alone.components]
+        assert dict(blend.tries) == pytest.approx(dict(alone.tries))
+        assert (blend.weights, blend.ndcg) == (alone.weights, alone.ndcg)
+    with pytest.raises(ValueError, match="two or more"):
+        fit_blends(components, split, [[0, 1], [2]])
 
 
 def test_what_can_not_be_blended_is_refused(split: Split, components: list[Component]) -> None:
@@ -199,7 +223,7 @@ def test_what_can_not_be_blended_is_refused(split: Split, components: list[Compo
     with pytest.raises(ValueError, match="nobody has a validation item"):
         fit_blend(components, nobody)
     with pytest.raises(ValueError, match="no user has a target in the test part"):
-        evaluate_blend(Blend(tuple(components), (1.0, 0.0, 0.0), 0, 0, 0), {"all": (1.0, 0.0, 0.0)}, nobody, "test")
+        evaluate_blends({"all": Blend.alone(components[0])}, nobody, "test")
 
 
 def test_likeliest_weights_are_those_of_a_grid() -> None:
@@ -224,6 +248,6 @@ def test_likeliest_weights_are_those_of_a_grid() -> None:
 
 
 def test_the_search_may_start_between_components() -> None:
-    best, tries = search_weights(3, lambda w: -abs(w[0] - 0.3) - abs(w[1] - 0.3), (0.3, 0.3, 0.4))
+    best, tries = search_weights(3, lambda some: [-abs(w[0] - 0.3) - abs(w[1] - 0.3) for w in some], (0.3, 0.3, 0.4))
     assert best == (0.3, 0.3, 0.4)
     assert tries[0] == ((0.3, 0.3, 0.4), 0.0)

@@ -9,7 +9,7 @@ import scipy.special
 
 from jaxrec.evaluate import reranker_fitting, reranking
 from jaxrec.evaluate.blend_fitting import fit_blend
-from jaxrec.evaluate.blending import Component, evaluate_blend
+from jaxrec.evaluate.blending import Component, evaluate_blends
 from jaxrec.evaluate.reranking import Candidates, Clues, Reranker
 from jaxrec.types import Histories, Split
 
@@ -57,7 +57,7 @@ def test_what_no_blend_can_say_is_found() -> None:
     blend = fit_blend(components, split, clues=clues)
     assert blend.reranker is not None
     assert blend.reranker.ndcg > blend.reranker.ndcg_before + 0.05
-    reranked, before = evaluate_blend(blend, {"before": blend.weights}, split, "test", reranked="reranked")
+    reranked, before = evaluate_blends({"reranked": blend, "before": blend.without_reranker}, split, "test")
     assert (reranked.system, before.system) == ("reranked", "before")
     assert np.mean(reranked.ranks) < np.mean(before.ranks) - 3
     assert blend.to_dict()["reranker"]["validation"]["users"] == USERS

@@ -83,13 +83,15 @@ def test_every_config_has_its_row_with_counts(tiny: Config, tmp_path: pathlib.Pa
         "META ID": np.array([1.0, np.inf], np.float32),
         "META ID + counts": np.array([1.0, 1.0], np.float32),
         "transitions": np.array([np.inf, np.inf], np.float32),
+        "counts": np.array([1.0, np.inf], np.float32),
     }
 
     def train(config: Config) -> tuple[None, dict]:
         config.folder.mkdir(parents=True)
         np.savez(config.folder / "ranks.npz", **ranks)
         row = {"n_users": 2, **dict.fromkeys(TABLE_METRICS, 0.0)}
-        rows = [{"system": name, "baseline": name == "transitions", **row} for name in ranks]
+        baseline = dict.fromkeys(("transitions", "counts"), True)
+        rows = [{"system": n, "baseline": baseline.get(n), "blended": n == "counts", **row} for n in ranks]
         measured = {"dataset": "toy", "protocol": "strict", "part": "test", "n_items": 9, "mask_seen": True}
         measured["blend"] = {"system": "META ID + counts"}
         return None, measured | {"device": "none", "versions": {}, "rows": rows}
@@ -97,6 +99,8 @@ def test_every_config_has_its_row_with_counts(tiny: Config, tmp_path: pathlib.Pa
     monkeypatch.setattr(run_folders.experiment, "train", train)
     study = {"one": tiny, "two": tiny.replace(train__steps=9)}
     table = compare_configs(study, [0, 1], tmp_path)
-    assert [row.system for row in table.rows] == ["one", "one + counts", "transitions", "two", "two + counts"]
-    hits = {i.system: i.difference for i in table.intervals if i.metric == "hr@10"}
-    assert hits == {"one": 0.5, "one + counts": 1.0, "two": 0.5, "two + counts": 1.0}
+    assert [row.system for row in table.rows] == ["one", "one + counts", "transitions", "counts", "two", "two + counts"]
+    hits = {(i.system, i.baseline): i.difference for i in table.intervals if i.metric == "hr@10"}
+    alone = {"one": 0.5, "one + counts": 1.0, "two": 0.5, "two + counts": 1.0}
+    beside = {(name, "transitions"): value for name, value in alone.items()}
+    assert hits == beside | {(name, "counts"): value - 0.5 for name, value in alone.items()}

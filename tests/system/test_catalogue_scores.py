@@ -9,7 +9,7 @@ import pytest
 
 from jaxrec.baselines.registry import BASELINES
 from jaxrec.evaluate import reranker_fitting, reranking
-from jaxrec.evaluate.blending import Blend, evaluate_blend
+from jaxrec.evaluate.blending import Blend, evaluate_blends
 from jaxrec.evaluate.full_ranking import evaluate_scores
 from jaxrec.evaluate.ranking import metrics
 from jaxrec.evaluate.results_table import results_table
@@ -62,7 +62,7 @@ def test_ids_are_ranked_as_in_lists(finished_run: Finished, tmp_path: pathlib.Pa
     for row, user in enumerate(users):
         log_probs[row, system.split.history("test").of(user)] = -np.inf
         assert np.argsort(-log_probs[row], kind="stable")[:10].tolist() == top.items[row].tolist()
-    (result,) = evaluate_blend(Blend((component,), (1.0,), 0, 0, 0), {"x": (1.0,)}, system.split, "test")
+    (result,) = evaluate_blends({"x": Blend.alone(component)}, system.split, "test")
     assert metrics(result.ranks, (5,)) == pytest.approx(metrics(system.measure("test").ranks, (5,)), abs=1e-6)
 
 
@@ -91,11 +91,14 @@ def test_a_table_has_the_row_with_counts(finished_run: Finished, tmp_path: pathl
     names = [result.system for result in measured.ranks]
     assert names[:2] == ["TokenRec", "TokenRec + counts"]
     assert "TokenRec + counts, unseen users" in names
-    assert measured.blend is not None
-    assert list(measured.blend.named_weights) == ["TokenRec", "popularity", "item-kNN", "transitions"]
-    assert measured.blend.users == (system.split.valid >= 0).sum()
+    blend, of_baselines = measured.blends.values()
+    assert list(measured.blends) == ["TokenRec + counts", "counts"]
+    assert list(blend.named_weights) == ["TokenRec", "popularity", "item-kNN", "transitions"]
+    assert list(of_baselines.named_weights) == ["popularity", "item-kNN", "transitions"]
+    assert blend.users == of_baselines.users == (system.split.valid >= 0).sum()
     report = build_results_report(system, "test", measured, None)
-    assert report["blend"]["weights"] == measured.blend.named_weights
+    assert report["blend"]["weights"] == blend.named_weights
+    assert report["blend_of_baselines"]["weights"] == of_baselines.named_weights
     assert {i["system"] for i in report["intervals"]} >= {"TokenRec", "TokenRec + counts"}
 
 
@@ -110,14 +113,19 @@ def test_trained_baselines_join_the_blend_and_are_rows(finished_run: Finished, t
     assert rows["EASE"].baseline
     assert rows["LightGCN"].baseline
     assert not (tmp_path / "run" / "baselines" / "lightgcn").exists()
-    assert measured.blend is not None
-    assert list(measured.blend.named_weights)[:3] == ["TokenRec", "LightGCN", "EASE"]
+    assert rows["LightGCN + EASE + counts"].baseline
+    assert rows["LightGCN + EASE + counts"].blended
+    assert not rows["EASE"].blended
+    assert list(measured.blends[blended].named_weights)[:3] == ["TokenRec", "LightGCN", "EASE"]
     score = BASELINES["ease"].train(BASELINES["ease"].settings, system.split, system.config.seed, tmp_path / "alone")
     alone = evaluate_scores("EASE", score, system.split, "test")
     np.testing.assert_allclose(rows["EASE"].ranks, alone.ranks, atol=0.5)  # log-probabilities round: ties
     report = build_results_report(system, "test", measured, None)
     assert report["blend"]["system"] == blended
-    assert {i["baseline"] for i in report["intervals"] if i["system"] == blended} <= set(rows) - {"TokenRec", blended}
+    rivals = [i["baseline"] for i in report["intervals"] if i["system"] == blended]
+    assert rivals.count("LightGCN + EASE + counts") == 2, "the best blend of baselines, in two metrics"
+    assert len(rivals) == 4, "and the best of them alone"
+    assert set(rivals) <= set(rows) - {"TokenRec", blended}
 
 
 @pytest.mark.parametrize("found", [True, False])
@@ -125,7 +133,7 @@ def test_a_table_has_the_reranked_row_in_all_seeds(
     finished_run: Finished, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, found: bool
 ) -> None:
     def fit(self: reranker_fitting.Fitting, seed: int, on_fit: object) -> reranking.Reranker | None:
-        return any_reranker(self.clues, mask_seen=True, n_components=4) if found else None
+        return any_reranker(self.clues, mask_seen=True, n_components=len(self.weights)) if found else None
 
     monkeypatch.setattr(reranker_fitting.Fitting, "fit", fit)
     finished_run("TokenRec", tmp_path / "run")
@@ -133,12 +141,13 @@ def test_a_table_has_the_reranked_row_in_all_seeds(
     measured = measure(system, "test")
     rows = {result.system: result.ranks for result in measured.ranks}
     assert list(rows)[:3] == ["TokenRec", "TokenRec + counts, re-ranked", "TokenRec + counts"]
-    same = np.array_equal(*list(rows.values())[1:3], equal_nan=True)
-    assert same is not found
+    for name in ("TokenRec + counts", "counts"):
+        same = np.array_equal(rows[name], rows[f"{name}, re-ranked"], equal_nan=True)
+        assert same is not found
     report = build_results_report(system, "test", measured, None)
     assert report["blend"]["system"] == "TokenRec + counts, re-ranked"
     said = "re-ranked, NDCG@10 0.5000 for 0.4000" if found else "not re-ranked, as cross-validation"
-    assert said in results_table(report)
+    assert results_table(report).count(said) == 2
 
 
 def test_an_unknown_baseline_for_the_blend_is_refused(finished_run: Finished, tmp_path: pathlib.Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxrec.evaluate.ranking import CUTOFFS
 from jaxrec.evaluate.results_file import COMPARED
-from jaxrec.evaluate.results_table import blend_line
+from jaxrec.evaluate.results_table import blend_lines
 from jaxrec.report.formatting import decimals, number
 from jaxrec.report.page import Section, Tile, render
 
@@ -28,7 +28,7 @@ def results_section(report: dict[str, Any]) -> Section:
         n_items=report["n_items"],
         mask_seen=report["mask_seen"],
         intervals=report.get("intervals") or [],
-        blend_line=blend_line(report["blend"]) if report.get("blend") else "",
+        blend_lines=blend_lines(report),
         tied_rows=[row for row in rows if row.get("ties")],
         tie_metrics=COMPARED,
         tie_orders=TIE_ORDERS,
