@@ -167,7 +167,7 @@ def test_a_reranked_blend_is_stored_and_its_lists_are_those_of_its_ranks(
     name = "META ID + EASE + counts, re-ranked"
     of_baselines = ["EASE + counts, re-ranked", "EASE + counts"]
     assert [r.system for r in blend.results.rows][:5] == [name, "META ID + EASE + counts", "META ID", *of_baselines]
-    assert {i["baseline"] for i in blend.results.to_dict()["intervals"]} >= {of_baselines[0]}
+    assert {i["baseline"] for i in blend.results.to_dict()["intervals"]} & set(of_baselines)
     assert "re-ranked, NDCG@10 0.5000 for 0.4000 on 9 validation users" in str(blend.results)
     loaded = jaxrec.load(folder / "reranked")
     assert isinstance(loaded, jaxrec.Blend)
