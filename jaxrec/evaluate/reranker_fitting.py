@@ -24,6 +24,8 @@ HIDDEN = (8, 32)
 """Numbers of hidden units that are tried."""
 FITS = len(HIDDEN) * FOLDS + 1
 EPOCHS, LEAST_STEPS, BATCH = 20, 200, 256
+PART = 64
+"""Users of a batch whose gradients are computed together; what they need fits a CPU's cache, which halves the time."""
 LEARNING_RATE = 1e-2
 MOST_VALUES = 2**27
 """Features kept in memory for fitting, 512 MB; of many users, fewer are drawn."""
@@ -145,7 +147,15 @@ def _train(params: Params, data: tuple[Array, Array, Array], order: Array, decay
 
     def step(state: Any, rows: Array) -> tuple[Any, None]:
         params, moments = state
-        updates, moments = optimizer.update(jax.grad(loss)(params, rows), moments, params)
+        together = PART if len(rows) % PART == 0 else len(rows)
+        parts = rows.reshape(-1, together)
+
+        def add(total: Params, part: Array) -> tuple[Params, None]:
+            return jax.tree.map(jnp.add, total, jax.grad(loss)(params, part)), None
+
+        total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), parts)
+        gradient = jax.tree.map(lambda leaf: leaf / len(parts), total)
+        updates, moments = optimizer.update(gradient, moments, params)
         return (optax.apply_updates(params, updates), moments), None
 
     (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), order)
