@@ -19,7 +19,7 @@ from jaxrec.models.retriever import Retriever
 from jaxrec.report.run_report import write_report
 from jaxrec.system import run as runs
 from jaxrec.system import training
-from jaxrec.system.beforehand import check_data, check_devices
+from jaxrec.system.beforehand import check_data, check_devices, check_memory
 from jaxrec.system.loading import with_unseen
 from jaxrec.system.measuring import beam_gap_line, build_results_report, measure, some_users
 from jaxrec.system.recommendation_lists import recommendation_list
@@ -45,6 +45,7 @@ def train(config: Config) -> tuple[System, dict[str, Any]]:
     started = time.monotonic()
     runs.check_run(config)
     check_devices(config.train, jax.device_count())
+    check_memory(config)
     with locked_folder(config.folder):
         system, _ = training.train_model(build(runs.start(config, check_data)))
         system = with_unseen(system)

@@ -1,10 +1,16 @@
-"""What can be known before training: whether devices and data are enough for it."""
+"""What can be known before training: whether devices, memory and data are enough for it."""
 
 from __future__ import annotations
 
+import dataclasses
+
+import jax
 import numpy as np
+from flax import nnx
 
 from jaxrec.config import Config, TrainConfig
+from jaxrec.hub.registry import backbone
+from jaxrec.platform import memory_of_devices
 from jaxrec.types import DataError, Interactions, Split
 
 LISTED = 10
@@ -32,6 +38,42 @@ def check_devices(train: TrainConfig, devices: int) -> None:
             f"train.rows={train.rows} doesn't divide over the {data} devices of the mesh's data axis; give a multiple, "
             "or set train.data_parallel"
         )
+
+
+def check_memory(config: Config) -> None:
+    """Checks that weights, gradients and moments of a model with random weights, and a batch, can fit the memory.
+
+    What they need at least is known from shapes alone: four float32 arrays of each trained weight's size, and the input
+    of the first layer and its gradient. A training needs more than that.
+
+    Raises:
+      ValueError: there is less memory.
+    """
+    settings, train = config.model, config.train
+    if settings.init_from is not None:
+        return  # its sizes are in its own files
+    record = backbone(settings.backbone)
+    shape = record.shape(settings)
+    shape = dataclasses.replace(shape, vocab=max(shape.vocab, config.task.words))
+    model = nnx.eval_shape(lambda: record.build(shape, settings, None, shape.vocab, 0, rngs=nnx.Rngs(0)))
+    sizes = {kind: _n_bytes(nnx.state(model, kind)) for kind in (nnx.Param, nnx.Not(nnx.Param))}
+    trained, other = sizes.values()
+    width = max(train.source_length, train.target_length)
+    batch = 2 * 4 * train.rows * width * shape.d_model
+    weights = 4 * train.members * trained
+    needed, there = weights + train.members * other + batch, memory_of_devices()
+    if there and needed > there:
+        name = "t5" if settings.backbone == "t5" else "llama"
+        needs, of_weights, of_batch, has = (f"{n / 2**30:,.1f}" for n in (needed, weights, batch, there))
+        raise ValueError(
+            f"training needs at least {needs} GB: {of_weights} for weights, their gradients and moments, and {of_batch} "
+            f"for a batch of {train.rows} x {width} tokens; the devices have {has}. Lower sizes of model.{name} "
+            f"(d_model={shape.d_model}), train.members, train.rows, train.source_length or train.target_length"
+        )
+
+
+def _n_bytes(tree: nnx.State) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype"))
 
 
 def check_data(config: Config, data: Interactions, split: Split) -> None:

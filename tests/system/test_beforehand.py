@@ -8,8 +8,10 @@ import pytest
 
 from jaxrec import experiment
 from jaxrec.config import Config, TrainConfig, to_json
+from jaxrec.platform import memory_of_devices
+from jaxrec.system import beforehand
 from jaxrec.system import run as runs
-from jaxrec.system.beforehand import check_data, check_devices
+from jaxrec.system.beforehand import check_data, check_devices, check_memory
 from jaxrec.types import DataError
 
 
@@ -25,6 +27,34 @@ from jaxrec.types import DataError
 def test_a_mesh_that_does_not_fit(train: TrainConfig, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_devices(train, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model__t5__d_model": 65_536, "model__t5__d_ff": 65_536}, r"Lower sizes of model.t5 \(d_model=65536\)"),
+        (
+            {"model__backbone": "llama", "model__llama__d_model": 65_536},
+            r"Lower sizes of model.llama \(d_model=65536\)",
+        ),
+        ({"train__rows": 65_536, "train__source_length": 4096}, r"GB: .* [0-9.]+ for a batch of 65536 x 4096 tokens"),
+        ({"train__members": 1024, "model__t5__d_model": 4096}, "needs at least"),
+    ],
+)
+def test_a_training_that_can_not_fit_the_memory(
+    tiny: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, settings: dict, message: str
+) -> None:
+    monkeypatch.setattr(beforehand, "memory_of_devices", lambda: 16 * 2**30)
+    check_memory(tiny)
+    with pytest.raises(ValueError, match=message):
+        experiment.train(tiny.replace(out=str(tmp_path / "run"), **settings))
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(beforehand, "memory_of_devices", lambda: 0)
+    check_memory(tiny.replace(**settings))  # where nothing is known of the memory, nothing is said
+
+
+def test_the_memory_of_this_machine_is_known() -> None:
+    assert memory_of_devices() > 2**28
 
 
 def test_a_mesh_that_fits() -> None:
