@@ -66,8 +66,8 @@ def check_memory(config: Config) -> None:
         name = "t5" if settings.backbone == "t5" else "llama"
         needs, of_weights, of_batch, has = (f"{n / 2**30:,.1f}" for n in (needed, weights, batch, there))
         raise ValueError(
-            f"training needs at least {needs} GB: {of_weights} for weights, their gradients and moments, and {of_batch} "
-            f"for a batch of {train.rows} x {width} tokens; the devices have {has}. Lower sizes of model.{name} "
+            f"training needs at least {needs} GB: {of_weights} for weights, gradients and moments, and {of_batch} for "
+            f"a batch of {train.rows} x {width} tokens; the devices have {has}. Lower sizes of model.{name} "
             f"(d_model={shape.d_model}), train.members, train.rows, train.source_length or train.target_length"
         )
 
