@@ -16,7 +16,7 @@ config = load_config(pathlib.Path(__file__).with_name("best.py")).replace(
     model__llama__d_ff=128,
     model__llama__dropout=0.2,
     skipgram__dim=64,
-    eval__blend_with=(),
+    eval__blend_with=("ease",),
     item_head__id_weight=0.5,
     item_head__initial="random",
     # Users of this world pass by places that they have visited.
