@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from jaxrec.evaluate.ranking import user_values
-from jaxrec.evaluate.reranking import CANDIDATES, FOLDS, METRIC, Candidates, Clues, Params, Reranker, network
+from jaxrec.evaluate.reranking import CANDIDATES, FOLDS, METRIC, Candidates, Clues, Params, Reranker, network, rounded
 from jaxrec.keys import generator
 from jaxrec.types import Array, Histories
 
@@ -65,11 +65,12 @@ class Fitting:
         Args:
           mixed: the blend's scores, f32[B,I].
           log_probs: of its components, f32[B,I] each.
-          histories: of all users.
+          histories: of all users, which the clues were counted from.
           users: the rows' users, i32[B].
           target: i32[B].
         """
-        found = Candidates.of(mixed, log_probs, self.clues, histories, users, mask_seen=self.mask_seen)
+        seen = self.mask_seen
+        found = Candidates.of(mixed, log_probs, self.clues, histories, users, mask_seen=seen, counted=True)
         is_target = (found.items == target[:, None]) & found.is_candidate
         is_open = found.is_open | is_target
         size = min(CANDIDATES, found.items.shape[1])
@@ -85,6 +86,9 @@ class Fitting:
     def fit(self, seed: int, on_fit: Callable[[int], None] = lambda done: None) -> Reranker | None:
         """The re-ranker; None if cross-validation finds none that is better than the blend's own order.
 
+        Better is a mean NDCG@10 that is higher by more than the standard error of the users' differences, the rule of
+        one standard error (Breiman et al. 1984).
+
         Args:
           seed: of initial weights, folds and batches.
           on_fit: called after each of `FITS` fits with their number so far.
@@ -96,11 +100,12 @@ class Fitting:
         mean = features.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
         scale = np.maximum(features.std(axis=(0, 1), dtype=np.float64), 1e-6).astype(np.float32)
         data = jnp.asarray((features - mean) / scale), jnp.asarray(is_open), jnp.asarray(target)
-        before = float(np.mean(user_values(1.0 + target, METRIC)))  # candidates are in the blend's order
+        before = user_values(_ranks_among(_mixed(features, self.weights), is_open, target), METRIC)
         fold = generator(seed, "folds of the re-ranker").permutation(len(target)) % FOLDS
         start = np.zeros_like(scale)
         start[: len(self.weights)] = self.weights * scale[: len(self.weights)]
-        by_hidden, done = {}, itertools.count(1)
+        by_hidden: dict[int, np.ndarray] = {}
+        done = itertools.count(1)
         for hidden in HIDDEN:
             ranks = np.zeros(len(target))
             for held_out in range(FOLDS):
@@ -108,13 +113,15 @@ class Fitting:
                 rows = np.flatnonzero(fold == held_out)
                 ranks[rows] = _ranks(params, data, rows)
                 on_fit(next(done))
-            by_hidden[hidden] = float(np.mean(user_values(ranks, METRIC)))
-        best = max(by_hidden, key=by_hidden.__getitem__)
-        if by_hidden[best] <= before:
+            by_hidden[hidden] = user_values(ranks, METRIC)
+        best = max(by_hidden, key=lambda hidden: by_hidden[hidden].mean())
+        gain = by_hidden[best] - before
+        if gain.mean() <= gain.std(ddof=1) / np.sqrt(len(gain)):
             return None
         params = jax.device_get(_fitted(data, np.arange(len(target)), start, best, seed))
         on_fit(next(done))
-        return Reranker(params, mean, scale, self.mask_seen, by_hidden[best], before, len(target), self.clues)
+        figures = float(by_hidden[best].mean()), float(before.mean()), len(target)
+        return Reranker(params, mean, scale, self.mask_seen, *figures, self.clues)
 
 
 def _fitted(data: tuple[Array, Array, Array], rows: np.ndarray, start: np.ndarray, hidden: int, seed: int) -> Params:
@@ -163,13 +170,21 @@ def _train(params: Params, data: tuple[Array, Array, Array], order: Array, decay
 
 
 def _ranks(params: Params, data: tuple[Array, Array, Array], rows: np.ndarray) -> np.ndarray:
-    """Ranks of the targets of some users, f64[m]; ties count half."""
-    ranks = [_ranks_of_some(params, *(x[part] for x in data)) for part in np.array_split(rows, -(-len(rows) // 1024))]
-    return np.concatenate([np.asarray(x, np.float64) for x in ranks])
+    """Ranks of the targets of some users by the network, f64[m]; ties count half."""
+    features, is_open, target = data
+    scores = [
+        rounded(np.asarray(network(params, features[part]))) for part in np.array_split(rows, -(-len(rows) // 1024))
+    ]
+    return _ranks_among(np.concatenate(scores), np.asarray(is_open[rows]), np.asarray(target[rows]))
 
 
-@jax.jit
-def _ranks_of_some(params: Params, features: Array, is_open: Array, target: Array) -> jax.Array:
-    scores = jnp.where(is_open, network(params, features), -jnp.inf)
-    of_target = jnp.take_along_axis(scores, target[:, None], axis=1)
-    return 1 + jnp.sum(scores > of_target, axis=1) + (jnp.sum(scores == of_target, axis=1) - 1) / 2
+def _mixed(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The blend's scores f32[n,K] of candidates, from features that are not standardised."""
+    return (features[..., : len(weights)] * weights).sum(axis=-1)
+
+
+def _ranks_among(scores: np.ndarray, is_open: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Ranks of the targets f64[n] by scores f32[n,K]; ties count half."""
+    scores = np.where(is_open, scores, -np.inf)
+    of_target = np.take_along_axis(scores, target[:, None], axis=1)
+    return 1 + (scores > of_target).sum(axis=1) + ((scores == of_target).sum(axis=1) - 1) / 2

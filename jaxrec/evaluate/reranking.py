@@ -26,7 +26,7 @@ from jaxrec.types import Array, Histories
 
 METRIC = "ndcg@10"
 CANDIDATES = 300
-"""Items that are re-ranked, besides those of the history."""
+"""Maximum number of items that are re-ranked, besides those of the history that stand above the last of them."""
 FOLDS = 4
 """Parts of the users for cross-validation."""
 LEAST_LOG = -50.0
@@ -76,8 +76,9 @@ class Candidates:
         users: np.ndarray,
         *,
         mask_seen: bool,
+        counted: bool = False,
     ) -> Candidates:
-        """The first `CANDIDATES` items of a blend and as many more as the history holds, with their features.
+        """The first `CANDIDATES` items of a blend that compete, and those of the history among them; with features.
 
         Items that are tied with the first one that is left out are left out, too.
 
@@ -88,27 +89,29 @@ class Candidates:
           histories: of all users.
           users: the rows' users, i32[B].
           mask_seen: whether items of the history do not compete.
+          counted: whether clues were counted from these very histories. A user's events with their last item are then
+            taken out of its popularity, as the last item of a later history has not been counted.
         """
         lengths, n_items = history_lengths(histories)[users], histories.n_items
         size = min(n_items, CANDIDATES + 1 + (padded_width(int(lengths.max(initial=0))) if mask_seen else 0))
-        known = np.nan_to_num(mixed, nan=-np.inf)
+        known = np.where(np.isnan(mixed), -np.inf, mixed)
         items = np.argpartition(-known, size - 1, axis=1)[:, :size]
         items = np.sort(items, axis=1)  # equal scores: by number, whatever the partition did
         items = np.take_along_axis(items, np.argsort(-_of(known, items), axis=1, kind="stable"), axis=1)
-        most = CANDIDATES + (lengths if mask_seen else np.zeros_like(lengths))
-        left_out = np.append(_of(known, items), np.full((len(items), 1), -np.inf), axis=1)
-        is_candidate = _of(known, items) > _of(left_out, np.minimum(most, size)[:, None])
-        is_open = is_candidate.copy()
+        competes = np.ones(items.shape, bool)
         if mask_seen:
             seen = np.zeros(mixed.shape, bool)
             for row, user in enumerate(users.tolist()):
                 seen[row, histories.of(user)] = True
-            is_open &= ~_of(seen, items)
+            competes = ~_of(seen, items)
+        scores, place = _of(known, items), np.cumsum(competes, axis=1)
+        left_out = np.where(competes & (place > CANDIDATES), scores, -np.inf).max(axis=1, keepdims=True)
+        is_candidate = scores > left_out
+        is_open = is_candidate & competes
         of_items = [np.maximum(np.nan_to_num(_of(logs, items), nan=LEAST_LOG), LEAST_LOG) for logs in log_probs]
         highest = [np.where(is_open, logs, LEAST_LOG).max(axis=1) for logs in of_items]
         counts = [np.log1p(_of(np.asarray(score(histories, users)), items)) for score in clues.scorers]
-        last = histories.items[np.maximum(histories.offsets[1:][users] - 1, 0)] if len(histories.items) else None
-        popularity = np.where(lengths > 0, clues.popularity[last], 0) if last is not None else np.zeros(len(users))
+        popularity = [_popularity_of_last(clues.popularity, histories.of(user), counted) for user in users.tolist()]
         of_users = [*highest, np.log1p(lengths), np.log1p(popularity)]
         shape = items.shape
         columns = [*of_items, *counts, *(np.broadcast_to(values[:, None], shape) for values in of_users)]
@@ -150,7 +153,7 @@ class Reranker:
           users: the rows' users, i32[B].
         """
         found = Candidates.of(mixed, log_probs, self.clues, histories, users, mask_seen=self.mask_seen)
-        scores = _rounded(np.asarray(network(self.params, (found.features - self.mean) / self.scale)))
+        scores = rounded(np.asarray(network(self.params, (found.features - self.mean) / self.scale)))
         mine = found.is_candidate
         others = np.array(mixed, np.float64)
         np.put_along_axis(others, found.items, np.where(mine, -np.inf, _of(others, found.items)), axis=1)
@@ -184,21 +187,32 @@ class Reranker:
         }
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any], clues: Clues) -> Reranker:
+    def from_dict(cls, content: dict[str, Any], clues: Clues, components: int) -> Reranker:
         """The re-ranker that `to_dict` wrote.
 
+        Args:
+          content: what it wrote.
+          clues: counts.
+          components: number of the blend's components.
         Raises:
           KeyError: something is missing.
-          ValueError: the parameters are not those of one network.
+          ValueError: the parameters are not those of a network for these clues and components.
         """
         chosen = content["validation"]
         params = {name: np.asarray(content["params"][name], np.float32) for name in _PARAMS}
         mean, scale = (np.asarray(content[name], np.float32) for name in ("mean", "scale"))
         width, hidden = len(mean), len(params["bias"])
         shapes = [(width,), (width, hidden), (hidden,), (hidden,), (width,), (width,)]
-        if [x.shape for x in (*params.values(), mean, scale)] != shapes:
+        arrays = (*params.values(), mean, scale)
+        if [x.shape for x in arrays] != shapes:
             raise ValueError(f"parameters of the re-ranker have shapes other than {shapes}")
+        if width != (wanted := 2 * components + len(clues.scorers) + 2):
+            raise ValueError(f"the re-ranker reads {width} features, and these parts and counts have {wanted}")
+        if not all(np.isfinite(x).all() for x in arrays):
+            raise ValueError("the re-ranker has parameters that are not finite")
         mask_seen, figures = content["mask_seen"], (chosen["value"], chosen["before"], chosen["users"])
+        if not isinstance(mask_seen, bool):
+            raise ValueError(f"mask_seen of the re-ranker is {mask_seen!r}, neither true nor false")
         return cls(params, mean, scale, mask_seen, *figures, clues)
 
 
@@ -207,15 +221,25 @@ _PARAMS = ("linear", "hidden", "bias", "output")
 
 @jax.jit
 def network(params: Params, features: Array) -> jax.Array:
-    """Scores f32[...] of standardised features f32[...,F]."""
-    pre = features @ params["hidden"]
+    """Scores f32[...] of standardised features f32[...,F], in float32 on any device."""
+    pre = jnp.matmul(features, params["hidden"], precision="highest")
     hidden = jax.nn.gelu(pre + jnp.broadcast_to(params["bias"], pre.shape))
-    return features @ params["linear"] + hidden @ params["output"]
+    linear = jnp.matmul(features, params["linear"], precision="highest")
+    return linear + jnp.matmul(hidden, params["output"], precision="highest")
+
+
+def _popularity_of_last(popularity: np.ndarray, history: np.ndarray, counted: bool) -> int:
+    """Training events of other users with a history's last item; 0 of none. See `Candidates.of`."""
+    if not len(history):
+        return 0
+    own = int((history == history[-1]).sum()) if counted else 0
+    return max(int(popularity[history[-1]]) - own, 0)  # of users that training has not seen, nothing was counted
 
 
 def _of(values: np.ndarray, items: np.ndarray) -> np.ndarray:
     return np.take_along_axis(values, items, axis=1)
 
 
-def _rounded(scores: np.ndarray) -> np.ndarray:
+def rounded(scores: np.ndarray) -> np.ndarray:
+    """Multiples of `GRAIN`, f64 in the shape of f32."""
     return np.round(scores.astype(np.float64) / GRAIN) * GRAIN

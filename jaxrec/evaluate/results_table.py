@@ -50,7 +50,7 @@ def _blend_line(blend: Mapping[str, Any]) -> str:
             f"{chosen['users']:,} validation users with the item among the first {reranker['candidates']}, by "
             "cross-validation"
         )
-    if blend["system"].endswith(RERANKED):
+    if blend["system"].endswith(RERANKED) or blend.get("declined"):
         return f"{line}; not re-ranked, as cross-validation on validation items found nothing better"
     return line
 

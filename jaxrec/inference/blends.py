@@ -92,7 +92,11 @@ def _loaded(folder: pathlib.Path, stored: dict[str, Any]) -> BlendedParts:
     blended = BlendedParts(folder, tuple(parts), blend)
     if (reranker := stored.get("reranker")) is None:
         return blended
-    reranker = Reranker.from_dict(reranker, count_clues(blended.run.split.train))
+    try:
+        reranker = Reranker.from_dict(reranker, count_clues(blended.run.split.train), len(parts))
+    except ValueError as error:
+        file = folder / BLEND_FILE
+        raise DataError(f"{file} lacks or garbles what a blend keeps ({error}); put it back, or blend anew") from error
     return dataclasses.replace(blended, blend=dataclasses.replace(blend, reranker=reranker))
 
 

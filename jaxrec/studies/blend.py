@@ -69,7 +69,8 @@ def make_blend(
     )
     blended = BlendedParts(folder, tuple(parts), blend)
     folder.mkdir(parents=True, exist_ok=True)
-    _evaluate(blended, {name_of_blend([parts[m] for m in baselines]): blend for blend in of_baselines}, started)
+    others = {name_of_blend([parts[m] for m in baselines]): blend for blend in of_baselines}
+    _evaluate(blended, others, started, rerank=rerank)
     _write(blended, time.monotonic() - started)
     return blended
 
@@ -81,13 +82,14 @@ def _trained(name: str, run: Run, folder: pathlib.Path, settings: Any) -> pathli
     return config.folder
 
 
-def _evaluate(blended: BlendedParts, of_baselines: Mapping[str, Blend], started: float) -> None:
+def _evaluate(blended: BlendedParts, of_baselines: Mapping[str, Blend], started: float, *, rerank: bool) -> None:
     """Writes results.json and ranks.npz: the blend, its trained parts alone, and baselines.
 
     Args:
       blended: the blend.
       of_baselines: blends without its runs, by name.
       started: when, by `time.monotonic`.
+      rerank: whether re-rankers were wanted; the table says where there is none.
     """
     run, parts, blend = blended.run, blended.parts, blended.blend
     mask_seen, split = run.config.eval.mask_seen, run.split
@@ -119,10 +121,11 @@ def _evaluate(blended: BlendedParts, of_baselines: Mapping[str, Blend], started:
     )
     report["blend"] = {"system": blended.name, **blend.to_dict()}
     for name, other in of_baselines.items():
-        report["blend_of_baselines"] = {
-            "system": f"{name}{RERANKED}" if other.reranker is not None else name,
-            **other.to_dict(),
-        }
+        system = f"{name}{RERANKED}" if other.reranker is not None else name
+        report["blend_of_baselines"] = {"system": system, **other.to_dict()}
+    for key in ("blend", "blend_of_baselines"):
+        if rerank and key in report and "reranker" not in report[key]:
+            report[key]["declined"] = True
     write_results(blended.folder, report, results)
 
 

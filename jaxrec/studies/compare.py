@@ -59,6 +59,7 @@ def compare_configs(
     environment: dict[str, Any] = {}
     first = next(iter(study))
     blended: dict[str, str] = {}  # the row of a method's blend, or without one its own
+    declined: dict[str, list[int]] = {}  # seeds without a re-ranker, by row
     for seed in seeds:
         for name in study:
             config = configs[seed, name]
@@ -74,6 +75,10 @@ def compare_configs(
             of_blend = report.get("blend", {}).get("system", method)
             own = method, of_blend.removesuffix(RERANKED)
             blended[name] = name + of_blend.removeprefix(method)
+            for system in _declined(report):
+                row_name = name + system.removeprefix(method) if system.startswith(method) else system
+                if seed not in declined.setdefault(row_name, []):
+                    declined[row_name].append(seed)
             for row in report["rows"]:
                 system = row["system"]
                 if system.startswith(method):
@@ -103,10 +108,17 @@ def compare_configs(
         intervals=tuple(intervals),
         runs={name: tuple(by_seed) for name, by_seed in finished.items()},
         texts=texts.rows(),
+        declined={name: tuple(seeds) for name, seeds in declined.items()},
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "results.json", comparison.to_json())
     return comparison
+
+
+def _declined(report: Mapping[str, Any]) -> list[str]:
+    """Rows of a results.json that are called re-ranked and are not, as cross-validation found nothing better."""
+    blends = [report[key] for key in ("blend", "blend_of_baselines") if key in report]
+    return [blend["system"] for blend in blends if blend["system"].endswith(RERANKED) and not blend.get("reranker")]
 
 
 def _seeded(config: Config, folder: pathlib.Path, name: str, seed: int) -> Config:

@@ -130,6 +130,7 @@ class Comparison:
       intervals: of the difference between systems and the best baseline on the same data.
       runs: by row, one per seed.
       texts: metrics of ratings and texts, where a run predicts them.
+      declined: seeds with which a row "..., re-ranked" has its blend's own order, by row.
     """
 
     command: str
@@ -145,6 +146,7 @@ class Comparison:
     intervals: tuple[PairedInterval, ...]
     runs: Mapping[str, tuple[MethodRun | BaselineRun, ...]]
     texts: tuple[TextRow, ...] = ()
+    declined: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     def row(self, system: str) -> ComparisonRow:
         """The row of a system.
@@ -169,6 +171,9 @@ class Comparison:
         for row in self.rows:
             cells = "".join(f"{mean_and_deviation(row.metrics[metric]):>16}" for metric in TABLE_METRICS)
             lines.append(f"{row.system:<{width}}{cells}{max(row.n_users):>9,}")
+        for system, seeds in self.declined.items():
+            which = "no seed" if len(seeds) == len(self.seeds) else f"all seeds but {', '.join(map(str, seeds))}"
+            lines.append(f"{system}: re-ranked with {which}; where not, cross-validation found nothing better")
         for name, runs in self.runs.items():
             if times := [run.ms_per_user for run in runs if run.ms_per_user]:
                 lines.append(f"{name}: {statistics.median(times):.2f} ms per user for a list of ten")
@@ -196,8 +201,9 @@ class Comparison:
         fields["intervals"] = [dataclasses.asdict(interval) for interval in self.intervals]
         fields["runs"] = {name: [dataclasses.asdict(run) for run in runs] for name, runs in self.runs.items()}
         fields["texts"] = [row.to_dict() for row in self.texts]
-        if not self.texts:
-            del fields["texts"]
+        for name in ("texts", "declined"):
+            if not fields[name]:
+                del fields[name]
         return json.loads(json.dumps(fields))
 
     def to_json(self) -> str:
@@ -215,6 +221,7 @@ class Comparison:
                 "intervals": tuple(PairedInterval(**interval) for interval in table.get("intervals", ())),
                 "runs": {name: tuple(_run(run) for run in runs) for name, runs in table["runs"].items()},
                 "texts": tuple(TextRow.from_dict(row) for row in table.get("texts", ())),
+                "declined": {name: tuple(seeds) for name, seeds in table.get("declined", {}).items()},
             }
         )
 

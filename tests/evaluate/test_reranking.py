@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -96,11 +97,12 @@ def test_scores_are_those_of_a_loop(few: None, mask_seen: bool) -> None:
     log_probs[1][1, 5] = -np.inf
     mixed = 0.6 * log_probs[0] + 0.4 * log_probs[1]
     actual = reranker.scores(mixed, log_probs, histories, users)
-    size = 20 + 4 if mask_seen else 20  # the history's four items
     for row, user in enumerate(users.tolist()):
         order = np.argsort(-mixed[row], kind="stable")
-        first, rest = order[:size], order[size:]
         seen = set(histories.of(user).tolist()) if mask_seen else set()
+        left_out = [item for item in order.tolist() if item not in seen][20]
+        size = order.tolist().index(left_out)
+        first, rest = order[:size], order[size:]
         open_ = [item for item in first.tolist() if item not in seen]
         highest = [max(logs[row, item] for item in open_) for logs in log_probs]
         last = histories.of(user)[-1]
@@ -137,6 +139,78 @@ def test_a_list_depends_neither_on_who_shares_the_batch_nor_on_the_order_of_equa
         np.testing.assert_allclose(one[0], together[user], atol=2e-4)
 
 
+def test_no_more_items_are_reranked_than_were_fitted_wherever_the_history_stands(few: None) -> None:
+    split, components, clues = world(planted=True)
+    users = np.arange(30)
+    log_probs = [c.log_probs(np.asarray(c.score(split.train, users))) for c in components]
+    for place in (-9.0, 9.0):  # items of the history stand last, or first
+        mixed = log_probs[0].copy()
+        for user in users:
+            mixed[user, split.train.of(user)] += place
+        found = Candidates.of(mixed, log_probs, clues, split.train, users, mask_seen=True)
+        np.testing.assert_array_equal(found.is_open.sum(axis=1), 20)
+        np.testing.assert_array_equal(found.is_candidate.sum(axis=1), 20 if place < 0 else 24)
+
+
+def test_the_popularity_of_the_last_item_is_that_among_other_users() -> None:
+    items = np.array([3, 5, 3, 3, 2], np.int32)
+    histories = Histories(np.array([0, 3, 5, 5]), items, ITEMS)  # the first user has item 3 twice, the last nothing
+    clues = Clues((), np.bincount(items, minlength=ITEMS))
+    scores = np.zeros((3, ITEMS), np.float32) + np.arange(ITEMS, dtype=np.float32)
+
+    def popularity(counted: bool) -> list[float]:
+        found = Candidates.of(scores, [scores], clues, histories, np.arange(3), mask_seen=False, counted=counted)
+        return np.expm1(found.features[:, 0, -1]).round(4).tolist()
+
+    assert popularity(False) == [3, 1, 0]
+    assert popularity(True) == [1, 0, 0]
+
+
+def test_items_that_are_excluded_are_no_candidates() -> None:
+    split, components, clues = world(planted=True)
+    users = np.arange(4)
+    log_probs = [c.log_probs(np.asarray(c.score(split.train, users))) for c in components]
+    log_probs[0][:, 7:] = -np.inf
+    found = Candidates.of(log_probs[0], log_probs, clues, split.train, users, mask_seen=False)
+    assert found.items[found.is_candidate].max() < 7
+
+
+def test_a_gain_within_a_standard_error_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit that puts one target of many a little higher."""
+    split, components, clues = world(planted=False)
+    moved = np.zeros(USERS)
+
+    def ranks(params: object, data: object, rows: np.ndarray) -> np.ndarray:
+        return np.where(moved[rows] > 0, 1.0, 5.0)
+
+    monkeypatch.setattr(reranker_fitting, "_ranks", ranks)
+    monkeypatch.setattr(reranker_fitting, "_ranks_among", lambda scores, is_open, target: np.full(len(target), 5.0))
+    moved[3] = 1
+    assert fit_blend(components, split, clues=clues).reranker is None
+    moved[:40] = 1
+    assert fit_blend(components, split, clues=clues).reranker is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda stored: stored["mean"].__setitem__(0, float("nan")), "not finite"),
+        (lambda stored: stored.update(mask_seen="no"), "'no', neither true nor false"),
+        (lambda stored: stored["params"].update(hidden=[[1.0], [1.0, 2.0]]), "sequence"),
+        (lambda stored: stored["params"]["bias"].pop(), "shapes other than"),
+    ],
+)
+def test_a_damaged_reranker_is_refused(change: Callable[[dict], None], message: str) -> None:
+    clues = world(planted=True)[2]
+    stored = any_reranker(clues, mask_seen=True).to_dict()
+    assert Reranker.from_dict(stored, clues, 2).mask_seen is True
+    with pytest.raises(ValueError, match="reads 7 features, and these parts and counts have 9"):
+        Reranker.from_dict(stored, clues, 3)
+    change(stored)
+    with pytest.raises(ValueError, match=message):
+        Reranker.from_dict(stored, clues, 2)
+
+
 def test_somebody_without_a_history_and_a_user_without_any_item_left(few: None) -> None:
     _, components, clues = world(planted=True)
     reranker = any_reranker(clues, mask_seen=True)
@@ -156,7 +230,7 @@ def test_somebody_without_a_history_and_a_user_without_any_item_left(few: None) 
 def test_it_is_stored_and_read_as_it_was() -> None:
     _, _, clues = world(planted=False)
     reranker = any_reranker(clues, mask_seen=True)
-    again = Reranker.from_dict(json.loads(json.dumps(reranker.to_dict())), clues)
+    again = Reranker.from_dict(json.loads(json.dumps(reranker.to_dict())), clues, 2)
     assert again.to_dict() == reranker.to_dict()
     for name, value in reranker.params.items():
         np.testing.assert_array_equal(again.params[name], value)

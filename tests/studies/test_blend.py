@@ -11,7 +11,7 @@ import pytest
 import jaxrec
 from jaxrec.config import Config
 from jaxrec.evaluate import reranker_fitting, reranking
-from jaxrec.evaluate.reranking import Reranker
+from jaxrec.evaluate.reranking import Clues, Reranker
 from jaxrec.studies.baselines import train_baseline
 from jaxrec.system.system import System
 from jaxrec.types import DataError, Histories
@@ -193,6 +193,7 @@ def test_where_nothing_better_is_found_the_blend_stays(folder: pathlib.Path, mon
     assert blend._blended.name == "EASE + counts"
     assert any("a re-ranker is not better on validation items" in message for message in said)
     assert "reranker" not in json.loads((folder / "stays" / "blend.json").read_text())
+    assert "not re-ranked, as cross-validation on validation items found nothing better" in str(blend.results)
 
 
 def test_what_can_not_be_blended_is_refused(folder: pathlib.Path, tiny: Config, tmp_path: pathlib.Path) -> None:
@@ -221,6 +222,11 @@ def test_what_can_not_be_blended_is_refused(folder: pathlib.Path, tiny: Config, 
     assert not out.exists()
 
 
+def of_other_parts() -> dict:
+    """A re-ranker of one component and no counts."""
+    return any_reranker(Clues((), np.zeros(1)), mask_seen=True, n_components=1).to_dict()
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -228,6 +234,7 @@ def test_what_can_not_be_blended_is_refused(folder: pathlib.Path, tiny: Config, 
         (lambda stored: stored["parts"][0].pop("weight"), "'weight'"),
         (lambda stored: stored.update(parts=3), "not iterable"),
         (lambda stored: stored.update(reranker={"params": {}}), "'validation'"),
+        (lambda stored: stored.update(reranker=of_other_parts()), "the re-ranker reads 4 features, and"),
     ],
 )
 def test_a_damaged_file_is_named(

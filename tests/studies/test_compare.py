@@ -10,7 +10,7 @@ import pytest
 from jaxrec.config import Config
 from jaxrec.studies import inflation, run_folders
 from jaxrec.studies.compare import compare_configs
-from jaxrec.studies.comparison import TABLE_METRICS
+from jaxrec.studies.comparison import TABLE_METRICS, Comparison
 from jaxrec.studies.inflation import Inflation, compare_protocols
 from jaxrec.studies.over_seeds import intervals_beside_baselines
 
@@ -94,12 +94,17 @@ def test_every_config_has_its_row_with_counts(tiny: Config, tmp_path: pathlib.Pa
         rows = [{"system": n, "baseline": baseline.get(n), "blended": n == "counts", **row} for n in ranks]
         measured = {"dataset": "toy", "protocol": "strict", "part": "test", "n_items": 9, "mask_seen": True}
         measured["blend"] = {"system": "META ID + counts"}
+        if config.seed == 1:
+            measured["blend_of_baselines"] = {"system": "counts, re-ranked"}
         return None, measured | {"device": "none", "versions": {}, "rows": rows}
 
     monkeypatch.setattr(run_folders.experiment, "train", train)
     study = {"one": tiny, "two": tiny.replace(train__steps=9)}
     table = compare_configs(study, [0, 1], tmp_path)
     assert [row.system for row in table.rows] == ["one", "one + counts", "transitions", "counts", "two", "two + counts"]
+    assert table.declined == {"counts, re-ranked": (1,)}
+    assert "counts, re-ranked: re-ranked with all seeds but 1; where not, cross-validation" in str(table)
+    assert Comparison.from_json(table.to_json()) == table
     hits = {(i.system, i.baseline): i.difference for i in table.intervals if i.metric == "hr@10"}
     alone = {"one": 0.5, "one + counts": 1.0, "two": 0.5, "two + counts": 1.0}
     beside = {(name, "transitions"): value for name, value in alone.items()}
