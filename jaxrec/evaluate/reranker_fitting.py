@@ -97,10 +97,13 @@ class Fitting:
         if len(target) < FOLDS:
             return None
         features, is_open = np.concatenate(self._features), np.concatenate(self._is_open)
+        self._features.clear()
         mean = features.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
         scale = np.maximum(features.std(axis=(0, 1), dtype=np.float64), 1e-6).astype(np.float32)
-        data = jnp.asarray((features - mean) / scale), jnp.asarray(is_open), jnp.asarray(target)
         before = user_values(_ranks_among(_mixed(features, self.weights), is_open, target), METRIC)
+        features -= mean
+        features /= scale
+        data = jnp.asarray(features), jnp.asarray(is_open), jnp.asarray(target)
         fold = generator(seed, "folds of the re-ranker").permutation(len(target)) % FOLDS
         start = np.zeros_like(scale)
         start[: len(self.weights)] = self.weights * scale[: len(self.weights)]
